@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The two commands of the README are `make demo` and `make test`; meson does the work.
+BUILD ?= build
+T     ?=
+
+.PHONY: all packages test test-mutation demo bench lint install clean
+
+all: packages
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) >/dev/null
+	@ninja --quiet -C $(BUILD)
+
+packages:
+	@tools/packages build
+
+# make test T=kinds/pipe runs those whose name begins so
+test: all
+	@tools/packages test
+	@test/run --build $(BUILD) $(T)
+
+demo: all
+	@BUILD=$(BUILD) tools/demo
+
+# each field of each message dropped once at restart: a test must notice
+test-mutation: all
+	@tools/packages test
+	@tools/mutation $(T)
+
+bench: all
+	@STASIS=$(abspath $(BUILD))/stasis tools/bench
+
+lint:
+	@tools/packages lint
+	@tools/lint
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commands: argv becomes an options struct of core/, core does the work, and what it returns is
+ * printed here. cli/ is the only layer that prints.
+ */
+#pragma once
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/error.h"
+
+struct refusals;
+
+/* what every command ends with; see stasis(1), EXIT STATUS */
+enum exit_code {
+	EXIT_DONE = 0,
+	EXIT_REFUSED = 1, /* refused or failed; the application is as it was */
+	EXIT_USAGE = 2,
+	EXIT_ROLLED_BACK = 3, /* a restart failed after it had made something; all of it is gone */
+	EXIT_INTERNAL = 125,
+};
+
+/* one subcommand; argv[0] is its name */
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary; /* one line for `stasis --help` */
+	const char *help;    /* the whole text of `stasis NAME --help`, with one worked example */
+};
+
+extern const struct command checkpoint_command, restart_command, check_command, inspect_command,
+	verify_command, cleanup_command, run_command;
+
+/* prints "stasis NAME: ..." and how to get help; returns EXIT_USAGE */
+int usage_error(const struct command *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/**
+ * next_option() - getopt_long(3) with messages and --help of ours
+ * @short_options:	must begin with ':' ("+:" to stop at the first operand)
+ * Returns the option's value, -1 at the end of options, or -2 when the command is to end with
+ * *ret_exit: --help was printed, or the usage error was.
+ */
+int next_option(const struct command *command, int argc, char **argv, const char *short_options,
+                const struct option *options, int *ret_exit);
+
+/* options that several commands have, numbered above all characters */
+enum { OPTION_LOG_FORMAT = 256, OPTION_PROGRESS, OPTION_EXTERNAL, OPTION_CGROUP, OPTION_LAST };
+
+/* parse one value; false when it is none of the words, or not a number in range */
+bool parse_log_format(const char *text, bool *ret_json);
+bool parse_progress(const char *text, bool *ret_progress); /* auto: stderr is a terminal */
+bool parse_cgroup(const char *text, int *ret_mode);        /* enum cgroup_mode */
+bool parse_seconds(const char *text, unsigned *ret_ms);    /* "10", "0.5"; at most a day */
+bool parse_pid(const char *text, int *ret_pid);
+
+/* an error, as text or as one JSON line, on stderr */
+void report_error(const struct error *err, const char *phase, bool json, bool verbose);
+void report_refusals(const struct refusals *refusals, const char *phase, bool json, bool verbose);
+void refusals_done(struct refusals *refusals);
+
+/* an error as a JSON object; the caller's (json_object_put) */
+struct json_object;
+struct json_object *error_to_json(const struct error *err, const char *level, const char *phase);
+
+/* "12.3 MiB", "840 us": for people. @room gets the text and is returned. */
+struct human {
+	char text[24];
+};
+struct human human_bytes(uint64_t bytes);
+struct human human_time(uint64_t us);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the commands' options have in common. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "core/checkpoint.h"
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "stasis %s: ", command->name);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry 'stasis %s --help'.\n", command->name);
+	return EXIT_USAGE;
+}
+
+int next_option(const struct command *command, int argc, char **argv, const char *short_options,
+                const struct option *options, int *ret_exit)
+{
+	opterr = 0;
+	int current = optind;
+	int option = getopt_long(argc, argv, short_options, options, NULL);
+
+	if (option == 'h') {
+		fputs(command->help, stdout);
+		*ret_exit = EXIT_DONE;
+		return -2;
+	}
+	if (option != '?' && option != ':')
+		return option;
+	/* after an unknown long option optopt is 0, and optind has gone past it */
+	const char *word = optind > current ? argv[optind - 1] : argv[current];
+	if (option == ':')
+		*ret_exit = usage_error(command, "option '%s' needs a value", word);
+	else if (optopt && optopt < 256 && strncmp(word, "--", 2))
+		*ret_exit = usage_error(command, "there is no option '-%c'", optopt);
+	else
+		*ret_exit = usage_error(
+			command, "option '%s' is not known, is ambiguous, or takes no value", word);
+	return -2;
+}
+
+bool parse_log_format(const char *text, bool *ret_json)
+{
+	*ret_json = !strcmp(text, "json");
+	return *ret_json || !strcmp(text, "text");
+}
+
+bool parse_progress(const char *text, bool *ret_progress)
+{
+	if (!strcmp(text, "auto"))
+		*ret_progress = isatty(STDERR_FILENO);
+	else
+		*ret_progress = !strcmp(text, "always");
+	return *ret_progress || !strcmp(text, "auto") || !strcmp(text, "never");
+}
+
+bool parse_cgroup(const char *text, int *ret_mode)
+{
+	*ret_mode = strcmp(text, "ignore") ? CGROUP_KEEP : CGROUP_IGNORE;
+	return !strcmp(text, "ignore") || !strcmp(text, "keep");
+}
+
+bool parse_seconds(const char *text, unsigned *ret_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	/* the first character keeps "nan", "inf", signs and blanks out */
+	if (end == text || *end || text[0] < '.' || text[0] > '9' || !(seconds <= 86400))
+		return false;
+	*ret_ms = (unsigned)(seconds * 1000 + 0.5);
+	return true;
+}
+
+bool parse_pid(const char *text, int *ret_pid)
+{
+	char *end;
+
+	errno = 0;
+	long pid = strtol(text, &end, 10);
+	if (errno || end == text || *end || text[0] < '0' || text[0] > '9' || pid < 1 ||
+	    pid > INT_MAX)
+		return false;
+	*ret_pid = (int)pid;
+	return true;
+}

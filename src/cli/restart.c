@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* stasis restart */
+#include "core/restart.h"
+
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/bar.h"
+#include "cli/cli.h"
+#include "cli/follow.h"
+#include "cli/terminal.h"
+#include "core/external.h"
+#include "util/cleanup.h"
+
+enum {
+	OPTION_DETACH = OPTION_LAST,
+	OPTION_PIDFILE,
+	OPTION_STOPPED,
+	OPTION_NEW_PIDNS,
+	OPTION_FILES_CHANGED
+};
+
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "detach", no_argument, NULL, OPTION_DETACH },
+	{ "pidfile", required_argument, NULL, OPTION_PIDFILE },
+	{ "leave-stopped", no_argument, NULL, OPTION_STOPPED },
+	{ "new-pidns", no_argument, NULL, OPTION_NEW_PIDNS },
+	{ "files-changed", required_argument, NULL, OPTION_FILES_CHANGED },
+	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
+	{ "external", required_argument, NULL, OPTION_EXTERNAL },
+	{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
+	{ "progress", required_argument, NULL, OPTION_PROGRESS },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ 0 },
+};
+
+struct arguments {
+	struct restart_options options;
+	const char *pidfile;
+	bool show_bar;
+	int ready; /* under a pty: closed when the tree runs */
+};
+
+static int bad_value(const char *option, const char *grammar)
+{
+	return usage_error(&restart_command, "%s '%s': it is %s", option, optarg, grammar);
+}
+
+static int take_external(struct arguments *a)
+{
+	struct error err;
+
+	if (externals_add_supply(a->options.externals, optarg, &err) < 0)
+		return usage_error(&restart_command, "%s", err.cause);
+	return 0;
+}
+
+static int take_files_changed(struct arguments *a)
+{
+	a->options.files_changed_allow = !strcmp(optarg, "allow");
+	if (a->options.files_changed_allow || !strcmp(optarg, "refuse"))
+		return 0;
+	return bad_value("--files-changed", "refuse or allow");
+}
+
+/* one option; 0 or an exit code */
+static int take_option(int option, struct arguments *a)
+{
+	struct restart_options *o = &a->options;
+	int cgroup;
+
+	switch (option) {
+	case 'v':
+		o->verbose = true;
+		return 0;
+	case OPTION_DETACH:
+		o->detach = true;
+		return 0;
+	case OPTION_PIDFILE:
+		a->pidfile = optarg;
+		return 0;
+	case OPTION_STOPPED:
+		o->leave_stopped = true;
+		return 0;
+	case OPTION_NEW_PIDNS:
+		o->new_pidns = true;
+		return 0;
+	case OPTION_FILES_CHANGED:
+		return take_files_changed(a);
+	case OPTION_CGROUP:
+		if (!parse_cgroup(optarg, &cgroup))
+			return bad_value("--cgroup", "keep or ignore");
+		o->cgroup = (enum cgroup_mode)cgroup;
+		return 0;
+	case OPTION_EXTERNAL:
+		return take_external(a);
+	case OPTION_LOG_FORMAT:
+		return parse_log_format(optarg, &o->json)
+		               ? 0
+		               : bad_value("--log-format", "text or json");
+	default:
+		return parse_progress(optarg, &a->show_bar)
+		               ? 0
+		               : bad_value("--progress", "auto, always or never");
+	}
+}
+
+/* 0, an exit code, or -1 when --help was all that was asked */
+static int parse(int argc, char **argv, struct arguments *a)
+{
+	int option, exit_code = EXIT_DONE;
+
+	while ((option = next_option(&restart_command, argc, argv, ":hv", long_options,
+	                             &exit_code)) >= 0) {
+		exit_code = take_option(option, a);
+		if (exit_code)
+			return exit_code;
+	}
+	if (option == -2)
+		return exit_code == EXIT_DONE ? -1 : exit_code;
+	if (argc - optind > 1)
+		return usage_error(&restart_command, "it takes one FILE");
+	a->options.input = optind < argc ? argv[optind] : "-";
+	if (a->pidfile && !a->options.detach)
+		return usage_error(&restart_command, "--pidfile needs --detach");
+	if (!strcmp(a->options.input, "-") && isatty(STDIN_FILENO))
+		return usage_error(&restart_command, "the image would come from a terminal; give a "
+		                                     "FILE, or redirect standard input");
+	return 0;
+}
+
+static void print_summary(const struct restart_result *result, bool json)
+{
+	if (!json) {
+		fprintf(stderr, "stasis: restart: %zu task%s, memory %s, total %s\n",
+		        result->n_tasks, result->n_tasks == 1 ? "" : "s",
+		        human_bytes(result->memory_bytes).text, human_time(result->total_us).text);
+		return;
+	}
+	json_object *o = json_object_new_object();
+	json_object_object_add(o, "level", json_object_new_string("info"));
+	json_object_object_add(o, "phase", json_object_new_string("restart"));
+	json_object_object_add(o, "tasks", json_object_new_uint64(result->n_tasks));
+	json_object_object_add(o, "root", json_object_new_int(result->root));
+	json_object_object_add(o, "memory_bytes", json_object_new_uint64(result->memory_bytes));
+	json_object_object_add(o, "total_us", json_object_new_uint64(result->total_us));
+	fprintf(stderr, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+/* runs the restart and says how it went; 0, or an exit code */
+static int restart_go(struct arguments *a, struct restart_result *result)
+{
+	struct restart_options *o = &a->options;
+	struct progress bar = { .draw = bar_draw };
+	struct error err = ERROR_INIT;
+
+	if (a->show_bar && !o->json)
+		o->progress = &bar;
+	*result = (struct restart_result){ .root_pidfd = -1 };
+	int r = restart_run(o, result, &err);
+	bar_clear(&bar);
+	if (r == 0)
+		print_summary(result, o->json);
+	report_refusals(&result->refusals, "restart", o->json, o->verbose);
+	if (r < 0 && !result->refusals.n)
+		report_error(&err, "restart", o->json, o->verbose);
+	refusals_done(&result->refusals);
+	if (r == 0)
+		return 0;
+	return result->began ? EXIT_ROLLED_BACK : EXIT_REFUSED;
+}
+
+/* in the foreground: the tree's root is us from here on */
+static int restart_follow(struct arguments *a)
+{
+	struct restart_result result;
+
+	int exit_code = restart_go(a, &result);
+	if (exit_code)
+		return exit_code;
+	close_p(&a->ready);
+	close_p(&a->options.terminal); /* or the tree's hangup would wait for us */
+	int status = follow(result.root);
+	close_p(&result.root_pidfd);
+	if (status < 0)
+		return EXIT_INTERNAL;
+	end_as(status);
+}
+
+/* in the session of the new pty; see terminal_run() */
+static int restart_in_terminal(void *data, int slave, int ready)
+{
+	struct arguments *a = data;
+
+	a->options.terminal = slave;
+	a->ready = ready;
+	return restart_follow(a);
+}
+
+static int restart_foreground(struct arguments *a)
+{
+	struct error err;
+
+	if (!terminal_present())
+		return restart_follow(a);
+	int status = terminal_run(restart_in_terminal, a, &err);
+	if (status < 0) {
+		report_error(&err, "restart", a->options.json, a->options.verbose);
+		return EXIT_INTERNAL;
+	}
+	end_as(status);
+}
+
+/* created before anything else, so that a bad path is a refusal and not a tree nobody knows of */
+static int open_pidfile(const struct arguments *a, int *ret_fd)
+{
+	struct error err;
+
+	*ret_fd = -1;
+	if (!a->pidfile)
+		return 0;
+	*ret_fd = open(a->pidfile, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (*ret_fd >= 0)
+		return 0;
+	error_raise(&err, errno, "open the pid file %s", a->pidfile);
+	report_error(&err, "restart", a->options.json, a->options.verbose);
+	return EXIT_REFUSED;
+}
+
+static int restart_detached(struct arguments *a)
+{
+	_cleanup_(close_p) int pidfile = -1;
+	struct restart_result result;
+
+	int exit_code = open_pidfile(a, &pidfile);
+	if (exit_code)
+		return exit_code;
+	exit_code = restart_go(a, &result);
+	if (exit_code)
+		return exit_code;
+	close_p(&result.root_pidfd);
+	if (pidfile >= 0 &&
+	    (ftruncate(pidfile, 0) < 0 || dprintf(pidfile, "%d\n", result.root) < 0))
+		fprintf(stderr, "stasis: restart: could not write %s: %s\n", a->pidfile,
+		        strerror(errno));
+	printf("%d\n", result.root);
+	return EXIT_DONE;
+}
+
+static int restart_main(int argc, char **argv)
+{
+	struct arguments a = {
+		.options = { .externals = externals_new(), .terminal = -1 },
+		.show_bar = isatty(STDERR_FILENO),
+		.ready = -1,
+	};
+	int exit_code = parse(argc, argv, &a);
+
+	if (exit_code == 0)
+		exit_code = a.options.detach ? restart_detached(&a) : restart_foreground(&a);
+	externals_free(a.options.externals);
+	return exit_code < 0 ? EXIT_DONE : exit_code;
+}
+
+const struct command restart_command = {
+	.name = "restart",
+	.run = restart_main,
+	.summary = "start the process tree of an image again",
+	.help = "usage: stasis restart [FILE|-] [OPTIONS]\n"
+		"\n"
+		"Makes the process tree of an image again, with the same pids, and lets it run on. "
+	        "In\n"
+		"the foreground it is as if the program ran here: signals go to it, and stasis "
+	        "ends\n"
+		"with its exit status or by its signal. On a terminal the tree gets a new pty.\n"
+		"Restart as root only images that you trust: they run code as their recorded "
+	        "users.\n"
+		"\n"
+		"      --detach          return when the tree runs, and print the pid of its root\n"
+		"      --pidfile FILE    with --detach: write the pid there, too\n"
+		"      --leave-stopped   leave the tree stopped (SIGCONT starts it)\n"
+		"      --new-pidns       in a new pid namespace, where all pids are free\n"
+		"      --files-changed refuse|allow\n"
+		"                        whether files may differ from what was recorded (refuse)\n"
+		"      --cgroup keep|ignore\n"
+		"                        whether tasks go back to their cgroups (keep)\n"
+		"      --external NAME=fd:N|PATH\n"
+		"                        what to use for the external object NAME\n"
+		"      --log-format text|json\n"
+		"                        json: errors and refusals are JSON lines on standard "
+	        "error\n"
+		"      --progress auto|always|never\n"
+		"  -v, --verbose         also say where in Stasis an error arose\n"
+		"\n"
+		"exit status: the program's; 1 refused, nothing was made; 2 usage; 3 failed and\n"
+		"rolled back; 125 Stasis itself failed\n"
+		"\n"
+		"example: move a job to another host\n"
+		"  stasis checkpoint 4711 --kill -o - | ssh host stasis restart --detach\n",
+};

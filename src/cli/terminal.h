@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A pseudoterminal of our own between the user's terminal and a process tree, as script(1) has. */
+#pragma once
+
+#include <stdbool.h>
+
+struct error;
+
+/* whether the command is used on a terminal: standard input is one that can be read */
+bool terminal_present(void);
+
+/**
+ * terminal_run() - run a function in a child, a session leader with a new pty
+ * @child:	gets the slave (close-on-exec, not yet anyone's controlling terminal) and a
+ *		descriptor that it closes when the tree runs: until then the user's terminal stays
+ *		as it is, so that messages look right. Its return value is the exit status.
+ * Relays bytes, window size and signals until the child ends. Returns the child's wait status, or
+ * a negative errno with @err filled.
+ */
+int terminal_run(int (*child)(void *data, int slave, int ready), void *data, struct error *err);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A checkpoint in progress: freeze, collect, judge, save, then thaw or kill (architecture, section
+ * 4).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "task/kcmp.h"
+#include "util/error.h"
+
+struct externals;
+struct holders;
+struct image_writer;
+struct objects;
+struct progress;
+struct task;
+struct tracer;
+
+enum aftermath { AFTER_KILL, AFTER_LEAVE_RUNNING, AFTER_LEAVE_STOPPED };
+enum cgroup_mode { CGROUP_KEEP, CGROUP_IGNORE };
+
+/* what the user asked for; owned by cli/ */
+struct checkpoint_options {
+	pid_t root;
+	const char *output; /* path; "-" = standard output */
+	bool force;
+	enum aftermath after;
+	struct externals *externals; /* KEY=NAME; never NULL */
+	int compression;             /* enum image_compression */
+	int compression_level;
+	unsigned timeout_ms; /* for tasks in uninterruptible sleep; default 10 s */
+	enum cgroup_mode cgroup;
+	bool json, verbose;
+	struct progress *progress; /* NULL: not shown */
+};
+
+struct refusals {
+	struct error *items;
+	size_t n;
+};
+
+struct checkpoint {
+	const struct checkpoint_options *options;
+	struct tracer *tracer; /* NULL for `check PID`: nothing is attached */
+	struct objects *objects;
+	struct task **
+		tasks; /* parents before children, leaders before their threads; zombies included */
+	size_t n_tasks;
+	struct refusals refusals;
+	struct refusals unexamined;       /* check PID: what only attaching reveals */
+	struct holders *holders;          /* who outside the set holds what; made on first use */
+	struct image_writer *image;       /* during save */
+	struct kcmp_set kcmp[KCMP_TYPES]; /* kcmp_object(); kcmp_set_done() on each at the end */
+};
+
+/**
+ * refuse() - note a refusal; the walk goes on so that all of them are found
+ * @task:	whose it is; NULL when no single task's
+ * @refusal:	made with error_refuse(); copied
+ */
+void refuse(struct checkpoint *c, const struct task *task, const struct error *refusal);
+/* notes for `check PID` that @what of @task was not examined; nothing when a tracer is there */
+void check_unexamined(struct checkpoint *c, const struct task *task, const char *what);
+struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */
+
+/*
+ * Runs all phases. Returns 0; -EOPNOTSUPP with the refusals in @ret_refusals and @err empty;
+ * another negative errno with @err filled. The application is as it was unless 0 is returned and
+ * options->after says otherwise.
+ */
+struct checkpoint_result {
+	struct refusals refusals;
+	size_t n_tasks;
+	uint64_t memory_bytes, image_bytes;
+	uint64_t stop_us, total_us;
+};
+int checkpoint_run(const struct checkpoint_options *options, struct checkpoint_result *ret,
+                   struct error *err);
+/* `check PID`: collect and judge without attaching; refusals and what was not examined */
+int checkpoint_check(const struct checkpoint_options *options, struct refusals *ret_refusals,
+                     struct refusals *ret_unexamined, struct error *err);

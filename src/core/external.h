@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * External objects: what the user says stays outside the set. At checkpoint KEY=NAME, where KEY is
+ * exactly what the leak's hint prints (`pipe:[INO]`, `tty:[DEV]`, `file:[DEV:INO]`); at restart
+ * NAME=fd:N or NAME=PATH. NAME is [A-Za-z0-9_.-]+.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "util/error.h"
+
+struct externals;
+
+struct externals *externals_new(void);
+void externals_free(struct externals *e);
+/* parses one --external argument; -EINVAL on bad grammar or a duplicate */
+int externals_add_key(struct externals *e, const char *argument, struct error *err); /* KEY=NAME */
+int externals_add_supply(struct externals *e, const char *argument,
+                         struct error *err); /* NAME=... */
+/* checkpoint: the name for a key, marking it used; NULL when it was not declared */
+const char *externals_name(struct externals *e, const char *key);
+/* checkpoint: a declared key that nothing used, NULL if none: an error, the user mistyped */
+const char *externals_unused(const struct externals *e);
+/* restart: whether the user has supplied it */
+bool externals_supplied(const struct externals *e, const char *name);
+/*
+ * restart: a new descriptor for a name (F_DUPFD_CLOEXEC of fd:N, or open(2) of PATH with @flags);
+ * -ENOENT external.missing when it was not supplied
+ */
+int externals_open(struct externals *e, const char *name, int flags, int *ret_fd,
+                   struct error *err);

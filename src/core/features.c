@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The probes. Each tries the thing itself, harmlessly, rather than comparing version numbers
+ * (distributions backport). Those that need a traced or a cloned child share one kind of child
+ * that ends by itself and whose death no SIGCHLD announces.
+ */
+#include "core/features.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/kcmp.h>
+#include <linux/membarrier.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "util/cleanup.h"
+#include "util/uapi.h"
+
+#define CAP_MASK(cap) (1ull << (cap))
+
+static const struct feature_info infos[] = {
+#define FEATURE(name, since, purpose)     { #name, since, purpose },
+#define CAPABILITY(name, number, purpose) { #name, NULL, purpose },
+#include "core/features.def"
+#undef FEATURE
+#undef CAPABILITY
+};
+
+static const char *const capability_names[] = {
+	"CAP_CHOWN",
+	"CAP_DAC_OVERRIDE",
+	"CAP_DAC_READ_SEARCH",
+	"CAP_FOWNER",
+	"CAP_FSETID",
+	"CAP_KILL",
+	"CAP_SETGID",
+	"CAP_SETUID",
+	"CAP_SETPCAP",
+	"CAP_LINUX_IMMUTABLE",
+	"CAP_NET_BIND_SERVICE",
+	"CAP_NET_BROADCAST",
+	"CAP_NET_ADMIN",
+	"CAP_NET_RAW",
+	"CAP_IPC_LOCK",
+	"CAP_IPC_OWNER",
+	"CAP_SYS_MODULE",
+	"CAP_SYS_RAWIO",
+	"CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE",
+	"CAP_SYS_PACCT",
+	"CAP_SYS_ADMIN",
+	"CAP_SYS_BOOT",
+	"CAP_SYS_NICE",
+	"CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME",
+	"CAP_SYS_TTY_CONFIG",
+	"CAP_MKNOD",
+	"CAP_LEASE",
+	"CAP_AUDIT_WRITE",
+	"CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP",
+	"CAP_MAC_OVERRIDE",
+	"CAP_MAC_ADMIN",
+	"CAP_SYSLOG",
+	"CAP_WAKE_ALARM",
+	"CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ",
+	"CAP_PERFMON",
+	"CAP_BPF",
+	"CAP_CHECKPOINT_RESTORE",
+};
+
+/* ---- children that probes need ---- */
+
+/* a fork without SIGCHLD at its end */
+static pid_t quiet_fork(uint64_t flags)
+{
+	struct clone_args args = { .flags = flags };
+
+	return (pid_t)syscall(__NR_clone3, &args, sizeof(args));
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+}
+
+/* whether probe(pid) holds for a child of ours that is in a ptrace stop */
+static bool with_traced_child(bool (*probe)(pid_t pid))
+{
+	int status;
+	pid_t pid = quiet_fork(0);
+
+	if (pid < 0)
+		return false;
+	if (pid == 0) {
+		/* only system calls here: other threads may have held locks at the fork */
+		syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			syscall(__NR_pause);
+	}
+	bool ok = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 &&
+	          ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) == 0 &&
+	          waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status) && probe(pid);
+	end_child(pid);
+	return ok;
+}
+
+static bool traced_rseq(pid_t pid)
+{
+	struct __ptrace_rseq_configuration conf;
+
+	return ptrace(PTRACE_GET_RSEQ_CONFIGURATION, pid, sizeof(conf), &conf) == sizeof(conf);
+}
+
+static bool traced_suspend_seccomp(pid_t pid)
+{
+	return ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_SUSPEND_SECCOMP) == 0;
+}
+
+static bool traced_seccomp_filter(pid_t pid)
+{
+	/* a task without filters: EINVAL (no such filter); EACCES without privilege; else EIO */
+	return ptrace(PTRACE_SECCOMP_GET_FILTER, pid, 0, NULL) < 0 &&
+	       (errno == EINVAL || errno == ENOENT);
+}
+
+static bool traced_syscall_user_dispatch(pid_t pid)
+{
+	struct ptrace_sud_config conf;
+
+	return ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, pid, sizeof(conf), &conf) == 0;
+}
+
+/* ---- the probes, in the order of features.def ---- */
+
+static bool probe_kcmp(void)
+{
+	return syscall(__NR_kcmp, getpid(), getpid(), KCMP_VM, 0, 0) == 0;
+}
+
+static bool probe_pidfd_getfd(void)
+{
+	_cleanup_(close_p) int pidfd = (int)syscall(__NR_pidfd_open, getpid(), 0);
+
+	/* EBADF: the call is there, the descriptor is not */
+	return pidfd >= 0 && syscall(__NR_pidfd_getfd, pidfd, 0x7ffffff0, 0) < 0 && errno == EBADF;
+}
+
+static bool probe_clone3_set_tid(void)
+{
+	/*
+	 * Pid 1 is always taken: EEXIST to a caller that may choose pids, EPERM to one that may
+	 * not; nothing is made (alloc_pid() checks the capability first).
+	 */
+	pid_t tid = 1;
+	struct clone_args args = { .set_tid = (uintptr_t)&tid, .set_tid_size = 1 };
+	long pid = syscall(__NR_clone3, &args, sizeof(args));
+
+	if (pid == 0)
+		_exit(0);
+	return pid < 0 && errno == EEXIST;
+}
+
+static bool probe_set_mm_map(void)
+{
+	unsigned size;
+
+	return prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0;
+}
+
+static bool probe_pidfd_thread(void)
+{
+	_cleanup_(close_p) int pidfd = (int)syscall(__NR_pidfd_open, gettid(), PIDFD_THREAD);
+
+	return pidfd >= 0;
+}
+
+/* whether PAGEMAP_SCAN over one page of ours takes this category */
+static bool scan_category(uint64_t category)
+{
+	_cleanup_(close_p) int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long page = sysconf(_SC_PAGESIZE);
+	struct page_region region;
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = category,
+		.return_mask = category,
+	};
+
+	if (fd < 0)
+		return false;
+	arg.start = (uintptr_t)&region & ~(uint64_t)(page - 1);
+	arg.end = arg.start + (uint64_t)page;
+	return ioctl(fd, PAGEMAP_SCAN, &arg) >= 0;
+}
+
+static bool probe_pagemap_scan(void)
+{
+	return scan_category(PAGE_IS_PRESENT);
+}
+
+static bool probe_pagemap_scan_guard(void)
+{
+	return feature(FEATURE_pagemap_scan) && scan_category(PAGE_IS_GUARD);
+}
+
+/* an anonymous page of ours; NULL when there is none to be had */
+static void *map_page(int protection, int flags)
+{
+	void *p = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), protection, flags | MAP_ANONYMOUS, -1,
+	               0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap_page(void *p)
+{
+	if (p)
+		munmap(p, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+static bool probe_madv_guard(void)
+{
+	void *p = map_page(PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	bool ok = p && madvise(p, (size_t)sysconf(_SC_PAGESIZE), MADV_GUARD_INSTALL) == 0;
+
+	unmap_page(p);
+	return ok;
+}
+
+static bool probe_map_droppable(void)
+{
+	void *p = map_page(PROT_READ | PROT_WRITE, MAP_DROPPABLE);
+
+	unmap_page(p);
+	return p;
+}
+
+static bool probe_mseal(void)
+{
+	return syscall(__NR_mseal, 0, 0, 0) == 0; /* nothing, sealed */
+}
+
+static bool probe_proc_mem_force(void)
+{
+	/* kernels from 6.12 can forbid it (proc_mem.force_override=) */
+	_cleanup_(close_p) int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	char *p = map_page(PROT_READ, MAP_PRIVATE);
+	bool ok = fd >= 0 && p && pwrite(fd, "x", 1, (off_t)(uintptr_t)p) == 1;
+
+	unmap_page(p);
+	return ok;
+}
+
+static bool probe_statmount(void)
+{
+	/* a mount that cannot exist: ENOENT from a kernel that has the call */
+	struct mnt_id_req req = { .size = MNT_ID_REQ_SIZE_VER0, .mnt_id = ~0ull >> 1 };
+	struct statmount result;
+
+	return syscall(__NR_statmount, &req, &result, sizeof(result), 0) < 0 && errno == ENOENT;
+}
+
+static bool probe_timer_restore_ids(void)
+{
+	return prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
+}
+
+static bool probe_ptrace_rseq(void)
+{
+	return with_traced_child(traced_rseq);
+}
+
+static bool probe_ptrace_suspend_seccomp(void)
+{
+	return with_traced_child(traced_suspend_seccomp);
+}
+
+static bool probe_ptrace_seccomp_filter(void)
+{
+	return with_traced_child(traced_seccomp_filter);
+}
+
+static bool probe_ptrace_syscall_user_dispatch(void)
+{
+	return with_traced_child(traced_syscall_user_dispatch);
+}
+
+static bool probe_membarrier_registrations(void)
+{
+	return syscall(__NR_membarrier, MEMBARRIER_GET_REGISTRATIONS, 0, 0) >= 0;
+}
+
+static bool probe_mdwe(void)
+{
+	return prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
+}
+
+static bool probe_memory_merge(void)
+{
+	return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) >= 0;
+}
+
+static bool probe_core_scheduling(void)
+{
+	uint64_t cookie = 0;
+
+	return prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie) == 0;
+}
+
+static bool probe_user_namespaces(void)
+{
+	pid_t pid = quiet_fork(CLONE_NEWUSER);
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return false;
+	end_child(pid);
+	return true;
+}
+
+/* ---- capabilities ---- */
+
+static uint64_t effective_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+
+	if (syscall(__NR_capget, &header, data) < 0)
+		return 0;
+	return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+#define FEATURE(name, since, purpose)
+#define CAPABILITY(name, number, purpose)                           \
+	static bool probe_##name(void)                              \
+	{                                                           \
+		return effective_capabilities() & CAP_MASK(number); \
+	}
+#include "core/features.def"
+#undef FEATURE
+#undef CAPABILITY
+
+static bool (*const probes[])(void) = {
+#define FEATURE(name, since, purpose)     probe_##name,
+#define CAPABILITY(name, number, purpose) probe_##name,
+#include "core/features.def"
+#undef FEATURE
+#undef CAPABILITY
+};
+
+/* ---- the answers ---- */
+
+/* whether the comma-separated list in STASIS_WITHOUT has this name */
+static bool forced_off(const char *name)
+{
+	const char *list = getenv("STASIS_WITHOUT");
+	size_t size = strlen(name);
+
+	while (list && *list) {
+		size_t n = strcspn(list, ",");
+		if (n == size && !memcmp(list, name, n))
+			return true;
+		list += n + (list[n] == ',');
+	}
+	return false;
+}
+
+bool feature(enum feature f)
+{
+	enum { UNKNOWN, ABSENT, PRESENT };
+	static atomic_int answers[N_FEATURES];
+	int answer = atomic_load(&answers[f]);
+
+	/* two threads may both probe: harmless, and they find the same */
+	if (answer == UNKNOWN) {
+		answer = !forced_off(infos[f].name) && probes[f]() ? PRESENT : ABSENT;
+		atomic_store(&answers[f], answer);
+	}
+	return answer == PRESENT;
+}
+
+const struct feature_info *feature_info(enum feature f)
+{
+	return &infos[f];
+}
+
+int features_init(struct error *err)
+{
+	const char *list = getenv("STASIS_WITHOUT");
+
+	while (list && *list) {
+		size_t n = strcspn(list, ",");
+		bool known = n == 0;
+		for (size_t i = 0; i < N_FEATURES && !known; i++)
+			known = strlen(infos[i].name) == n && !memcmp(infos[i].name, list, n);
+		if (!known)
+			return error_raise(err, EINVAL,
+			                   "STASIS_WITHOUT: no feature is called '%.*s'", (int)n,
+			                   list);
+		list += n + (list[n] == ',');
+	}
+	return 0;
+}
+
+bool features_capability(int cap)
+{
+	switch (cap) {
+#define FEATURE(name, since, purpose)
+#define CAPABILITY(name, number, purpose) \
+	case number:                      \
+		return feature(FEATURE_##name);
+#include "core/features.def"
+#undef FEATURE
+#undef CAPABILITY
+	default:
+		return cap >= 0 && cap < 64 && effective_capabilities() & CAP_MASK(cap);
+	}
+}
+
+const char *features_capability_name(int cap)
+{
+	if (cap < 0 || (size_t)cap >= sizeof(capability_names) / sizeof(capability_names[0]))
+		return "an unknown capability";
+	return capability_names[cap];
+}
+
+bool features_initial_user_namespace(void)
+{
+	/* the initial one maps all ids to themselves; 4026531837 is PROC_USER_INIT_INO */
+	struct stat st;
+
+	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino == 0xEFFFFFFDu;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a restart makes that does not go away with its tasks, written down before it is made, so
+ * that `stasis cleanup` can undo it after a SIGKILL. Most restarts need none: names appear only at
+ * commit, and EXITKILL takes the rest. A journal is a file /run/stasis/PID (or
+ * $XDG_RUNTIME_DIR/stasis/PID), locked with flock(2) by its coordinator as long as that lives.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "util/error.h"
+
+struct journal;
+
+enum journal_effect {
+	JOURNAL_UNLINK, /* a file whose name begins with ".stasis-", which is ours alone */
+	JOURNAL_RMDIR,  /* a directory, if it is empty (a cgroup that was made, say) */
+};
+
+/* makes no file yet */
+struct journal *journal_new(void);
+/* notes and syncs an effect that is about to be had; @path is absolute */
+int journal_note(struct journal *j, enum journal_effect effect, const char *path,
+                 struct error *err);
+/* the restart has succeeded (all is as it should stay), or has undone all itself; takes NULL */
+void journal_free(struct journal *j);
+
+/*
+ * Plays back every journal whose coordinator is dead, last effect first, and removes it.
+ * *ret_journals, *ret_effects: how many there were, and how many effects were undone. Goes on after
+ * a failure, which stays in its journal, and returns the first.
+ */
+int journal_play_back(size_t *ret_journals, size_t *ret_effects, struct error *err);

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Restart: read, preflight, build, fill, commit (architecture, section 4). Until the launch
+ * everything is undone on failure: the stubs are killed by the tracer, and names appear at commit.
+ */
+#include "core/restart.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/pidns.h"
+#include "core/progress.h"
+#include "core/restart_parts.h"
+#include "core/spawn.h"
+#include "kind/kind.h"
+#include "kind/task.h"
+#include "task/plan.h"
+#include "task/stub.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+void restart_refuse(struct restart *r, const struct error *refusal)
+{
+	*array_push(r->refusals.items, r->refusals.n) = *refusal;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* ---- preflight ---- */
+
+/* whether the kernel would refuse to give this pid: a task, or a group that still has members */
+static bool pid_in_use(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH || kill(-pid, 0) == 0 || errno != ESRCH;
+}
+
+static void refuse_pid(struct restart *r, const struct plan_node *node)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_pid_in_use, "pid %d is in use on this host", node->tid);
+	error_task(&refusal, node->tid, NULL);
+	error_hint(&refusal, "end that process, or restart with --new-pidns");
+	restart_refuse(r, &refusal);
+}
+
+static void check_pids(struct restart *r)
+{
+	for (size_t i = 0; i < r->plan->n_nodes; i++) {
+		const struct plan_node *node = &r->plan->nodes[i];
+		/* pid 1 of a new namespace is the root, or an init of ours */
+		bool in_use = r->options->new_pidns ? node->tid == 1 && i != r->plan->root
+		                                    : pid_in_use(node->tid);
+		if (node->tid > 0 && in_use)
+			refuse_pid(r, node);
+	}
+}
+
+static int preflight(struct restart *r, struct error *err)
+{
+	size_t cursor = 0;
+
+	check_pids(r);
+	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
+		if (!o->kind->preflight)
+			continue;
+		int e = o->kind->preflight(r, o, err);
+		if (e == -EOPNOTSUPP && err->code != CODE_NONE) {
+			restart_refuse(r, err);
+			e = 0;
+		}
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return r->refusals.n ? -EOPNOTSUPP : 0;
+}
+
+/* ---- build ---- */
+
+static int restore_objects(struct restart *r, struct error *err)
+{
+	for (size_t i = 0; i < n_kinds; i++) {
+		size_t cursor = 0;
+		if (!kinds[i]->restore)
+			continue;
+		for (struct object *o; (o = objects_next(r->objects, kinds[i], &cursor));) {
+			int e = kinds[i]->restore(r, o, err);
+			if (e < 0) {
+				error_object(err, "%s %u", kinds[i]->name, o->id);
+				return error_trace(err, e);
+			}
+		}
+	}
+	return 0;
+}
+
+typedef int operation(struct restart *r, struct object *object, struct stub *stub,
+                      struct error *err);
+
+static int add_context(struct stub *stub, struct object *object, struct error *err, int e)
+{
+	char comm[20] = "";
+
+	if (stub->task) {
+		const TaskState *t = object_state(stub->task, TaskState);
+		memcpy(comm, t->comm.data, t->comm.len);
+	}
+	error_task(err, stub->tid, comm);
+	error_object(err, "%s %u", object->kind->name, object->id);
+	return error_trace(err, e);
+}
+
+static int install_one(struct restart *r, struct stub *stub, struct object *o, struct error *err)
+{
+	int e;
+
+	if (!o->kind->install || (o->kind->clone_flag && o->done))
+		return 0;
+	e = o->kind->install(r, o, stub, err);
+	if (e < 0)
+		return add_context(stub, o, err, e);
+	o->done = true;
+	return 0;
+}
+
+/* the objects of a task in the order of kinds.def, the task itself last; sorted once, at install */
+static int by_kind(const void *a, const void *b)
+{
+	const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+	size_t i = 0, j = 0;
+
+	while (kinds[i] != x->kind)
+		i++;
+	while (kinds[j] != y->kind)
+		j++;
+	if (i != j)
+		return i < j ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int install_stub(struct restart *r, struct stub *stub, struct error *err)
+{
+	if (stub->n_objects)
+		qsort(stub->objects, stub->n_objects, sizeof(*stub->objects), by_kind);
+	for (size_t i = 0; i < stub->n_objects; i++) {
+		int e = install_one(r, stub, stub->objects[i], err);
+		if (e < 0)
+			return e;
+	}
+	int e = install_one(r, stub, stub->task, err);
+	if (e < 0)
+		return e;
+	calls_start(stub->calls); /* while it works, the next one's list is made */
+	return 0;
+}
+
+static bool lives(const struct restart *r, size_t i)
+{
+	return r->plan_tasks[i].state == PLAN_LIVE;
+}
+
+static int wait_for_all(struct restart *r, struct error *err)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		if (!lives(r, i))
+			continue;
+		int e = calls_run(r->stubs[i]->calls, err);
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return 0;
+}
+
+static int install_all(struct restart *r, struct error *err)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		int e = lives(r, i) ? install_stub(r, r->stubs[i], err) : 0;
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return wait_for_all(r, err);
+}
+
+/* ---- commit ---- */
+
+static int commit_one(struct restart *r, struct stub *stub, struct object *o, struct error *err)
+{
+	int e = o->kind->commit ? o->kind->commit(r, o, stub, err) : 0;
+
+	return e < 0 ? add_context(stub, o, err, e) : 0;
+}
+
+static int commit_stub(struct restart *r, struct stub *stub, struct error *err)
+{
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < stub->n_objects; i++)
+		e = commit_one(r, stub, stub->objects[i], err);
+	if (e == 0)
+		e = commit_one(r, stub, stub->task, err);
+	calls_start(stub->calls);
+	return e;
+}
+
+static int commit_all(struct restart *r, struct error *err)
+{
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		int e = lives(r, i) ? commit_stub(r, r->stubs[i], err) : 0;
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return wait_for_all(r, err);
+}
+
+static int launch_all(struct restart *r, struct error *err)
+{
+	spawn_plan_launch(r);
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		struct stub *stub = r->stubs[i];
+		if (!lives(r, i))
+			continue;
+		int e = stub->launch.regs ? tracer_launch(r->tracer, &stub->launch, err)
+		                          : error_refuse(err, CODE_image_invalid, "no registers");
+		if (e < 0) {
+			error_task(err, stub->tid, NULL);
+			return error_trace(err, e);
+		}
+	}
+	int e = pidns_release(r, err);
+	if (e == 0)
+		e = tracer_launch_all(r->tracer, r->options->leave_stopped, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* ---- the phases ---- */
+
+static int open_image(struct restart *r, int *ret_fd, struct error *err)
+{
+	const char *path = r->options->input;
+	int e;
+
+	*ret_fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC)
+	                            : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (*ret_fd < 0)
+		return error_raise(err, errno, "open the image %s", path);
+	e = image_reader_new(&r->reader, *ret_fd, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int build(struct restart *r, struct error *err)
+{
+	int e;
+
+	progress_phase(r->options->progress, "build", 0);
+	e = tracer_start(&r->tracer, err);
+	if (e == 0)
+		e = restore_objects(r, err);
+	if (e == 0)
+		e = spawn_prepare(r, err);
+	if (e == 0)
+		e = spawn_tree(r, err);
+	if (e == 0)
+		e = install_all(r, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int finish(struct restart *r, struct error *err)
+{
+	int e;
+
+	progress_phase(r->options->progress, "fill", 0);
+	e = restart_fill(r, err);
+	if (e < 0)
+		return error_trace(err, e);
+	progress_phase(r->options->progress, "commit", 0);
+	e = spawn_close_sockets(r, err);
+	if (e == 0)
+		e = commit_all(r, err);
+	if (e == 0)
+		e = launch_all(r, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int make_tree(struct restart *r, struct restart_result *ret, struct error *err)
+{
+	int e;
+
+	ret->began = true;
+	e = build(r, err);
+	if (e == 0)
+		e = finish(r, err);
+	if (e < 0) {
+		tracer_stop(take_ptr(r->tracer));
+		spawn_undo(r);
+		return error_trace(err, e);
+	}
+	ret->root = r->root;
+	ret->root_pidfd = pidfd_open(r->root, 0);
+	tracer_stop(take_ptr(r->tracer));
+	return 0;
+}
+
+static void restart_done(struct restart *r)
+{
+	tracer_stop(r->tracer);
+	spawn_free(r);
+	plan_free(r->plan);
+	free(r->plan_tasks);
+	free(r->tasks);
+	objects_free(r->objects);
+	if (r->next_record.type)
+		record_release(&r->next_record);
+	image_reader_free(r->reader);
+	pthread_mutex_destroy(&r->socket_lock);
+}
+
+int restart_run(const struct restart_options *options, struct restart_result *ret,
+                struct error *err)
+{
+	struct restart r = { .options = options,
+		             .socket = -1,
+		             .stub_socket_here = -1,
+		             .init_socket = -1,
+		             .pidns_before = -1 };
+	_cleanup_(close_p) int fd = -1;
+	uint64_t start = now_us();
+	int e;
+
+	*ret = (struct restart_result){ .root_pidfd = -1 };
+	*err = ERROR_INIT;
+	pthread_mutex_init(&r.socket_lock, NULL);
+	r.objects = objects_new();
+	progress_phase(options->progress, "read", 0);
+	e = open_image(&r, &fd, err);
+	if (e == 0)
+		e = restart_read(&r, err);
+	if (e == 0)
+		e = preflight(&r, err);
+	if (e == 0)
+		e = make_tree(&r, ret, err);
+	ret->refusals = r.refusals;
+	ret->n_tasks = r.n_tasks;
+	ret->memory_bytes = r.memory_bytes;
+	ret->total_us = now_us() - start;
+	restart_done(&r);
+	return e < 0 ? error_trace(err, e) : 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A restart in progress: read, preflight, build, fill, commit (architecture, section 4). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <pthread.h>
+
+#include "core/checkpoint.h"
+#include "image/image.h"
+#include "task/calls.h"
+#include "util/error.h"
+
+struct image_reader;
+struct map;
+struct plan;
+struct plan_task;
+struct stub;
+struct stub_area;
+
+struct restart_options {
+	const char *input; /* path; "-" = standard input */
+	bool detach, leave_stopped, new_pidns, files_changed_allow;
+	enum cgroup_mode cgroup;
+	struct externals *externals; /* NAME=fd:N or NAME=PATH; never NULL */
+	int terminal;                /* foreground on a terminal: slave of the new pty; -1 none */
+	struct progress *progress;   /* NULL: not shown */
+	bool json, verbose;
+};
+
+struct restart {
+	const struct restart_options *options;
+	struct image_reader *reader;
+	struct tracer *tracer;
+	struct objects *objects;
+	struct stub_area *area; /* the memory shared with all stubs */
+	struct stub **stubs;    /* in order of the plan */
+	size_t n_stubs;
+	struct refusals refusals;
+
+	/* the engine's own */
+	struct object **tasks;        /* the kind task's objects, in order of the image */
+	struct plan_task *plan_tasks; /* the same, for the planner */
+	size_t n_tasks;
+	struct plan *plan;
+	struct map *by_tid; /* recorded tid -> stub */
+	struct watch watch;
+	int socket;           /* our end of what descriptors travel through */
+	int stub_socket;      /* the number of the stubs' end, above all they use */
+	int stub_socket_here; /* the same end here, until the root stub has it */
+	pthread_mutex_t socket_lock;
+	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */
+	pid_t new_init;                /* --new-pidns: our init; 0 = none */
+	int init_socket, pidns_before; /* to our init; our own pid namespace */
+	struct record next_record;     /* the first page block; type 0 = none read ahead */
+	bool verified;                 /* the trailer has been seen and is right */
+	_Atomic uint64_t memory_bytes;
+};
+
+/* the same, placeholders included, as long as they live */
+struct stub *restart_stub_any(const struct restart *r, pid_t tid);
+/* notes a refusal found in preflight; the walk goes on so that all of them are found */
+void restart_refuse(struct restart *r, const struct error *refusal);
+struct stub *restart_stub(const struct restart *r, pid_t tid); /* by recorded tid; NULL: none */
+
+/*
+ * Takes the next page block of the stream and hands it to its kind's restore_bulk: 1, or 0 when
+ * there are no more (the trailer is verified then). For before_clone, which may need pages that
+ * come later in the stream; filling goes on where this stopped. Not for two threads at once.
+ */
+int restart_next_block(struct restart *r, struct error *err);
+
+struct restart_result {
+	struct refusals refusals;
+	pid_t root;     /* in the coordinator's pid namespace; a child of the coordinator's */
+	int root_pidfd; /* owned by the caller */
+	bool began;     /* something had been made: exit code 3, not 1 */
+	size_t n_tasks;
+	uint64_t memory_bytes, total_us;
+};
+int restart_run(const struct restart_options *options, struct restart_result *ret,
+                struct error *err);

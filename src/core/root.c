@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The root stub. See root.h. Its first list lies in its slot before it is cloned, so that no
+ * moment is without protection: the list asks for death with the coordinator and then writes to the
+ * socket, which is death by SIGPIPE if the coordinator has gone before.
+ */
+#include "core/root.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "core/pidns.h"
+#include "task/area.h"
+#include "task/plan.h"
+#include "task/stub.h"
+#include "util/cleanup.h"
+
+#define ADDRESS_END    0x7ffffffff000ull
+#define RSEQ_SIZE_MIN  32 /* what glibc 2.35 to 2.39 registers; __rseq_size may be less later */
+#define RSEQ_SIGNATURE 0x53053053u
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ull
+#endif
+
+/* the kernel's struct sigaction (rt_sigaction(2)) of a default disposition */
+static const struct {
+	uint64_t handler, flags, restorer, mask;
+} default_action;
+static const uint64_t all_signals = ~0ull;
+
+/* glibc's rseq area would be written to, and lies in memory that is about to go */
+static void add_forget(struct calls *calls)
+{
+	stack_t none = { .ss_flags = SS_DISABLE };
+	uint64_t size = __rseq_size < RSEQ_SIZE_MIN ? RSEQ_SIZE_MIN : __rseq_size;
+	uint64_t rseq = (uint64_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset;
+
+	if (__rseq_size)
+		calls_add(calls, &(struct call){ .nr = __NR_rseq,
+		                                 .arg = { rseq, size, 1, RSEQ_SIGNATURE },
+		                                 .what = "unregister rseq" });
+	CALL(calls, sigaltstack, calls_copy(calls, &none, sizeof(none)), 0);
+	CALL(calls, set_robust_list, 0, 24);
+	CALL(calls, set_tid_address, 0);
+}
+
+static void add_close(struct restart *r, struct calls *calls)
+{
+	if (r->stub_socket_here != r->stub_socket)
+		CALL(calls, dup3, r->stub_socket_here, r->stub_socket, O_CLOEXEC);
+	if (r->stub_socket > 0)
+		CALL(calls, close_range, 0, r->stub_socket - 1, 0);
+	CALL(calls, close_range, r->stub_socket + 1, UINT32_MAX, 0);
+}
+
+/* everything goes but the stub area, and the vDSO with its data, which the mm kind moves */
+static int add_unmap(struct restart *r, struct calls *calls, struct error *err)
+{
+	static const char *const names[] = { "[vdso]", "[vvar", NULL };
+	struct ranges keep = { 0 };
+	uint64_t at = 0;
+	int e = ranges_add_own(&keep, names, err);
+
+	if (e < 0)
+		return e;
+	ranges_add(&keep, r->area->start, r->area->start + r->area->size);
+	ranges_sort(&keep);
+	for (size_t i = 0; i < keep.n; i++) {
+		if (keep.items[i].start > at)
+			CALL(calls, munmap, at, keep.items[i].start - at);
+		at = keep.items[i].end;
+	}
+	CALL(calls, munmap, at, ADDRESS_END - at);
+	ranges_done(&keep);
+	return 0;
+}
+
+static void add_protect(struct restart *r, struct calls *calls)
+{
+	uint64_t action = calls_copy(calls, &default_action, sizeof(default_action));
+	uint64_t pipe = calls_copy(calls, &(uint64_t){ 1ull << (SIGPIPE - 1) }, 8);
+	uint64_t all = calls_copy(calls, &all_signals, 8);
+
+	CALL(calls, rt_sigaction, SIGPIPE, action, 0, 8);
+	/* ignored, it would let zombies vanish */
+	CALL(calls, rt_sigaction, SIGCHLD, action, 0, 8);
+	CALL(calls, prctl, PR_SET_PDEATHSIG, SIGKILL);
+	CALL(calls, rt_sigprocmask, SIG_UNBLOCK, pipe, 0, 8);
+	CALL(calls, write, r->stub_socket, calls_copy(calls, "r", 1), 1);
+	CALL(calls, rt_sigprocmask, SIG_SETMASK, all, 0, 8);
+	/* Yama would not let the tracer near, which is no ancestor; prctl(2) */
+	calls_add(calls, &(struct call){ .nr = __NR_prctl,
+	                                 .arg = { PR_SET_PTRACER, (uint64_t)-1 },
+	                                 .may_fail = true });
+}
+
+/* clone3, whose child jumps into the stub area: no C code runs in it */
+static long clone_into(const struct clone_args *args, uint64_t code, uint64_t slot)
+{
+	long ret;
+
+	__asm__ volatile("mov %[slot], %%rbx\n\t"
+	                 "syscall\n\t"
+	                 "test %%rax, %%rax\n\t"
+	                 "jnz 1f\n\t"
+	                 "jmp *%[code]\n"
+	                 "1:"
+	                 : "=a"(ret)
+	                 : "a"(SYS_clone3), "D"(args),
+	                   "S"(sizeof(*args)), [code] "r"(code), [slot] "r"(slot)
+	                 : "rbx", "rcx", "r11", "memory", "cc");
+	return ret;
+}
+
+static int clone_root(struct restart *r, struct stub *root, struct error *err)
+{
+	bool is_init = r->options->new_pidns && pidns_root_is_init(r);
+	const struct plan_node *node = &r->plan->nodes[root->node];
+	pid_t tid = node->tid;
+	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0),
+		                   .exit_signal = SIGCHLD,
+		                   .set_tid = (uintptr_t)&tid,
+		                   .set_tid_size = 1 };
+	uint64_t block = ~0ull, saved;
+	long pid;
+
+	/* no handler of ours may run in the child; glibc would leave its internal signals open */
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &block, &saved, 8);
+	pid = clone_into(&args, r->area->start, area_slot(r->area, root->node));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, 8);
+	if (pid < 0) {
+		int e = error_raise(err, (int)-pid, "clone the root as pid %d", tid);
+		if (pid == -EEXIST)
+			err->code = CODE_pid_in_use;
+		return e;
+	}
+	r->root = root->host_tid = (pid_t)pid;
+	return 0;
+}
+
+static int adopt(struct restart *r, struct stub *root, struct error *err)
+{
+	int e;
+
+	if (!r->tracer)
+		return 0;
+	e = tracer_adopt(r->tracer, root->host_tid, err);
+	if (e < 0)
+		return error_trace(err, e);
+	/* from here on the tracer sees to it; after the launch nobody may */
+	CALL(root->calls, prctl, PR_SET_PDEATHSIG, 0);
+	calls_add(
+		root->calls,
+		&(struct call){ .nr = __NR_prctl, .arg = { PR_SET_PTRACER, 0 }, .may_fail = true });
+	return calls_run(root->calls, err);
+}
+
+int root_clone(struct restart *r, struct stub *root, struct error *err)
+{
+	char byte;
+	int e;
+
+	add_forget(root->calls);
+	add_close(r, root->calls);
+	e = add_unmap(r, root->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	add_protect(r, root->calls);
+	calls_start(root->calls);
+	e = r->options->new_pidns ? pidns_enter(r, err) : 0;
+	if (e == 0)
+		e = clone_root(r, root, err);
+	if (e == 0 && r->options->new_pidns)
+		e = pidns_leave(r, err);
+	if (e < 0)
+		return error_trace(err, e);
+	e = calls_run(root->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	close_p(&r->stub_socket_here);
+	if (recv(r->socket, &byte, 1, MSG_DONTWAIT) != 1)
+		return error_raise(err, EPROTO, "hear from the root stub");
+	e = adopt(r, root, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}

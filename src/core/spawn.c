@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Executing the plan. See spawn.h. Steps of one actor in a row go into one list; before another
+ * actor's step the list is run, so the steps take effect in the plan's order.
+ */
+#include "core/spawn.h"
+
+#include <dirent.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "core/pidns.h"
+#include "core/root.h"
+#include "kind/mm.h"
+#include "kind/task.h"
+#include "task/area.h"
+#include "task/plan.h"
+#include "task/stub.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+/* ---- preparing ---- */
+
+/* recorded tid -> whether the stub's death is meant; NULL when the tid is none of ours */
+static pid_t casualty(void *arg, int *ret_status)
+{
+	struct restart *r = arg;
+	pid_t pid;
+
+	while (r->tracer && (pid = tracer_casualty(r->tracer, ret_status)) > 0) {
+		bool meant = false;
+		for (size_t i = 0; i < r->n_stubs && !meant; i++)
+			meant = r->stubs[i]->host_tid == pid && calls_left(r->stubs[i]->calls);
+		if (!meant)
+			return pid;
+	}
+	return 0;
+}
+
+static void name_stub(struct stub *stub)
+{
+	char comm[20] = "";
+
+	if (!stub->task)
+		return;
+	const TaskState *t = object_state(stub->task, TaskState);
+	memcpy(comm, t->comm.data, t->comm.len);
+	calls_set_comm(stub->calls, comm);
+}
+
+static void add_objects(struct restart *r, struct stub *stub)
+{
+	const TaskState *t = object_state(stub->task, TaskState);
+
+	for (size_t i = 0; i < t->n_objects; i++) {
+		struct object *o = objects_by_id(r->objects, t->objects[i]);
+		*array_push(stub->objects, stub->n_objects) = o;
+	}
+}
+
+static void add_stub(struct restart *r, uint32_t node)
+{
+	const struct plan_node *n = &r->plan->nodes[node];
+	struct stub *stub = *array_push(r->stubs, r->n_stubs) = xcalloc(1, sizeof(*stub));
+
+	stub->node = node;
+	stub->tid = n->tid;
+	stub->calls = calls_new(area_slot(r->area, node), &r->watch, n->tid);
+	if (n->is_task) {
+		stub->task = r->tasks[node];
+		add_objects(r, stub);
+	}
+	name_stub(stub);
+}
+
+static void link_stubs(struct restart *r)
+{
+	r->by_tid = map_new();
+	for (uint32_t i = 0; i < r->n_stubs; i++) {
+		const struct plan_node *n = &r->plan->nodes[i];
+		struct stub *stub = r->stubs[i];
+		stub->leader = r->stubs[n->leader];
+		stub->parent = n->creator == PLAN_COORDINATOR ? NULL : r->stubs[n->creator];
+		if (stub->tid)
+			map_put(r->by_tid, &stub->tid, sizeof(stub->tid), stub);
+	}
+}
+
+struct stub *restart_stub_any(const struct restart *r, pid_t tid)
+{
+	return map_get(r->by_tid, &tid, sizeof(tid));
+}
+
+struct stub *restart_stub(const struct restart *r, pid_t tid)
+{
+	struct stub *stub = restart_stub_any(r, tid);
+
+	return stub && stub->task ? stub : NULL;
+}
+
+/* a descriptor number above all that the set uses, and room below it for a full batch */
+static int choose_socket(struct restart *r, struct error *err)
+{
+	struct rlimit limit;
+	size_t cursor = 0;
+	int highest = STUB_FDS_MAX - 1;
+
+	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));)
+		if (o->kind->highest_fd && o->kind->highest_fd(o) > highest)
+			highest = o->kind->highest_fd(o);
+	r->stub_socket = highest + 1;
+	/* the stubs inherit this; the kind rlimit puts their own back */
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return error_raise(err, errno, "read the limit of open files");
+	limit.rlim_cur = limit.rlim_max;
+	if ((rlim_t)r->stub_socket >= limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max = (rlim_t)r->stub_socket + 1;
+		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+			return error_raise(err, errno, "raise the limit of open files to %d",
+			                   r->stub_socket + 1);
+	} else if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+		return error_raise(err, errno, "raise the soft limit of open files");
+	}
+	return 0;
+}
+
+static int open_socket(struct restart *r, struct error *err)
+{
+	int pair[2], e = choose_socket(r, err);
+
+	if (e < 0)
+		return e;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_raise(err, errno, "make a socket pair");
+	r->socket = pair[0];
+	r->stub_socket_here = pair[1];
+	return 0;
+}
+
+int spawn_prepare(struct restart *r, struct error *err)
+{
+	uint64_t start;
+	int e;
+
+	r->watch = (struct watch){ casualty, r };
+	e = open_socket(r, err);
+	if (e == 0)
+		e = mm_hole(r->objects, area_size(r->plan->n_nodes), &start, err);
+	if (e == 0)
+		e = area_new(&r->area, r->plan->n_nodes, start, err);
+	if (e < 0)
+		return error_trace(err, e);
+	for (uint32_t i = 0; i < r->plan->n_nodes; i++)
+		add_stub(r, i);
+	link_stubs(r);
+	return 0;
+}
+
+/* ---- steps ---- */
+
+/* a pid for a placeholder that nobody looks at: free now, and not one that the set needs */
+static int free_tid(struct restart *r, pid_t *next, pid_t *ret, struct error *err)
+{
+	for (; *next > 300; --*next) {
+		if (restart_stub_any(r, *next) || kill(*next, 0) == 0 || errno != ESRCH ||
+		    kill(-*next, 0) == 0)
+			continue;
+		*ret = (*next)--;
+		return 0;
+	}
+	return error_raise(err, EAGAIN, "find a free pid for a placeholder");
+}
+
+static int pid_max(void)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
+	int n;
+
+	return f && fscanf(f, "%d", &n) == 1 ? n : 32768;
+}
+
+struct execution {
+	struct restart *r;
+	struct stub *last; /* whose list is being built */
+	pid_t next_free;
+};
+
+static int run_list(struct restart *r, struct stub *stub, struct error *err)
+{
+	int e = calls_run(stub->calls, err);
+
+	if (e == -EEXIST && err->code == CODE_NONE)
+		err->code = CODE_pid_in_use;
+	if (e == 0 && r->options->new_pidns && !calls_left(stub->calls))
+		e = pidns_resolve(r, stub, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int flush(struct execution *x, struct stub *next, struct error *err)
+{
+	struct stub *last = x->last;
+
+	x->last = next;
+	return last && last != next ? run_list(x->r, last, err) : 0;
+}
+
+static int before_clone(struct restart *r, struct stub *parent, struct stub *child,
+                        struct error *err)
+{
+	for (size_t i = 0; i < n_kinds; i++) {
+		if (!kinds[i]->before_clone)
+			continue;
+		int e = kinds[i]->before_clone(r, parent, child, err);
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return 0;
+}
+
+static int name_placeholder(struct execution *x, struct stub *stub, struct error *err)
+{
+	int e = free_tid(x->r, &x->next_free, &stub->tid, err);
+
+	if (e == 0)
+		map_put(x->r->by_tid, &stub->tid, sizeof(stub->tid), stub);
+	return e;
+}
+
+static int do_clone(struct execution *x, const struct plan_step *step, struct error *err)
+{
+	struct restart *r = x->r;
+	const struct plan_node *node = &r->plan->nodes[step->node];
+	struct stub *child = r->stubs[step->node], *parent = child->parent;
+	struct clone_args args = { .flags = node->flags,
+		                   .exit_signal = (uint64_t)node->exit_signal };
+	int e = 0;
+
+	if (child->tid == 0)
+		e = name_placeholder(x, child, err);
+	if (e == 0 && child->task)
+		e = before_clone(r, parent, child, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (!r->options->new_pidns)
+		child->host_tid = child->tid;
+	calls_reserve(parent->calls, 1, 256);
+	args.set_tid = calls_copy(parent->calls, &child->tid, sizeof(child->tid));
+	args.set_tid_size = 1;
+	calls_add_clone(parent->calls, &args, sizeof(args), area_slot(r->area, step->node));
+	return 0;
+}
+
+/* the restart's own process group, as the stubs see it */
+static pid_t own_group(const struct restart *r)
+{
+	return getpgrp();
+}
+
+static int set_reaper(struct stub *reaper, bool on, struct error *err)
+{
+	CALL(reaper->calls, prctl, PR_SET_CHILD_SUBREAPER, on);
+	return calls_run(reaper->calls, err);
+}
+
+/*
+ * A placeholder ends and is reaped by the stub that made it. What it leaves behind goes to the next
+ * subreaper above (prctl(2)): for that moment the reaper is one; the kind prctl has the last word.
+ */
+static int do_exit(struct execution *x, const struct plan_step *step, struct error *err)
+{
+	struct stub *stub = x->r->stubs[step->actor];
+	struct stub *reaper = step->node == PLAN_NONE ? NULL : x->r->stubs[step->node];
+	int e = run_list(x->r, stub, err);
+
+	if (e == 0 && reaper)
+		e = set_reaper(reaper, true, err);
+	if (e < 0)
+		return error_trace(err, e);
+	CALL(stub->calls, exit_group, 0);
+	calls_leave(stub->calls);
+	CALL(stub->parent->calls, wait4, stub->tid, 0, __WALL, 0);
+	e = calls_run(stub->parent->calls, err);
+	if (e == 0 && reaper)
+		e = set_reaper(reaper, false, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static void add_signal_death(struct stub *stub, int signal)
+{
+	static const uint64_t default_action[4];
+	struct calls *calls = stub->calls;
+	uint64_t set = calls_copy(calls, &(uint64_t){ 1ull << (signal - 1) }, 8);
+
+	/* no core: not dumpable, core(5) */
+	CALL(calls, prctl, PR_SET_DUMPABLE, 0);
+	if (signal != SIGKILL)
+		CALL(calls, rt_sigaction, signal,
+		     calls_copy(calls, default_action, sizeof(default_action)), 0, 8);
+	CALL(calls, tgkill, stub->tid, stub->tid, signal);
+	CALL(calls, rt_sigprocmask, SIG_UNBLOCK, set, 0, 8);
+}
+
+static int do_die(struct execution *x, const struct plan_step *step, struct error *err)
+{
+	struct stub *stub = x->r->stubs[step->actor];
+	const TaskState *t = object_state(stub->task, TaskState);
+	int e = task_kind.install(x->r, stub->task, stub, err);
+
+	if (e < 0)
+		return e;
+	if (t->exit_code & 0x7f)
+		add_signal_death(stub, (int)(t->exit_code & 0x7f));
+	else if (t->state == TASK_STATE__STATE__ZOMBIE)
+		CALL(stub->calls, exit_group, t->exit_code >> 8);
+	else
+		CALL(stub->calls, exit, t->exit_code >> 8);
+	calls_leave(stub->calls);
+	return 0;
+}
+
+static int do_step(struct execution *x, const struct plan_step *step, struct error *err)
+{
+	struct stub *actor = x->r->stubs[step->actor];
+
+	switch (step->action) {
+	case PLAN_CLONE:
+		return do_clone(x, step, err);
+	case PLAN_SETSID:
+		CALL(actor->calls, setsid);
+		return 0;
+	case PLAN_SETPGID:
+		CALL(actor->calls, setpgid, 0, step->pgid ? step->pgid : own_group(x->r));
+		return 0;
+	case PLAN_EXIT:
+		return do_exit(x, step, err);
+	case PLAN_DIE:
+		return do_die(x, step, err);
+	}
+	return error_raise(err, EINVAL, "execute step %d", (int)step->action);
+}
+
+static int run_steps(struct restart *r, struct error *err)
+{
+	struct execution x = { .r = r, .next_free = pid_max() - 1 };
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < r->plan->n_steps; i++) {
+		const struct plan_step *step = &r->plan->steps[i];
+		if (step->actor == PLAN_COORDINATOR)
+			e = root_clone(r, r->stubs[step->node], err);
+		else
+			e = flush(&x, r->stubs[step->actor], err);
+		if (e == 0 && step->actor != PLAN_COORDINATOR)
+			e = do_step(&x, step, err);
+		if (e == 0 && (step->action == PLAN_EXIT || step->action == PLAN_DIE))
+			x.last = NULL;
+	}
+	return e == 0 ? flush(&x, NULL, err) : error_trace(err, e);
+}
+
+/* ---- the dead ---- */
+
+/* the parent sees the zombie, and leaves it; WNOWAIT needs the exit, not the reaping */
+static int await_zombie(struct restart *r, struct stub *stub, struct error *err)
+{
+	const TaskState *t = object_state(stub->task, TaskState);
+	struct stub *parent = restart_stub(r, (pid_t)t->parent);
+	uint64_t addr;
+
+	siginfo_t *info = calls_data(parent->calls, sizeof(*info), &addr);
+	CALL(parent->calls, waitid, P_PID, stub->tid, addr, WEXITED | WNOWAIT | __WALL, 0);
+	int e = calls_run(parent->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	int want = t->exit_code & 0x7f ? (int)(t->exit_code & 0x7f) : (int)(t->exit_code >> 8);
+	if (info->si_status != want ||
+	    info->si_code != (t->exit_code & 0x7f ? CLD_KILLED : CLD_EXITED))
+		return error_raise(err, EPROTO, "zombie %d got status %d instead of %d", stub->tid,
+		                   info->si_status, want);
+	return 0;
+}
+
+/* the signal that told the parent is not one that it had pending when it was recorded */
+static int drain(struct stub *parent, struct error *err)
+{
+	static const uint64_t all = ~0ull;
+	static const struct timespec now = { 0 };
+	int64_t result;
+	int e;
+
+	do {
+		uint64_t set = calls_copy(parent->calls, &all, sizeof(all));
+		uint64_t zero = calls_copy(parent->calls, &now, sizeof(now));
+		unsigned i = calls_add(parent->calls, &(struct call){ .nr = __NR_rt_sigtimedwait,
+		                                                      .arg = { set, 0, zero, 8 },
+		                                                      .may_fail = true });
+		e = calls_run(parent->calls, err);
+		result = e == 0 ? calls_result(parent->calls, i) : 0;
+	} while (result > 0);
+	return e;
+}
+
+/* a leader that ends before its threads tells nobody; proc_pid_stat(5) */
+static int await_dead_leader(struct stub *stub, struct error *err)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/stat", stub->host_tid,
+	                                         stub->host_tid);
+
+	for (unsigned i = 0; i < 20000; i++) {
+		_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+		char text[512] = "";
+		if (f && fread(text, 1, sizeof(text) - 1, f) > 0) {
+			const char *end = strrchr(text, ')');
+			if (end && (end[2] == 'Z' || end[2] == 'X'))
+				return 0;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = i < 100 ? 20000 : 500000 }, NULL);
+	}
+	return error_raise(err, ETIMEDOUT, "wait for the leader %d to end", stub->tid);
+}
+
+static int await_dead(struct restart *r, struct error *err)
+{
+	struct stub *parent = NULL;
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < r->n_tasks; i++)
+		if (r->plan_tasks[i].state == PLAN_DEAD_LEADER)
+			e = await_dead_leader(r->stubs[i], err);
+	for (size_t i = 0; e == 0 && i < r->n_tasks; i++)
+		if (r->plan_tasks[i].state == PLAN_ZOMBIE)
+			e = await_zombie(r, r->stubs[i], err);
+	for (size_t i = 0; e == 0 && i < r->n_tasks; i++) {
+		if (r->plan_tasks[i].state != PLAN_ZOMBIE)
+			continue;
+		struct stub *next = restart_stub(r, r->plan_tasks[i].parent);
+		if (next != parent)
+			e = drain(next, err);
+		parent = next;
+	}
+	return e;
+}
+
+int spawn_tree(struct restart *r, struct error *err)
+{
+	int e = run_steps(r, err);
+
+	if (e == 0)
+		e = await_dead(r, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* ---- the end ---- */
+
+static bool lives(const struct restart *r, size_t i)
+{
+	return i < r->n_tasks && r->plan_tasks[i].state == PLAN_LIVE;
+}
+
+int spawn_close_sockets(struct restart *r, struct error *err)
+{
+	struct map *closed = map_new();
+	int e = 0;
+
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		uint32_t table = r->plan_tasks[i].share[PLAN_FILES];
+		if (!lives(r, i) || (table && map_get(closed, &table, sizeof(table))))
+			continue;
+		if (table)
+			map_put(closed, &table, sizeof(table), r->stubs[i]);
+		CALL(r->stubs[i]->calls, close, r->stub_socket);
+		calls_start(r->stubs[i]->calls);
+	}
+	for (size_t i = 0; e == 0 && i < r->n_tasks; i++)
+		if (lives(r, i))
+			e = calls_run(r->stubs[i]->calls, err);
+	map_free(closed);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+void spawn_plan_launch(struct restart *r)
+{
+	struct map *last = map_new();
+
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		uint32_t mm = r->plan_tasks[i].share[PLAN_VM];
+		if (lives(r, i) && mm)
+			map_put(last, &mm, sizeof(mm), r->stubs[i]);
+	}
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		uint32_t mm = r->plan_tasks[i].share[PLAN_VM];
+		struct stub *stub = r->stubs[i];
+		stub->launch.tid = stub->host_tid;
+		if (mm && map_get(last, &mm, sizeof(mm)) != stub)
+			continue;
+		stub->launch.unmap_start = r->area->start;
+		stub->launch.unmap_size = r->area->size;
+	}
+	map_free(last);
+}
+
+void spawn_undo(struct restart *r)
+{
+	int status;
+
+	if (r->root > 0) {
+		kill(r->root, SIGKILL);
+		while (waitpid(r->root, &status, __WALL) < 0 && errno == EINTR)
+			;
+	}
+	r->root = 0;
+	pidns_undo(r);
+}
+
+void spawn_free(struct restart *r)
+{
+	for (size_t i = 0; i < r->n_stubs; i++) {
+		calls_free(r->stubs[i]->calls);
+		free(r->stubs[i]->objects);
+		free(r->stubs[i]);
+	}
+	free(r->stubs);
+	r->stubs = NULL;
+	r->n_stubs = 0;
+	area_free(r->area);
+	r->area = NULL;
+	map_free(r->by_tid);
+	r->by_tid = NULL;
+	close_p(&r->socket);
+	close_p(&r->stub_socket_here);
+	close_p(&r->init_socket);
+	close_p(&r->pidns_before);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Making the tasks of a restart: the root stub, then all others by the plan. */
+#pragma once
+
+#include "core/restart.h"
+#include "util/error.h"
+
+/*
+ * Makes r->area, the socket and a struct stub for each node of r->plan; none of the tasks exists
+ * yet. r->tracer may be NULL (tests): then nobody holds the tasks.
+ */
+int spawn_prepare(struct restart *r, struct error *err);
+/* clones the root stub and executes the plan; r->root is set as soon as there is a task */
+int spawn_tree(struct restart *r, struct error *err);
+/* closes the stubs' end of the socket in every descriptor table */
+int spawn_close_sockets(struct restart *r, struct error *err);
+/* fills launch.tid and launch.unmap_* of each live stub, by the order of r->stubs */
+void spawn_plan_launch(struct restart *r);
+/* SIGKILL to what the tracer does not hold, and reaps the root; frees stubs and area */
+void spawn_undo(struct restart *r);
+void spawn_free(struct restart *r);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A kind: one type of thing that a task can hold, with its operations. Everything that Stasis
+ * supports is a kind, one pair of files each, listed in kinds.def. The engine (core/) only walks
+ * the table; it never asks which kind it has in hand.
+ */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "kind/object.h"
+#include "util/error.h"
+
+struct checkpoint; /* core/checkpoint.h */
+struct restart;    /* core/restart.h */
+struct task;       /* task/task.h: a task of the set, at checkpoint */
+struct page_block; /* image/image.h */
+struct stub;       /* task/stub.h: a task that the coordinator has made and is still filling */
+
+/*
+ * Something that a task refers to by descriptor, mapping, cwd, root or exe link, as the kinds that
+ * stand behind descriptors see it.
+ */
+struct descriptor {
+	const struct task *task;
+	int fd;   /* number in the task; -1 for a mapping, cwd, root, exe */
+	int live; /* the coordinator's own reference (pidfd_getfd, or O_PATH through /proc); -1 when
+	             it cannot be had without attaching (check PID) */
+	const char *what; /* "fd 7", "mapping 7f...-7f...", "cwd": for messages */
+	const char *link; /* text of the /proc link, " (deleted)" included */
+	struct stat st;
+	uint32_t flags; /* O_* of the open file description; O_PATH for a mapping, cwd, root */
+	uint32_t mnt_id;
+};
+
+struct kind {
+	const char *name; /* as in kinds.def: in records, errors, test names and man page */
+	uint32_t number;
+	const ProtobufCMessageDescriptor *message;
+	/*
+	 * Nonzero for what clone(2) shares: CLONE_VM, CLONE_FILES... Tasks that refer to the same
+	 * object of this kind must be made by clones with this flag; the tree planner sees to it.
+	 */
+	uint64_t clone_flag;
+
+	/* ---- checkpoint; all tasks are held; nothing of them may be changed ---- */
+
+	/*
+	 * Finds the objects of this kind that @task refers to: objects_get() by identity, then
+	 * task_refer(). What belongs to a process is collected from the one task with
+	 * task->speaks. Called for every live task, in order; also by `check PID`, then with
+	 * c->tracer == NULL: what only attaching reveals is reported by check_unexamined().
+	 * What cannot be saved is not an error but a refusal: refuse() and go on.
+	 */
+	int (*collect)(struct checkpoint *c, struct task *task, struct error *err);
+	/* Looks at one object when all are known: leaks, gaps in sharing. refuse() what is wrong.
+	 */
+	int (*judge)(struct checkpoint *c, struct object *object, struct error *err);
+	/*
+	 * Makes object->message (kind->message's type), unless collect did. All of it on the heap,
+	 * the engine frees it with protobuf_c_message_free_unpacked(). At most 1 MiB packed.
+	 */
+	int (*save)(struct checkpoint *c, struct object *object, struct error *err);
+	/* Bulk data that follows all metadata: deleted files' contents, memory, as page sets. */
+	int (*save_bulk)(struct checkpoint *c, struct object *object, struct error *err);
+
+	/* ---- restart, in this order; object->message is decoded and hostile ---- */
+
+	/* Pure: checks every length, count, id and reference of the message. Unit test, fuzz
+	 * target. */
+	int (*validate)(const struct objects *objects, const struct object *object,
+	                struct error *err);
+	/* Can it be restored here? refuse() what is not; nothing is made yet. */
+	int (*preflight)(struct restart *r, struct object *object, struct error *err);
+	/* Makes the live object in the coordinator: object->live. */
+	int (*restore)(struct restart *r, struct object *object, struct error *err);
+	/*
+	 * @parent is about to clone @child (both objects' parts are at most partly installed): what
+	 * must be in the parent at that moment (page sets shared by fork) is put there.
+	 */
+	int (*before_clone)(struct restart *r, struct stub *parent, struct stub *child,
+	                    struct error *err);
+	/*
+	 * Puts the object into a task that refers to it, when all its children have been cloned, by
+	 * calls on the stub (task/calls.h). For kinds with a clone_flag: once, in the first task of
+	 * those that share it.
+	 */
+	int (*install)(struct restart *r, struct object *object, struct stub *stub,
+	               struct error *err);
+	/* The highest descriptor number that the object uses, -1 = none. Pure. The stubs' socket
+	 * lies above it. */
+	int (*highest_fd)(const struct object *object);
+	/* Takes one block of bulk data (save_bulk). Called from several threads at once. */
+	int (*restore_bulk)(struct restart *r, struct object *object,
+	                    const struct page_block *block, struct error *err);
+	/*
+	 * The last step, when the trailer has been verified: what must come after all else
+	 * (filters, credentials, limits, registers). Nothing may be started that the next failure
+	 * could not undo.
+	 */
+	int (*commit)(struct restart *r, struct object *object, struct stub *stub,
+	              struct error *err);
+
+	/* Frees object->live, half made or not. */
+	void (*release)(struct object *object);
+
+	/* ---- kinds that stand behind descriptors, mappings, cwd, root, exe ---- */
+
+	bool (*claims)(const struct descriptor *d);
+	/* Finds or adds the object; refuse() and return 0 with *ret = NULL when it cannot be saved.
+	 */
+	int (*collect_descriptor)(struct checkpoint *c, const struct descriptor *d,
+	                          struct object **ret, struct error *err);
+	/* A new open file description of it with these open(2) flags; the descriptor is the
+	 * caller's. */
+	int (*open)(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+	            struct error *err);
+};
+
+/* all kinds in the order of kinds.def */
+extern const struct kind *const kinds[];
+extern const size_t n_kinds;
+const struct kind *kind_by_number(uint32_t number); /* NULL when unknown */
+const struct kind *kind_by_name(const char *name);  /* NULL when unknown */
+
+/**
+ * descriptor_collect() - find the object that stands behind a descriptor, mapping, cwd, root or exe
+ * @ret:	the object of the first kind that claims @d; NULL if it was refused (fd.unsupported
+ *		when no kind claims it)
+ */
+int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                       struct error *err);
+
+/* the message of an object as its own type, e.g. PipeState *s = state(object, PipeState) */
+#define object_state(object, type) ((type *)(object)->message)

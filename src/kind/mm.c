@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Kind mm: the operations; what they do is in mm/. See mm.h. */
+#include "kind/mm.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/features.h"
+#include "core/restart.h"
+#include "image/image.h"
+#include "kind/mm/mm.h"
+#include "kind/mm/share.h"
+#include "kind/mm/vdso.h"
+#include "task/kcmp.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+struct mm *mm_live(struct object *object)
+{
+	if (!object->live) {
+		struct mm *mm = xcalloc(1, sizeof(*mm));
+		mm->mem = -1;
+		object->live = mm;
+	}
+	return object->live;
+}
+
+bool mm_has_pages(const Mapping *m)
+{
+	return m->backing != MM_STATE__MAPPING__BACKING__KERNEL && !(m->flags & MM_SHARED);
+}
+
+/*
+ * A private mapping is filled through a writable one if that leaves no trace: it was accounted for
+ * when it became writable, or never is (MAP_NORESERVE, hugetlb). Else /proc/PID/mem forces it.
+ */
+bool mm_fill_writable(const Mapping *m)
+{
+	return mm_has_pages(m) &&
+	       (m->prot & PROT_WRITE || m->flags & (MM_ACCOUNTED | MM_NORESERVE | MM_HUGETLB));
+}
+
+const Mapping *mm_mapping_at(const MmState *s, uint64_t start, uint64_t end)
+{
+	size_t low = 0, high = s->n_mappings;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		const Mapping *m = s->mappings[middle];
+		if (start < m->start)
+			high = middle;
+		else if (start >= m->start + m->size)
+			low = middle + 1;
+		else
+			return end <= m->start + m->size ? m : NULL;
+	}
+	return NULL;
+}
+
+static int collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	struct object *object = NULL;
+	bool is_new = false;
+	int r = kcmp_object(c, &mm_kind, KCMP_VM, task, &object, &is_new, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	task_refer(task, object);
+	if (!is_new)
+		return 0;
+	r = mm_collect_state(c, task, object, err);
+	if (r >= 0 && c->tracer)
+		r = mm_scan_pages(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static bool is_first(const struct checkpoint *c, const struct object *object)
+{
+	size_t cursor = 0;
+
+	return objects_next(c->objects, &mm_kind, &cursor) == object;
+}
+
+static int judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mm *mm = mm_live(object);
+	struct error refusal = ERROR_INIT;
+	int r = 0;
+
+	if (c->tracer && is_first(c, object)) /* all are known now */
+		r = mm_share_find(c, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (protobuf_c_message_get_packed_size(object->message) > IMAGE_RECORD_MAX) {
+		const MmState *s = object_state(object, MmState);
+		error_refuse(&refusal, CODE_mm_too_many,
+		             "%zu mappings and %zu guard regions do not fit into one record",
+		             s->n_mappings, s->n_guards);
+		refuse(c, mm->task, &refusal);
+	}
+	return 0;
+}
+
+static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
+{
+	size_t cursor = 0;
+	int r = 0;
+
+	if (is_first(c, object)) /* what is shared is filled first */
+		for (struct object *o; r >= 0 && (o = objects_next(c->objects, &mm_kind, &cursor));)
+			r = mm_share_save(c, o, err);
+	if (r >= 0)
+		r = mm_save_pages(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static void need(struct restart *r, enum feature f, const char *what)
+{
+	struct error refusal = ERROR_INIT;
+
+	if (feature(f))
+		return;
+	error_refuse(&refusal, CODE_not_supported, "the image has %s, which this kernel lacks",
+	             what);
+	restart_refuse(r, &refusal);
+}
+
+/* whether the processor and the kernel have protection keys up to this one, pkeys(7) */
+static bool has_pkey(uint32_t highest)
+{
+	int got[16];
+	unsigned n = 0;
+
+	while (n < highest && (got[n] = pkey_alloc(0, 0)) >= 0)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		pkey_free(got[i]);
+	return n == highest;
+}
+
+static int preflight(struct restart *r, struct object *object, struct error *err)
+{
+	const MmState *s = object_state(object, MmState);
+	struct error refusal = ERROR_INIT;
+	uint64_t flags = 0;
+	uint32_t pkey = 0;
+
+	for (size_t i = 0; i < s->n_mappings; i++) {
+		if (s->mappings[i]->backing != MM_STATE__MAPPING__BACKING__KERNEL)
+			flags |= s->mappings[i]->flags;
+		if (s->mappings[i]->pkey > pkey)
+			pkey = s->mappings[i]->pkey;
+	}
+	if (flags & MM_SEALED)
+		need(r, FEATURE_mseal, "sealed mappings");
+	if (flags & MM_DROPPABLE)
+		need(r, FEATURE_map_droppable, "droppable mappings");
+	if (s->n_guards)
+		need(r, FEATURE_madv_guard, "guard regions");
+	if (pkey && !has_pkey(pkey)) {
+		error_refuse(&refusal, CODE_not_supported,
+		             "the image uses memory protection key %u, which this machine lacks",
+		             pkey);
+		restart_refuse(r, &refusal);
+	}
+	if (vdso_fits(s, &refusal) < 0)
+		restart_refuse(r, &refusal);
+	return 0;
+}
+
+static void release(struct object *object)
+{
+	struct mm *mm = object->live;
+
+	if (!mm)
+		return;
+	close_p(&mm->mem);
+	free(mm->pages);
+	mm_share_free(mm->share);
+	mm_share_release(mm);
+	free(mm);
+	object->live = NULL;
+}
+
+/* ---- the hole ---- */
+
+struct taken {
+	uint64_t start, end;
+};
+
+static int by_start(const void *a, const void *b)
+{
+	const struct taken *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+static int own_mappings(struct taken **ret, size_t *ret_n, struct error *err)
+{
+	char line[512];
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/self/maps", "re");
+
+	if (!f)
+		return error_raise(err, errno, "opening /proc/self/maps");
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long long start, end;
+		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && end <= MM_TASK_END)
+			*array_push(*ret, *ret_n) = (struct taken){ start, end };
+	}
+	return 0;
+}
+
+int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct error *err)
+{
+	const uint64_t margin = 1ull << 30; /* stacks grow, and heaps */
+	struct taken *taken = NULL;
+	size_t n = 0, cursor = 0;
+	uint64_t at = 1ull << 32; /* programs may want the first 4 GiB for themselves */
+	int r = own_mappings(&taken, &n, err);
+
+	for (const struct object *o; r >= 0 && (o = objects_next(objects, &mm_kind, &cursor));) {
+		const MmState *s = object_state(o, MmState);
+		for (size_t i = 0; i < s->n_mappings; i++)
+			*array_push(taken, n) = (struct taken){
+				s->mappings[i]->start, s->mappings[i]->start + s->mappings[i]->size
+			};
+	}
+	if (r < 0) {
+		free(taken);
+		return error_trace(err, r);
+	}
+	qsort(taken, n, sizeof(*taken), by_start);
+	size += MM_STAGING;
+	for (size_t i = 0; i < n; i++) {
+		if (taken[i].start > at && taken[i].start - at >= size + 2 * margin)
+			break;
+		if (taken[i].end > at)
+			at = taken[i].end;
+	}
+	free(taken);
+	at += margin;
+	if (at > MM_TASK_END - size)
+		return error_raise(err, ENOMEM,
+		                   "the address spaces of the image leave no hole of %llu bytes",
+		                   (unsigned long long)size);
+	*ret = at;
+	return 0;
+}
+
+const struct kind mm_kind = {
+	.name = "mm",
+	.number = 10,
+	.message = &mm_state__descriptor,
+	.clone_flag = CLONE_VM,
+	.collect = collect,
+	.judge = judge,
+	.save_bulk = save_bulk,
+	.validate = mm_validate,
+	.preflight = preflight,
+	.before_clone = mm_before_clone,
+	.install = mm_install,
+	.restore_bulk = mm_restore_bulk,
+	.commit = mm_commit,
+	.release = release,
+};

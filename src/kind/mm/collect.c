@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checkpoint: what /proc and the task itself tell of an address space becomes its message. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "core/checkpoint.h"
+#include "kind/mm.h"
+#include "kind/mm/mm.h"
+#include "kind/mm/numa.h"
+#include "task/task.h"
+#include "task/tracer.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* one collection at work */
+struct collector {
+	struct checkpoint *c;
+	struct task *task;
+	MmState *state;
+	struct object *last; /* what the mapping before this one maps: mostly the same file */
+	dev_t last_dev;
+	uint64_t last_inode;
+	char *last_name; /* not owned */
+};
+
+static bool is_kernels_own(const struct proc_map *map)
+{
+	return !strcmp(map->name, "[vdso]") || !strcmp(map->name, "[vvar]") ||
+	       !strcmp(map->name, "[vvar_vclock]");
+}
+
+/* the name that the program gave it (PR_SET_VMA_ANON_NAME), NULL if none */
+static char *given_name(const struct proc_map *map)
+{
+	const char *prefixes[] = { "[anon:", "[anon_shmem:" };
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = strlen(prefixes[i]), size = strlen(map->name);
+		if (!strncmp(map->name, prefixes[i], n) && size > n)
+			return strndup(map->name + n, size - n - 1);
+	}
+	return NULL;
+}
+
+static void refuse_mapping(struct collector *l, const struct proc_map *map, struct error *refusal)
+{
+	error_object(refusal, "mapping %llx-%llx %s", (unsigned long long)map->start,
+	             (unsigned long long)map->end, map->name);
+	refuse(l->c, l->task, refusal);
+}
+
+/* mappings that have a file in the kernel but are no file of the user's */
+static int special_file(const struct proc_map *map, struct error *refusal)
+{
+	if (!strncmp(map->name, "/SYSV", 5) && strstr(map->name, "(deleted)")) {
+		error_refuse(refusal, CODE_mm_sysv_shm,
+		             "a System V shared memory segment is attached");
+		error_hint(refusal, "let the program detach it (shmdt) first");
+		return -EOPNOTSUPP;
+	}
+	if (!strncmp(map->name, "/[aio]", 6)) {
+		error_refuse(refusal, CODE_mm_aio,
+		             "an asynchronous I/O context (io_setup) is open");
+		error_hint(refusal, "let the program call io_destroy first");
+		return -EOPNOTSUPP;
+	}
+	if (proc_map_flag(map, "ht") && strcmp(map->name, "/anon_hugepage (deleted)") != 0)
+		return error_refuse(
+			refusal, CODE_mm_hugetlbfs,
+			"it maps a file of hugetlbfs; only anonymous huge pages are supported");
+	return 0;
+}
+
+/* the coordinator's own O_PATH reference to the mapped file; -1 with errno */
+static int open_map_file(const struct task *task, const struct proc_map *map)
+{
+	char relative[64];
+
+	snprintf(relative, sizeof(relative), "map_files/%llx-%llx", (unsigned long long)map->start,
+	         (unsigned long long)map->end);
+	/* not under task/TID: only the process has map_files */
+	char path[96];
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)task->tgid, relative);
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
+		return fd;
+	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
+	struct stat st;
+	fd = open(map->name, O_PATH | O_CLOEXEC);
+	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->inode)) {
+		close(fd);
+		errno = EPERM;
+		return -1;
+	}
+	return fd;
+}
+
+static int collect_descriptor(struct collector *l, int live, const char *what, const char *link,
+                              struct object **ret, struct error *err)
+{
+	struct descriptor d = {
+		.task = l->task, .fd = -1, .live = live, .what = what, .link = link, .flags = O_PATH
+	};
+	struct statx sx;
+
+	if (fstat(live, &d.st) < 0)
+		return error_raise(err, errno, "fstat of %s", link);
+	if (statx(live, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) == 0)
+		d.mnt_id = (uint32_t)sx.stx_mnt_id;
+	int r = descriptor_collect(l->c, &d, ret, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* the object that is mapped; *ret = NULL when it was refused */
+static int collect_file(struct collector *l, struct proc_map *map, struct object **ret,
+                        struct error *err)
+{
+	char what[64];
+	struct error refusal = ERROR_INIT;
+
+	if (l->last_name && l->last_dev == map->dev && l->last_inode == map->inode &&
+	    !strcmp(l->last_name, map->name)) {
+		*ret = l->last;
+		return 0;
+	}
+	*ret = NULL;
+	_cleanup_(close_p) int fd = open_map_file(l->task, map);
+	if (fd < 0) {
+		if (errno != EPERM && errno != EACCES)
+			return error_raise(err, errno, "opening the mapped file %s", map->name);
+		error_refuse(&refusal, CODE_mm_file_link,
+		             "the mapped file can be opened neither through map_files nor by name");
+		error_hint(&refusal, "it needs CAP_CHECKPOINT_RESTORE");
+		refuse_mapping(l, map, &refusal);
+		return 0;
+	}
+	snprintf(what, sizeof(what), "mapping %llx-%llx", (unsigned long long)map->start,
+	         (unsigned long long)map->end);
+	int r = collect_descriptor(l, fd, what, map->name, ret, err);
+	if (r < 0)
+		return error_trace(err, r);
+	l->last = *ret;
+	l->last_dev = map->dev;
+	l->last_inode = map->inode;
+	l->last_name = map->name;
+	return 0;
+}
+
+static uint32_t protection(const struct proc_map *map)
+{
+	return (map->read ? PROT_READ : 0) | (map->write ? PROT_WRITE : 0) |
+	       (map->exec ? PROT_EXEC : 0);
+}
+
+static void set_bytes(ProtobufCBinaryData *ret, const char *text)
+{
+	if (!text)
+		return;
+	ret->len = strlen(text);
+	ret->data = xmemdup(text, ret->len);
+}
+
+/* mappings with a backing object or of the kernel; anonymous ones need no more */
+static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m, struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	struct object *object = NULL;
+
+	if (is_kernels_own(map)) {
+		m->backing = MM_STATE__MAPPING__BACKING__KERNEL;
+		set_bytes(&m->name, map->name);
+		if (strcmp(map->name, "[vdso]") != 0)
+			return 0;
+		int r = mm_vdso_hash(l->task->tid, map->start, map->end - map->start,
+		                     &l->state->vdso_hash, err);
+		return r < 0 ? error_trace(err, r) : 0;
+	}
+	if (!strcmp(map->name, "[uprobes]")) {
+		error_refuse(&refusal, CODE_mm_uprobes, "uprobes are set in it");
+		error_hint(&refusal, "end the tracing (perf, bpftrace...) that set them");
+		refuse_mapping(l, map, &refusal);
+		return 0;
+	}
+	char *name = given_name(map);
+	set_bytes(&m->name, name);
+	free(name);
+	if (!map->inode && !map->dev)
+		return 0;
+	if (special_file(map, &refusal) < 0) {
+		refuse_mapping(l, map, &refusal);
+		return 0;
+	}
+	if (m->flags & MM_HUGETLB && !map->shared)
+		return 0;
+	int r = collect_file(l, map, &object, err);
+	if (r < 0)
+		return error_trace(err, r);
+	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
+	m->object = object ? object->id : 0;
+	m->offset = map->offset;
+	return 0;
+}
+
+static int collect_mapping(struct collector *l, struct proc_map *map, struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	uint64_t flags = 0;
+
+	if (map->start >= MM_TASK_END) /* [vsyscall]: the kernel's, the same everywhere */
+		return 0;
+	if (map->unknown[0]) {
+		error_refuse(&refusal, CODE_unknown_state,
+		             "smaps shows \"%s\", which this version does not know", map->unknown);
+		refuse_mapping(l, map, &refusal);
+	}
+	if (mm_flags(map, is_kernels_own(map), &flags, &refusal) < 0) {
+		refuse_mapping(l, map, &refusal);
+		return 0;
+	}
+	Mapping *m = xmalloc(sizeof(*m));
+	mm_state__mapping__init(m);
+	m->start = map->start;
+	m->size = map->end - map->start;
+	m->prot = protection(map);
+	m->flags = flags;
+	m->pkey = map->protection_key > 0 ? (uint32_t)map->protection_key : 0;
+	if (flags & MM_HUGETLB)
+		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
+	*array_push(l->state->mappings, l->state->n_mappings) = m;
+	int r = collect_backing(l, map, m, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int collect_mappings(struct collector *l, struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	struct proc_map *maps = NULL;
+	size_t n = 0;
+	int r = task_read(l->task, "smaps", &text, NULL, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	r = proc_maps_parse(text, &maps, &n, err);
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = collect_mapping(l, &maps[i], err);
+	proc_maps_free(maps, n);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int collect_layout(struct collector *l, struct error *err)
+{
+	const struct proc_stat *stat = &l->task->stat;
+	MmState *s = l->state;
+	char *auxv = NULL;
+	size_t size = 0;
+
+	s->start_code = stat->start_code;
+	s->end_code = stat->end_code;
+	s->start_data = stat->start_data;
+	s->end_data = stat->end_data;
+	s->start_brk = stat->start_brk;
+	s->start_stack = stat->start_stack;
+	s->arg_start = stat->arg_start;
+	s->arg_end = stat->arg_end;
+	s->env_start = stat->env_start;
+	s->env_end = stat->env_end;
+	int r = task_read(l->task, "auxv", &auxv, &size, err);
+	if (r < 0)
+		return error_trace(err, r);
+	s->auxv.data = (uint8_t *)auxv;
+	s->auxv.len = size;
+	return 0;
+}
+
+static int collect_exe(struct collector *l, struct error *err)
+{
+	_cleanup_(free_p) char *link = NULL;
+	struct object *object = NULL;
+	int r = task_readlink(l->task, "exe", &link, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(close_p) int fd = task_openat(l->task, "exe", O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return error_raise(err, -fd, "opening the exe link");
+	r = collect_descriptor(l, fd, "exe", link, &object, err);
+	if (r < 0)
+		return error_trace(err, r);
+	l->state->exe = object ? object->id : 0;
+	return 0;
+}
+
+/* VmLck of /proc/PID/status, bytes; what mm->locked_vm counts */
+static uint64_t locked_bytes(const struct task *task)
+{
+	_cleanup_(free_p) char *text = NULL;
+	struct error ignored;
+
+	if (task_read(task, "status", &text, NULL, &ignored) < 0)
+		return 0;
+	const char *line = strstr(text, "\nVmLck:");
+	return line ? strtoull(line + 7, NULL, 10) * 1024 : 0;
+}
+
+/* whether a page that was just mapped for reading is there: mlockall without MCL_ONFAULT */
+static int page_present(const struct task *task, uint64_t address, bool *ret, struct error *err)
+{
+	uint64_t entry = 0;
+	_cleanup_(close_p) int fd = task_openat(task, "pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_raise(err, -fd, "opening pagemap");
+	int r = pagemap_entries(fd, address, &entry, 1, err);
+	*ret = entry & PAGEMAP_PRESENT;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/*
+ * The kernel tells nobody whether mlockall(MCL_FUTURE) is in force. A page mapped by the task
+ * itself shows it: VmLck grows, and without MCL_ONFAULT the page is there at once. It is unmapped
+ * again; if tracer and coordinator die in between, one inert page stays.
+ */
+static int collect_lock_future(struct collector *l, long probe, uint64_t locked_before,
+                               struct error *err)
+{
+	struct injection unmap = { .nr = SYS_munmap, .arg = { (uint64_t)probe, MM_PAGE } };
+	struct error refusal = ERROR_INIT;
+	bool present = false;
+	int r = 0;
+
+	if (probe < 0) {
+		error_refuse(&refusal, CODE_mm_lock_future,
+		             "a page cannot be mapped to see whether mlockall(MCL_FUTURE) is in "
+		             "force: %s",
+		             strerror((int)-probe));
+		refuse(l->c, l->task, &refusal);
+		return 0;
+	}
+	if (locked_bytes(l->task) > locked_before) {
+		l->state->lock_future = MCL_FUTURE;
+		r = page_present(l->task, (uint64_t)probe, &present, err);
+		if (!present)
+			l->state->lock_future |= MCL_ONFAULT;
+	}
+	int r2 = tracer_inject(l->c->tracer, l->task->tid, &unmap, 1, NULL, r < 0 ? &refusal : err);
+	return r < 0 || r2 < 0 ? error_trace(err, r < 0 ? r : r2) : 0;
+}
+
+/* what only the task itself can ask */
+static int collect_inside(struct collector *l, struct error *err)
+{
+	struct injection calls[] = {
+		{ .nr = SYS_brk },
+		{ .nr = SYS_mmap,
+		  .arg = { 0, MM_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		           (uint64_t)-1 } },
+	};
+
+	if (!l->c->tracer) {
+		check_unexamined(l->c, l->task, "brk and mlockall(MCL_FUTURE)");
+		return 0;
+	}
+	uint64_t locked = locked_bytes(l->task);
+	int r = tracer_inject(l->c->tracer, l->task->tid, calls, 2, NULL, err);
+	if (r == -EOPNOTSUPP) {
+		refuse(l->c, l->task, err);
+		return 0;
+	}
+	if (r < 0)
+		return error_trace(err, r);
+	l->state->brk = (uint64_t)calls[0].result;
+	return collect_lock_future(l, calls[1].result, locked, err);
+}
+
+static bool has_vdso(const MmState *s)
+{
+	for (size_t i = 0; i < s->n_mappings; i++)
+		if (s->mappings[i]->backing == MM_STATE__MAPPING__BACKING__KERNEL &&
+		    s->mappings[i]->name.len == 6 &&
+		    !memcmp(s->mappings[i]->name.data, "[vdso]", 6))
+			return true;
+	return false;
+}
+
+int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
+                     struct error *err)
+{
+	struct collector l = { .c = c, .task = task, .state = xmalloc(sizeof(*l.state)) };
+	struct error refusal = ERROR_INIT;
+
+	mm_state__init(l.state);
+	object->message = &l.state->base;
+	mm_live(object)->task = task;
+	int r = collect_mappings(&l, err);
+	if (r >= 0)
+		r = collect_layout(&l, err);
+	if (r >= 0)
+		r = collect_exe(&l, err);
+	if (r >= 0)
+		r = mm_collect_policies(c, task, l.state, err);
+	if (r >= 0)
+		r = collect_inside(&l, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (!has_vdso(l.state)) {
+		error_refuse(&refusal, CODE_mm_vdso, "the program has unmapped its vDSO");
+		refuse(c, task, &refusal);
+	}
+	return 0;
+}
+
+int mm_vdso_hash(pid_t pid, uint64_t start, uint64_t size, uint64_t *ret, struct error *err)
+{
+	if (size > MM_STAGING)
+		return error_raise(err, EINVAL, "a vDSO of %llu bytes", (unsigned long long)size);
+	_cleanup_(free_p) void *buffer = xmalloc(size);
+	struct iovec local = { buffer, size }, remote = { (void *)(uintptr_t)start, size };
+	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+
+	if (n != (ssize_t)size)
+		return error_raise(err, n < 0 ? errno : EFAULT, "reading the vDSO of %d", (int)pid);
+	*ret = XXH3_64bits(buffer, size);
+	return 0;
+}

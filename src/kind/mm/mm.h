@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of kind mm know of each other. */
+#pragma once
+
+#include "kind/kind.h"
+#include "kind/mm/flags.h"
+#include "mm.pb-c.h"
+#include "proc/maps.h"
+#include "proc/pagemap.h"
+
+struct image_writer;
+struct late_block;
+struct task;
+
+#define MM_PAGE       4096ull
+#define MM_SHMEM_SET  1u                /* page set of shared memory objects */
+#define MM_TASK_END   0x7ffffffff000ull /* TASK_SIZE with four-level page tables, x86-64 */
+#define MM_RANGES_MAX 20000u            /* of one kind in one message: 1 MiB packed at most */
+
+typedef MmState__Mapping Mapping;
+
+/* object->live of an mm, at checkpoint and at restart */
+struct mm {
+	/* checkpoint */
+	const struct task *task;  /* a task that has it */
+	struct page_range *pages; /* its own private pages, without guards; NULL until scanned */
+	size_t n_pages;
+	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
+
+	/* restart */
+	struct stub *stub; /* the first one that has it; NULL before install */
+	int mem;           /* /proc/PID/mem of stub, -1 = not open */
+	bool planned;      /* in the first mm: the page sets of all have their place */
+	struct inheritance *inheritance; /* of its first stub; not owned */
+	struct restart_set *sets;        /* MmState.page_sets */
+	size_t n_sets;
+	struct page_range *kept; /* parts of mappings that were inherited, ascending */
+	size_t n_kept, kept_at;
+};
+
+struct mm *mm_live(struct object *object); /* made on first use */
+
+/* checkpoint */
+int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
+                     struct error *err);
+int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err);
+int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err);
+
+/* restart */
+int mm_validate(const struct objects *objects, const struct object *object, struct error *err);
+int mm_preflight(struct restart *r, struct object *object, struct error *err);
+int mm_install(struct restart *r, struct object *object, struct stub *stub, struct error *err);
+int mm_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,
+                    struct error *err);
+int mm_commit(struct restart *r, struct object *object, struct stub *stub, struct error *err);
+
+/* the mapping that has [start, end) wholly within it, NULL if none */
+const Mapping *mm_mapping_at(const MmState *s, uint64_t start, uint64_t end);
+/* whether its private pages are in the image: anonymous, or changed pages of a file */
+bool mm_has_pages(const Mapping *m);
+/* what it is mapped with while it is being filled */
+bool mm_fill_writable(const Mapping *m);
+/* xxh3 of a vDSO of the coordinator's own or of a task */
+int mm_vdso_hash(pid_t pid, uint64_t start, uint64_t size, uint64_t *ret, struct error *err);

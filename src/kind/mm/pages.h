@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Copies pages between address spaces and the image, in parallel: threads take stretches of at most
+ * 1 MiB from a list of ranges. Threads are made per call; they hold no references when it returns.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "image/image.h"
+#include "proc/pagemap.h"
+#include "util/error.h"
+
+struct progress;
+
+struct pages_source {
+	pid_t pid; /* whose memory; any thread of the process */
+	int mem;   /* its /proc/PID/mem */
+};
+
+/* reads the data runs of a block (addresses / 4096) into @buffer, packed */
+int pages_read(const struct pages_source *source, const struct page_run *runs, uint32_t n_runs,
+               void *buffer, struct error *err);
+
+/* fills a block of at most 1 MiB of data; runs are given; the same @context for all threads */
+typedef int (*pages_fetch)(void *context, const struct page_run *runs, uint32_t n_runs,
+                           void *buffer, struct error *err);
+
+/**
+ * pages_save() - write ranges as page blocks
+ * @ranges:	ascending; those with .zero are written as zero runs, without data
+ * Returns when all blocks are with the writer.
+ */
+int pages_save(struct image_writer *image, uint32_t object, uint32_t page_set,
+               const struct page_range *ranges, size_t n, pages_fetch fetch, void *context,
+               struct progress *progress, struct error *err);

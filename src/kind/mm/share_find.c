@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: private pages that several address spaces share since fork. They have the same page
+ * frame (or swap entry) at the same address. Only pages that the kernel does not call exclusively
+ * mapped are compared, and window by window, so that little is in memory at a time.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/mm.h"
+#include "kind/mm/mm.h"
+#include "kind/mm/pages.h"
+#include "kind/mm/share.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+#define WINDOW_PAGES_MAX 16384u     /* of 4 KiB: 64 MiB of addresses */
+#define WINDOW_ENTRIES   (2u << 20) /* pagemap entries in memory: 16 MiB */
+#define MEMBERS_MAX      50000u     /* in one message: bounds its size */
+#define TAKEN            UINT64_MAX /* instead of a frame: the page is in a set */
+
+/* one page set: the same pages of several address spaces */
+struct set {
+	struct object *owner; /* the first member: keeps it in its message */
+	uint32_t id;          /* page set number within the owner */
+	uint32_t rank;        /* of the nearest common ancestor in the order of tasks */
+	struct mm *reader;    /* any member */
+	struct page_range *ranges;
+	size_t n_ranges;
+};
+
+struct mm_share { /* kept in the first mm: all sets, in the order in which they are filled */
+	struct set **sets;
+	size_t n;
+};
+
+/* one address space in the search */
+struct space {
+	struct object *object;
+	struct mm *mm;
+	uint32_t parent;         /* index of the address space it was forked from, or of itself */
+	size_t at;               /* the page range that is next */
+	struct page_range *kept; /* what stays its own */
+	size_t n_kept;
+	uint32_t n_members; /* in the sets that it owns */
+	uint64_t *frames;   /* within the window; NULL when it has no pages there */
+};
+
+struct search {
+	struct space *spaces;
+	size_t n, n_words;       /* words of a bit map of spaces */
+	uint64_t start, n_pages; /* the window */
+	struct map *by_members;
+	struct mm_share *share;
+	uint64_t *members; /* bit map in the making */
+	struct set *last;  /* the set of the page before, mostly the same */
+	uint64_t *last_members;
+};
+
+static bool excluded(const Mapping *m)
+{
+	return m->flags & (MM_HUGETLB | MM_DROPPABLE);
+}
+
+/* frames of pages that cannot be shared by fork are forgotten */
+static void forget_excluded(const struct search *f, struct space *space)
+{
+	const MmState *s = object_state(space->object, MmState);
+	uint64_t end = f->start + f->n_pages * MM_PAGE;
+
+	for (size_t i = 0; i < s->n_mappings; i++) {
+		const Mapping *m = s->mappings[i];
+		if (!excluded(m) || m->start >= end || m->start + m->size <= f->start)
+			continue;
+		for (uint64_t page = 0; page < f->n_pages; page++) {
+			uint64_t address = f->start + page * MM_PAGE;
+			if (address >= m->start && address < m->start + m->size)
+				space->frames[page] = 0;
+		}
+	}
+}
+
+/* calls on each part of the space's page ranges that lies in the window */
+#define for_each_part(f, space, i, part) \
+	for (size_t i = (space)->at;     \
+	     i < (space)->mm->n_pages && window_part((f), &(space)->mm->pages[i], &(part)); i++)
+
+static bool window_part(const struct search *f, const struct page_range *range,
+                        struct page_range *ret)
+{
+	uint64_t end = f->start + f->n_pages * MM_PAGE;
+
+	*ret = *range;
+	if (ret->start < f->start)
+		ret->start = f->start;
+	if (ret->end > end)
+		ret->end = end;
+	return range->start < end;
+}
+
+static int read_frames(struct search *f, struct space *space, struct error *err)
+{
+	struct page_range part;
+	_cleanup_(close_p) int fd = task_openat(space->mm->task, "pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_raise(err, -fd, "opening pagemap");
+	space->frames = xcalloc(f->n_pages, sizeof(*space->frames));
+	for_each_part(f, space, i, part)
+	{
+		uint64_t *entries = space->frames + (part.start - f->start) / MM_PAGE;
+		size_t n = (part.end - part.start) / MM_PAGE;
+		if (part.zero || part.end <= part.start)
+			continue;
+		int r = pagemap_entries(fd, part.start, entries, n, err);
+		if (r < 0)
+			return error_trace(err, r);
+		for (size_t k = 0; k < n; k++) {
+			bool candidate = entries[k] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
+			                 !(entries[k] & (PAGEMAP_EXCLUSIVE | PAGEMAP_FILE));
+			uint64_t frame = entries[k] & PAGEMAP_FRAME; /* 0: no CAP_SYS_ADMIN */
+			entries[k] = candidate && frame ? frame | (entries[k] & PAGEMAP_SWAPPED)
+			                                : 0;
+		}
+	}
+	forget_excluded(f, space);
+	return 0;
+}
+
+/* the address space that all members descend from, or are */
+static uint32_t common_ancestor(const struct search *f, const uint64_t *members)
+{
+	uint32_t common = UINT32_MAX;
+
+	for (uint32_t i = 0; i < f->n; i++) {
+		if (!(members[i / 64] >> (i % 64) & 1))
+			continue;
+		uint32_t a = i, b = common;
+		/* parents come before children: the larger index is never the ancestor */
+		while (b != UINT32_MAX && a != b) {
+			uint32_t *later = a > b ? &a : &b;
+			if (f->spaces[*later].parent == *later)
+				return 0;
+			*later = f->spaces[*later].parent;
+		}
+		common = a;
+	}
+	return common;
+}
+
+static struct set *new_set(struct search *f, const uint64_t *members)
+{
+	uint32_t count = 0, first = UINT32_MAX;
+
+	for (uint32_t i = 0; i < f->n; i++)
+		if (members[i / 64] >> (i % 64) & 1) {
+			first = first == UINT32_MAX ? i : first;
+			count++;
+		}
+	struct space *owner = &f->spaces[first];
+	if (owner->n_members + count > MEMBERS_MAX)
+		return NULL; /* the rest is saved for each on its own: correct, only not shared */
+	owner->n_members += count;
+	MmState *state = object_state(owner->object, MmState);
+	MmState__PageSet *message = xmalloc(sizeof(*message));
+	mm_state__page_set__init(message);
+	message->members = xcalloc(count, sizeof(*message->members));
+	for (uint32_t i = 0; i < f->n; i++)
+		if (members[i / 64] >> (i % 64) & 1)
+			message->members[message->n_members++] = f->spaces[i].object->id;
+	*array_push(state->page_sets, state->n_page_sets) = message;
+	message->id = (uint32_t)state->n_page_sets;
+
+	struct set *set = xcalloc(1, sizeof(*set));
+	set->owner = owner->object;
+	set->id = message->id;
+	set->rank = common_ancestor(f, members);
+	set->reader = owner->mm;
+	*array_push(f->share->sets, f->share->n) = set;
+	map_put(f->by_members, members, f->n_words * 8, set);
+	return set;
+}
+
+static struct set *set_of_members(struct search *f)
+{
+	size_t size = f->n_words * sizeof(uint64_t);
+
+	if (f->last && !memcmp(f->members, f->last_members, size))
+		return f->last;
+	struct set *set = map_get(f->by_members, f->members, size);
+	if (!set)
+		set = new_set(f, f->members);
+	memcpy(f->last_members, f->members, size);
+	f->last = set;
+	return set;
+}
+
+static void add_page(struct set *set, uint64_t address)
+{
+	struct page_range *last = set->n_ranges ? &set->ranges[set->n_ranges - 1] : NULL;
+
+	if (last && last->end == address)
+		last->end += MM_PAGE;
+	else
+		*array_push(set->ranges, set->n_ranges) =
+			(struct page_range){ .start = address, .end = address + MM_PAGE };
+	object_state(set->owner, MmState)->page_sets[set->id - 1]->n_pages++;
+}
+
+/* all that have the same frame as spaces[first] at this page become one set */
+static void group(struct search *f, struct space *const *present, size_t n, size_t first,
+                  uint64_t page)
+{
+	uint64_t frame = present[first]->frames[page];
+	size_t count = 0;
+
+	memset(f->members, 0, f->n_words * sizeof(uint64_t));
+	for (size_t i = first; i < n; i++)
+		if (present[i]->frames[page] == frame) {
+			size_t index = (size_t)(present[i] - f->spaces);
+			f->members[index / 64] |= 1ull << (index % 64);
+			count++;
+		}
+	struct set *set = count > 1 ? set_of_members(f) : NULL;
+	for (size_t i = first; i < n; i++)
+		if (present[i]->frames[page] == frame)
+			present[i]->frames[page] = set ? TAKEN : 0;
+	if (set)
+		add_page(set, f->start + page * MM_PAGE);
+}
+
+static void keep(struct space *space, struct page_range range)
+{
+	struct page_range *last = space->n_kept ? &space->kept[space->n_kept - 1] : NULL;
+
+	if (range.start >= range.end)
+		return;
+	if (last && last->end == range.start && last->zero == range.zero)
+		last->end = range.end;
+	else
+		*array_push(space->kept, space->n_kept) = range;
+}
+
+/* what of the window stays the space's own */
+static void keep_rest(const struct search *f, struct space *space)
+{
+	struct page_range part;
+	uint64_t end = f->start + f->n_pages * MM_PAGE;
+
+	for_each_part(f, space, i, part)
+	{
+		uint64_t from = part.start;
+		for (uint64_t at = part.start; space->frames && at < part.end; at += MM_PAGE)
+			if (space->frames[(at - f->start) / MM_PAGE] == TAKEN) {
+				keep(space, (struct page_range){ from, at, part.zero, false });
+				from = at + MM_PAGE;
+			}
+		keep(space, (struct page_range){ from, part.end, part.zero, false });
+	}
+	while (space->at < space->mm->n_pages && space->mm->pages[space->at].end <= end)
+		space->at++;
+	free(space->frames);
+	space->frames = NULL;
+}
+
+static int search_window(struct search *f, struct space **present, struct error *err)
+{
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct space *space = &f->spaces[i];
+		if (space->at < space->mm->n_pages &&
+		    space->mm->pages[space->at].start < f->start + f->n_pages * MM_PAGE)
+			present[n++] = space;
+	}
+	for (size_t i = 0; i < n && n > 1 && r >= 0; i++)
+		r = read_frames(f, present[i], err);
+	for (uint64_t page = 0; page < f->n_pages && n > 1 && r >= 0; page++)
+		for (size_t i = 0; i < n; i++)
+			if (present[i]->frames[page] && present[i]->frames[page] != TAKEN)
+				group(f, present, n, i, page);
+	for (size_t i = 0; i < n; i++)
+		keep_rest(f, present[i]);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* the lowest page that no window has had */
+static uint64_t next_page(const struct search *f)
+{
+	uint64_t next = UINT64_MAX, done = f->start + f->n_pages * MM_PAGE;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct space *space = &f->spaces[i];
+		if (space->at == space->mm->n_pages)
+			continue;
+		uint64_t start = space->mm->pages[space->at].start;
+		if (start < done)
+			start = done;
+		if (start < next)
+			next = start;
+	}
+	return next;
+}
+
+static void find_parents(const struct checkpoint *c, struct search *f)
+{
+	struct map *index = map_new();
+
+	for (size_t i = 0; i < f->n; i++)
+		map_put(index, &f->spaces[i].object->id, sizeof(uint32_t), &f->spaces[i]);
+	for (size_t i = 0; i < f->n; i++) {
+		f->spaces[i].parent = (uint32_t)i;
+		const struct task *t = f->spaces[i].mm->task->leader->parent;
+		for (; t; t = t->leader->parent) {
+			const struct object *o = task_object(t, &mm_kind);
+			struct space *p = o ? map_get(index, &o->id, sizeof(uint32_t)) : NULL;
+			if (p && p < &f->spaces[i]) {
+				f->spaces[i].parent = (uint32_t)(p - f->spaces);
+				break;
+			}
+		}
+	}
+	map_free(index);
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct set *x = *(struct set *const *)a, *y = *(struct set *const *)b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return 0;
+}
+
+static void take_results(struct search *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->spaces[i].mm->pages);
+		f->spaces[i].mm->pages = f->spaces[i].kept;
+		f->spaces[i].mm->n_pages = f->spaces[i].n_kept;
+	}
+	if (f->share->n)
+		qsort(f->share->sets, f->share->n, sizeof(*f->share->sets), by_rank);
+}
+
+static int search(struct checkpoint *c, struct search *f, struct error *err)
+{
+	_cleanup_(free_p) struct space **present = xcalloc(f->n, sizeof(struct space *));
+	uint64_t pages = WINDOW_ENTRIES / f->n;
+	int r = 0;
+
+	pages = pages < 16 ? 16 : pages > WINDOW_PAGES_MAX ? WINDOW_PAGES_MAX : pages;
+	f->n_words = (f->n + 63) / 64;
+	f->members = xcalloc(f->n_words, sizeof(uint64_t));
+	f->last_members = xcalloc(f->n_words, sizeof(uint64_t));
+	f->by_members = map_new();
+	find_parents(c, f);
+	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
+		f->n_pages = pages;
+		r = search_window(f, present, err);
+	}
+	if (r >= 0)
+		take_results(f);
+	map_free(f->by_members);
+	free(f->members);
+	free(f->last_members);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mm_share_find(struct checkpoint *c, struct error *err)
+{
+	struct search f = { 0 };
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
+		*array_push(f.spaces, f.n) = (struct space){ .object = o, .mm = mm_live(o) };
+	if (f.n < 2) {
+		free(f.spaces);
+		return 0;
+	}
+	f.share = xcalloc(1, sizeof(*f.share));
+	f.spaces[0].mm->share = f.share;
+	int r = search(c, &f, err);
+	free(f.spaces);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
+                 struct error *err)
+{
+	return pages_read(context, runs, n_runs, buffer, err);
+}
+
+int mm_share_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mm_share *share = mm_live(object)->share;
+	int r = 0;
+
+	for (size_t i = 0; share && i < share->n && r >= 0; i++) {
+		const struct set *set = share->sets[i];
+		struct pages_source source = { .pid = set->reader->task->tid };
+		_cleanup_(close_p) int mem = task_openat(set->reader->task, "mem",
+		                                         O_RDONLY | O_CLOEXEC);
+		if (mem < 0)
+			return error_raise(err, -mem, "opening /proc/%d/mem", (int)source.pid);
+		source.mem = mem;
+		r = pages_save(c->image, set->owner->id, set->id, set->ranges, set->n_ranges, fetch,
+		               &source, c->options->progress, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+void mm_share_free(struct mm_share *share)
+{
+	if (!share)
+		return;
+	for (size_t i = 0; i < share->n; i++) {
+		free(share->sets[i]->ranges);
+		free(share->sets[i]);
+	}
+	free(share->sets);
+	free(share);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Restart: what an image says of an address space is hostile until it has been through here. */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kind/mm.h"
+#include "kind/mm/mm.h"
+#include "kind/mm/numa.h"
+
+#define AUXV_MAX 512 /* sizeof(mm->saved_auxv), include/linux/mm_types.h */
+
+static int invalid(struct error *err, size_t index, const char *what)
+{
+	return error_raise(err, EBADMSG, "mapping %zu: %s", index, what);
+}
+
+static bool is_named(const Mapping *m, const char *name)
+{
+	return m->name.len == strlen(name) && !memcmp(m->name.data, name, m->name.len);
+}
+
+static bool has_open(const struct objects *objects, uint32_t id)
+{
+	const struct object *o = objects_by_id(objects, id);
+
+	return o && o->kind->open;
+}
+
+static int validate_kernel(const Mapping *m, size_t i, struct error *err)
+{
+	if (!is_named(m, "[vdso]") && !is_named(m, "[vvar]") && !is_named(m, "[vvar_vclock]"))
+		return invalid(err, i, "no mapping of the kernel's is called that");
+	if (m->size > MM_STAGING / 4)
+		return invalid(err, i, "a mapping of the kernel's is too large");
+	return 0;
+}
+
+static int validate_mapping(const struct objects *objects, const MmState *s, size_t i,
+                            struct error *err)
+{
+	const Mapping *m = s->mappings[i];
+	uint64_t before = i ? s->mappings[i - 1]->start + s->mappings[i - 1]->size : 0;
+
+	if (m->start % MM_PAGE || m->size % MM_PAGE || m->size == 0)
+		return invalid(err, i, "start or size is not a multiple of a page");
+	if (m->start < before || m->start >= MM_TASK_END || m->size > MM_TASK_END - m->start)
+		return invalid(err, i, "it overlaps another, or the end of the address space");
+	if (m->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC) ||
+	    m->flags & ~(uint64_t)MM_FLAGS_ALL || m->pkey > 15)
+		return invalid(err, i, "protection or flags are unknown");
+	if (!(m->flags & MM_HUGETLB) != !m->huge_shift ||
+	    (m->huge_shift && (m->huge_shift < 12 || m->huge_shift > 40 ||
+	                       (m->start | m->size) & ((1ull << m->huge_shift) - 1))))
+		return invalid(err, i, "the huge page size does not fit");
+	if (m->backing == MM_STATE__MAPPING__BACKING__KERNEL)
+		return validate_kernel(m, i, err);
+	if (m->name.len > 79 || (m->name.len && memchr(m->name.data, 0, m->name.len)))
+		return invalid(err, i, "its name is too long"); /* ANON_VMA_NAME_MAX_LEN is 80 */
+	if (m->backing == MM_STATE__MAPPING__BACKING__ANONYMOUS)
+		return m->flags & MM_SHARED ? invalid(err, i, "shared, but of nothing") : 0;
+	if (m->backing != MM_STATE__MAPPING__BACKING__OBJECT)
+		return invalid(err, i, "what is behind it is unknown");
+	if (!has_open(objects, m->object))
+		return invalid(err, i, "it maps an object that is none or cannot be opened");
+	if (m->offset % MM_PAGE || m->offset > INT64_MAX - m->size)
+		return invalid(err, i, "its offset is invalid");
+	return 0;
+}
+
+static int validate_guards(const MmState *s, struct error *err)
+{
+	uint64_t before = 0;
+
+	for (size_t i = 0; i < s->n_guards; i++) {
+		const MmState__Range *g = s->guards[i];
+
+		if (g->start % MM_PAGE || g->size % MM_PAGE || g->size == 0 || g->start < before ||
+		    g->start >= MM_TASK_END || g->size > MM_TASK_END - g->start ||
+		    !mm_mapping_at(s, g->start, g->start + MM_PAGE) ||
+		    !mm_mapping_at(s, g->start + g->size - MM_PAGE, g->start + g->size))
+			return error_raise(err, EBADMSG, "guard region %zu is invalid", i);
+		before = g->start + g->size;
+	}
+	return 0;
+}
+
+static int validate_page_sets(const struct objects *objects, const MmState *s, struct error *err)
+{
+	for (size_t i = 0; i < s->n_page_sets; i++) {
+		const MmState__PageSet *set = s->page_sets[i];
+
+		/* numbered in order, so that a block finds its set by index */
+		if (set->id != i + 1 || set->n_members < 2)
+			return error_raise(err, EBADMSG, "page set %zu is invalid", i);
+		for (size_t k = 0; k < set->n_members; k++) {
+			const struct object *o = objects_by_id(objects, set->members[k]);
+			if (!o || o->kind != &mm_kind ||
+			    (k && set->members[k] <= set->members[k - 1]))
+				return error_raise(err, EBADMSG, "page set %zu has member %u", i,
+				                   set->members[k]);
+		}
+	}
+	return 0;
+}
+
+static int validate_layout(const struct objects *objects, const MmState *s, struct error *err)
+{
+	const uint64_t pairs[][2] = {
+		{ s->start_code, s->end_code }, { s->start_data, s->end_data },
+		{ s->start_brk, s->brk },       { s->arg_start, s->arg_end },
+		{ s->env_start, s->env_end },   { s->start_stack, s->start_stack },
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (pairs[i][0] > pairs[i][1] || pairs[i][1] > MM_TASK_END)
+			return error_raise(err, EBADMSG,
+			                   "the layout of the address space is invalid");
+	if (s->auxv.len > AUXV_MAX || s->auxv.len % 16)
+		return error_raise(err, EBADMSG, "the auxiliary vector has %zu bytes", s->auxv.len);
+	if (!has_open(objects, s->exe))
+		return error_raise(err, EBADMSG, "the executable is no object that can be opened");
+	if (s->lock_future != 0 && s->lock_future != MCL_FUTURE &&
+	    s->lock_future != (MCL_FUTURE | MCL_ONFAULT))
+		return error_raise(err, EBADMSG, "lock_future is %u", s->lock_future);
+	return 0;
+}
+
+int mm_validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const MmState *s = object_state(object, MmState);
+	size_t n_vdso = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < s->n_mappings && r >= 0; i++) {
+		r = validate_mapping(objects, s, i, err);
+		n_vdso += s->mappings[i]->backing == MM_STATE__MAPPING__BACKING__KERNEL &&
+		          is_named(s->mappings[i], "[vdso]");
+	}
+	if (r >= 0 && n_vdso != 1)
+		r = error_raise(err, EBADMSG, "there are %zu vDSOs", n_vdso);
+	if (r >= 0)
+		r = validate_guards(s, err);
+	if (r >= 0)
+		r = validate_page_sets(objects, s, err);
+	if (r >= 0)
+		r = mm_validate_policies(s, err);
+	if (r >= 0)
+		r = validate_layout(objects, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The vDSO and its data pages. See vdso.h. */
+#include "kind/mm/vdso.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/restart.h"
+#include "kind/mm.h"
+#include "kind/mm/mm.h"
+#include "task/stub.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static const char *const names[] = { "[vdso]", "[vvar]", "[vvar_vclock]" };
+#define N_NAMES 3
+
+struct place {
+	uint64_t start, size; /* size 0 = there is none */
+};
+
+/* where the coordinator has them, all stubs as well until they are moved */
+static int own_places(struct place ret[N_NAMES], struct error *err)
+{
+	char line[512];
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/self/maps", "re");
+
+	if (!f)
+		return error_raise(err, errno, "opening /proc/self/maps");
+	memset(ret, 0, N_NAMES * sizeof(ret[0]));
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long long start, end;
+		line[strcspn(line, "\n")] = '\0';
+		const char *name = strrchr(line, ' ');
+		if (!name || sscanf(line, "%llx-%llx", &start, &end) != 2)
+			continue;
+		for (size_t i = 0; i < N_NAMES; i++)
+			if (!strcmp(name + 1, names[i]))
+				ret[i] = (struct place){ start, end - start };
+	}
+	return 0;
+}
+
+static void recorded_places(const MmState *s, struct place ret[N_NAMES])
+{
+	memset(ret, 0, N_NAMES * sizeof(ret[0]));
+	for (size_t i = 0; i < s->n_mappings; i++) {
+		const Mapping *m = s->mappings[i];
+		if (m->backing != MM_STATE__MAPPING__BACKING__KERNEL)
+			continue;
+		for (size_t k = 0; k < N_NAMES; k++)
+			if (m->name.len == strlen(names[k]) &&
+			    !memcmp(m->name.data, names[k], m->name.len))
+				ret[k] = (struct place){ m->start, m->size };
+	}
+}
+
+int vdso_fits(const MmState *s, struct error *refusal)
+{
+	struct place here[N_NAMES], there[N_NAMES];
+	struct error err = ERROR_INIT;
+	uint64_t hash = 0;
+
+	recorded_places(s, there);
+	bool same = own_places(here, &err) >= 0 && here[0].size == there[0].size &&
+	            mm_vdso_hash(getpid(), here[0].start, here[0].size, &hash, &err) >= 0 &&
+	            hash == s->vdso_hash;
+	/* a program may have unmapped its data pages, but there must be nothing this kernel lacks
+	 */
+	for (size_t i = 0; i < N_NAMES && same; i++)
+		same = there[i].size == 0 || there[i].size == here[i].size;
+	if (same)
+		return 0;
+	error_refuse(refusal, CODE_mm_vdso_differs,
+	             "this kernel's vDSO is not the one that the programs were using");
+	error_hint(refusal,
+	           "restart it under the kernel it was checkpointed under: an image does not "
+	           "outlive a kernel update yet");
+	return -EOPNOTSUPP;
+}
+
+static void queue_move(struct stub *stub, const struct place *from, uint64_t to)
+{
+	if (from->size && from->start != to)
+		CALL(stub->calls, mremap, from->start, from->size, from->size,
+		     MREMAP_MAYMOVE | MREMAP_FIXED, to);
+}
+
+static bool overlap(const struct place *a, const struct place *b)
+{
+	return a->size && b->size && a->start < b->start + b->size && b->start < a->start + a->size;
+}
+
+/* whether something of the coordinator's lies where this layout wants something else */
+static bool in_the_way(const struct place here[N_NAMES], const struct place there[N_NAMES])
+{
+	for (size_t i = 0; i < N_NAMES; i++)
+		for (size_t k = 0; k < N_NAMES; k++)
+			if (overlap(&here[i], &there[k]) &&
+			    !(i == k && here[i].start == there[k].start))
+				return true;
+	return false;
+}
+
+/* queues the moves into the staging area; @places: where they are, then where they come to be */
+static int queue_staging(struct restart *r, struct stub *stub, struct place places[N_NAMES],
+                         struct error *err)
+{
+	uint64_t staging = 0;
+	int ret = mm_hole(r->objects, MM_PAGE, &staging, err);
+
+	if (ret < 0)
+		return error_trace(err, ret);
+	staging += MM_PAGE;
+	for (size_t i = 0; i < N_NAMES; i++) {
+		queue_move(stub, &places[i], staging);
+		places[i].start = staging;
+		staging += places[i].size;
+	}
+	return 0;
+}
+
+/* where all stubs have them after vdso_stage(); of this one restart */
+static struct {
+	const struct restart *restart;
+	struct place places[N_NAMES];
+} staged;
+
+int vdso_stage(struct restart *r, struct stub *stub, struct error *err)
+{
+	struct place places[N_NAMES];
+	int ret = own_places(places, err);
+
+	if (ret >= 0)
+		ret = queue_staging(r, stub, places, err);
+	if (ret >= 0)
+		ret = calls_run(stub->calls, err);
+	if (ret < 0)
+		return error_trace(err, ret);
+	staged.restart = r;
+	memcpy(staged.places, places, sizeof(places));
+	return 0;
+}
+
+/*
+ * A mapping cannot be moved onto a place that overlaps its own, and one must not land on another:
+ * then all go by way of the staging area.
+ */
+int vdso_move(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
+{
+	struct place here[N_NAMES], there[N_NAMES];
+	int ret = own_places(here, err);
+
+	if (ret < 0)
+		return error_trace(err, ret);
+	recorded_places(s, there);
+	if (staged.restart == r)
+		memcpy(here, staged.places, sizeof(here));
+	else if (in_the_way(here, there))
+		ret = queue_staging(r, stub, here, err);
+	if (ret < 0)
+		return error_trace(err, ret);
+	for (size_t i = 0; i < N_NAMES; i++) {
+		if (there[i].size)
+			queue_move(stub, &here[i], there[i].start);
+		else if (here[i].size)
+			CALL(stub->calls, munmap, here[i].start, here[i].size);
+	}
+	ret = calls_run(stub->calls, err);
+	return ret < 0 ? error_trace(err, ret) : 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The object table. See object.h. */
+#include "kind/object.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kind/kind.h"
+#include "util/alloc.h"
+#include "util/map.h"
+
+struct objects {
+	struct map *by_key; /* {kind number, key} -> object */
+	struct map *by_id;
+	struct object **all; /* in order of id at checkpoint, of arrival at restart */
+	size_t n;
+	uint32_t last_id;
+};
+
+struct objects *objects_new(void)
+{
+	struct objects *objects = xcalloc(1, sizeof(*objects));
+
+	objects->by_key = map_new();
+	objects->by_id = map_new();
+	return objects;
+}
+
+void objects_free(struct objects *objects)
+{
+	if (!objects)
+		return;
+	for (size_t i = objects->n; i-- > 0;) {
+		struct object *o = objects->all[i];
+		if (o->kind->release)
+			o->kind->release(o);
+		if (o->message)
+			protobuf_c_message_free_unpacked(o->message, NULL);
+		free(o);
+	}
+	free(objects->all);
+	map_free(objects->by_key);
+	map_free(objects->by_id);
+	free(objects);
+}
+
+static struct object *append(struct objects *objects, uint32_t id, const struct kind *kind)
+{
+	struct object *o = xcalloc(1, sizeof(*o));
+
+	o->id = id;
+	o->kind = kind;
+	*array_push(objects->all, objects->n) = o;
+	map_put(objects->by_id, &id, sizeof(id), o);
+	return o;
+}
+
+/* the key with the kind's number before it; the caller frees it */
+static void *full_key(const struct kind *kind, const void *key, size_t key_size)
+{
+	char *full = xmalloc(sizeof(kind->number) + key_size);
+
+	memcpy(full, &kind->number, sizeof(kind->number));
+	memcpy(full + sizeof(kind->number), key, key_size);
+	return full;
+}
+
+struct object *objects_find(const struct objects *objects, const struct kind *kind, const void *key,
+                            size_t key_size)
+{
+	void *full = full_key(kind, key, key_size);
+	struct object *o = map_get(objects->by_key, full, sizeof(kind->number) + key_size);
+
+	free(full);
+	return o;
+}
+
+struct object *objects_get(struct objects *objects, const struct kind *kind, const void *key,
+                           size_t key_size, bool *ret_new)
+{
+	struct object *o = objects_find(objects, kind, key, key_size);
+
+	if (ret_new)
+		*ret_new = !o;
+	if (o)
+		return o;
+	o = append(objects, ++objects->last_id, kind);
+	void *full = full_key(kind, key, key_size);
+	map_put(objects->by_key, full, sizeof(kind->number) + key_size, o);
+	free(full);
+	return o;
+}
+
+struct object *objects_insert(struct objects *objects, uint32_t id, const struct kind *kind,
+                              ProtobufCMessage *message)
+{
+	if (id == 0 || objects_by_id(objects, id))
+		return NULL;
+	struct object *o = append(objects, id, kind);
+	o->message = message;
+	return o;
+}
+
+struct object *objects_by_id(const struct objects *objects, uint32_t id)
+{
+	return map_get(objects->by_id, &id, sizeof(id));
+}
+
+size_t objects_count(const struct objects *objects)
+{
+	return objects->n;
+}
+
+struct object *objects_next(const struct objects *objects, const struct kind *kind, size_t *cursor)
+{
+	while (*cursor < objects->n) {
+		struct object *o = objects->all[(*cursor)++];
+		if (!kind || o->kind == kind)
+			return o;
+	}
+	return NULL;
+}

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Terminals as external objects. See tty.h.
+ *
+ * A terminal is found by its descriptors, and as the controlling terminal of a session of the set.
+ * A task refers to a tty object (task_refer) when it is its controlling terminal; descriptors refer
+ * to it through the kinds file and file_table.
+ *
+ * Restart: the terminal must be the session leader's before any child of it is cloned, since
+ * TIOCSCTTY reaches only the caller and children inherit (drivers/tty/tty_jobctrl.c,
+ * __proc_set_tty). The foreground group is set last, when all groups exist.
+ */
+#include "kind/tty.h"
+
+/* struct termios2; <termios.h> would collide with it */
+#include <asm/termbits.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/external.h"
+#include "core/restart.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "tty.pb-c.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define PTS_MAJOR_FIRST 136 /* Documentation/admin-guide/devices.txt: Unix98 pty slaves */
+#define PTS_MAJOR_LAST  143
+#define TTY_MAJOR       4 /* virtual consoles and serial lines */
+#define TTYAUX_MAJOR    5 /* 0 = /dev/tty (kind chardev), 1 = /dev/console, 2 = /dev/ptmx */
+#define NAME_MAX_TTY    64
+
+/* object->live */
+struct tty {
+	dev_t device;    /* checkpoint */
+	int fd;          /* restart: the terminal that takes its place; -1 none yet */
+	bool ours;       /* it is the slave of the new pty */
+	bool controlled; /* it has been made the controlling terminal of its session */
+	bool foreground_set;
+};
+
+static struct tty *tty_new(dev_t device)
+{
+	struct tty *tty = xcalloc(1, sizeof(*tty));
+
+	tty->device = device;
+	tty->fd = -1;
+	return tty;
+}
+
+static const char *tty_key(dev_t device, char room[40])
+{
+	snprintf(room, 40, "tty:[%u:%u]", major(device), minor(device));
+	return room;
+}
+
+/* /proc/PID/stat's tty_nr is in the kernel's new_encode_dev form, proc_pid_stat(5) */
+static dev_t decode_tty_nr(uint32_t nr)
+{
+	return makedev((nr >> 8) & 0xfff, (nr & 0xff) | ((nr >> 12) & 0xfff00));
+}
+
+static bool is_pts(dev_t device)
+{
+	return major(device) >= PTS_MAJOR_FIRST && major(device) <= PTS_MAJOR_LAST;
+}
+
+static bool tty_claims(const struct descriptor *d)
+{
+	dev_t device = d->st.st_rdev;
+	struct termios2 settings;
+
+	if (!S_ISCHR(d->st.st_mode) || (d->flags & O_PATH))
+		return false;
+	if (is_pts(device) || major(device) == TTY_MAJOR)
+		return true;
+	if (major(device) == TTYAUX_MAJOR)
+		return minor(device) == 1;
+	return d->live >= 0 && ioctl(d->live, TCGETS2, &settings) == 0;
+}
+
+/* ---- checkpoint ---- */
+
+static void tty_refuse(struct checkpoint *c, const struct task *task, dev_t device,
+                       struct error *refusal)
+{
+	char key[40];
+
+	error_object(refusal, "%s", tty_key(device, key));
+	refuse(c, task, refusal);
+}
+
+/* what a new terminal could not be given back */
+static void judge_settings(struct checkpoint *c, const struct task *task, int fd, dev_t device)
+{
+	unsigned char locked[sizeof(struct termios)] = { 0 };
+	int discipline = N_TTY, exclusive = 0;
+	struct error refusal;
+
+	if (ioctl(fd, TIOCGETD, &discipline) == 0 && discipline != N_TTY) {
+		error_refuse(&refusal, CODE_tty_discipline, "line discipline %d", discipline);
+		error_hint(&refusal, "set discipline 0 (ldattach, slattach and pppd set others)");
+		tty_refuse(c, task, device, &refusal);
+	}
+	if (ioctl(fd, TIOCGEXCL, &exclusive) == 0 && exclusive) {
+		error_refuse(&refusal, CODE_tty_exclusive, "exclusive mode (TIOCEXCL) is on");
+		error_hint(&refusal, "end it with TIOCNXCL");
+		tty_refuse(c, task, device, &refusal);
+	}
+	ioctl(fd, TIOCGLCKTRMIOS, locked);
+	for (size_t i = 0; i < sizeof(locked); i++) {
+		if (!locked[i])
+			continue;
+		error_refuse(&refusal, CODE_tty_locked, "settings are locked (TIOCSLCKTRMIOS)");
+		error_hint(&refusal, "unlock them, tty_ioctl(4)");
+		tty_refuse(c, task, device, &refusal);
+		break;
+	}
+}
+
+/* typed, not yet read: it would be lost with the relay, and cannot be looked at without reading */
+static void judge_input(struct checkpoint *c, const struct task *task, int fd, dev_t device)
+{
+	struct error refusal;
+	char key[40];
+	int n = 0;
+
+	if (ioctl(fd, FIONREAD, &n) < 0 || n == 0)
+		return;
+	if (externals_name(c->options->externals, tty_key(device, key)))
+		return;
+	error_refuse(&refusal, CODE_tty_input, "%d bytes of input have not been read", n);
+	error_hint(&refusal,
+	           "wait until it is read, or leave it to the terminal: --external %s=NAME", key);
+	tty_refuse(c, task, device, &refusal);
+}
+
+static void save_settings(TtyState *s, const struct termios2 *t, const struct winsize *size)
+{
+	s->input_flags = t->c_iflag;
+	s->output_flags = t->c_oflag;
+	s->control_flags = t->c_cflag;
+	s->local_flags = t->c_lflag;
+	s->control_chars.data = xmemdup(t->c_cc, sizeof(t->c_cc));
+	s->control_chars.len = sizeof(t->c_cc);
+	s->input_speed = t->c_ispeed;
+	s->output_speed = t->c_ospeed;
+	s->rows = size->ws_row;
+	s->columns = size->ws_col;
+	s->width_pixels = size->ws_xpixel;
+	s->height_pixels = size->ws_ypixel;
+}
+
+static char *tty_name(struct checkpoint *c, dev_t device)
+{
+	char key[40];
+	const char *name = externals_name(c->options->externals, tty_key(device, key));
+
+	return name ? xstrdup(name) : xasprintf("tty-%u-%u", major(device), minor(device));
+}
+
+/* reads all that @fd, any open file description of the terminal, can tell */
+static int examine(struct checkpoint *c, const struct task *task, struct object *object, int fd,
+                   struct error *err)
+{
+	dev_t device = ((struct tty *)object->live)->device;
+	struct termios2 settings;
+	struct winsize size = { 0 };
+	struct error refusal;
+
+	if (ioctl(fd, TCGETS2, &settings) < 0) {
+		/* EIO: drivers/tty/tty_io.c, hung_up_tty_ioctl */
+		error_refuse(&refusal, CODE_tty_hung_up, "the terminal is gone: %s",
+		             strerror(errno));
+		error_hint(&refusal, "give the program another standard input and output");
+		tty_refuse(c, task, device, &refusal);
+		return 0;
+	}
+	ioctl(fd, TIOCGWINSZ, &size);
+	judge_settings(c, task, fd, device);
+	judge_input(c, task, fd, device);
+	TtyState *s = xmalloc(sizeof(*s));
+	tty_state__init(s);
+	char *name = tty_name(c, device);
+	s->name.data = (uint8_t *)name;
+	s->name.len = strlen(name);
+	save_settings(s, &settings, &size);
+	object->message = &s->base;
+	return 0;
+}
+
+/* the object of a device; two instances of devpts may have the same number */
+static struct object *tty_object(struct checkpoint *c, dev_t filesystem, dev_t device)
+{
+	struct {
+		dev_t filesystem, device;
+	} key = { is_pts(device) ? filesystem : 0, device };
+	bool new;
+	struct object *object = objects_get(c->objects, &tty_kind, &key, sizeof(key), &new);
+
+	if (new)
+		object->live = tty_new(device);
+	return object;
+}
+
+static int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
+                                  struct object **ret, struct error *err)
+{
+	struct object *object = tty_object(c, d->st.st_dev, d->st.st_rdev);
+	struct task *task = checkpoint_task(c, d->task->tid);
+
+	*ret = object;
+	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
+		task_refer(task, object);
+	if (object->message || d->live < 0)
+		return 0;
+	return examine(c, d->task, object, d->live, err);
+}
+
+/* opens a terminal by its number, as the task would see it; -errno */
+static int open_device(const struct task *task, dev_t device)
+{
+	char path[48];
+
+	if (is_pts(device))
+		snprintf(path, sizeof(path), "root/dev/pts/%u",
+		         minor(device) + ((major(device) - PTS_MAJOR_FIRST) << 20));
+	else if (major(device) == TTY_MAJOR && minor(device) >= 64)
+		snprintf(path, sizeof(path), "root/dev/ttyS%u", minor(device) - 64);
+	else if (major(device) == TTY_MAJOR)
+		snprintf(path, sizeof(path), "root/dev/tty%u", minor(device));
+	else
+		snprintf(path, sizeof(path), "root/dev/console");
+	int fd = task_openat(task, path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) == 0 && st.st_rdev == device)
+		return fd;
+	close(fd);
+	return -ENODEV;
+}
+
+static struct task *session_leader(const struct checkpoint *c, const struct task *task)
+{
+	struct task *leader = checkpoint_task(c, task->stat.session);
+
+	return leader && leader->tid == leader->tgid && leader->state != TASK_ZOMBIE ? leader
+	                                                                             : NULL;
+}
+
+/* the controlling terminal of a session of the set; one led from outside is replaced with it */
+static int tty_collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	struct error refusal;
+	struct stat st;
+
+	if (!task->speaks || !task->stat.tty_nr || !session_leader(c, task))
+		return 0;
+	dev_t device = decode_tty_nr(task->stat.tty_nr);
+	_cleanup_(close_p) int fd = open_device(task, device);
+	if (fd < 0) {
+		error_refuse(&refusal, CODE_tty_hung_up,
+		             "the controlling terminal is not to be "
+		             "found under the task's /dev: %s",
+		             strerror(-fd));
+		error_hint(&refusal, "mount the devpts that it is from at /dev/pts");
+		tty_refuse(c, task, device, &refusal);
+		return 0;
+	}
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "fstat of the controlling terminal");
+	struct object *object = tty_object(c, st.st_dev, device);
+	task_refer(task, object);
+	return object->message ? 0 : examine(c, task, object, fd, err);
+}
+
+/* a session is one with its terminal: a task that has given it up (TIOCNOTTY) cannot be made */
+static int tty_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	dev_t device = ((struct tty *)object->live)->device;
+	struct error refusal;
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct task *task = c->tasks[i], *leader = session_leader(c, task);
+		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != device ||
+		    task->stat.tty_nr == leader->stat.tty_nr)
+			continue;
+		error_refuse(&refusal, CODE_tty_session,
+		             "it is the session's controlling terminal, but not this task's");
+		error_hint(&refusal, "start the program with setsid(1)");
+		tty_refuse(c, task, device, &refusal);
+	}
+	return 0;
+}
+
+static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
+{
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (c->tasks[i]->stat.pgrp == pgrp)
+			return true;
+	return false;
+}
+
+static int tty_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	dev_t device = ((struct tty *)object->live)->device;
+	TtyState *s = object_state(object, TtyState);
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		const struct task *task = c->tasks[i];
+		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != device)
+			continue;
+		if (session_leader(c, task))
+			s->session = (uint32_t)task->stat.session;
+		if (task->stat.tpgid > 0 && group_in_set(c, task->stat.tpgid))
+			s->foreground = (uint32_t)task->stat.tpgid;
+		break;
+	}
+	return 0;
+}
+
+/* ---- restart ---- */
+
+static int tty_validate(const struct objects *objects, const struct object *object,
+                        struct error *err)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789_.-";
+	const TtyState *s = object_state(object, TtyState);
+	struct termios2 t;
+
+	if (!s->name.len || s->name.len > NAME_MAX_TTY)
+		return error_raise(err, EBADMSG, "a terminal's name of %zu bytes", s->name.len);
+	for (size_t i = 0; i < s->name.len; i++)
+		if (!s->name.data[i] || !strchr(allowed, s->name.data[i]))
+			return error_raise(err, EBADMSG, "a terminal's name has the byte %u",
+			                   s->name.data[i]);
+	if (s->control_chars.len != sizeof(t.c_cc))
+		return error_raise(err, EBADMSG, "%zu control characters", s->control_chars.len);
+	if (s->rows > UINT16_MAX || s->columns > UINT16_MAX || s->width_pixels > UINT16_MAX ||
+	    s->height_pixels > UINT16_MAX)
+		return error_raise(err, EBADMSG, "a window of %u by %u", s->rows, s->columns);
+	if (s->session > INT_MAX || s->foreground > INT_MAX)
+		return error_raise(err, EBADMSG, "session %u, foreground group %u", s->session,
+		                   s->foreground);
+	return 0;
+}
+
+/* the name as a string; the caller frees it */
+static char *state_name(const struct object *object)
+{
+	const TtyState *s = object_state(object, TtyState);
+
+	return xasprintf("%.*s", (int)s->name.len, (const char *)s->name.data);
+}
+
+static bool supplied(const struct restart *r, const struct object *object)
+{
+	_cleanup_(free_p) char *name = state_name(object);
+
+	return externals_supplied(r->options->externals, name);
+}
+
+/* whose place the new pty takes: of those that --external does not supply, a session's own first */
+static const struct object *heir(const struct restart *r)
+{
+	const struct object *first = NULL;
+	struct object *object;
+	size_t cursor = 0;
+
+	if (r->options->terminal < 0)
+		return NULL;
+	while ((object = objects_next(r->objects, &tty_kind, &cursor))) {
+		if (supplied(r, object))
+			continue;
+		if (object_state(object, TtyState)->session)
+			return object;
+		if (!first)
+			first = object;
+	}
+	return first;
+}
+
+static int tty_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) char *name = state_name(object);
+	struct error refusal;
+
+	if (supplied(r, object) || heir(r) == object)
+		return 0;
+	error_refuse(&refusal, CODE_external_missing, "a terminal that the tree used is needed");
+	error_object(&refusal, "%s", name);
+	error_hint(&refusal,
+	           "restart in the foreground on a terminal, or --external %s=/dev/pts/N (or fd:N)",
+	           name);
+	restart_refuse(r, &refusal);
+	return 0;
+}
+
+static int apply_settings(const TtyState *s, const struct tty *tty, struct error *err)
+{
+	struct termios2 t = { .c_iflag = s->input_flags,
+		              .c_oflag = s->output_flags,
+		              .c_cflag = s->control_flags,
+		              .c_lflag = s->local_flags,
+		              .c_ispeed = s->input_speed,
+		              .c_ospeed = s->output_speed };
+	struct winsize size = { .ws_row = (unsigned short)s->rows,
+		                .ws_col = (unsigned short)s->columns,
+		                .ws_xpixel = (unsigned short)s->width_pixels,
+		                .ws_ypixel = (unsigned short)s->height_pixels };
+
+	memcpy(t.c_cc, s->control_chars.data, sizeof(t.c_cc));
+	if (ioctl(tty->fd, TCSETS2, &t) < 0)
+		return error_raise(err, errno, "TCSETS2 on the terminal");
+	/* the relay then sets the window's true size: the program gets SIGWINCH if they differ */
+	if (tty->ours && ioctl(tty->fd, TIOCSWINSZ, &size) < 0)
+		return error_raise(err, errno, "TIOCSWINSZ on the terminal");
+	return 0;
+}
+
+static int tty_restore(struct restart *r, struct object *object, struct error *err)
+{
+	const TtyState *s = object_state(object, TtyState);
+	_cleanup_(free_p) char *name = state_name(object);
+	struct tty *tty = tty_new(0);
+	int result = 0;
+
+	object->live = tty;
+	tty->ours = heir(r) == object;
+	if (tty->ours)
+		tty->fd = fcntl(r->options->terminal, F_DUPFD_CLOEXEC, 3);
+	else
+		result = externals_open(r->options->externals, name, O_RDWR | O_NOCTTY | O_NONBLOCK,
+		                        &tty->fd, err);
+	if (result < 0)
+		return error_trace(err, result);
+	if (!isatty(tty->fd))
+		return error_raise(err, ENOTTY, "'%s' is to be a terminal", name);
+	result = apply_settings(s, tty, err);
+	if (result < 0)
+		return result;
+	/* led from outside: the coordinator is the leader of the pty's session, terminal_run() */
+	if (tty->ours && !s->session && getsid(0) == getpid() && ioctl(tty->fd, TIOCSCTTY, 0) < 0)
+		return error_raise(err, errno, "TIOCSCTTY");
+	return 0;
+}
+
+/* the recorded leader takes its terminal as soon as it leads: its children inherit it */
+static int take_terminal(struct restart *r, struct object *object, struct stub *stub,
+                         struct error *err)
+{
+	struct tty *tty = object->live;
+	const TtyState *s = object_state(object, TtyState);
+
+	if (tty->controlled || s->session != (uint32_t)stub->tid || stub->leader != stub ||
+	    getsid(stub->host_tid) != stub->host_tid)
+		return 0;
+	int result = stub_send_fds(r, stub, &tty->fd, 1, err);
+	if (result < 0)
+		return error_trace(err, result);
+	CALL(stub->calls, ioctl, 0, TIOCSCTTY, 0);
+	CALL(stub->calls, close, 0);
+	result = calls_run(stub->calls, err);
+	if (result < 0) {
+		error_hint(err, "is it the controlling terminal of another session?");
+		return error_trace(err, result);
+	}
+	tty->controlled = true;
+	return 0;
+}
+
+static int tty_before_clone(struct restart *r, struct stub *parent, struct stub *child,
+                            struct error *err)
+{
+	struct object *object = parent ? stub_object(parent, &tty_kind) : NULL;
+
+	return object ? take_terminal(r, object, parent, err) : 0;
+}
+
+static int tty_install(struct restart *r, struct object *object, struct stub *stub,
+                       struct error *err)
+{
+	return take_terminal(r, object, stub, err);
+}
+
+/* a descriptor of the stub's own that is the terminal; -1 if it has none */
+static int find_own(const struct stub *stub, const struct tty *tty)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/fd", stub->host_tid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	struct stat want, have;
+	struct dirent *entry;
+
+	if (!dir || fstat(tty->fd, &want) < 0)
+		return -1;
+	while ((entry = readdir(dir))) {
+		char link[64];
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
+		/* a look at the text first: fstatat would touch network file systems */
+		if (n < 5 || strncmp(link, "/dev/", 5))
+			continue;
+		if (fstatat(dirfd(dir), entry->d_name, &have, 0) == 0 &&
+		    have.st_rdev == want.st_rdev && have.st_dev == want.st_dev)
+			return atoi(entry->d_name);
+	}
+	return -1;
+}
+
+/* TIOCSPGRP must come from inside the session; its signals are blocked, so SIGTTOU stops nobody */
+static int set_foreground_inside(struct stub *stub, const struct tty *tty, pid_t pgrp,
+                                 struct error *err)
+{
+	uint64_t path = calls_copy(stub->calls, "/dev/tty", sizeof("/dev/tty"));
+	uint64_t group = calls_copy(stub->calls, &pgrp, sizeof(pgrp));
+	int own = find_own(stub, tty);
+
+	if (own >= 0) {
+		CALL(stub->calls, ioctl, (uint64_t)own, TIOCSPGRP, group);
+		return calls_run(stub->calls, err);
+	}
+	calls_reserve(stub->calls, 3, 0);
+	unsigned fd = CALL(stub->calls, openat, (uint64_t)AT_FDCWD, path,
+	                   O_RDWR | O_NOCTTY | O_CLOEXEC);
+	calls_add(stub->calls, &(struct call){ .nr = __NR_ioctl,
+	                                       .arg = { fd, TIOCSPGRP, group },
+	                                       .result_args = 1,
+	                                       .what = "TIOCSPGRP" });
+	calls_add(stub->calls,
+	          &(struct call){
+			  .nr = __NR_close, .arg = { fd }, .result_args = 1, .what = "close" });
+	return calls_run(stub->calls, err);
+}
+
+static int set_foreground_ours(const struct tty *tty, pid_t pgrp, struct error *err)
+{
+	sigset_t block, saved;
+
+	if (getsid(0) != getpid())
+		return 0; /* not under a pty of ours: the foreground belongs to the user's shell */
+	sigemptyset(&block);
+	sigaddset(&block, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &block, &saved);
+	int result = ioctl(tty->fd, TIOCSPGRP, &pgrp);
+	if (result < 0)
+		result = error_raise(err, errno, "TIOCSPGRP %d", pgrp);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	return result;
+}
+
+static int tty_commit(struct restart *r, struct object *object, struct stub *stub,
+                      struct error *err)
+{
+	const TtyState *s = object_state(object, TtyState);
+	struct tty *tty = object->live;
+	int result = 0;
+
+	if (!s->foreground || tty->foreground_set)
+		return 0;
+	if (s->session == (uint32_t)stub->tid)
+		result = set_foreground_inside(stub, tty, (pid_t)s->foreground, err);
+	else if (!s->session && tty->ours)
+		result = set_foreground_ours(tty, (pid_t)s->foreground, err);
+	else
+		return 0;
+	tty->foreground_set = true;
+	return result < 0 ? error_trace(err, result) : 0;
+}
+
+static int tty_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+                    struct error *err)
+{
+	struct tty *tty = object->live;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", tty->fd);
+	*ret_fd = open(path, (int)flags | O_NOCTTY | O_CLOEXEC);
+	return *ret_fd < 0 ? error_raise(err, errno, "open the terminal anew") : 0;
+}
+
+static void tty_release(struct object *object)
+{
+	struct tty *tty = object->live;
+
+	if (tty)
+		close_p(&tty->fd);
+	free(tty);
+	object->live = NULL;
+}
+
+const struct kind tty_kind = {
+	.name = "tty",
+	.number = 25,
+	.message = &tty_state__descriptor,
+	.collect = tty_collect,
+	.judge = tty_judge,
+	.save = tty_save,
+	.validate = tty_validate,
+	.preflight = tty_preflight,
+	.restore = tty_restore,
+	.before_clone = tty_before_clone,
+	.install = tty_install,
+	.commit = tty_commit,
+	.release = tty_release,
+	.claims = tty_claims,
+	.collect_descriptor = tty_collect_descriptor,
+	.open = tty_open,
+};

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which pages of an address space exist. See pagemap.h. */
+#include "proc/pagemap.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "core/features.h"
+#include "util/alloc.h"
+#include "util/uapi.h"
+
+#define PAGE          4096ull
+#define SCAN_REGIONS  1024
+#define ENTRIES_BATCH 4096
+
+/* appends, growing the last range where it goes on */
+static void append(struct page_range **ret, size_t *ret_n, struct page_range range)
+{
+	struct page_range *last = *ret_n > 0 ? &(*ret)[*ret_n - 1] : NULL;
+
+	if (last && last->end == range.start && last->zero == range.zero &&
+	    last->guard == range.guard)
+		last->end = range.end;
+	else
+		*array_push(*ret, *ret_n) = range;
+}
+
+static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool guards, struct page_range **ret,
+                      size_t *ret_n, struct error *err)
+{
+	struct page_region regions[SCAN_REGIONS];
+
+	while (start < end) {
+		struct pm_scan_arg arg = {
+			.size = sizeof(arg),
+			.start = start,
+			.end = end,
+			.vec = (uintptr_t)regions,
+			.vec_len = SCAN_REGIONS,
+			/* not of a file: inverted, so the bit must be "set" after inversion */
+			.category_inverted = PAGE_IS_FILE,
+			.category_mask = PAGE_IS_FILE,
+			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO |
+			               (guards ? PAGE_IS_GUARD : 0),
+		};
+		int n = ioctl(fd, PAGEMAP_SCAN, &arg);
+
+		if (n < 0)
+			return error_raise(err, errno, "PAGEMAP_SCAN of %llx-%llx",
+			                   (unsigned long long)start, (unsigned long long)end);
+		for (int i = 0; i < n; i++)
+			append(ret, ret_n,
+			       (struct page_range){
+				       .start = regions[i].start,
+				       .end = regions[i].end,
+				       .zero = regions[i].categories & PAGE_IS_PFNZERO,
+				       .guard = regions[i].categories & PAGE_IS_GUARD,
+			       });
+		if (arg.walk_end <= start)
+			return error_raise(err, EIO, "PAGEMAP_SCAN does not advance at %llx",
+			                   (unsigned long long)start);
+		start = arg.walk_end;
+	}
+	return 0;
+}
+
+int pagemap_entries(int fd, uint64_t start, uint64_t *entries, size_t n, struct error *err)
+{
+	size_t done = 0, size = n * sizeof(entries[0]);
+
+	while (done < size) {
+		ssize_t got = pread(fd, (char *)entries + done, size - done,
+		                    (off_t)(start / PAGE * sizeof(entries[0]) + done));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return error_raise(err, got < 0 ? errno : EIO, "reading pagemap at %llx",
+			                   (unsigned long long)start);
+		done += got;
+	}
+	return 0;
+}
+
+static int scan_entries(int fd, uint64_t start, uint64_t end, struct page_range **ret,
+                        size_t *ret_n, struct error *err)
+{
+	uint64_t entries[ENTRIES_BATCH];
+
+	while (start < end) {
+		size_t n = (end - start) / PAGE < ENTRIES_BATCH ? (end - start) / PAGE
+		                                                : ENTRIES_BATCH;
+		int r = pagemap_entries(fd, start, entries, n, err);
+		if (r < 0)
+			return error_trace(err, r);
+		for (size_t i = 0; i < n; i++) {
+			if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED | PAGEMAP_GUARD)) ||
+			    entries[i] & PAGEMAP_FILE)
+				continue;
+			append(ret, ret_n,
+			       (struct page_range){ .start = start + i * PAGE,
+			                            .end = start + (i + 1) * PAGE,
+			                            .guard = entries[i] & PAGEMAP_GUARD });
+		}
+		start += n * PAGE;
+	}
+	return 0;
+}
+
+int pagemap_scan(int fd, uint64_t start, uint64_t end, struct page_range **ret, size_t *ret_n,
+                 struct error *err)
+{
+	if (!feature(FEATURE_pagemap_scan))
+		return scan_entries(fd, start, end, ret, ret_n, err);
+	return scan_ioctl(fd, start, end, feature(FEATURE_pagemap_scan_guard), ret, ret_n, err);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tree planner: from plain data about tasks to plain steps that build them again, computed
+ * before anything is made and testable without root. The technique is MakeForest's (Laadan and
+ * Nieh, "Transparent Checkpoint-Restart of Multiple Processes on Commodity Operating Systems",
+ * USENIX 2007): what died long ago but left a session, a process group or orphans behind is played
+ * by placeholders that end when they have done their part.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/error.h"
+
+/* what clone(2) can share */
+enum plan_share {
+	PLAN_VM,
+	PLAN_FILES,
+	PLAN_FS,
+	PLAN_SIGHAND,
+	PLAN_IO,
+	PLAN_SYSVSEM,
+	PLAN_N_SHARES
+};
+uint64_t plan_share_flag(enum plan_share share); /* CLONE_VM... */
+
+enum plan_state { PLAN_LIVE, PLAN_ZOMBIE, PLAN_DEAD_LEADER };
+
+struct plan_task {
+	pid_t tid, tgid;
+	pid_t parent; /* tid of the real parent, a thread; 0 for the root. Ignored for threads. */
+	pid_t pgid, sid;
+	enum plan_state state;
+	int exit_signal;               /* leaders */
+	uint32_t share[PLAN_N_SHARES]; /* object ids; 0 = none. Tasks with equal ids share. */
+};
+
+#define PLAN_COORDINATOR UINT32_MAX /* as creator: of the root */
+#define PLAN_NONE        UINT32_MAX
+
+/* nodes 0..n-1 are the tasks in the order given; the rest are placeholders */
+struct plan_node {
+	pid_t tid;       /* 0: any that is free */
+	bool is_task;    /* false: a placeholder */
+	uint32_t leader; /* node of its thread group's leader */
+	uint32_t creator;
+	uint64_t flags; /* CLONE_* */
+	int exit_signal;
+};
+
+enum plan_action {
+	PLAN_CLONE,   /* actor clones node, as nodes[node] says */
+	PLAN_SETSID,  /* actor */
+	PLAN_SETPGID, /* actor enters group pgid; pgid 0: the restart's own group */
+	PLAN_EXIT,    /* placeholder actor ends, is reaped by its creator; its children go to node's
+	                 process (PLAN_NONE: it has none) */
+	PLAN_DIE      /* actor becomes a zombie, or a dead leader */
+};
+
+struct plan_step {
+	enum plan_action action;
+	uint32_t actor, node;
+	pid_t pgid;
+};
+
+struct plan {
+	struct plan_node *nodes;
+	size_t n_nodes;
+	struct plan_step *steps;
+	size_t n_steps;
+	uint32_t root;
+};
+
+/**
+ * plan_make() - compute the steps
+ * Errors: -EOPNOTSUPP sharing.gap, tree.shape: clone(2) and setsid(2) cannot build this;
+ * -EBADMSG image.invalid: the data contradicts itself (it is hostile input). Linear but for
+ * sharing that needs a search.
+ */
+int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct error *err);
+void plan_free(struct plan *plan); /* takes NULL */
+
+static inline void plan_freep(struct plan **plan)
+{
+	plan_free(*plan);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What kinds do with stubs. See stub.h. */
+#include "task/stub.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "core/restart.h"
+#include "kind/object.h"
+
+#define BATCH 253 /* SCM_MAX_FD, unix(7) */
+
+struct object *stub_object(const struct stub *stub, const struct kind *kind)
+{
+	for (size_t i = 0; i < stub->n_objects; i++)
+		if (stub->objects[i]->kind == kind)
+			return stub->objects[i];
+	return NULL;
+}
+
+int stub_socket(const struct restart *r)
+{
+	return r->stub_socket;
+}
+
+static int send_batch(struct restart *r, const int *fds, size_t n, struct error *err)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(BATCH * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (char[]){ 'f' }, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &iov,
+		                  .msg_iovlen = 1,
+		                  .msg_control = &control,
+		                  .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
+	while (sendmsg(r->socket, &message, MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			return error_raise(err, errno, "send %zu descriptors to a new task", n);
+	return 0;
+}
+
+/* what the stub's recvmsg(2) needs; the answer's header is read back from its memory */
+struct receipt {
+	struct msghdr message;
+	struct iovec iov;
+	char byte;
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(BATCH * sizeof(int))];
+	} control;
+};
+
+static struct receipt *add_receive(struct calls *calls, int socket)
+{
+	struct receipt *receipt;
+	uint64_t addr;
+
+	calls_reserve(calls, 1, sizeof(*receipt));
+	receipt = calls_data(calls, sizeof(*receipt), &addr);
+	receipt->iov = (struct iovec){ .iov_base = &receipt->byte, .iov_len = 1 };
+	receipt->message = (struct msghdr){ .msg_iov = &receipt->iov,
+		                            .msg_iovlen = 1,
+		                            .msg_control = &receipt->control,
+		                            .msg_controllen = sizeof(receipt->control) };
+	CALL(calls, recvmsg, socket, addr, MSG_CMSG_CLOEXEC);
+	return receipt;
+}
+
+static int hand_over(struct restart *r, struct stub *stub, const int *fds, size_t n,
+                     struct error *err)
+{
+	struct receipt *receipt;
+	int e = send_batch(r, fds, n, err);
+
+	if (e < 0)
+		return e;
+	receipt = add_receive(stub->calls, r->stub_socket);
+	e = calls_run(stub->calls, err);
+	if (e < 0)
+		return e;
+	if (receipt->control.header.cmsg_len != CMSG_LEN(n * sizeof(int)))
+		return error_raise(err, EMFILE, "hand %zu descriptors to new task %d", n,
+		                   stub->tid);
+	return 0;
+}
+
+int stub_send_fds(struct restart *r, struct stub *stub, const int *fds, size_t n, struct error *err)
+{
+	int e = calls_run(stub->calls, err); /* a failure must not leave the message behind */
+
+	/* one socket for all: only one stub at a time may be receiving */
+	pthread_mutex_lock(&r->socket_lock);
+	for (size_t i = 0; e == 0 && i < n; i += BATCH)
+		e = hand_over(r, stub, fds + i, n - i < BATCH ? n - i : BATCH, err);
+	pthread_mutex_unlock(&r->socket_lock);
+	return e < 0 ? error_trace(err, e) : 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A stub: a task that the coordinator has made at restart and is still filling. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "task/calls.h"
+#include "task/tracer.h"
+#include "util/error.h"
+
+struct kind;
+struct object;
+struct restart;
+
+struct stub {
+	pid_t tid;           /* as recorded, and what gettid() gives in the tree */
+	pid_t host_tid;      /* in the coordinator's pid namespace: for process_vm_writev, ptrace */
+	struct stub *leader; /* of its thread group; itself for a leader */
+	struct stub *parent; /* the stub that clones it */
+	struct object
+		*task; /* its TaskState; NULL for a placeholder (a dead leader, an init of ours) */
+	struct object **objects; /* what TaskState.objects refers to */
+	size_t n_objects;
+	struct calls *calls;
+	struct launch
+		launch;   /* what it ends in; kinds fill regs, xstate, sigmask, stop at commit */
+	void *private_mm; /* the mm kind's */
+	uint32_t node;    /* in the plan */
+	bool installed;   /* all of it is in place */
+};
+
+struct object *stub_object(const struct stub *stub, const struct kind *kind); /* NULL if none */
+
+/**
+ * stub_send_fds() - hand descriptors of the coordinator to a stub
+ * @fds, @n:	at most STUB_FDS_MAX, or as many as the set has in one table; they arrive
+ *close-on-exec at the n lowest free descriptor numbers of the stub, in order (its table is empty
+ *but for stub_socket(), which is above all others) Runs the list. The coordinator's descriptors
+ *stay open.
+ */
+int stub_send_fds(struct restart *r, struct stub *stub, const int *fds, size_t n,
+                  struct error *err);
+/* at most this many descriptors fit below stub_socket() in an empty table, whatever the set uses */
+#define STUB_FDS_MAX 253
+/* the stub's end of the socket that descriptors travel through; the last one to be closed */
+int stub_socket(const struct restart *r);

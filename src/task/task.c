@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A task of the set: what it refers to, and its files in /proc. See task.h. */
+#include "task/task.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kind/object.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+void task_refer(struct task *task, struct object *object)
+{
+	for (size_t i = 0; i < task->n_objects; i++)
+		if (task->objects[i] == object)
+			return;
+	*array_push(task->objects, task->n_objects) = object;
+	object->n_users++;
+}
+
+struct object *task_object(const struct task *task, const struct kind *kind)
+{
+	for (size_t i = 0; i < task->n_objects; i++)
+		if (task->objects[i]->kind == kind)
+			return task->objects[i];
+	return NULL;
+}
+
+static void task_path(const struct task *task, const char *relative, char *path, size_t size)
+{
+	snprintf(path, size, "/proc/%d/task/%d/%s", task->tgid, task->tid, relative);
+}
+
+int task_openat(const struct task *task, const char *relative, int flags)
+{
+	char path[128];
+
+	task_path(task, relative, path, sizeof(path));
+	int fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int task_read(const struct task *task, const char *relative, char **ret, size_t *ret_size,
+              struct error *err)
+{
+	_cleanup_(close_p) int fd = task_openat(task, relative, O_RDONLY);
+	size_t size = 0, room = 4096;
+
+	if (fd < 0)
+		return error_raise(err, -fd, "open /proc/%d/task/%d/%s", task->tgid, task->tid,
+		                   relative);
+	_cleanup_(free_p) char *text = xmalloc(room);
+	for (;;) {
+		ssize_t n = read(fd, text + size, room - size - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_raise(err, errno, "read /proc/%d/task/%d/%s", task->tgid,
+			                   task->tid, relative);
+		if (n == 0)
+			break;
+		size += (size_t)n;
+		if (room - size < 2048) {
+			room *= 2;
+			text = xrealloc(text, room, 1);
+		}
+	}
+	text[size] = 0;
+	if (ret_size)
+		*ret_size = size;
+	*ret = take_ptr(text);
+	return 0;
+}
+
+int task_readlink(const struct task *task, const char *relative, char **ret, struct error *err)
+{
+	char path[128], target[4096 + 64]; /* PATH_MAX and " (deleted)" */
+
+	task_path(task, relative, path, sizeof(path));
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return error_raise(err, errno, "readlink %s", path);
+	if ((size_t)n == sizeof(target) - 1)
+		return error_raise(err, ENAMETOOLONG, "readlink %s", path);
+	target[n] = 0;
+	*ret = xstrdup(target);
+	return 0;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The coordinator's side of the tracer: requests over a socketpair. See tracer.h. */
+#include "task/tracer.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "task/tracer_protocol.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+struct tracer {
+	pthread_mutex_t lock;
+	int socket;
+	pid_t pid;
+	pid_t *held; /* what tracer_hold() has got, for a kill without the tracer */
+	size_t n_held;
+};
+
+int message_write(int fd, const void *data, size_t size)
+{
+	while (size) {
+		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data = (const char *)data + n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int message_read(int fd, void *data, size_t size)
+{
+	while (size) {
+		ssize_t n = recv(fd, data, size, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		data = (char *)data + n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int tracer_start(struct tracer **ret, struct error *err)
+{
+	int pair[2];
+	pid_t self = getpid();
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_raise(err, errno, "socketpair for the tracer");
+	pid_t pid = fork();
+	if (pid == 0)
+		tracer_process(pair[1], self);
+	close(pair[1]);
+	if (pid < 0) {
+		int r = error_raise(err, errno, "fork of the tracer");
+		close(pair[0]);
+		return r;
+	}
+	struct tracer *t = xcalloc(1, sizeof(*t));
+	pthread_mutex_init(&t->lock, NULL);
+	t->socket = pair[0];
+	t->pid = pid;
+	*ret = t;
+	return 0;
+}
+
+void tracer_stop(struct tracer *t)
+{
+	struct message stop = { .request = REQUEST_STOP };
+
+	if (!t)
+		return;
+	message_write(t->socket, &stop, sizeof(stop));
+	/* it has put all back, or ended all, when it ends */
+	while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close(t->socket);
+	pthread_mutex_destroy(&t->lock);
+	free(t->held);
+	free(t);
+}
+
+struct part {
+	const void *data;
+	size_t size;
+};
+
+static int lost(struct error *err, int r)
+{
+	return error_raise(err, -r, "the tracer process has gone");
+}
+
+/*
+ * One request and its reply. @parts: the body; @reply: room for @reply_size bytes at most; *out is
+ * the reply's head.
+ */
+static int request(struct tracer *t, struct message *in, const struct part *parts, size_t n_parts,
+                   void *reply, size_t reply_size, struct message *out, struct error *err)
+{
+	int r;
+
+	in->size = 0;
+	for (size_t i = 0; i < n_parts; i++)
+		in->size += parts[i].size;
+	pthread_mutex_lock(&t->lock);
+	r = message_write(t->socket, in, sizeof(*in));
+	for (size_t i = 0; r == 0 && i < n_parts; i++)
+		r = message_write(t->socket, parts[i].data, parts[i].size);
+	if (r == 0)
+		r = message_read(t->socket, out, sizeof(*out));
+	if (r == 0 && out->result < 0)
+		r = out->size == sizeof(*err) ? message_read(t->socket, err, sizeof(*err))
+		                              : -EPROTO;
+	else if (r == 0)
+		r = out->size <= reply_size ? message_read(t->socket, reply, out->size) : -EPROTO;
+	pthread_mutex_unlock(&t->lock);
+	if (r < 0)
+		return lost(err, r);
+	return out->result < 0 ? error_trace(err, (int)out->result) : 0;
+}
+
+int tracer_hold(struct tracer *t, struct hold *holds, size_t n, unsigned timeout_ms,
+                struct error *err)
+{
+	struct message in = { .request = REQUEST_HOLD, .arg = { timeout_ms } }, out;
+	struct part part = { holds, n * sizeof(*holds) };
+
+	int r = request(t, &in, &part, 1, holds, part.size, &out, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (holds[i].state == HOLD_HELD || holds[i].state == HOLD_STOPPED)
+			*array_push(t->held, t->n_held) = holds[i].tid;
+	return 0;
+}
+
+int tracer_read(struct tracer *t, pid_t tid, int what, uint64_t addr, void *buffer, size_t *size,
+                long *ret_value, struct error *err)
+{
+	struct message in = { .request = REQUEST_READ,
+		              .tid = tid,
+		              .arg = { (uint64_t)what, addr, *size } },
+		       out;
+
+	int r = request(t, &in, NULL, 0, buffer, *size, &out, err);
+	if (r < 0)
+		return r;
+	*size = out.size;
+	if (ret_value)
+		*ret_value = (long)out.arg[0];
+	return 0;
+}
+
+int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret, struct error *err)
+{
+	struct message in = { .request = REQUEST_REGISTERS, .tid = tid }, out;
+
+	return request(t, &in, NULL, 0, ret, sizeof(*ret), &out, err);
+}
+
+int tracer_interrupted(struct tracer *t, pid_t tid, struct interrupted_call *ret, struct error *err)
+{
+	struct message in = { .request = REQUEST_INTERRUPTED, .tid = tid }, out;
+
+	return request(t, &in, NULL, 0, ret, sizeof(*ret), &out, err);
+}
+
+int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,
+                  struct error *err)
+{
+	struct message in = { .request = REQUEST_INJECT, .tid = tid, .arg = { n, buffer != NULL } },
+		       out;
+	struct part parts[] = { { calls, n * sizeof(*calls) }, { buffer, INJECT_BUFFER_SIZE } };
+	size_t size = parts[0].size + (buffer ? INJECT_BUFFER_SIZE : 0);
+	_cleanup_(free_p) char *reply = xmalloc(size + 1);
+
+	int r = request(t, &in, parts, buffer ? 2 : 1, reply, size, &out, err);
+	if (r < 0)
+		return r;
+	memcpy(calls, reply, parts[0].size);
+	if (buffer)
+		memcpy(buffer, reply + parts[0].size, INJECT_BUFFER_SIZE);
+	return 0;
+}
+
+int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *err)
+{
+	struct message in = { .request = REQUEST_RELEASE }, out;
+	struct part part = { tids, n * sizeof(*tids) };
+
+	return request(t, &in, &part, 1, NULL, 0, &out, err);
+}
+
+int tracer_thaw(struct tracer *t, bool stop, struct error *err)
+{
+	struct message in = { .request = REQUEST_THAW, .arg = { stop } }, out;
+
+	return request(t, &in, NULL, 0, NULL, 0, &out, err);
+}
+
+int tracer_kill(struct tracer *t, struct error *err)
+{
+	struct message in = { .request = REQUEST_KILL }, out;
+	struct error lost_err;
+
+	int r = request(t, &in, NULL, 0, NULL, 0, &out, &lost_err);
+	if (r == 0)
+		return 0;
+	/* all or nothing: without the tracer the tasks are running again, and must not */
+	for (size_t i = 0; i < t->n_held; i++)
+		kill(t->held[i], SIGKILL);
+	return 0;
+}
+
+int tracer_adopt(struct tracer *t, pid_t root, struct error *err)
+{
+	struct message in = { .request = REQUEST_ADOPT, .tid = root }, out;
+
+	return request(t, &in, NULL, 0, NULL, 0, &out, err);
+}
+
+pid_t tracer_casualty(struct tracer *t, int *ret_status)
+{
+	struct message in = { .request = REQUEST_CASUALTY }, out;
+	struct error ignored;
+
+	if (request(t, &in, NULL, 0, NULL, 0, &out, &ignored) < 0)
+		return 0;
+	*ret_status = (int)out.arg[0];
+	return out.tid;
+}
+
+int tracer_launch(struct tracer *t, const struct launch *launch, struct error *err)
+{
+	struct message in = { .request = REQUEST_LAUNCH, .tid = launch->tid }, out;
+	struct part parts[] = { { launch, sizeof(*launch) },
+		                { launch->regs, sizeof(struct user_regs_struct) },
+		                { launch->xstate, launch->xstate_size } };
+
+	return request(t, &in, parts, 3, NULL, 0, &out, err);
+}
+
+int tracer_launch_all(struct tracer *t, bool leave_stopped, struct error *err)
+{
+	struct message in = { .request = REQUEST_LAUNCH_ALL, .arg = { leave_stopped } }, out;
+
+	return request(t, &in, NULL, 0, NULL, 0, &out, err);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a given process can make an injected call: in its vDSO, which is the same code in all
+ * processes of this kernel, and with a return frame that ends in its C library's rt_sigreturn.
+ * Text is read from the files behind it, not through the process, so that no page of it becomes
+ * present that was not; the answer is remembered per inode.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define TEXT_MAX (64u << 20) /* bytes of one mapping that are searched */
+
+struct libc_gadget {
+	unsigned long dev_major, dev_minor;
+	uint64_t inode;
+	int64_t offset; /* of the instruction in the file; -1 none */
+};
+
+/* one line of /proc/PID/maps */
+struct line {
+	uint64_t start, end, offset, inode;
+	unsigned long major, minor;
+	char perms[8];
+	const char *name;
+};
+
+static bool parse_line(char *text, struct line *l)
+{
+	int name = 0;
+
+	if (sscanf(text, "%lx-%lx %7s %lx %lx:%lx %lu %n", &l->start, &l->end, l->perms, &l->offset,
+	           &l->major, &l->minor, &l->inode, &name) < 7)
+		return false;
+	l->name = name ? text + name : "";
+	text[strcspn(text, "\n")] = 0;
+	return true;
+}
+
+static FILE *open_maps(const struct traced *task)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", task->tid);
+	return fopen(path, "re");
+}
+
+bool trace_is_stack(const struct traced *task, uint64_t start, uint64_t end)
+{
+	_cleanup_(fclose_p) FILE *f = open_maps(task);
+	char text[4096 + 128];
+	struct line l;
+
+	while (f && fgets(text, sizeof(text), f)) {
+		if (!parse_line(text, &l) || l.end <= start)
+			continue;
+		/* the next pieces of one stack may be mappings of their own (mprotect, madvise) */
+		if (l.start > start || strncmp(l.perms, "rw", 2) || l.perms[3] != 'p' || l.inode)
+			return false;
+		if (end <= l.end)
+			return true;
+		start = l.end;
+	}
+	return false;
+}
+
+/* the offset of the vDSO's usable system call; -1 when there is none */
+static ssize_t vdso_syscall(bool *ret_pops)
+{
+	static ssize_t found = -2;
+	static bool pops;
+
+	if (found == -2) {
+		const uint8_t *vdso = (const uint8_t *)getauxval(AT_SYSINFO_EHDR);
+		const Elf64_Ehdr *ehdr = (const void *)vdso;
+		found = -1;
+		for (int i = 0; vdso && i < ehdr->e_phnum; i++) {
+			const Elf64_Phdr *p = (const void *)(vdso + ehdr->e_phoff +
+			                                     (size_t)i * ehdr->e_phentsize);
+			if (p->p_type == PT_LOAD && (p->p_flags & PF_X))
+				found = arch_find_syscall(vdso + p->p_offset, p->p_filesz, &pops);
+			if (found >= 0) {
+				found += (ssize_t)p->p_offset;
+				break;
+			}
+		}
+	}
+	*ret_pops = pops;
+	return found;
+}
+
+/* the text of one mapping, from its file; NULL when that is not to be had */
+static void *read_text(const struct traced *task, const struct line *l, size_t *ret_size)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", task->tid, l->start, l->end);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) { /* needs CAP_CHECKPOINT_RESTORE */
+		char by_name[4096 + 64];
+		snprintf(by_name, sizeof(by_name), "/proc/%d/root%s", task->tid, l->name);
+		fd = open(by_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	}
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_ino != l->inode || !S_ISREG(st.st_mode))
+		return NULL;
+	size_t size = l->end - l->start < TEXT_MAX ? l->end - l->start : TEXT_MAX;
+	void *text = xmalloc(size);
+	ssize_t n = pread(fd, text, size, (off_t)l->offset);
+	if (n <= 0) {
+		free(text);
+		return NULL;
+	}
+	*ret_size = (size_t)n;
+	return text;
+}
+
+/* looks in one mapping; the address of the instruction or 0 */
+static uint64_t look_in(struct trace *t, const struct traced *task, const struct line *l)
+{
+	for (size_t i = 0; i < t->n_libc_gadgets; i++) {
+		const struct libc_gadget *g = &t->libc_gadgets[i];
+		if (g->inode != l->inode || g->dev_major != l->major || g->dev_minor != l->minor ||
+		    g->offset < (int64_t)l->offset ||
+		    g->offset >= (int64_t)(l->offset + (l->end - l->start)))
+			continue;
+		return l->start + ((uint64_t)g->offset - l->offset);
+	}
+	size_t size;
+	_cleanup_(free_p) uint8_t *text = read_text(task, l, &size);
+	ssize_t found = text ? arch_find_sigreturn(text, size) : -1;
+	if (found < 0)
+		return 0;
+	*array_push(t->libc_gadgets, t->n_libc_gadgets) = (struct libc_gadget){
+		.dev_major = l->major,
+		.dev_minor = l->minor,
+		.inode = l->inode,
+		.offset = found + (int64_t)l->offset,
+	};
+	return l->start + (uint64_t)found;
+}
+
+/* the C library first: every other text is searched only when it has none */
+static uint64_t find_sigreturn(struct trace *t, const struct traced *task, uint64_t *ret_vdso)
+{
+	uint64_t found = 0;
+
+	*ret_vdso = 0;
+	for (int pass = 0; pass < 2 && !found; pass++) {
+		_cleanup_(fclose_p) FILE *f = open_maps(task);
+		char text[4096 + 128];
+		struct line l;
+		while (f && fgets(text, sizeof(text), f)) {
+			if (!parse_line(text, &l) || l.perms[2] != 'x')
+				continue;
+			if (!strcmp(l.name, "[vdso]"))
+				*ret_vdso = l.start;
+			const char *base = strrchr(l.name, '/');
+			bool libc = base && (!strncmp(base, "/libc", 5) || strstr(base, "musl"));
+			if (!found && l.inode && libc == (pass == 0))
+				found = look_in(t, task, &l);
+		}
+	}
+	return found;
+}
+
+int trace_find_gadget(struct trace *t, const struct traced *task, struct gadget *ret,
+                      struct error *err)
+{
+	uint64_t vdso;
+	ssize_t offset = vdso_syscall(&ret->pops);
+
+	/* the threads of a process share it */
+	const struct traced *leader = trace_find(t, task->tgid);
+	if (leader && leader != task && leader->gadget.syscall_ip && !leader->gone) {
+		*ret = leader->gadget;
+		return 0;
+	}
+	ret->sigreturn_ip = find_sigreturn(t, task, &vdso);
+	if (!vdso || offset < 0)
+		return error_refuse(err, CODE_inject_gadget, "no system call can be made in it: %s",
+		                    vdso ? "this kernel's vDSO has no plain one"
+		                         : "it has no vDSO");
+	if (!ret->sigreturn_ip)
+		return error_refuse(
+			err, CODE_inject_gadget,
+			"no code of it calls rt_sigreturn, so it could not be left safe");
+	ret->syscall_ip = vdso + (uint64_t)offset;
+	return 0;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The tracer at checkpoint: seizing tasks, letting them go as they were, or ending them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "util/alloc.h"
+
+#ifndef PTRACE_GET_RSEQ_CONFIGURATION /* 5.13 */
+#define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
+#endif
+#define OPTIONS PTRACE_O_TRACESYSGOOD
+
+struct rseq_configuration { /* struct ptrace_rseq_configuration */
+	uint64_t pointer;
+	uint32_t size, signature, flags, pad;
+};
+struct rseq_section { /* struct rseq_cs */
+	uint32_t version, flags;
+	uint64_t start_ip, post_commit_offset, abort_ip;
+};
+
+/*
+ * A task stopped inside a restartable sequence goes on at its abort handler: so does the kernel
+ * whenever a task has been off its CPU, but it forgets once we have made the task run elsewhere.
+ */
+static void abort_rseq(struct traced *task)
+{
+	struct rseq_configuration conf;
+	struct rseq_section section;
+	uint64_t pointer;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, task->tid, sizeof(conf), &conf) < 0 ||
+	    !conf.pointer || trace_open_mem(task) < 0)
+		return;
+	if (pread(task->mem, &pointer, sizeof(pointer), (off_t)conf.pointer + 8) !=
+	            sizeof(pointer) ||
+	    !pointer ||
+	    pread(task->mem, &section, sizeof(section), (off_t)pointer) != sizeof(section))
+		return;
+	if (section.version == 0 && task->regs.rip - section.start_ip < section.post_commit_offset)
+		task->regs.rip = section.abort_ip;
+}
+
+int trace_open_mem(struct traced *task)
+{
+	char path[64];
+
+	if (task->mem >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/mem", task->tid);
+	task->mem = open(path, O_RDWR | O_CLOEXEC);
+	return task->mem < 0 ? -errno : 0;
+}
+
+/* the process and the state letter of a task; false when it is not there any more */
+static bool look(pid_t tid, pid_t *ret_tgid, char *ret_state, pid_t *ret_tracer)
+{
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	const char *tgid = strstr(text, "\nTgid:"), *state = strstr(text, "\nState:");
+	const char *tracer = strstr(text, "\nTracerPid:");
+	if (!tgid || !state || !tracer)
+		return false;
+	*ret_tgid = atoi(tgid + 6);
+	*ret_tracer = atoi(tracer + 11);
+	*ret_state = state[7 + strspn(state + 7, " \t")];
+	return true;
+}
+
+static int seize(struct trace *t, struct traced *task)
+{
+	if (t->may_suspend) {
+		if (ptrace(PTRACE_SEIZE, task->tid, 0, OPTIONS | PTRACE_O_SUSPEND_SECCOMP) == 0) {
+			task->suspended = true;
+			return 0;
+		}
+		if (errno != EPERM && errno != EINVAL)
+			return -errno;
+	}
+	return ptrace(PTRACE_SEIZE, task->tid, 0, OPTIONS) < 0 ? -errno : 0;
+}
+
+/* seizes and interrupts; false when that is all there is to say (hold->state is set) */
+static bool begin(struct trace *t, struct hold *hold)
+{
+	struct traced *task = trace_find(t, hold->tid);
+	pid_t tgid, tracer;
+	char state;
+
+	if (task && !task->gone)
+		return true; /* asked again */
+	hold->state = HOLD_GONE;
+	if (!look(hold->tid, &tgid, &state, &tracer) || state == 'Z' || state == 'X')
+		return false;
+	task = trace_add(t, hold->tid);
+	task->tgid = tgid;
+	timed_before(task);
+	int r = seize(t, task);
+	if (r < 0) {
+		task->gone = true;
+		if (r == -ESRCH || !look(hold->tid, &tgid, &state, &tracer) || state == 'Z' ||
+		    state == 'X')
+			return false;
+		hold->state = HOLD_DENIED;
+		hold->errnum = tracer ? EBUSY : -r;
+		return false;
+	}
+	/* a task in a job-control stop has come to a stop of ours already */
+	int status;
+	if (waitpid(task->tid, &status, __WALL | WNOHANG) == task->tid && WIFSTOPPED(status) &&
+	    status >> 16 == PTRACE_EVENT_STOP) {
+		task->stopped = true;
+		task->group_stop = WSTOPSIG(status) != SIGTRAP;
+		task->stop_signal = task->group_stop ? WSTOPSIG(status) : 0;
+		return true;
+	}
+	ptrace(PTRACE_INTERRUPT, task->tid, 0, 0);
+	task->interrupted = true;
+	return true;
+}
+
+/* reads what a task is put back to; -errno when it has gone */
+static int remember(struct traced *task)
+{
+	if (task->has_registers)
+		return 0;
+	int r = trace_get_regs(task->tid, &task->regs);
+	if (r == 0)
+		r = trace_get_sigmask(task->tid, &task->sigmask);
+	if (r < 0)
+		return r;
+	task->has_registers = true;
+	timed_after(task);
+	abort_rseq(task);
+	return 0;
+}
+
+/* waits until one task is in the stop that we asked for */
+static int await_stop(struct trace *t, struct traced *task, uint64_t end)
+{
+	pid_t tgid, tracer;
+	char state;
+
+	while (!task->stopped) {
+		int status;
+		uint64_t now = now_ms();
+		unsigned slice = now >= end ? 0 : end - now < 20 ? (unsigned)(end - now) : 20;
+		int r = trace_wait(t, task, slice, &status);
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			if (!look(task->tid, &tgid, &state, &tracer) || state == 'Z' ||
+			    state == 'X')
+				return -ESRCH; /* a leader that has exited says nothing */
+			/* vfork: only its child can wake it, and the child may need to run */
+			if (state == 'D' || now >= end)
+				return 0;
+			continue;
+		}
+		if (status >> 16 == PTRACE_EVENT_STOP) {
+			task->group_stop = WSTOPSIG(status) != SIGTRAP;
+			task->stop_signal = task->group_stop ? WSTOPSIG(status) : 0;
+			return 1;
+		}
+		/* a signal was on its way: it is the program's, and our stop follows */
+		task->stopped = false;
+		ptrace(PTRACE_CONT, task->tid, 0, status >> 16 ? 0 : WSTOPSIG(status));
+	}
+	return 1;
+}
+
+static void finish(struct trace *t, struct hold *hold, uint64_t end)
+{
+	struct traced *task = trace_find(t, hold->tid);
+	int r = await_stop(t, task, end);
+
+	if (r > 0 && remember(task) < 0)
+		r = -ESRCH;
+	if (r < 0) {
+		trace_forget(t, task);
+		hold->state = HOLD_GONE;
+	} else if (r == 0) {
+		hold->state = HOLD_RUNNING;
+	} else {
+		hold->state = task->group_stop ? HOLD_STOPPED : HOLD_HELD;
+		hold->stop_signal = task->stop_signal;
+	}
+}
+
+int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_ms,
+               struct error *err)
+{
+	uint64_t end = now_ms() + timeout_ms;
+
+	for (size_t i = 0; i < n; i++) {
+		if (holds[i].tid <= 0)
+			return error_raise(err, EINVAL, "hold: bad tid %d", holds[i].tid);
+		holds[i].errnum = begin(t, &holds[i]) ? -1 : holds[i].errnum;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (holds[i].errnum != -1)
+			continue;
+		holds[i].errnum = 0;
+		finish(t, &holds[i], end);
+	}
+	return 0;
+}
+
+/* lets one task go on exactly where it was */
+void trace_release(struct trace *t, struct traced *task)
+{
+	struct user_regs_struct regs;
+	int status;
+
+	if (task->gone)
+		return;
+	if (!task->stopped) {
+		/* in uninterruptible sleep: it cannot be let go before it has stopped */
+		if (trace_wait(t, task, 0, &status) <= 0)
+			return; /* the end of this process does it */
+	}
+	if (task->has_registers) {
+		regs = task->regs;
+		if (timed_fix(task, &regs))
+			trace_set_regs(task->tid, &regs);
+	}
+	if (task->owes_stop)
+		kill(task->tgid, SIGSTOP);
+	ptrace(PTRACE_DETACH, task->tid, 0, 0);
+	trace_forget(t, task);
+}
+
+void trace_thaw(struct trace *t, bool stop)
+{
+	/* a process is stopped before any of its threads can run */
+	for (size_t i = 0; stop && i < t->n; i++)
+		if (!t->tasks[i]->gone &&
+		    (t->tasks[i]->tgid == t->tasks[i]->tid || !trace_find(t, t->tasks[i]->tgid)))
+			kill(t->tasks[i]->tgid, SIGSTOP);
+	for (size_t i = 0; i < t->n; i++)
+		trace_release(t, t->tasks[i]);
+}
+
+void trace_kill(struct trace *t)
+{
+	int status;
+
+	for (size_t i = 0; i < t->n; i++)
+		if (!t->tasks[i]->gone)
+			kill(t->tasks[i]->tgid, SIGKILL);
+	/* each thread's end is ours to take before the parents are told of a process's */
+	for (size_t i = t->n; i-- > 0;) {
+		struct traced *task = t->tasks[i];
+		uint64_t end = now_ms() + 10000;
+		while (!task->gone && now_ms() < end)
+			if (trace_wait(t, task, 1000, &status) < 0)
+				trace_forget(t, task);
+	}
+}

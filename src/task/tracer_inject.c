@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System calls made in a live task. The order of steps is what makes it safe: at each of them,
+ * whatever becomes of this process, the task ends in its saved state, either because nothing has
+ * been changed yet, or through the return frame (arch/x86_64/frame.c).
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define XSTATE_MAX 65536
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG /* 6.4 */
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
+static bool is_filtered(const struct traced *task)
+{
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", task->tid);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return true;
+	text[n] = 0;
+	const char *p = strstr(text, "\nSeccomp:");
+	return p && atoi(p + 9) != 0;
+}
+
+static bool is_dispatched(const struct traced *task)
+{
+	struct {
+		uint64_t mode, selector, offset, size;
+	} config = { 0 };
+
+	return ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, task->tid, sizeof(config),
+	              &config) == 0 &&
+	       config.mode;
+}
+
+static int may_inject(const struct traced *task, struct error *err)
+{
+	if (!arch_is_native(&task->regs))
+		return error_refuse(err, CODE_task_32bit, "a 32-bit program");
+	if (!task->suspended && is_filtered(task)) {
+		error_refuse(err, CODE_inject_seccomp,
+		             "it has a seccomp filter, which cannot be suspended here");
+		error_hint(err, "run as root of the initial user namespace (CAP_SYS_ADMIN), "
+		                "without a filter of one's own");
+		return -EOPNOTSUPP;
+	}
+	if (is_dispatched(task))
+		return error_refuse(err, CODE_cpu_dispatch, "syscall user dispatch is on");
+	return 0;
+}
+
+/* the part of the extended state that goes into the frame; the caller frees it */
+static int read_xstate(const struct traced *task, void **ret, size_t *ret_size, struct error *err)
+{
+	_cleanup_(free_p) void *xstate = xmalloc(XSTATE_MAX);
+	struct iovec iov = { xstate, XSTATE_MAX };
+	size_t enabled = arch_xstate_size(arch_xstate_enabled());
+
+	if (ptrace(PTRACE_GETREGSET, task->tid, NT_X86_XSTATE, &iov) < 0 &&
+	    ptrace(PTRACE_GETREGSET, task->tid, NT_PRFPREG, &iov) < 0)
+		return error_raise(err, errno, "PTRACE_GETREGSET of the floating point state");
+	*ret_size = iov.iov_len > 512 && enabled < iov.iov_len ? enabled : iov.iov_len;
+	*ret = take_ptr(xstate);
+	return 0;
+}
+
+/* lays the return frame; nothing of the task but dead bytes of its stack has changed after it */
+static int lay_frame(struct trace *t, struct traced *task, struct error *err)
+{
+	_cleanup_(free_p) void *xstate = NULL;
+	size_t xstate_size = 0;
+
+	int r = may_inject(task, err);
+	if (r < 0)
+		return r;
+	if (!task->gadget.syscall_ip) {
+		r = trace_find_gadget(t, task, &task->gadget, err);
+		if (r < 0)
+			return r;
+	}
+	r = read_xstate(task, &xstate, &xstate_size, err);
+	if (r < 0)
+		return r;
+	task->frame = arch_frame_place(task->regs.rsp, xstate_size, INJECT_BUFFER_SIZE);
+	if (!task->frame_saved &&
+	    !trace_is_stack(task, task->frame.address, task->frame.address + task->frame.size))
+		return error_refuse(err, CODE_inject_gadget,
+		                    "its stack has no room for a return frame");
+	r = trace_open_mem(task);
+	if (r < 0)
+		return error_raise(err, -r, "open /proc/%d/mem", task->tid);
+	free(task->frame_saved);
+	free(task->frame_image);
+	task->frame_saved = xmalloc(task->frame.size);
+	task->frame_image = xmalloc(task->frame.size);
+	if (pread(task->mem, task->frame_saved, task->frame.size, (off_t)task->frame.address) !=
+	    (ssize_t)task->frame.size)
+		return error_raise(err, EFAULT, "read the stack below the red zone");
+	arch_frame_fill(&task->frame, task->frame_image, &task->regs, task->sigmask, xstate,
+	                xstate_size, &task->gadget);
+	if (pwrite(task->mem, task->frame_image, task->frame.size, (off_t)task->frame.address) !=
+	    (ssize_t)task->frame.size)
+		return error_raise(err, EFAULT, "write the return frame");
+	return 0;
+}
+
+static int put_buffer(const struct traced *task, const void *buffer)
+{
+	return !buffer || pwrite(task->mem, buffer, INJECT_BUFFER_SIZE,
+	                         (off_t)(task->frame.address + task->frame.buffer)) ==
+	                               INJECT_BUFFER_SIZE
+	               ? 0
+	               : -EFAULT;
+}
+
+static int get_buffer(const struct traced *task, void *buffer)
+{
+	return !buffer || pread(task->mem, buffer, INJECT_BUFFER_SIZE,
+	                        (off_t)(task->frame.address + task->frame.buffer)) ==
+	                               INJECT_BUFFER_SIZE
+	               ? 0
+	               : -EFAULT;
+}
+
+static int make_call(struct trace *t, struct traced *task, struct injection *call, void *buffer,
+                     bool first, struct error *err)
+{
+	struct user_regs_struct regs = task->regs;
+	uint64_t arg[6];
+
+	for (int i = 0; i < 6; i++)
+		arg[i] = call->arg[i] + (call->buffer_args & 1u << i
+		                                 ? task->frame.address + task->frame.buffer
+		                                 : 0);
+	if (put_buffer(task, buffer) < 0)
+		return error_raise(err, EFAULT, "write arguments to the stack");
+	arch_call_frame(&regs, &task->gadget, &task->frame);
+	arch_call_set(&regs, &task->gadget, call->nr, arg);
+	int r = trace_set_regs(task->tid, &regs);
+	/* after the registers: from here the return frame also puts the mask back */
+	if (r == 0 && first)
+		r = trace_set_sigmask(task->tid, UINT64_MAX);
+	if (r < 0)
+		return error_raise(err, -r, "set registers for system call %ld", call->nr);
+	r = trace_step_syscall(t, task, err); /* its entry */
+	if (r == 0)
+		r = trace_step_syscall(t, task, err); /* its exit */
+	if (r < 0)
+		return error_trace(err, r);
+	r = trace_get_regs(task->tid, &regs);
+	if (r < 0 || get_buffer(task, buffer) < 0)
+		return error_raise(err, EFAULT, "read the result of system call %ld", call->nr);
+	call->result = arch_call_result(&regs);
+	return 0;
+}
+
+/* the registers first settle where the kernel restarts calls; then mask, registers, memory */
+static int put_back(struct trace *t, struct traced *task, struct error *err)
+{
+	int r = trace_settle(t, task, err);
+	if (r < 0)
+		return error_trace(err, r);
+	r = trace_set_sigmask(task->tid, task->sigmask);
+	if (r == 0)
+		r = trace_set_regs(task->tid, &task->regs);
+	if (r < 0)
+		return error_raise(err, -r, "put registers back");
+	if (pwrite(task->mem, task->frame_saved, task->frame.size, (off_t)task->frame.address) !=
+	    (ssize_t)task->frame.size)
+		return error_raise(err, EFAULT, "put the stack back");
+	return 0;
+}
+
+int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,
+                 void *buffer, struct error *err)
+{
+	struct error ignored;
+	int r = lay_frame(t, task, err);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = make_call(t, task, &calls[i], buffer, i == 0, err);
+		if (r < 0) {
+			put_back(t, task, &ignored);
+			return error_trace(err, r);
+		}
+	}
+	if (r < 0 || n == 0)
+		return r < 0 ? error_trace(err, r) : 0;
+	r = put_back(t, task, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

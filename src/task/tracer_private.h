@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Inside the tracer process: what it knows of each task. Not for the coordinator. */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "arch/arch.h"
+#include "task/tracer.h"
+#include "util/error.h"
+#include "util/map.h"
+
+struct traced {
+	pid_t tid, tgid;
+	bool stopped;     /* in a ptrace stop that we have waited for */
+	bool group_stop;  /* job-control stopped before we came */
+	bool interrupted; /* PTRACE_INTERRUPT is under way */
+	bool suspended;   /* its seccomp filters are suspended while we trace it */
+	bool gone;        /* dead or detached */
+	bool owes_stop;   /* a SIGSTOP came in between and was held back */
+	bool unlaunched;  /* restart: not yet prepared */
+	bool stop;        /* restart: launch.stop */
+	int stop_signal;
+	uint64_t sigmask; /* valid when the registers are */
+	bool has_registers;
+	struct user_regs_struct regs; /* as found, an aborted rseq section put to its handler */
+	struct interrupted_call call;
+	/* seen before the interrupt, for the time that a timed call has left */
+	long blocked_nr;
+	uint64_t blocked_sp;
+	double blocked_since_ms; /* se.exec_start; < 0 unknown */
+	double blocked_until_ms; /* the same clock when it was stopped */
+	/* injection */
+	struct gadget gadget;
+	struct frame frame;
+	void *frame_image, *frame_saved;
+	int mem; /* /proc/TID/mem, -1 */
+};
+
+struct trace {
+	int socket;
+	struct map *by_tid;
+	struct traced **tasks; /* in order of arrival */
+	size_t n;
+	bool restart;
+	bool may_suspend; /* PTRACE_O_SUSPEND_SECCOMP works */
+	struct death {
+		pid_t tid;
+		int status;
+	} * deaths;
+	size_t n_deaths, next_death;
+	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
+	size_t n_libc_gadgets;
+};
+
+/* ---- tracer_wait.c: the ptrace stops ---- */
+struct traced *trace_find(const struct trace *t, pid_t tid);
+struct traced *trace_add(struct trace *t, pid_t tid);
+void trace_forget(struct trace *t, struct traced *task); /* it is no longer traced by us */
+/* waits for the next stop of one task: 1 and its status, 0 when the time is over, -ESRCH gone */
+int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *ret_status);
+/* one resumption and the stop it leads to; other stops in between are passed on */
+int trace_step_syscall(struct trace *t, struct traced *task, struct error *err);
+int trace_settle(struct trace *t, struct traced *task, struct error *err);
+int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
+int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);
+int trace_get_sigmask(pid_t tid, uint64_t *mask);
+int trace_set_sigmask(pid_t tid, uint64_t mask);
+uint64_t now_ms(void); /* CLOCK_MONOTONIC */
+
+/* ---- tracer_hold.c ---- */
+int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_ms,
+               struct error *err);
+void trace_thaw(struct trace *t, bool stop);
+void trace_release(struct trace *t, struct traced *task);
+void trace_kill(struct trace *t);
+
+/* ---- tracer_inject.c ---- */
+int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,
+                 void *buffer, struct error *err);
+int trace_open_mem(struct traced *task);
+
+/* ---- tracer_timed.c: how interrupted calls go on ---- */
+void timed_before(struct traced *task); /* before the interrupt */
+void timed_after(struct traced *task);  /* when it has stopped: fills task->call */
+bool timed_fix(struct traced *task, struct user_regs_struct *regs); /* at thaw: must regs be set? */
+
+/* ---- tracer_gadget.c ---- */
+int trace_find_gadget(struct trace *t, const struct traced *task, struct gadget *ret,
+                      struct error *err);
+/* is [start, end) writable private memory that no file backs, as a stack is? */
+bool trace_is_stack(const struct traced *task, uint64_t start, uint64_t end);
+
+/* ---- tracer_restart.c ---- */
+int trace_adopt(struct trace *t, pid_t root, struct error *err);
+void trace_events(struct trace *t); /* lets new stubs run, notes deaths */
+int trace_launch(struct trace *t, struct launch *launch, struct error *err);
+int trace_launch_all(struct trace *t, bool leave_stopped, struct error *err);
+void trace_kill_stubs(struct trace *t);
+
+/* ---- tracer_process.c ---- */
+void tracer_process(int socket, pid_t coordinator) __attribute__((noreturn));

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What coordinator and tracer say to each other over their socketpair: a struct message and its
+ * body, one request, one reply. A reply that failed (result < 0) has a struct error as its body.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum request {
+	REQUEST_HOLD = 1, /* arg[0] = timeout in ms; body: struct hold[] both ways */
+	REQUEST_READ,     /* arg = ptrace request, address, room; body of the reply: bytes */
+	REQUEST_REGISTERS,
+	REQUEST_INTERRUPTED,
+	REQUEST_INJECT,  /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
+	REQUEST_RELEASE, /* body: tids */
+	REQUEST_THAW,    /* arg[0] = stop */
+	REQUEST_KILL,
+	REQUEST_ADOPT,
+	REQUEST_CASUALTY,
+	REQUEST_LAUNCH,     /* body: struct launch, registers, xstate */
+	REQUEST_LAUNCH_ALL, /* arg[0] = leave stopped */
+	REQUEST_STOP,
+};
+
+struct message {
+	uint32_t request;
+	pid_t tid;
+	int64_t result; /* replies: 0 or more, or a negative errno */
+	uint64_t arg[3];
+	uint64_t size; /* of the body */
+};
+#define MESSAGE_BODY_MAX (64u << 20)
+
+/* write or read it all, whatever signals do; -EPIPE at the end of the stream */
+int message_write(int fd, const void *data, size_t size);
+int message_read(int fd, void *data, size_t size);

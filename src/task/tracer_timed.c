@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How a call goes on that our stop has interrupted. The kernel restarts nearly all by itself when
+ * the task goes on with its registers; what it does not tell is how much of a relative timeout is
+ * left, which a restart needs. nanosleep with a remainder pointer has stored it (exact). For the
+ * rest it is estimated by when the task last stopped running: se.exec_start in /proc/PID/sched,
+ * read before the interrupt wakes it. (A task woken in between to no avail seems to have begun
+ * later than it did; a call that was restarted before counts from then: stasis(1) says so.)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+
+/* reads a small file of /proc/TID; false when it cannot be read */
+static bool read_proc(pid_t tid, const char *name, char *text, size_t size)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t n = read(fd, text, size - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	return true;
+}
+
+/* when the task was last on a CPU, in ms of the scheduler's clock; -1 unknown */
+static double exec_start(pid_t tid)
+{
+	char text[1024];
+
+	if (!read_proc(tid, "sched", text, sizeof(text)))
+		return -1;
+	const char *p = strstr(text, "se.exec_start");
+	p = p ? strchr(p, ':') : NULL;
+	return p ? strtod(p + 1, NULL) : -1;
+}
+
+/*
+ * A call that was interrupted and restarted before shows as restart_syscall, with the registers of
+ * the first time. Which it was stands in the code: mov $nr,%eax; syscall. Or in the kernel's stack,
+ * which only root may see.
+ */
+static long restarted_call(struct traced *task, const uint64_t args[6])
+{
+	uint8_t code[7];
+	uint32_t nr;
+	char stack[2048];
+
+	if (trace_open_mem(task) == 0 &&
+	    pread(task->mem, code, sizeof(code), (off_t)task->regs.rip - (off_t)sizeof(code)) ==
+	            sizeof(code) &&
+	    (code[0] == 0xb8 || code[0] == 0xc0)) {
+		memcpy(&nr, code + 1, sizeof(nr));
+		struct timed_call timed;
+		if (arch_timed_call(nr, args, &timed) && timed.block)
+			return nr;
+	}
+	if (!read_proc(task->tid, "stack", stack, sizeof(stack)))
+		return __NR_restart_syscall;
+	if (strstr(stack, "nanosleep"))
+		return args[0] < 4096 ? __NR_clock_nanosleep : __NR_nanosleep;
+	if (strstr(stack, "do_restart_poll"))
+		return __NR_poll;
+	return strstr(stack, "futex_wait_restart") ? __NR_futex : __NR_restart_syscall;
+}
+
+void timed_before(struct traced *task)
+{
+	char text[256];
+	uint64_t args[6];
+	struct timed_call timed;
+	long nr;
+
+	task->blocked_nr = -1;
+	task->blocked_since_ms = -1;
+	if (!read_proc(task->tid, "syscall", text, sizeof(text)))
+		return;
+	if (sscanf(text, "%ld %lx %lx %lx %lx %lx %lx %lx", &nr, &args[0], &args[1], &args[2],
+	           &args[3], &args[4], &args[5], &task->blocked_sp) != 8)
+		return; /* "running" */
+	if (nr != __NR_restart_syscall && !arch_timed_call(nr, args, &timed))
+		return;
+	task->blocked_nr = nr;
+	task->blocked_since_ms = exec_start(task->tid);
+}
+
+static uint64_t timespec_ns(const struct timespec *ts)
+{
+	if (ts->tv_sec < 0 || ts->tv_nsec < 0)
+		return 0;
+	if ((uint64_t)ts->tv_sec > UINT64_MAX / 2000000000)
+		return UINT64_MAX / 2;
+	return (uint64_t)ts->tv_sec * 1000000000 + (uint64_t)ts->tv_nsec;
+}
+
+static bool read_timespec(struct traced *task, uint64_t address, uint64_t *ret_ns)
+{
+	struct timespec ts;
+
+	if (trace_open_mem(task) < 0 ||
+	    pread(task->mem, &ts, sizeof(ts), (off_t)address) != sizeof(ts))
+		return false;
+	*ret_ns = timespec_ns(&ts);
+	return true;
+}
+
+/* the whole timeout of the call, minus the time it has slept */
+static uint64_t time_left(struct traced *task, const struct timed_call *timed,
+                          const uint64_t args[6])
+{
+	uint64_t ns = 0;
+
+	if (timed->form == TIMEOUT_MS)
+		ns = (uint64_t)(int)args[timed->arg] * 1000000;
+	else if (!read_timespec(task, args[timed->arg], &ns))
+		return 0;
+	/* the tracer has just run: its own exec_start is the same clock's now */
+	double now = exec_start(getpid());
+	if (task->blocked_since_ms < 0 || now < 0)
+		return ns;
+	double slept_ms = now - task->blocked_since_ms;
+	uint64_t slept = slept_ms > 0 ? (uint64_t)(slept_ms * 1e6) : 0;
+	return slept < ns ? ns - slept : 0;
+}
+
+static uint64_t hex_after(const char *text, const char *key)
+{
+	const char *p = strstr(text, key);
+
+	return p ? strtoull(p + strlen(key), NULL, 16) : 0;
+}
+
+/* is there a signal that the program would get when it goes on? then the EINTR is its own */
+static bool deliverable_signal(const struct traced *task)
+{
+	char text[4096];
+
+	if (!read_proc(task->tid, "status", text, sizeof(text)))
+		return false;
+	return (hex_after(text, "SigPnd:") | hex_after(text, "ShdPnd:")) & ~task->sigmask;
+}
+
+void timed_after(struct traced *task)
+{
+	struct user_regs_struct regs = task->regs;
+	struct interrupted_call *call = &task->call;
+	uint64_t args[6];
+
+	arch_call_get(&regs, args);
+	if (task->blocked_nr != (long)regs.orig_rax || task->blocked_sp != regs.rsp)
+		task->blocked_since_ms = -1; /* another call by now: it has only just begun */
+	if ((long)regs.orig_rax == __NR_restart_syscall)
+		regs.orig_rax = (unsigned long long)restarted_call(task, args);
+	*call = (struct interrupted_call){ .how = INTERRUPTED_NOT };
+	bool deliverable = (long)regs.rax == -EINTR && deliverable_signal(task);
+	call->how = arch_interrupted(&regs, deliverable, &call->timed);
+	if (call->how != INTERRUPTED_TIMED)
+		return;
+	/* the kernel has stored what is left where the program asked for it */
+	if (call->timed.remainder >= 0 &&
+	    read_timespec(task, args[call->timed.remainder], &call->left_ns))
+		return;
+	call->left_ns = time_left(task, &call->timed, args);
+}
+
+/*
+ * At thaw. The kernel restarts by itself whatever has a restart code. What is left are the calls
+ * that answer EINTR: made again, a timed one with what is left of its time.
+ */
+bool timed_fix(struct traced *task, struct user_regs_struct *regs)
+{
+	const struct interrupted_call *call = &task->call;
+
+	if ((long)regs->rax != -EINTR ||
+	    (call->how != INTERRUPTED_AGAIN && call->how != INTERRUPTED_TIMED))
+		return false;
+	arch_call_rewind(regs);
+	if (call->how == INTERRUPTED_AGAIN)
+		return true;
+	if (call->timed.form == TIMEOUT_MS) {
+		arch_call_set_arg(regs, call->timed.arg, (call->left_ns + 999999) / 1000000);
+		return true;
+	}
+	/* below the red zone, where the kernel reads it before anything else can run */
+	struct timespec ts = { (time_t)(call->left_ns / 1000000000),
+		               (long)(call->left_ns % 1000000000) };
+	uint64_t address = (regs->rsp - ARCH_RED_ZONE - 64) & ~15ull;
+	if (trace_open_mem(task) == 0 && trace_is_stack(task, address, address + sizeof(ts)) &&
+	    pwrite(task->mem, &ts, sizeof(ts), (off_t)address) == sizeof(ts))
+		arch_call_set_arg(regs, call->timed.arg, address);
+	return true;
+}

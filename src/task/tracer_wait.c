@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The tracer's elementary steps: waiting for stops, running a task to the next one. */
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "util/alloc.h"
+
+#define SYSCALL_STOP (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
+#define STEP_TIMEOUT 10000u           /* ms; a call that must not sleep */
+
+uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+struct traced *trace_find(const struct trace *t, pid_t tid)
+{
+	return map_get(t->by_tid, &tid, sizeof(tid));
+}
+
+struct traced *trace_add(struct trace *t, pid_t tid)
+{
+	struct traced *task = trace_find(t, tid);
+
+	if (!task) {
+		task = xcalloc(1, sizeof(*task));
+		*array_push(t->tasks, t->n) = task;
+		map_put(t->by_tid, &tid, sizeof(tid), task);
+	}
+	free(task->frame_image);
+	free(task->frame_saved);
+	if (task->tid && task->mem >= 0)
+		close(task->mem);
+	*task = (struct traced){ .tid = tid, .mem = -1, .blocked_nr = -1, .blocked_since_ms = -1 };
+	return task;
+}
+
+void trace_forget(struct trace *t, struct traced *task)
+{
+	task->gone = true;
+	task->stopped = false;
+	if (task->mem >= 0)
+		close(task->mem);
+	task->mem = -1;
+	free(task->frame_image);
+	free(task->frame_saved);
+	task->frame_image = task->frame_saved = NULL;
+}
+
+/* waits until a child changes state; SIGCHLD is blocked, so none is missed */
+static void wait_sigchld(unsigned timeout_ms)
+{
+	struct timespec ts = { timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigtimedwait(&set, NULL, &ts);
+}
+
+int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *ret_status)
+{
+	uint64_t end = now_ms() + timeout_ms;
+
+	for (;;) {
+		pid_t pid = waitpid(task->tid, ret_status, __WALL | WNOHANG);
+		if (pid < 0 && errno == EINTR)
+			continue;
+		if (pid < 0)
+			return -ESRCH;
+		if (pid == task->tid) {
+			if (WIFSTOPPED(*ret_status)) {
+				task->stopped = true;
+				return 1;
+			}
+			return -ESRCH;
+		}
+		uint64_t now = now_ms();
+		if (now >= end)
+			return 0;
+		/* a SIGCHLD of another task may have swallowed ours: never wait long for one */
+		wait_sigchld(end - now < 5 ? (unsigned)(end - now) : 5);
+	}
+}
+
+static bool is_event_stop(int status)
+{
+	return status >> 16 == PTRACE_EVENT_STOP;
+}
+
+/* resumes with @request until @wanted says it has come where we want it */
+static int run_to(struct trace *t, struct traced *task, enum __ptrace_request request,
+                  bool (*wanted)(int status), struct error *err)
+{
+	int status, signal = 0;
+
+	for (;;) {
+		if (ptrace(request, task->tid, 0, signal) < 0)
+			return error_raise(err, errno, "resume to the next stop");
+		task->stopped = false;
+		int r = trace_wait(t, task, STEP_TIMEOUT, &status);
+		if (r < 0)
+			return error_raise(err, ESRCH, "the task ended while it was held");
+		if (r == 0)
+			return error_raise(err, ETIMEDOUT, "the task does not stop again");
+		if (wanted(status))
+			return 0;
+		signal = 0;
+		if (status >> 16 || WSTOPSIG(status) == SYSCALL_STOP)
+			continue;
+		/* a signal: all are blocked meanwhile, so it is SIGSTOP (or a fault of ours) */
+		if (WSTOPSIG(status) == SIGSTOP)
+			task->owes_stop = true;
+		else
+			signal = WSTOPSIG(status);
+	}
+}
+
+static bool at_syscall(int status)
+{
+	return WSTOPSIG(status) == SYSCALL_STOP;
+}
+
+int trace_step_syscall(struct trace *t, struct traced *task, struct error *err)
+{
+	return run_to(t, task, PTRACE_SYSCALL, at_syscall, err);
+}
+
+/*
+ * From a system call stop to a stop in the kernel's signal code, from which an interrupted call is
+ * restarted when the registers say so: after a system call stop the kernel would not look.
+ */
+int trace_settle(struct trace *t, struct traced *task, struct error *err)
+{
+	if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) < 0)
+		return error_raise(err, errno, "PTRACE_INTERRUPT");
+	return run_to(t, task, PTRACE_CONT, is_event_stop, err);
+}
+
+int trace_get_regs(pid_t tid, struct user_regs_struct *regs)
+{
+	return ptrace(PTRACE_GETREGS, tid, 0, regs) < 0 ? -errno : 0;
+}
+
+int trace_set_regs(pid_t tid, const struct user_regs_struct *regs)
+{
+	return ptrace(PTRACE_SETREGS, tid, 0, regs) < 0 ? -errno : 0;
+}
+
+int trace_get_sigmask(pid_t tid, uint64_t *mask)
+{
+	return ptrace(PTRACE_GETSIGMASK, tid, sizeof(*mask), mask) < 0 ? -errno : 0;
+}
+
+int trace_set_sigmask(pid_t tid, uint64_t mask)
+{
+	return ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 ? -errno : 0;
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The manual, the README's tables and the completion say what the command does."""
+import os
+import re
+import subprocess
+
+from cli import TOP, done, expect, stasis
+
+
+def run(*words, **more):
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **more)
+
+
+p = run("tools/readme-table", "--check", cwd=TOP)
+expect(p.returncode == 0, "tables: " + p.stdout)
+
+for page in ("stasis.1", "stasis-image.5"):
+    p = run("mandoc", "-Tlint", "-Wstyle", os.path.join(TOP, "doc", page))
+    # what other manuals are installed, and whether their index is fresh, is not ours
+    found = [line for line in p.stdout.splitlines() if "manual not found" not in line and "mandoc.db" not in line]
+    expect(not found, "\n".join(found))
+
+with open(os.path.join(TOP, "doc", "stasis.1"), encoding="utf-8") as f:
+    manual = f.read().replace("\\-", "-")
+with open(os.path.join(TOP, "completion", "stasis"), encoding="utf-8") as f:
+    completion = f.read()
+
+for command in ("checkpoint", "restart", "check", "inspect", "verify", "cleanup", "run"):
+    text = stasis(command, "--help")[1].decode()
+    options = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text.split("\nexample")[0])) - {"--help"}
+    expect(f".Ss stasis {command}\n" in manual, f"stasis(1) has a section on {command}")
+    for option in sorted(options):
+        expect(option.lstrip("-") in manual, f"{option} of {command} is in stasis(1)")
+    p = run("bash", "-c", f"""
+source {TOP}/completion/stasis
+COMP_WORDS=(stasis {command} --) COMP_CWORD=2 && _stasis && printf '%s\\n' "${{COMPREPLY[@]}}" """)
+    offered = set(p.stdout.split()) - {"--help"}
+    if command != "run":
+        expect(offered == options, f"completion of {command} offers {sorted(offered)}, help has {sorted(options)}")
+
+for words, wanted in [(["stasis", "che"], {"checkpoint", "check"}), (["stasis", "checkpoint", "--compress", "z"], {"zstd", "zstd:"}),
+                      (["stasis", "restart", "--files-changed", ""], {"refuse", "allow"}), (["stasis", "check", "1"], {"1"})]:
+    p = run("bash", "-c", f"""
+source {TOP}/completion/stasis
+COMP_WORDS=({' '.join(w or "''" for w in words)}) COMP_CWORD={len(words) - 1}; _stasis; printf '%s\\n' "${{COMPREPLY[@]}}" """)
+    got = set(p.stdout.split())
+    expect(wanted <= got, f"completion of {words}: {got}")
+done()

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever. */
+#include <sys/mman.h>
+
+#include "../kinds/subject.h"
+
+static void *fill(size_t size, bool text)
+{
+	static const char words[] = "the quick brown fox jumps over the lazy dog 0123456789\n";
+	uint64_t x = 88172645463325252ull;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	for (size_t i = 0; i < size; i += 8) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		memcpy(p + i, text ? (const void *)(words + x % 48) : (const void *)&x, 8);
+	}
+	return p;
+}
+
+static void wait_for_ever(void)
+{
+	for (;;)
+		pause();
+}
+
+int main(int argc, char **argv)
+{
+	long a = argc > 2 ? atol(argv[2]) : 0, b = argc > 3 ? atol(argv[3]) : 0;
+	int fds[2];
+	char byte;
+
+	CHECK(argc > 1 && pipe(fds) == 0);
+	if (!strcmp(argv[1], "memory"))
+		fill((size_t)a << 20, !strcmp(argv[3], "text"));
+	if (!strcmp(argv[1], "forked"))
+		fill((size_t)b << 20, false);
+	if (!strcmp(argv[1], "alone") || !strcmp(argv[1], "forked")) {
+		for (long i = 0; i < a; i++) {
+			if (fork() == 0) {
+				if (!strcmp(argv[1], "alone"))
+					fill((size_t)b << 20, false);
+				CHECK(write(fds[1], "x", 1) == 1);
+				close(fds[0]), close(fds[1]);
+				wait_for_ever();
+			}
+		}
+		for (long i = 0; i < a; i++)
+			CHECK(read(fds[0], &byte, 1) == 1);
+	}
+	if (!strcmp(argv[1], "mappings")) {
+		for (long i = 0; i < a; i++) {
+			char *p = mmap(NULL, 8192, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			CHECK(p != MAP_FAILED);
+			if (i % 2 == 0)
+				*p = 1;
+		}
+	}
+	close(fds[0]), close(fds[1]);
+	subject_mark("ready");
+	wait_for_ever();
+}

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For test/cli: run the command, and say what it should have done."""
+import os
+import subprocess
+import sys
+import time
+
+STASIS = os.environ["STASIS"]
+TOP = os.environ["TOP"]
+failures = []
+
+
+def stasis(*words, **more):
+    """exit status (negative: ended by that signal), standard output (bytes), standard error (text)"""
+    more.setdefault("stdin", subprocess.DEVNULL)
+    more.setdefault("stdout", subprocess.PIPE)
+    p = subprocess.run([STASIS, *map(str, words)], stderr=subprocess.PIPE, timeout=60, **more)
+    return p.returncode, p.stdout, p.stderr.decode(errors="replace")
+
+
+def expect(condition, what):
+    if not condition:
+        failures.append(what)
+        print("FAILED:", what, flush=True)
+
+
+def done():
+    sys.exit(1 if failures else 0)
+
+
+def wait_for(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"{what}: did not happen within {seconds} s")
+        time.sleep(0.005)
+
+
+def sleeper(seconds=1000):
+    """a process that can be checkpointed: its own session, nothing inherited but /dev/null"""
+    p = subprocess.Popen(["sleep", str(seconds)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: open(f"/proc/{p.pid}/comm").read() == "sleep\n", "exec of sleep")
+    return p
+
+
+def state(pid):
+    """the letter of /proc/PID/stat, None when there is no such process"""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None

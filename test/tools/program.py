@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For test/programs: run a real program, checkpoint it in the middle of work, restart it, compare.
+
+    interrupted(command, in_the_middle) -> exit status; what it wrote is in the file "out"
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+import observer
+
+STASIS = os.environ["STASIS"]
+IMAGE = os.path.abspath("image")
+
+
+def wait_for(condition, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"{what}: did not happen within {seconds} s")
+        time.sleep(0.005)
+
+
+def grown(path, size):
+    """a condition: the file has at least that many bytes"""
+    return lambda: os.path.exists(path) and os.path.getsize(path) >= size
+
+
+def start(command, **more):
+    with open("out", "wb") as out, open("err", "wb") as err:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, **more)
+
+
+def complain(text):
+    print(text)
+    for name in ("out", "err"):
+        if os.path.exists(name):
+            with open(name, errors="replace") as f:
+                print(f"--- end of {name}:\n" + f.read()[-2000:])
+    sys.exit(1)
+
+
+def checkpoint(pid, *options):
+    if os.path.exists(IMAGE):
+        os.unlink(IMAGE)
+    p = subprocess.run([STASIS, "checkpoint", str(pid), "-o", IMAGE, *options], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print(p.stdout.decode(errors="replace"), end="")
+    if p.returncode:
+        complain(f"checkpoint: exit {p.returncode}")
+
+
+def restart(*options):
+    """in the foreground: returns the program's own exit status, -SIG if a signal ended it"""
+    p = subprocess.run([STASIS, "restart", IMAGE, *options], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200)
+    print(p.stdout.decode(errors="replace"), end="")
+    return p.returncode
+
+
+def interrupted(command, in_the_middle, times=1, observe=False, **more):
+    """
+    Starts the command, waits for the condition, checkpoints (which kills the tree) and restarts it, so
+    often; returns the exit status of the last restart. First a --leave-running checkpoint must not matter.
+    """
+    p = start(command, **more)
+    wait_for(lambda: in_the_middle() or p.poll() is not None, "the program is in the middle of its work")
+    if p.poll() is not None:
+        complain(f"it ended early with {p.returncode}")
+    checkpoint(p.pid, "--leave-running")
+    if p.poll() is not None:
+        complain(f"it ended after a checkpoint --leave-running with {p.returncode}")
+    checkpoint(p.pid)
+    if p.wait() != -9:
+        complain(f"the checkpointed program was not killed: {p.returncode}")
+    del times, observe
+    return restart()
+
+
+def uninterrupted(command, **more):
+    """exit status; its output is in "out" """
+    return start(command, **more).wait()
+
+
+def output():
+    with open("out", "rb") as f:
+        return f.read()
+
+
+def same_result(command, in_the_middle, **more):
+    """the whole test of a program that writes its result to standard output"""
+    want_status = uninterrupted(command, **more)
+    want = output()
+    os.unlink("out")
+    status = interrupted(command, in_the_middle, **more)
+    if status != want_status:
+        complain(f"exit status {status} after restart, {want_status} uninterrupted")
+    if output() != want:
+        complain(f"output differs: {output()[-300:]!r} after restart, {want[-300:]!r} uninterrupted")
