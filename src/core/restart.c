@@ -255,7 +255,8 @@ static int open_image(struct restart *r, int *ret_fd, struct error *err)
 	                            : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (*ret_fd < 0)
 		return error_raise(err, errno, "open the image %s", path);
-	e = image_reader_new(&r->reader, *ret_fd, err);
+	e = contents_open(&r->image, *ret_fd, err);
+	r->objects = r->image.objects;
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -316,13 +317,7 @@ static void restart_done(struct restart *r)
 {
 	tracer_stop(r->tracer);
 	spawn_free(r);
-	plan_free(r->plan);
-	free(r->plan_tasks);
-	free(r->tasks);
-	objects_free(r->objects);
-	if (r->next_record.type)
-		record_release(&r->next_record);
-	image_reader_free(r->reader);
+	contents_close(&r->image);
 	pthread_mutex_destroy(&r->socket_lock);
 }
 
@@ -341,7 +336,6 @@ int restart_run(const struct restart_options *options, struct restart_result *re
 	*ret = (struct restart_result){ .root_pidfd = -1 };
 	*err = ERROR_INIT;
 	pthread_mutex_init(&r.socket_lock, NULL);
-	r.objects = objects_new();
 	progress_phase(options->progress, "read", 0);
 	e = open_image(&r, &fd, err);
 	if (e == 0)

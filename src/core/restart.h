@@ -10,11 +10,10 @@
 #include <pthread.h>
 
 #include "core/checkpoint.h"
-#include "image/image.h"
+#include "core/contents.h"
 #include "task/calls.h"
 #include "util/error.h"
 
-struct image_reader;
 struct map;
 struct plan;
 struct plan_task;
@@ -33,11 +32,11 @@ struct restart_options {
 
 struct restart {
 	const struct restart_options *options;
-	struct image_reader *reader;
 	struct tracer *tracer;
-	struct objects *objects;
-	struct stub_area *area; /* the memory shared with all stubs */
-	struct stub **stubs;    /* in order of the plan */
+	struct contents image;
+	struct objects *objects; /* of the image, as are tasks, plan_tasks and plan below */
+	struct stub_area *area;  /* the memory shared with all stubs */
+	struct stub **stubs;     /* in order of the plan */
 	size_t n_stubs;
 	struct refusals refusals;
 
@@ -55,8 +54,6 @@ struct restart {
 	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */
 	pid_t new_init;                /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */
-	struct record next_record;     /* the first page block; type 0 = none read ahead */
-	bool verified;                 /* the trailer has been seen and is right */
 	_Atomic uint64_t memory_bytes;
 };
 
