@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who outside the set holds an object. See holders.h. */
+#include "task/holders.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/kind.h"
+#include "proc/stat.h"
+#include "task/kcmp.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h; a kernel thread holds nothing */
+
+struct process {
+	pid_t pid, ppid;
+	char comm[20];
+	bool visible; /* outside the set, to be looked at */
+};
+
+/* one reference to something, from outside */
+struct held {
+	struct holder holder;
+	char *link; /* descriptors: the text */
+	struct held *next_link, *next_inode;
+};
+
+/* all references to what has one link text, or one inode */
+struct group {
+	struct held *first, *last;
+	bool sorted;
+	struct kcmp_set files; /* its open file descriptions; value NULL: one of the set */
+};
+
+struct holders {
+	struct process *processes;
+	size_t n_processes;
+	struct held **all;
+	size_t n;
+	struct map *by_link, *by_inode; /* -> struct group */
+	struct map *namespaces;         /* link text -> struct group; NULL: not looked at yet */
+	bool have_inodes;
+};
+
+struct inode_key {
+	uint64_t dev, ino;
+};
+
+/* ---- the processes ---- */
+
+static bool read_process(pid_t pid, struct process *p)
+{
+	char path[40], text[2048];
+	struct proc_stat stat;
+	struct error ignored;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false; /* it has ended meanwhile */
+	text[n] = 0;
+	if (proc_stat_parse(text, &stat, &ignored) < 0)
+		return false;
+	p->pid = pid;
+	p->ppid = stat.ppid;
+	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)sizeof(p->comm) - 1, stat.comm);
+	p->visible = !(stat.flags & PF_KTHREAD) && stat.state != 'X';
+	return true;
+}
+
+static int read_processes(struct holders *h, struct error *err)
+{
+	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
+	struct dirent *entry;
+
+	if (!dir)
+		return error_raise(err, errno, "open /proc");
+	while ((entry = readdir(dir))) {
+		struct process p;
+		pid_t pid = atoi(entry->d_name);
+		if (pid > 0 && read_process(pid, &p))
+			*array_push(h->processes, h->n_processes) = p;
+	}
+	return 0;
+}
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct process *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static struct process *find_process(const struct holders *h, pid_t pid)
+{
+	struct process key = { .pid = pid };
+
+	return h->n_processes ? bsearch(&key, h->processes, h->n_processes, sizeof(key), by_pid)
+	                      : NULL;
+}
+
+/* the coordinator or a descendant: the way up is short, and bounded in case pids changed hands */
+static bool is_ours(const struct holders *h, const struct process *p)
+{
+	pid_t self = getpid();
+
+	for (int depth = 0; p && depth < 64; depth++) {
+		if (p->pid == self)
+			return true;
+		p = find_process(h, p->ppid);
+	}
+	return false;
+}
+
+static void mark_inside(struct holders *h, const struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct process *p = find_process(h, c->tasks[i]->tgid);
+		if (p)
+			p->visible = false;
+	}
+	for (size_t i = 0; i < h->n_processes; i++)
+		if (h->processes[i].visible && is_ours(h, &h->processes[i]))
+			h->processes[i].visible = false;
+}
+
+/* ---- references ---- */
+
+static struct group *get_group(struct map *map, const void *key, size_t size)
+{
+	struct group *group = map_get(map, key, size);
+
+	if (!group) {
+		group = xcalloc(1, sizeof(*group));
+		map_put(map, key, size, group);
+	}
+	return group;
+}
+
+static struct held *add_held(struct holders *h, const struct process *p, pid_t tid, int fd,
+                             const char *what)
+{
+	struct held *held = xcalloc(1, sizeof(*held));
+
+	held->holder = (struct holder){ .pid = p->pid, .tid = tid, .fd = fd };
+	memcpy(held->holder.comm, p->comm, sizeof(p->comm));
+	snprintf(held->holder.what, sizeof(held->holder.what), "%s", what);
+	*array_push(h->all, h->n) = held;
+	return held;
+}
+
+static void add_link(struct map *map, struct held *held, const char *link)
+{
+	struct group *group = get_group(map, link, strlen(link));
+
+	if (group->last)
+		group->last->next_link = held;
+	else
+		group->first = held;
+	group->last = held;
+}
+
+static void add_inode(struct holders *h, struct held *held, dev_t dev, ino_t ino)
+{
+	struct inode_key key = { dev, ino };
+	struct group *group = get_group(h->by_inode, &key, sizeof(key));
+
+	if (group->last)
+		group->last->next_inode = held;
+	else
+		group->first = held;
+	group->last = held;
+}
+
+static bool read_link(int dir, const char *name, char *text, size_t size)
+{
+	ssize_t n = readlinkat(dir, name, text, size - 1);
+
+	if (n < 0)
+		return false;
+	text[n] = 0;
+	return true;
+}
+
+/* one descriptor table; false when it may not be looked at */
+static bool read_table(struct holders *h, const struct process *p, pid_t tid)
+{
+	char path[64], link[4096 + 64], what[24];
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", (int)p->pid, (int)tid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	if (!dir)
+		return errno != EACCES && errno != EPERM;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (!read_link(dirfd(dir), entry->d_name, link, sizeof(link))) {
+			if (errno == EACCES || errno == EPERM)
+				return false;
+			continue; /* closed meanwhile */
+		}
+		int fd = atoi(entry->d_name);
+		snprintf(what, sizeof(what), "fd %d", fd);
+		struct held *held = add_held(h, p, tid, fd, what);
+		held->link = xstrdup(link);
+		add_link(h->by_link, held, link);
+	}
+	return true;
+}
+
+/*
+ * All descriptor tables of a process: threads may have their own, and after the leader has exited
+ * its own looks empty.
+ */
+static bool read_tables(struct holders *h, const struct process *p)
+{
+	char path[40];
+	struct dirent *entry;
+
+	if (!read_table(h, p, p->pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		pid_t tid = atoi(entry->d_name);
+		if (tid > 0 && tid != p->pid &&
+		    syscall(SYS_kcmp, p->pid, tid, KCMP_FILES, 0, 0) != 0)
+			read_table(h, p, tid);
+	}
+	return true;
+}
+
+static int get_holders(struct checkpoint *c, struct holders **ret, struct error *err)
+{
+	size_t unseen = 0;
+
+	if (!c->holders) {
+		struct holders *h = c->holders = xcalloc(1, sizeof(*h));
+		h->by_link = map_new();
+		h->by_inode = map_new();
+		int r = read_processes(h, err);
+		if (r < 0)
+			return error_trace(err, r);
+		if (h->n_processes)
+			qsort(h->processes, h->n_processes, sizeof(h->processes[0]), by_pid);
+		mark_inside(h, c);
+		for (size_t i = 0; i < h->n_processes; i++)
+			if (h->processes[i].visible && !read_tables(h, &h->processes[i]))
+				unseen++;
+		if (unseen)
+			check_unexamined(c, NULL, "what other users' processes hold");
+	}
+	*ret = c->holders;
+	return 0;
+}
+
+/* ---- inodes ---- */
+
+/* without asking a server: a dead one would keep us for ever */
+static bool stat_link(const char *path, dev_t *ret_dev, ino_t *ret_ino)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st) < 0)
+		return false;
+	*ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	*ret_ino = st.stx_ino;
+	return true;
+}
+
+static void stat_held(struct holders *h, struct held *held)
+{
+	char path[64];
+	dev_t dev;
+	ino_t ino;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", (int)held->holder.pid,
+	         (int)held->holder.tid, held->holder.fd);
+	if (stat_link(path, &dev, &ino))
+		add_inode(h, held, dev, ino);
+}
+
+/*
+ * "7f0000000000-7f0000001000 rw-s 00000000 00:01 4711   /dev/zero (deleted)". The inode is taken
+ * from map_files where possible: the device in maps is that of the file system below an overlay.
+ */
+static void read_mapping(struct holders *h, const struct process *p, const char *line)
+{
+	char range[40], mode[8], path[96];
+	unsigned major_number, minor_number;
+	unsigned long long inode;
+	size_t size = strlen(line);
+	bool deleted = size > 11 && !strcmp(line + size - 11, " (deleted)\n");
+	dev_t dev;
+	ino_t ino;
+
+	if (sscanf(line, "%39s %7s %*s %x:%x %llu", range, mode, &major_number, &minor_number,
+	           &inode) != 5 ||
+	    !inode || (mode[3] != 's' && !deleted))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", (int)p->pid, range);
+	if (!stat_link(path, &dev, &ino)) {
+		dev = makedev(major_number, minor_number);
+		ino = inode;
+	}
+	add_inode(h, add_held(h, p, p->pid, -1, "mapping"), dev, ino);
+}
+
+/* after the leader has exited, what belongs to the process is seen through another thread only */
+static pid_t speaking_thread(const struct process *p)
+{
+	char path[64], text[8];
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%.20s/cwd", entry->d_name);
+		if (atoi(entry->d_name) > 0 && readlinkat(dirfd(dir), path, text, sizeof(text)) > 0)
+			return atoi(entry->d_name);
+	}
+	return p->pid;
+}
+
+static void read_mappings(struct holders *h, const struct process *p, pid_t tid)
+{
+	char path[64], *line = NULL;
+	size_t room = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps", (int)p->pid, (int)tid);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	while (f && getline(&line, &room, f) > 0)
+		read_mapping(h, p, line);
+	free(line);
+}
+
+static void read_places(struct holders *h, const struct process *p, pid_t tid)
+{
+	static const char *const names[] = { "cwd", "root", "exe" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char path[64];
+		dev_t dev;
+		ino_t ino;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)p->pid, (int)tid,
+		         names[i]);
+		if (stat_link(path, &dev, &ino))
+			add_inode(h, add_held(h, p, tid, -1, names[i]), dev, ino);
+	}
+}
+
+static void read_inodes(struct holders *h)
+{
+	size_t n_descriptors = h->n;
+
+	if (h->have_inodes)
+		return;
+	h->have_inodes = true;
+	for (size_t i = 0; i < n_descriptors; i++)
+		if (h->all[i]->link)
+			stat_held(h, h->all[i]);
+	for (size_t i = 0; i < h->n_processes; i++) {
+		const struct process *p = &h->processes[i];
+		if (!p->visible)
+			continue;
+		pid_t tid = speaking_thread(p);
+		read_places(h, p, tid);
+		read_mappings(h, p, tid);
+	}
+}
+
+/* ---- namespaces ---- */
+
+static void read_namespaces(struct holders *h)
+{
+	char path[40], link[64], what[24];
+	struct dirent *entry;
+
+	if (h->namespaces)
+		return;
+	h->namespaces = map_new();
+	for (size_t i = 0; i < h->n_processes; i++) {
+		const struct process *p = &h->processes[i];
+		snprintf(path, sizeof(path), "/proc/%d/ns", (int)p->pid);
+		_cleanup_(closedir_p) DIR *dir = p->visible ? opendir(path) : NULL;
+		while (dir && (entry = readdir(dir))) {
+			if (!read_link(dirfd(dir), entry->d_name, link, sizeof(link)))
+				continue;
+			snprintf(what, sizeof(what), "%.12s namespace", entry->d_name);
+			add_link(h->namespaces, add_held(h, p, p->pid, -1, what), link);
+		}
+	}
+}
+
+static bool is_namespace(const char *link)
+{
+	static const char *const names[] = { "cgroup:[", "ipc:[",  "mnt:[",  "net:[",
+		                             "pid:[",    "time:[", "user:[", "uts:[" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(link, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/* ---- the questions ---- */
+
+static int answer(const struct group *group, const struct holder **ret)
+{
+	*ret = group && group->first ? &group->first->holder : NULL;
+	return *ret ? 1 : 0;
+}
+
+int holders_find_link(struct checkpoint *c, const char *link, const struct holder **ret,
+                      struct error *err)
+{
+	struct holders *h;
+	int r = get_holders(c, &h, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	r = answer(map_get(h->by_link, link, strlen(link)), ret);
+	if (r || !is_namespace(link))
+		return r;
+	read_namespaces(h);
+	return answer(map_get(h->namespaces, link, strlen(link)), ret);
+}
+
+int holders_find(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
+                 struct error *err)
+{
+	struct inode_key key = { dev, ino };
+	struct holders *h;
+	int r = get_holders(c, &h, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	read_inodes(h);
+	return answer(map_get(h->by_inode, &key, sizeof(key)), ret);
+}
+
+static bool is_there(const struct kcmp_member *m)
+{
+	return syscall(SYS_kcmp, m->tid, m->tid, KCMP_FILE, m->index, m->index) == 0;
+}
+
+static void drop_ended(struct kcmp_set *set)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		if (is_there(&set->members[i]))
+			set->members[kept++] = set->members[i];
+	set->n = kept;
+}
+
+/*
+ * kcmp_find() among files of processes that run and may close them: those are dropped. Returns
+ * NULL if the file asked for is itself gone.
+ */
+static struct kcmp_member *find_running(struct kcmp_set *set, pid_t tid, int fd)
+{
+	const struct kcmp_member self = { .tid = tid, .index = (unsigned long)fd };
+	struct kcmp_member *member;
+	struct error ignored;
+
+	for (int attempt = 0; attempt < 8 && is_there(&self); attempt++) {
+		if (kcmp_find(set, KCMP_FILE, tid, (unsigned long)fd, &member, NULL, &ignored) == 0)
+			return member;
+		drop_ended(set);
+	}
+	return NULL;
+}
+
+static void sort_group(struct group *group, bool by_inode)
+{
+	if (group->sorted)
+		return;
+	group->sorted = true;
+	for (struct held *held = group->first; held;
+	     held = by_inode ? held->next_inode : held->next_link) {
+		struct kcmp_member *member = NULL;
+		if (held->holder.fd >= 0)
+			member = find_running(&group->files, held->holder.tid, held->holder.fd);
+		if (member)
+			member->value = held;
+	}
+}
+
+int holders_find_file(struct checkpoint *c, const struct descriptor *d, const struct holder **ret,
+                      struct error *err)
+{
+	/* a path is not the same in all mount namespaces, an inode is */
+	bool by_inode = d->link[0] == '/';
+	struct inode_key key = { d->st.st_dev, d->st.st_ino };
+	struct group *group;
+	struct holders *h;
+	int r = get_holders(c, &h, err);
+
+	*ret = NULL;
+	if (r < 0)
+		return error_trace(err, r);
+	if (by_inode)
+		read_inodes(h);
+	group = by_inode ? map_get(h->by_inode, &key, sizeof(key))
+	                 : map_get(h->by_link, d->link, strlen(d->link));
+	if (!group)
+		return 0;
+	sort_group(group, by_inode);
+	struct kcmp_member *member = find_running(&group->files, d->task->tid, d->fd);
+	if (member && member->value)
+		*ret = &((struct held *)member->value)->holder;
+	return *ret ? 1 : 0;
+}
+
+void refuse_leak(struct checkpoint *c, const struct task *task, const char *object, const char *key,
+                 const struct holder *holder)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_leak, "also held by pid %d (%s) %s, outside the set",
+	             (int)holder->pid, holder->comm, holder->what);
+	error_object(&refusal, "%s", object);
+	if (key)
+		error_hint(&refusal,
+		           "end that process, or declare it to stay outside: --external %s=NAME",
+		           key);
+	else
+		error_hint(&refusal, "end that process, or checkpoint a tree that it belongs to");
+	refuse(c, task, &refusal);
+}
+
+/* ---- the end ---- */
+
+static void free_groups(struct map *map)
+{
+	size_t cursor = 0;
+	struct group *group;
+
+	if (!map)
+		return;
+	while ((group = map_next(map, &cursor))) {
+		kcmp_set_done(&group->files);
+		free(group);
+	}
+	map_free(map);
+}
+
+void holders_free(struct holders *h)
+{
+	if (!h)
+		return;
+	for (size_t i = 0; i < h->n; i++) {
+		free(h->all[i]->link);
+		free(h->all[i]);
+	}
+	free(h->all);
+	free(h->processes);
+	free_groups(h->by_link);
+	free_groups(h->by_inode);
+	free_groups(h->namespaces);
+	free(h);
+}

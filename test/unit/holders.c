@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * holders.h: this process is the outside; its child plays the coordinator, whose child is the set.
+ * No root needed.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/checkpoint.h"
+#include "kind/kind.h"
+#include "task/holders.h"
+#include "task/task.h"
+
+/* what both sides know: made before the forks */
+struct scene {
+	int shared, other, own; /* read ends: held outside too, other description, set only */
+	char shared_link[64];
+	int gate[2]; /* end of file: this process has closed what is the set's alone */
+	int file,
+		deleted; /* one description in all; the set's own, of a file that is mapped here */
+};
+
+static pid_t fork_to_live(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+	}
+	return pid;
+}
+
+static void link_text(int fd, char *text, size_t size)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, text, size - 1);
+	assert_true(n > 0);
+	text[n] = 0;
+}
+
+#define EXPECT(condition)                                                       \
+	do {                                                                    \
+		if (!(condition)) {                                             \
+			fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+			_exit(1);                                               \
+		}                                                               \
+	} while (0)
+
+/* the coordinator: never returns */
+static void coordinate(const struct scene *s, pid_t outside)
+{
+	int own[2];
+	struct error err = ERROR_INIT;
+	const struct holder *holder = NULL;
+	struct stat st;
+
+	close(s->gate[1]);
+	EXPECT(read(s->gate[0], &(char){ 0 }, 1) == 0);
+	EXPECT(pipe(own) == 0);
+	pid_t set = fork();
+	if (set == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+	}
+	struct task task = { .tid = set, .tgid = set, .leader = &task };
+	struct task *tasks[] = { &task };
+	struct checkpoint c = { .tasks = tasks, .n_tasks = 1 };
+	char own_link[64];
+	link_text(own[0], own_link, sizeof(own_link));
+
+	EXPECT(holders_find_link(&c, own_link, &holder, &err) == 0 && !holder);
+	EXPECT(holders_find_link(&c, s->shared_link, &holder, &err) == 1);
+	EXPECT(holder->pid == outside && holder->fd == s->shared);
+	EXPECT(!strcmp(holder->comm, "outside"));
+	EXPECT(holders_find_link(&c, "pipe:[1]", &holder, &err) == 0);
+
+	EXPECT(fstat(s->shared, &st) == 0);
+	EXPECT(holders_find(&c, st.st_dev, st.st_ino, &holder, &err) == 1);
+	EXPECT(holder->pid == outside);
+	EXPECT(fstat(s->deleted, &st) == 0);
+	EXPECT(holders_find(&c, st.st_dev, st.st_ino, &holder, &err) == 1);
+	EXPECT(holder->pid == outside && holder->fd == -1 && !strcmp(holder->what, "mapping"));
+
+	struct descriptor d = { .task = &task, .fd = s->shared, .link = s->shared_link };
+	EXPECT(holders_find_file(&c, &d, &holder, &err) == 1 && holder->pid == outside);
+	d.fd = s->other;
+	EXPECT(holders_find_file(&c, &d, &holder, &err) == 0);
+	EXPECT(fstat(s->file, &d.st) == 0);
+	d.fd = s->file;
+	d.link = "/some/path";
+	EXPECT(holders_find_file(&c, &d, &holder, &err) == 1 && holder->fd == s->file);
+
+	EXPECT(readlink("/proc/self/ns/mnt", own_link, sizeof(own_link) - 1) > 0);
+	holders_free(c.holders);
+	_exit(0);
+}
+
+static void test_holders(void **state)
+{
+	struct scene s;
+	int shared[2], status;
+	char path[64];
+
+	prctl(PR_SET_NAME, "outside");
+	assert_int_equal(pipe(shared), 0);
+	assert_int_equal(pipe(s.gate), 0);
+	s.shared = shared[0];
+	link_text(s.shared, s.shared_link, sizeof(s.shared_link));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s.shared);
+	s.other = open(path, O_RDONLY);
+	s.file = open("/proc/self/exe", O_RDONLY);
+	s.deleted = memfd_create("x", 0);
+	assert_true(s.other >= 0 && s.file >= 0 && s.deleted >= 0);
+	assert_int_equal(ftruncate(s.deleted, 4096), 0);
+	assert_ptr_not_equal(mmap(NULL, 4096, PROT_READ, MAP_SHARED, s.deleted, 0), MAP_FAILED);
+	pid_t outside = getpid(), coordinator = fork_to_live();
+	if (coordinator == 0)
+		coordinate(&s, outside);
+	close(s.other);
+	close(s.deleted);
+	close(s.gate[1]);
+	assert_int_equal(waitpid(coordinator, &status, 0), coordinator);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_holders) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
