@@ -32,6 +32,8 @@ next:
 	cmp	STUB_N(%rbx), %r13d
 	jae	done
 	mov	STUB_ENTRY_FLAGS(%r12), %ebp
+	/* now, not after the call: a child may first run when its parent has the next list */
+	movslq	STUB_ENTRY_CHILD(%r12), %r14
 	.set	i, 0
 	.irp	reg, %rdi, %rsi, %rdx, %r10, %r8, %r9
 	mov	STUB_ENTRY_ARG + 8 * i (%r12), \reg
@@ -43,13 +45,12 @@ next:
 	.endr
 	mov	(%r12), %rax
 	syscall
-	movslq	STUB_ENTRY_CHILD(%r12), %rcx
 	test	%rax, %rax
 	jnz	store
-	test	%rcx, %rcx
+	test	%r14, %r14
 	jz	store
-	shl	$12, %rcx		/* the child: its own slot */
-	add	%rcx, %rbx
+	shl	$12, %r14		/* the child: its own slot */
+	add	%r14, %rbx
 	jmp	wait
 store:
 	mov	%rax, STUB_RESULTS(%rbx, %r13, 8)
