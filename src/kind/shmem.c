@@ -45,8 +45,7 @@ static struct shmem *live(struct object *object)
 	return object->live;
 }
 
-/* the device of the kernel's own tmpfs, on which shared anonymous memory lives; 0 if unknown */
-static dev_t shared_device(void)
+dev_t shmem_device(void)
 {
 	static dev_t device;
 	char line[512];
@@ -73,7 +72,7 @@ static bool claims(const struct descriptor *d)
 		return false;
 	if (!strcmp(d->link, huge_name))
 		return true; /* only mm asks, after a look at VmFlags */
-	return !strcmp(d->link, shared_name) && d->st.st_dev == shared_device();
+	return !strcmp(d->link, shared_name) && d->st.st_dev == shmem_device();
 }
 
 /* "mapping 7f...-7f..." as mm calls it */

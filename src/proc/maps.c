@@ -26,7 +26,10 @@ bool proc_map_flag(const struct proc_map *map, const char *word)
 	return false;
 }
 
-/* undoes the kernel's octal escapes (\012) in place; only newline and backslash are escaped */
+/*
+ * Undoes the kernel's octal escapes (\012) in place. It escapes newlines but no backslashes, so a
+ * name that has "\012" in it by itself is misread: who needs the exact name asks map_files.
+ */
 static void unescape(char *s)
 {
 	char *out = s;
@@ -86,15 +89,13 @@ static bool parse_head(char *line, struct proc_map *map)
 
 static void parse_flags(char *text, struct proc_map *map)
 {
-	size_t n = 0, room = strlen(text) / 3 + 1;
+	size_t n = 0, room = strlen(text) / 2 + 1; /* a word may be one letter */
 	char *save = NULL;
 
 	map->vm_flags = xcalloc(room, sizeof(map->vm_flags[0]));
-	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-		if (strlen(word) != 2) /* never seen; shown as unknown rather than cut */
-			word = (char[]){ "??" };
-		memcpy(map->vm_flags[n++], word, 3);
-	}
+	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		/* another length was never seen; shown as unknown rather than cut */
+		memcpy(map->vm_flags[n++], strlen(word) == 2 ? word : "??", 3);
 	map->n_vm_flags = n;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: what /proc and the task itself tell of an address space becomes its message. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
+#include "kind/shmem.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
@@ -32,6 +34,8 @@ struct collector {
 
 static bool is_kernels_own(const struct proc_map *map)
 {
+	if (map->inode || map->dev)
+		return false;
 	return !strcmp(map->name, "[vdso]") || !strcmp(map->name, "[vvar]") ||
 	       !strcmp(map->name, "[vvar_vclock]");
 }
@@ -56,16 +60,35 @@ static void refuse_mapping(struct collector *l, const struct proc_map *map, stru
 	refuse(l->c, l->task, refusal);
 }
 
-/* mappings that have a file in the kernel but are no file of the user's */
-static int special_file(const struct proc_map *map, struct error *refusal)
+/* a name of the kernel's own, of a file that no user's directory has */
+static bool is_named(const struct proc_map *map, const char *prefix)
 {
-	if (!strncmp(map->name, "/SYSV", 5) && strstr(map->name, "(deleted)")) {
+	const char *end = " (deleted)";
+	size_t n = strlen(map->name), size = strlen(end);
+
+	return !strncmp(map->name, prefix, strlen(prefix)) && n > size &&
+	       !strcmp(map->name + n - size, end);
+}
+
+/*
+ * Mappings that are refused by a name of their own, before VmFlags is looked at: the kernel marks
+ * most of them as special in there, too.
+ */
+static int special_mapping(const struct proc_map *map, struct error *refusal)
+{
+	if (!strcmp(map->name, "[uprobes]")) {
+		error_refuse(refusal, CODE_mm_uprobes, "uprobes are set in it");
+		error_hint(refusal, "end the tracing (perf, bpftrace...) that set them");
+		return -EOPNOTSUPP;
+	}
+	/* shm_mnt of the kernel holds both shared anonymous memory and System V segments */
+	if (is_named(map, "/SYSV") && map->dev == shmem_device()) {
 		error_refuse(refusal, CODE_mm_sysv_shm,
 		             "a System V shared memory segment is attached");
 		error_hint(refusal, "let the program detach it (shmdt) first");
 		return -EOPNOTSUPP;
 	}
-	if (!strncmp(map->name, "/[aio]", 6)) {
+	if (is_named(map, "/[aio]") && proc_map_flag(map, "de")) {
 		error_refuse(refusal, CODE_mm_aio,
 		             "an asynchronous I/O context (io_setup) is open");
 		error_hint(refusal, "let the program call io_destroy first");
@@ -78,17 +101,21 @@ static int special_file(const struct proc_map *map, struct error *refusal)
 	return 0;
 }
 
-/* the coordinator's own O_PATH reference to the mapped file; -1 with errno */
-static int open_map_file(const struct task *task, const struct proc_map *map)
+/*
+ * The coordinator's own O_PATH reference to the mapped file, -1 with errno; and its exact name,
+ * which map_files shows without escapes.
+ */
+static int open_map_file(const struct task *task, const struct proc_map *map, char **ret_link)
 {
-	char relative[64];
+	char path[96], link[PATH_MAX + 16];
 
-	snprintf(relative, sizeof(relative), "map_files/%llx-%llx", (unsigned long long)map->start,
-	         (unsigned long long)map->end);
 	/* not under task/TID: only the process has map_files */
-	char path[96];
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)task->tgid, relative);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)task->tgid,
+	         (unsigned long long)map->start, (unsigned long long)map->end);
 	int fd = open(path, O_PATH | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : readlink(path, link, sizeof(link));
+	*ret_link = n > 0 && n < (ssize_t)sizeof(link) ? strndup(link, (size_t)n)
+	                                               : xstrdup(map->name);
 	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
 		return fd;
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
@@ -131,7 +158,8 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 		return 0;
 	}
 	*ret = NULL;
-	_cleanup_(close_p) int fd = open_map_file(l->task, map);
+	_cleanup_(free_p) char *link = NULL;
+	_cleanup_(close_p) int fd = open_map_file(l->task, map, &link);
 	if (fd < 0) {
 		if (errno != EPERM && errno != EACCES)
 			return error_raise(err, errno, "opening the mapped file %s", map->name);
@@ -143,7 +171,7 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 	}
 	snprintf(what, sizeof(what), "mapping %llx-%llx", (unsigned long long)map->start,
 	         (unsigned long long)map->end);
-	int r = collect_descriptor(l, fd, what, map->name, ret, err);
+	int r = collect_descriptor(l, fd, what, link, ret, err);
 	if (r < 0)
 		return error_trace(err, r);
 	l->last = *ret;
@@ -170,7 +198,6 @@ static void set_bytes(ProtobufCBinaryData *ret, const char *text)
 /* mappings with a backing object or of the kernel; anonymous ones need no more */
 static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m, struct error *err)
 {
-	struct error refusal = ERROR_INIT;
 	struct object *object = NULL;
 
 	if (is_kernels_own(map)) {
@@ -182,21 +209,11 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 		                     &l->state->vdso_hash, err);
 		return r < 0 ? error_trace(err, r) : 0;
 	}
-	if (!strcmp(map->name, "[uprobes]")) {
-		error_refuse(&refusal, CODE_mm_uprobes, "uprobes are set in it");
-		error_hint(&refusal, "end the tracing (perf, bpftrace...) that set them");
-		refuse_mapping(l, map, &refusal);
-		return 0;
-	}
 	char *name = given_name(map);
 	set_bytes(&m->name, name);
 	free(name);
 	if (!map->inode && !map->dev)
 		return 0;
-	if (special_file(map, &refusal) < 0) {
-		refuse_mapping(l, map, &refusal);
-		return 0;
-	}
 	if (m->flags & MM_HUGETLB && !map->shared)
 		return 0;
 	int r = collect_file(l, map, &object, err);
@@ -220,7 +237,8 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 		             "smaps shows \"%s\", which this version does not know", map->unknown);
 		refuse_mapping(l, map, &refusal);
 	}
-	if (mm_flags(map, is_kernels_own(map), &flags, &refusal) < 0) {
+	if (special_mapping(map, &refusal) < 0 ||
+	    mm_flags(map, is_kernels_own(map), &flags, &refusal) < 0) {
 		refuse_mapping(l, map, &refusal);
 		return 0;
 	}

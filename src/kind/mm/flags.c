@@ -53,7 +53,7 @@ static const struct {
 int mm_flags(const struct proc_map *map, bool kernel, uint64_t *ret, struct error *refusal)
 {
 	uint64_t flags = map->shared ? MM_SHARED : 0;
-	bool hugetlb = proc_map_flag(map, "ht"); /* hugetlbfs sets VM_DONTEXPAND itself */
+	bool hugetlb = proc_map_flag(map, "ht");
 
 	for (size_t i = 0; i < map->n_vm_flags; i++) {
 		const char *word = map->vm_flags[i];
@@ -65,8 +65,9 @@ int mm_flags(const struct proc_map *map, bool kernel, uint64_t *ret, struct erro
 			return error_refuse(refusal, CODE_unknown_state,
 			                    "VmFlags has \"%s\", which this version does not know",
 			                    word);
-		if (words[w].fate == REFUSED ||
-		    (words[w].fate == KERNEL_ONLY && !kernel && !hugetlb))
+		if (hugetlb && !strcmp(word, "de"))
+			continue; /* hugetlbfs sets VM_DONTEXPAND itself */
+		if (words[w].fate == REFUSED || (words[w].fate == KERNEL_ONLY && !kernel))
 			return error_refuse(refusal, CODE_mm_vmflags, "it is %s", words[w].reason);
 		flags |= words[w].flag;
 	}
