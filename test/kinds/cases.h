@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* For subjects with several tests: the first argument names the case to run. */
+#pragma once
+
+#include "subject.h"
+
+struct subject_case {
+	const char *name;
+	void (*run)(void);
+};
+
+/* runs the one that argv[1] names; 0 when it returns */
+static inline int subject_run_case(const struct subject_case *cases, size_t n, int argc,
+                                   char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < n; i++) {
+		if (strcmp(argv[1], cases[i].name))
+			continue;
+		cases[i].run();
+		return 0;
+	}
+	FAIL("no case %s", argc > 1 ? argv[1] : "given");
+}
+#define SUBJECT_CASES(cases, argc, argv) \
+	subject_run_case((cases), sizeof(cases) / sizeof(*(cases)), (argc), (argv))
