@@ -16,6 +16,7 @@
 struct externals;
 struct holders;
 struct image_writer;
+struct map;
 struct objects;
 struct progress;
 struct task;
@@ -51,6 +52,7 @@ struct checkpoint {
 	struct task **
 		tasks; /* parents before children, leaders before their threads; zombies included */
 	size_t n_tasks;
+	struct map *by_tid; /* of tasks */
 	struct refusals refusals;
 	struct refusals unexamined;       /* check PID: what only attaching reveals */
 	struct holders *holders;          /* who outside the set holds what; made on first use */

@@ -71,7 +71,8 @@ int image_writer_finish(struct image_writer *w, struct error *err);
 /* the stream ends with a record that says why; best effort */
 void image_writer_fail(struct image_writer *w, const struct error *why);
 uint64_t image_writer_bytes(const struct image_writer *w);
-void image_writer_free(struct image_writer *w); /* takes NULL */
+uint64_t image_writer_memory(const struct image_writer *w); /* bytes of pages, before compression */
+void image_writer_free(struct image_writer *w);             /* takes NULL */
 
 struct image_reader;
 

@@ -346,6 +346,11 @@ void image_writer_fail(struct image_writer *w, const struct error *why)
 	pthread_mutex_unlock(&w->lock);
 }
 
+uint64_t image_writer_memory(const struct image_writer *w)
+{
+	return w->counts.n_data_pages * IMAGE_PAGE_SIZE;
+}
+
 uint64_t image_writer_bytes(const struct image_writer *w)
 {
 	struct image_writer *unlocked = (struct image_writer *)w;

@@ -12,7 +12,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "core/checkpoint.h"
 #include "task/stub.h"
+#include "task/task.h"
+#include "util/alloc.h"
 
 #define COMM_MAX 15 /* TASK_COMM_LEN less the NUL */
 
@@ -44,6 +47,68 @@ static bool exit_code_valid(uint32_t code)
 static bool stop_signal_valid(uint32_t signal)
 {
 	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+static TaskState__State state_of(const struct task *task)
+{
+	switch (task->state) {
+	case TASK_STOPPED:
+		return TASK_STATE__STATE__STOPPED;
+	case TASK_ZOMBIE:
+		return TASK_STATE__STATE__ZOMBIE;
+	case TASK_DEAD_LEADER:
+		return TASK_STATE__STATE__DEAD_LEADER;
+	case TASK_HELD:
+		break;
+	}
+	return TASK_STATE__STATE__LIVE;
+}
+
+static int task_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct task *task = object->live;
+	bool dead = task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER;
+
+	if (!dead || !WCOREDUMP(task->stat.exit_code))
+		return 0;
+	error_refuse(err, CODE_task_core,
+	             "it is dead and has dumped core, which only a real core dump can say");
+	error_hint(err, "let its parent (pid %d) wait for it", task->stat.ppid);
+	error_task(err, task->tid, task->comm);
+	return -EOPNOTSUPP;
+}
+
+/* the ids of its objects in the order of kinds.def, which is that of the records */
+static void list_objects(const struct task *task, TaskState *s)
+{
+	for (size_t i = 0; i < n_kinds; i++)
+		for (size_t k = 0; k < task->n_objects; k++)
+			if (task->objects[k]->kind == kinds[i])
+				*array_push(s->objects, s->n_objects) = task->objects[k]->id;
+}
+
+static int task_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct task *task = object->live;
+	TaskState *s = xmalloc(sizeof(*s));
+
+	task_state__init(s);
+	object->message = &s->base;
+	s->tid = (uint32_t)task->tid;
+	s->tgid = (uint32_t)task->tgid;
+	s->parent = task->parent ? (uint32_t)task->parent->tid : 0;
+	s->pgid = (uint32_t)task->stat.pgrp;
+	s->sid = (uint32_t)task->stat.session;
+	s->state = state_of(task);
+	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER)
+		s->exit_code = (uint32_t)task->stat.exit_code;
+	s->stop_signal = (uint32_t)task->stop_signal;
+	if (task == task->leader)
+		s->exit_signal = (uint32_t)task->stat.exit_signal;
+	s->comm.len = strnlen(task->comm, COMM_MAX);
+	s->comm.data = xmemdup(task->comm, s->comm.len);
+	list_objects(task, s);
+	return 0;
 }
 
 static int task_validate(const struct objects *objects, const struct object *object,
@@ -102,6 +167,8 @@ const struct kind task_kind = {
 	.name = "task",
 	.number = 1,
 	.message = &task_state__descriptor,
+	.judge = task_judge,
+	.save = task_save,
 	.validate = task_validate,
 	.install = task_install,
 	.commit = task_commit,

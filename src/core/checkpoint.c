@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: freeze, collect, judge, save, then thaw or kill (architecture, section 4).
+ *
+ *   running --freeze--> held --collect, judge--> held --save--> held --+--> running
+ *                         |                        |                   +--> stopped
+ *                         +---- any failure -------+--> running        +--> gone
+ *
+ * Only the last step changes the application, and when it is to be stopped or killed the image has
+ * been synced and has its name before. On all other ways out tracer_stop() lets it go as it was.
+ */
+#include "core/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/external.h"
+#include "core/freeze.h"
+#include "core/image_file.h"
+#include "core/progress.h"
+#include "core/tree.h"
+#include "image/image.h"
+#include "kind/kind.h"
+#include "kind/task.h"
+#include "task/holders.h"
+#include "task/task.h"
+#include "task/tracer.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+#define REPEATS_LOOKED_AT 64 /* of the latest refusals, for the same one once more */
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static bool same_refusal(const struct error *a, const struct error *b)
+{
+	return a->code == b->code && a->pid == b->pid && a->fd == b->fd &&
+	       !strcmp(a->cause, b->cause) && !strcmp(a->object, b->object);
+}
+
+static void add_refusal(struct refusals *list, const struct error *refusal)
+{
+	for (size_t i = list->n, k = 0; i > 0 && k < REPEATS_LOOKED_AT; i--, k++)
+		if (same_refusal(&list->items[i - 1], refusal))
+			return;
+	*array_push(list->items, list->n) = *refusal;
+}
+
+void refuse(struct checkpoint *c, const struct task *task, const struct error *refusal)
+{
+	struct error copy = *refusal;
+
+	if (task)
+		error_task(&copy, task->tid, task->comm);
+	add_refusal(&c->refusals, &copy);
+}
+
+void check_unexamined(struct checkpoint *c, const struct task *task, const char *what)
+{
+	struct error note = ERROR_INIT;
+
+	if (c->tracer)
+		return;
+	error_raise(&note, EAGAIN, "%s", what);
+	if (task)
+		error_task(&note, task->tid, task->comm);
+	add_refusal(&c->unexamined, &note);
+}
+
+struct task *checkpoint_task(const struct checkpoint *c, pid_t tid)
+{
+	return map_get(c->by_tid, &tid, sizeof(tid));
+}
+
+/* an operation of a kind may end with a refusal as its error: the walk goes on. 0 or an error. */
+static int settle(struct checkpoint *c, const struct task *task, struct error *err, int r)
+{
+	if (r == -EOPNOTSUPP && err->code != CODE_NONE) {
+		refuse(c, task, err);
+		*err = ERROR_INIT;
+		return 0;
+	}
+	if (r < 0 && task)
+		error_task(err, task->tid, task->comm);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- collect ---- */
+
+static void add_task_object(struct checkpoint *c, struct task *task)
+{
+	struct object *object = objects_get(c->objects, &task_kind, &task->tid, sizeof(task->tid),
+	                                    NULL);
+
+	object->live = task;
+}
+
+/* `check` finds out by trying what attaching would have been refused */
+static bool may_look(struct checkpoint *c, const struct task *task)
+{
+	struct error refusal = ERROR_INIT;
+	_cleanup_(close_p) int fd = c->tracer ? -1 : task_openat(task, "maps", 0);
+
+	if (c->tracer || fd >= 0)
+		return true;
+	error_refuse(&refusal, CODE_task_permission, "it may not be traced: %s", strerror(-fd));
+	error_hint(&refusal, "run stasis as the task's user, or with CAP_SYS_PTRACE");
+	refuse(c, task, &refusal);
+	return false;
+}
+
+static int collect_task(struct checkpoint *c, struct task *task, struct error *err)
+{
+	if (!may_look(c, task))
+		return 0;
+	for (size_t i = 0; i < n_kinds; i++) {
+		if (!kinds[i]->collect)
+			continue;
+		int r = settle(c, task, err, kinds[i]->collect(c, task, err));
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	return 0;
+}
+
+static int collect(struct checkpoint *c, struct error *err)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct task *task = c->tasks[i];
+		bool dead = task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER;
+		add_task_object(c, task);
+		int r = dead ? 0 : collect_task(c, task, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	return 0;
+}
+
+/* ---- judge ---- */
+
+static void judge_externals(struct checkpoint *c)
+{
+	struct error refusal = ERROR_INIT;
+	const char *key = externals_unused(c->options->externals);
+
+	if (!key)
+		return;
+	error_refuse(&refusal, CODE_external_unused, "--external %s: the set holds no such object",
+	             key);
+	error_hint(&refusal, "give the key as the refusal of the leak prints it");
+	refuse(c, NULL, &refusal);
+}
+
+static int judge(struct checkpoint *c, struct error *err)
+{
+	size_t cursor = 0;
+	int r = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, NULL, &cursor));) {
+		if (o->kind->judge)
+			r = settle(c, NULL, err, o->kind->judge(c, o, err));
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	r = tree_judge(c, err);
+	if (r < 0)
+		return error_trace(err, r);
+	judge_externals(c);
+	return c->refusals.n ? -EOPNOTSUPP : 0;
+}
+
+/* collect and judge; -EOPNOTSUPP when something was refused */
+static int examine(struct checkpoint *c, struct error *err)
+{
+	progress_phase(c->options->progress, "freeze", 0);
+	int r = freeze_set(c, err);
+	if (r == 0) {
+		progress_phase(c->options->progress, "collect", 0);
+		r = collect(c, err);
+	}
+	if (r == 0)
+		r = judge(c, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- save ---- */
+
+typedef int save_operation(struct checkpoint *c, struct object *object, struct error *err);
+
+static int save_record(struct checkpoint *c, struct object *object, struct error *err)
+{
+	int r = 0;
+
+	if (!object->kind->message)
+		return 0;
+	if (!object->message && object->kind->save)
+		r = object->kind->save(c, object, err);
+	if (r == 0)
+		r = image_writer_message(c->image, object->kind->number, object->id,
+		                         object->message, err);
+	return r;
+}
+
+static int save_pages(struct checkpoint *c, struct object *object, struct error *err)
+{
+	return object->kind->save_bulk ? object->kind->save_bulk(c, object, err) : 0;
+}
+
+static int for_each_object(struct checkpoint *c, save_operation *operation, struct error *err)
+{
+	for (size_t i = 0; i < n_kinds; i++) {
+		size_t cursor = 0;
+		for (struct object *o; (o = objects_next(c->objects, kinds[i], &cursor));) {
+			int r = operation(c, o, err);
+			if (r == 0)
+				continue;
+			error_object(err, "%s %u", o->kind->name, o->id);
+			return error_trace(err, r);
+		}
+	}
+	return 0;
+}
+
+static int save(struct checkpoint *c, struct error *err)
+{
+	progress_phase(c->options->progress, "save", 0);
+	int r = for_each_object(c, save_record, err);
+	if (r == 0)
+		r = for_each_object(c, save_pages, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- the phases ---- */
+
+/* a checkpoint at work, around what the kinds see of it */
+struct run {
+	struct checkpoint c;
+	struct image_file file;
+	uint64_t frozen_us, thawed_us;
+};
+
+/* the kinds' references are closed: a pipe's end held longer would delay the program's EOF */
+static void drop_objects(struct checkpoint *c)
+{
+	objects_free(take_ptr(c->objects));
+	for (size_t i = 0; i < KCMP_TYPES; i++)
+		kcmp_set_done(&c->kcmp[i]);
+}
+
+static int thaw(struct run *run, bool stop, struct error *err)
+{
+	drop_objects(&run->c);
+	int r = tracer_thaw(run->c.tracer, stop, err);
+	run->thawed_us = now_us();
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int finish_image(struct run *run, struct error *err)
+{
+	int r = image_writer_finish(run->c.image, err);
+
+	if (r == 0)
+		r = image_file_publish(&run->file, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int write_image(struct run *run, struct error *err)
+{
+	const struct checkpoint_options *o = run->c.options;
+	const struct image_writer_options how = { (enum image_compression)o->compression,
+		                                  o->compression_level };
+	int r = image_writer_new(&run->c.image, run->file.fd, &how, err);
+
+	if (r == 0)
+		r = save(&run->c, err);
+	/* the set has been read: a tree that goes on need not wait for the disk */
+	if (r == 0 && o->after == AFTER_LEAVE_RUNNING)
+		r = thaw(run, false, err);
+	if (r == 0)
+		r = finish_image(run, err);
+	if (r < 0 && run->c.image)
+		image_writer_fail(run->c.image, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* the image is complete; what was asked for happens to the tree */
+static int let_go(struct run *run, struct error *err)
+{
+	int r = 0;
+
+	if (run->c.options->after == AFTER_LEAVE_STOPPED)
+		return thaw(run, true, err);
+	if (run->c.options->after == AFTER_KILL) {
+		drop_objects(&run->c);
+		r = tracer_kill(run->c.tracer, err);
+		run->thawed_us = now_us();
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int checkpoint_phases(struct run *run, struct error *err)
+{
+	const struct checkpoint_options *o = run->c.options;
+	int r = image_file_open(&run->file, o->output, o->force, err);
+
+	if (r == 0)
+		r = tracer_start(&run->c.tracer, err);
+	if (r < 0)
+		return error_trace(err, r);
+	run->frozen_us = now_us();
+	r = examine(&run->c, err);
+	if (r == 0)
+		r = write_image(run, err);
+	if (r == 0)
+		r = let_go(run, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static struct checkpoint checkpoint_new(const struct checkpoint_options *options)
+{
+	return (struct checkpoint){ .options = options,
+		                    .objects = objects_new(),
+		                    .by_tid = map_new() };
+}
+
+static void checkpoint_done(struct checkpoint *c)
+{
+	if (c->objects)
+		drop_objects(c);
+	tracer_stop(take_ptr(c->tracer));
+	holders_free(take_ptr(c->holders));
+	freeze_free_tasks(c);
+	image_writer_free(take_ptr(c->image));
+}
+
+int checkpoint_run(const struct checkpoint_options *options, struct checkpoint_result *ret,
+                   struct error *err)
+{
+	struct run run = { .c = checkpoint_new(options), .file = IMAGE_FILE_INIT };
+	uint64_t start = now_us();
+
+	*ret = (struct checkpoint_result){ 0 };
+	*err = ERROR_INIT;
+	int r = checkpoint_phases(&run, err);
+	ret->refusals = run.c.refusals;
+	ret->n_tasks = run.c.n_tasks;
+	if (run.c.image) {
+		ret->memory_bytes = image_writer_memory(run.c.image);
+		ret->image_bytes = image_writer_bytes(run.c.image);
+	}
+	checkpoint_done(&run.c);
+	image_file_close(&run.file);
+	ret->stop_us = run.thawed_us - run.frozen_us;
+	ret->total_us = now_us() - start;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int checkpoint_check(const struct checkpoint_options *options, struct refusals *ret_refusals,
+                     struct refusals *ret_unexamined, struct error *err)
+{
+	struct checkpoint c = checkpoint_new(options);
+
+	*err = ERROR_INIT;
+	int r = examine(&c, err);
+	*ret_refusals = c.refusals;
+	*ret_unexamined = c.unexamined;
+	checkpoint_done(&c);
+	if (r == -EOPNOTSUPP && ret_refusals->n)
+		return 0;
+	return r < 0 ? error_trace(err, r) : 0;
+}
