@@ -91,6 +91,23 @@ struct object *objects_get(struct objects *objects, const struct kind *kind, con
 	return o;
 }
 
+struct object *objects_get_equal(struct objects *objects, const struct kind *kind,
+                                 ProtobufCMessage *message)
+{
+	size_t size = protobuf_c_message_get_packed_size(message);
+	uint8_t *packed = xmalloc(size + 1); /* an empty message has no bytes */
+	bool is_new;
+
+	protobuf_c_message_pack(message, packed);
+	struct object *o = objects_get(objects, kind, packed, size, &is_new);
+	if (is_new)
+		o->message = message;
+	else
+		protobuf_c_message_free_unpacked(message, NULL);
+	free(packed);
+	return o;
+}
+
 struct object *objects_insert(struct objects *objects, uint32_t id, const struct kind *kind,
                               ProtobufCMessage *message)
 {

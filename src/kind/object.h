@@ -34,6 +34,12 @@ void objects_free(struct objects *objects); /* calls kind->release on each; take
  */
 struct object *objects_get(struct objects *objects, const struct kind *kind, const void *key,
                            size_t key_size, bool *ret_new);
+/*
+ * The object of @kind whose message equals @message, or a new one that has it: for state without an
+ * identity of its own, kept once however many tasks have it. Takes @message, which is on the heap.
+ */
+struct object *objects_get_equal(struct objects *objects, const struct kind *kind,
+                                 ProtobufCMessage *message);
 struct object *objects_find(const struct objects *objects, const struct kind *kind, const void *key,
                             size_t key_size); /* NULL when absent */
 

@@ -20,6 +20,7 @@ static void print(const char *path, const ProtobufCMessageDescriptor *message)
 int main(void)
 {
 	for (size_t i = 0; i < n_kinds; i++)
-		print(kinds[i]->name, kinds[i]->message);
+		if (kinds[i]->message)
+			print(kinds[i]->name, kinds[i]->message);
 	return 0;
 }

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Namespaces other than the coordinator's are refused, those of threads and those that are only for
+ * children to come as well.
+ *
+ * TEST uts refuse code=namespace.other -- uts
+ * TEST network refuse code=namespace.other -- net
+ * TEST ipc refuse code=namespace.other -- ipc
+ * TEST cgroup refuse code=namespace.other -- cgroup
+ * TEST mount refuse code=namespace.other -- mnt
+ * TEST user refuse code=namespace.other -- user
+ * TEST pid-for-children refuse code=namespace.other -- pid_for_children
+ * TEST pid-with-child refuse code=namespace.other -- pid_with_child
+ * TEST time-for-children refuse code=namespace.other -- time_for_children
+ * TEST child refuse code=namespace.other -- child
+ * TEST thread refuse code=namespace.other -- thread
+ * TEST own round-trip -- own
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+static void with(int flag)
+{
+	CHECK(unshare(flag) == 0);
+	subject_checkpoint();
+}
+
+static void uts(void)
+{
+	with(CLONE_NEWUTS);
+}
+
+static void net(void)
+{
+	with(CLONE_NEWNET);
+}
+
+static void ipc(void)
+{
+	with(CLONE_NEWIPC);
+}
+
+static void cgroup(void)
+{
+	with(CLONE_NEWCGROUP);
+}
+
+static void mnt(void)
+{
+	with(CLONE_NEWNS);
+}
+
+static void user(void)
+{
+	/* the overflow uid may write where anybody may */
+	CHECK(chmod(".", 0777) == 0);
+	with(CLONE_NEWUSER);
+}
+
+/* no child has been made yet: the link leads nowhere */
+static void pid_for_children(void)
+{
+	with(CLONE_NEWPID);
+}
+
+static void pid_with_child(void)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		subject_wait_go();
+		_exit(0);
+	}
+	subject_checkpoint();
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+static void time_for_children(void)
+{
+	with(CLONE_NEWTIME);
+}
+
+static void child(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWUTS) == 0);
+		subject_mark("child");
+		subject_wait_go();
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+static void *unshared(void *arg)
+{
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	subject_mark("thread");
+	subject_wait_go();
+	return NULL;
+}
+
+static void thread(void)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, unshared, NULL) == 0);
+	subject_wait("thread");
+	subject_checkpoint();
+	CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void own(void)
+{
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "uts", uts },
+		{ "net", net },
+		{ "ipc", ipc },
+		{ "cgroup", cgroup },
+		{ "mnt", mnt },
+		{ "user", user },
+		{ "pid_for_children", pid_for_children },
+		{ "pid_with_child", pid_with_child },
+		{ "time_for_children", time_for_children },
+		{ "child", child },
+		{ "thread", thread },
+		{ "own", own },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
