@@ -224,6 +224,20 @@ static int commit_all(struct restart *r, struct error *err)
 	return wait_for_all(r, err);
 }
 
+static int finish_objects(struct restart *r, struct error *err)
+{
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
+		int e = o->kind->finish ? o->kind->finish(r, o, err) : 0;
+		if (e < 0) {
+			error_object(err, "%s %u", o->kind->name, o->id);
+			return error_trace(err, e);
+		}
+	}
+	return 0;
+}
+
 static int launch_all(struct restart *r, struct error *err)
 {
 	spawn_plan_launch(r);
@@ -289,6 +303,8 @@ static int finish(struct restart *r, struct error *err)
 	e = spawn_close_sockets(r, err);
 	if (e == 0)
 		e = commit_all(r, err);
+	if (e == 0)
+		e = finish_objects(r, err);
 	if (e == 0)
 		e = launch_all(r, err);
 	return e < 0 ? error_trace(err, e) : 0;

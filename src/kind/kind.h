@@ -104,6 +104,13 @@ struct kind {
 	int (*commit)(struct restart *r, struct object *object, struct stub *stub,
 	              struct error *err);
 
+	/*
+	 * Once per object, when all bulk data is in and every task has all it refers to, before the
+	 * launch: what had to wait for that, and the end of the coordinator's own descriptors. An
+	 * end of a pipe that is held longer would hide EOF and EPIPE from the program.
+	 */
+	int (*finish)(struct restart *r, struct object *object, struct error *err);
+
 	/* Frees object->live, half made or not. */
 	void (*release)(struct object *object);
 
