@@ -18,11 +18,13 @@
 
 #include "task/tracer_private.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define OPTIONS                                                                               \
 	(PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
 	 PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD)
 #define LAUNCH_TIMEOUT 10000u
+#define XSTATE_MAX     (64u << 10)
 
 int trace_adopt(struct trace *t, pid_t root, struct error *err)
 {
@@ -161,16 +163,26 @@ static int unmap_stub(struct trace *t, struct traced *task, const struct launch 
 	return 0;
 }
 
+/*
+ * The kernel takes the whole area or nothing (xstateregs_set(): a count other than its own size is
+ * EFAULT), and its size is this machine's; what the image has beyond that is not in use.
+ */
 static int set_xstate(pid_t tid, const struct launch *l, struct error *err)
 {
-	struct iovec iov = { (void *)l->xstate, l->xstate_size };
+	static const size_t legacy = 512;
+	int set = l->xstate_size > legacy ? NT_X86_XSTATE : NT_PRFPREG;
+	_cleanup_(free_p) void *area = xcalloc(1, XSTATE_MAX);
+	struct iovec iov = { area, XSTATE_MAX };
 
 	if (!l->xstate_size)
 		return 0;
-	if (ptrace(PTRACE_SETREGSET, tid, l->xstate_size > 512 ? NT_X86_XSTATE : NT_PRFPREG, &iov) <
-	    0)
+	if (ptrace(PTRACE_GETREGSET, tid, set, &iov) < 0)
+		return error_raise(err, errno, "PTRACE_GETREGSET of the extended state");
+	memset(area, 0, iov.iov_len);
+	memcpy(area, l->xstate, l->xstate_size < iov.iov_len ? l->xstate_size : iov.iov_len);
+	if (ptrace(PTRACE_SETREGSET, tid, set, &iov) < 0)
 		return error_raise(err, errno, "PTRACE_SETREGSET of %zu bytes of extended state",
-		                   l->xstate_size);
+		                   iov.iov_len);
 	return 0;
 }
 

@@ -312,9 +312,12 @@ int mm_commit(struct restart *r, struct object *object, struct stub *stub, struc
 	const struct mm *mm = mm_live(object);
 	const MmState *s = object_state(object, MmState);
 
-	if (mm->stub != stub) /* once per address space */
+	int ret = vdso_syscall(s, &stub->launch.syscall_ip, err);
+	if (ret < 0)
+		return error_trace(err, ret);
+	if (mm->stub != stub) /* the rest is done once per address space */
 		return 0;
-	int ret = mm_share_flush(r, object, err);
+	ret = mm_share_flush(r, object, err);
 	if (ret < 0)
 		return error_trace(err, ret);
 	for (size_t i = 0; i < s->n_guards; i++)

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch/arch.h"
 #include "core/restart.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
@@ -81,6 +82,24 @@ int vdso_fits(const MmState *s, struct error *refusal)
 	           "restart it under the kernel it was checkpointed under: an image does not "
 	           "outlive a kernel update yet");
 	return -EOPNOTSUPP;
+}
+
+int vdso_syscall(const MmState *s, uint64_t *ret, struct error *err)
+{
+	struct place here[N_NAMES], there[N_NAMES];
+	bool pops;
+	int r = own_places(here, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	/* the same by content: vdso_fits() */
+	ssize_t offset = arch_find_syscall((const uint8_t *)(uintptr_t)here[0].start, here[0].size,
+	                                   &pops);
+	if (offset < 0)
+		return error_raise(err, ENOENT, "find a system call instruction in the vDSO");
+	recorded_places(s, there);
+	*ret = there[0].start + (uint64_t)offset;
+	return 0;
 }
 
 static void queue_move(struct stub *stub, const struct place *from, uint64_t to)

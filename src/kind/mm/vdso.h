@@ -18,3 +18,5 @@ int vdso_stage(struct restart *r, struct stub *stub, struct error *err);
 int vdso_move(struct restart *r, const MmState *state, struct stub *stub, struct error *err);
 /* whether this kernel's are the same by size and content; the refusal in @refusal, -EOPNOTSUPP */
 int vdso_fits(const MmState *state, struct error *refusal);
+/* the address, in the task, of a system call instruction in its vDSO: where it is launched from */
+int vdso_syscall(const MmState *s, uint64_t *ret, struct error *err);
