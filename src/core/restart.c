@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,55 +38,6 @@ static uint64_t now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-/* ---- preflight ---- */
-
-/* whether the kernel would refuse to give this pid: a task, or a group that still has members */
-static bool pid_in_use(pid_t pid)
-{
-	return kill(pid, 0) == 0 || errno != ESRCH || kill(-pid, 0) == 0 || errno != ESRCH;
-}
-
-static void refuse_pid(struct restart *r, const struct plan_node *node)
-{
-	struct error refusal;
-
-	error_refuse(&refusal, CODE_pid_in_use, "pid %d is in use on this host", node->tid);
-	error_task(&refusal, node->tid, NULL);
-	error_hint(&refusal, "end that process, or restart with --new-pidns");
-	restart_refuse(r, &refusal);
-}
-
-static void check_pids(struct restart *r)
-{
-	for (size_t i = 0; i < r->plan->n_nodes; i++) {
-		const struct plan_node *node = &r->plan->nodes[i];
-		/* pid 1 of a new namespace is the root, or an init of ours */
-		bool in_use = r->options->new_pidns ? node->tid == 1 && i != r->plan->root
-		                                    : pid_in_use(node->tid);
-		if (node->tid > 0 && in_use)
-			refuse_pid(r, node);
-	}
-}
-
-static int preflight(struct restart *r, struct error *err)
-{
-	size_t cursor = 0;
-
-	check_pids(r);
-	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
-		if (!o->kind->preflight)
-			continue;
-		int e = o->kind->preflight(r, o, err);
-		if (e == -EOPNOTSUPP && err->code != CODE_NONE) {
-			restart_refuse(r, err);
-			e = 0;
-		}
-		if (e < 0)
-			return error_trace(err, e);
-	}
-	return r->refusals.n ? -EOPNOTSUPP : 0;
 }
 
 /* ---- build ---- */
@@ -238,8 +191,20 @@ static int finish_objects(struct restart *r, struct error *err)
 	return 0;
 }
 
-static int launch_all(struct restart *r, struct error *err)
+/* orphans of the tree are not ours; and what comes for the tree from now on must not end us */
+static void let_go(int was_reaper, sigset_t *ret_saved)
 {
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, ret_saved);
+	prctl(PR_SET_CHILD_SUBREAPER, was_reaper);
+}
+
+static int launch_all(struct restart *r, int was_reaper, struct error *err)
+{
+	sigset_t saved;
+
 	spawn_plan_launch(r);
 	for (size_t i = 0; i < r->n_tasks; i++) {
 		struct stub *stub = r->stubs[i];
@@ -252,9 +217,14 @@ static int launch_all(struct restart *r, struct error *err)
 			return error_trace(err, e);
 		}
 	}
+	let_go(was_reaper, &saved);
 	int e = pidns_release(r, err);
 	if (e == 0)
 		e = tracer_launch_all(r->tracer, r->options->leave_stopped, err);
+	if (e < 0)
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (e < 0 || !r->options->keep_blocked)
+		sigprocmask(SIG_SETMASK, &saved, NULL);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -274,12 +244,27 @@ static int open_image(struct restart *r, int *ret_fd, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* the tracer is a process like any other: it must not have a pid that the set needs */
+static int start_tracer(struct restart *r, struct error *err)
+{
+	struct tracer *unfit[32];
+	size_t n = 0;
+	int e;
+
+	while ((e = tracer_start(&r->tracer, err)) == 0 && n < sizeof(unfit) / sizeof(unfit[0]) &&
+	       preflight_needs_pid(r, tracer_pid(r->tracer)))
+		unfit[n++] = take_ptr(r->tracer);
+	while (n)
+		tracer_stop(unfit[--n]);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int build(struct restart *r, struct error *err)
 {
 	int e;
 
 	progress_phase(r->options->progress, "build", 0);
-	e = tracer_start(&r->tracer, err);
+	e = start_tracer(r, err);
 	if (e == 0)
 		e = restore_objects(r, err);
 	if (e == 0)
@@ -291,7 +276,7 @@ static int build(struct restart *r, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-static int finish(struct restart *r, struct error *err)
+static int finish(struct restart *r, int was_reaper, struct error *err)
 {
 	int e;
 
@@ -306,21 +291,37 @@ static int finish(struct restart *r, struct error *err)
 	if (e == 0)
 		e = finish_objects(r, err);
 	if (e == 0)
-		e = launch_all(r, err);
+		e = launch_all(r, was_reaper, err);
 	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/*
+ * All stubs have been killed: what the dead parents among them left comes to us, since we are a
+ * subreaper, and is gone when we have waited for it. Nothing else of ours lives any more.
+ */
+static void reap_all(void)
+{
+	pid_t pid;
+
+	do
+		pid = waitpid(-1, NULL, __WALL);
+	while (pid > 0 || (pid < 0 && errno == EINTR));
 }
 
 static int make_tree(struct restart *r, struct restart_result *ret, struct error *err)
 {
-	int e;
+	int e, was_reaper = 0;
 
 	ret->began = true;
+	prctl(PR_GET_CHILD_SUBREAPER, &was_reaper);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	e = build(r, err);
 	if (e == 0)
-		e = finish(r, err);
+		e = finish(r, was_reaper, err);
 	if (e < 0) {
 		tracer_stop(take_ptr(r->tracer));
 		spawn_undo(r);
+		reap_all();
 		return error_trace(err, e);
 	}
 	ret->root = r->root;
@@ -357,7 +358,7 @@ int restart_run(const struct restart_options *options, struct restart_result *re
 	if (e == 0)
 		e = restart_read(&r, err);
 	if (e == 0)
-		e = preflight(&r, err);
+		e = restart_preflight(&r, err);
 	if (e == 0)
 		e = make_tree(&r, ret, err);
 	ret->refusals = r.refusals;

@@ -7,5 +7,9 @@
 
 /* read: all metadata up to the first page block or the trailer; objects, tasks, all validated */
 int restart_read(struct restart *r, struct error *err);
+/* preflight: host, privileges, pids, kinds; -EOPNOTSUPP with r->refusals; nothing is made */
+int restart_preflight(struct restart *r, struct error *err);
+/* whether the plan has a task or placeholder of this pid */
+bool preflight_needs_pid(const struct restart *r, pid_t pid);
 /* fill: the page blocks that are left, in several threads; then the trailer has been verified */
 int restart_fill(struct restart *r, struct error *err);

@@ -77,6 +77,11 @@ int tracer_start(struct tracer **ret, struct error *err)
 	return 0;
 }
 
+pid_t tracer_pid(const struct tracer *t)
+{
+	return t->pid;
+}
+
 void tracer_stop(struct tracer *t)
 {
 	struct message stop = { .request = REQUEST_STOP };

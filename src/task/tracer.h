@@ -20,6 +20,7 @@ struct tracer;
 
 /* forks the tracer; closed on exec; ends with the coordinator. Call before any thread is made. */
 int tracer_start(struct tracer **ret, struct error *err);
+pid_t tracer_pid(const struct tracer *t);
 /* checkpoint: puts all back and detaches; restart: kills all that is not yet launched. Takes NULL.
  */
 void tracer_stop(struct tracer *t);

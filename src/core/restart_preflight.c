@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Restart, phase preflight: all that stands in the way, at once, before anything is made. What only
+ * a try can tell (a pid that is taken in the meantime) fails later and is rolled back.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "core/features.h"
+#include "core/pidns.h"
+#include "core/restart_parts.h"
+#include "kind/kind.h"
+#include "task/plan.h"
+#include "util/cleanup.h"
+
+#define CAP_SYS_ADMIN          21
+#define CAP_CHECKPOINT_RESTORE 40
+
+/* whether the kernel would refuse to give this pid: a task, or a group that still has members */
+static bool pid_in_use(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH || kill(-pid, 0) == 0 || errno != ESRCH;
+}
+
+bool preflight_needs_pid(const struct restart *r, pid_t pid)
+{
+	for (size_t i = 0; !r->options->new_pidns && i < r->plan->n_nodes; i++)
+		if (r->plan->nodes[i].tid == pid)
+			return true;
+	return false;
+}
+
+static void refuse_pid(struct restart *r, pid_t pid)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_pid_in_use, "pid %d is in use on this host", pid);
+	error_task(&refusal, pid, NULL);
+	if (pid == getpid() || pid == getppid())
+		error_hint(&refusal, "it is this command itself: run it again, or with "
+		                     "--new-pidns");
+	else
+		error_hint(&refusal, "end that process, or restart with --new-pidns");
+	restart_refuse(r, &refusal);
+}
+
+static int pid_max(void)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
+	int n;
+
+	return f && fscanf(f, "%d", &n) == 1 ? n : 4 << 20; /* the most there can be, proc(5) */
+}
+
+static void check_pids(struct restart *r)
+{
+	struct error refusal;
+	pid_t highest = 0;
+	int max = pid_max();
+
+	for (size_t i = 0; i < r->plan->n_nodes; i++) {
+		const struct plan_node *node = &r->plan->nodes[i];
+		/* pid 1 of a new namespace is the root, or an init of ours */
+		bool in_use = r->options->new_pidns ? node->tid == 1 && i != r->plan->root
+		                                    : node->tid < max && pid_in_use(node->tid);
+		if (node->tid > 0 && in_use)
+			refuse_pid(r, node->tid);
+		if (node->tid > highest)
+			highest = node->tid;
+	}
+	if (highest < max)
+		return;
+	error_refuse(&refusal, CODE_pid_max, "the image has pid %d, the kernel's limit is %d",
+	             highest, max);
+	error_hint(&refusal, "sysctl kernel.pid_max=%d", highest + 1);
+	restart_refuse(r, &refusal);
+}
+
+static void refuse_capability(struct restart *r, int capability, const char *what, const char *hint)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_capability, "%s is needed to %s",
+	             features_capability_name(capability), what);
+	error_hint(&refusal, "%s", hint);
+	restart_refuse(r, &refusal);
+}
+
+static void check_privileges(struct restart *r)
+{
+	if (r->options->new_pidns) {
+		if (!features_capability(CAP_SYS_ADMIN) && !feature(FEATURE_user_namespaces))
+			refuse_capability(r, CAP_SYS_ADMIN, "make a pid namespace",
+			                  "restart as root, or allow unprivileged user namespaces");
+	} else if (!feature(FEATURE_clone3_set_tid)) {
+		refuse_capability(r, CAP_CHECKPOINT_RESTORE, "choose the pids of new tasks",
+		                  "restart as root, or with --new-pidns");
+	}
+}
+
+/* the restart's own process group is not to be found in a new namespace */
+static void check_groups(struct restart *r)
+{
+	struct error refusal;
+
+	for (size_t i = 0; r->options->new_pidns && i < r->plan->n_steps; i++) {
+		const struct plan_step *step = &r->plan->steps[i];
+		if (step->action != PLAN_SETPGID || step->pgid)
+			continue;
+		error_refuse(&refusal, CODE_tree_shape,
+		             "it must enter a process group outside its pid namespace");
+		error_task(&refusal, r->plan->nodes[step->actor].tid, NULL);
+		error_hint(&refusal, "restart without --new-pidns");
+		restart_refuse(r, &refusal);
+		return;
+	}
+}
+
+static int check_kinds(struct restart *r, struct error *err)
+{
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
+		if (!o->kind->preflight)
+			continue;
+		int e = o->kind->preflight(r, o, err);
+		if (e == -EOPNOTSUPP && err->code != CODE_NONE) {
+			restart_refuse(r, err);
+			e = 0;
+		}
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return 0;
+}
+
+int restart_preflight(struct restart *r, struct error *err)
+{
+	check_privileges(r);
+	check_pids(r);
+	check_groups(r);
+	int e = check_kinds(r, err);
+	if (e < 0)
+		return error_trace(err, e);
+	return r->refusals.n ? -EOPNOTSUPP : 0;
+}
