@@ -69,6 +69,18 @@ static int next_record(struct contents *c, struct record *ret, struct error *err
 	return 1;
 }
 
+int contents_peek(struct contents *c, uint32_t *ret_object, struct error *err)
+{
+	struct record record;
+	int r = next_record(c, &record, err);
+
+	if (r <= 0)
+		return r < 0 ? error_trace(err, r) : 0;
+	c->ahead = record;
+	*ret_object = record.object;
+	return 1;
+}
+
 int contents_next_block(struct contents *c, take_block *take, void *context, struct error *err)
 {
 	_cleanup_(free_p) struct scratch *scratch = NULL;

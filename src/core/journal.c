@@ -20,6 +20,8 @@ struct journal {
 	char *path;
 };
 
+#define INODE_LETTER 'i' /* device and inode in hex, and the path, which begins with a slash */
+
 static const char letters[] = { [JOURNAL_UNLINK] = 'u', [JOURNAL_RMDIR] = 'r' };
 
 /* the folder of all journals; the caller frees it */
@@ -53,9 +55,8 @@ static int open_journal(struct journal *j, struct error *err)
 	return 0;
 }
 
-int journal_note(struct journal *j, enum journal_effect effect, const char *path, struct error *err)
+static int add_record(struct journal *j, const char *record, struct error *err)
 {
-	_cleanup_(free_p) char *record = xasprintf("%c%s", letters[effect], path);
 	size_t size = strlen(record) + 1;
 
 	if (j->fd < 0) {
@@ -66,6 +67,22 @@ int journal_note(struct journal *j, enum journal_effect effect, const char *path
 	if (write(j->fd, record, size) != (ssize_t)size || fdatasync(j->fd) < 0)
 		return error_raise(err, errno, "write the journal %s", j->path);
 	return 0;
+}
+
+int journal_note(struct journal *j, enum journal_effect effect, const char *path, struct error *err)
+{
+	_cleanup_(free_p) char *record = xasprintf("%c%s", letters[effect], path);
+
+	return add_record(j, record, err);
+}
+
+int journal_note_inode(struct journal *j, const char *path, dev_t dev, ino_t ino, struct error *err)
+{
+	_cleanup_(free_p) char *record = xasprintf("%c%llx:%llx%s", INODE_LETTER,
+	                                           (unsigned long long)dev, (unsigned long long)ino,
+	                                           path);
+
+	return add_record(j, record, err);
 }
 
 void journal_free(struct journal *j)
@@ -86,6 +103,22 @@ static bool is_ours(const char *path)
 	return path[0] == '/' && slash && !strncmp(slash + 1, ".stasis-", 8);
 }
 
+/* "i", see INODE_LETTER */
+static int undo_inode(const char *record)
+{
+	unsigned long long dev, ino;
+	const char *path = strchr(record, '/');
+	struct stat st;
+
+	if (!path || sscanf(record, "%llx:%llx/", &dev, &ino) != 2) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (lstat(path, &st) < 0)
+		return -1;
+	return st.st_dev == dev && st.st_ino == ino ? unlink(path) : 0;
+}
+
 static int undo(const char *record, struct error *err)
 {
 	const char *path = record + 1;
@@ -93,6 +126,8 @@ static int undo(const char *record, struct error *err)
 
 	if (record[0] == letters[JOURNAL_UNLINK] && is_ours(path))
 		r = unlink(path);
+	else if (record[0] == INODE_LETTER)
+		r = undo_inode(path);
 	else if (record[0] == letters[JOURNAL_RMDIR] && path[0] == '/')
 		r = rmdir(path);
 	else

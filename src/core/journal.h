@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "util/error.h"
 
@@ -23,6 +24,9 @@ struct journal *journal_new(void);
 /* notes and syncs an effect that is about to be had; @path is absolute */
 int journal_note(struct journal *j, enum journal_effect effect, const char *path,
                  struct error *err);
+/* the same of a name that is given to an inode for a moment: it is unlinked only if it is that one */
+int journal_note_inode(struct journal *j, const char *path, dev_t dev, ino_t ino,
+                       struct error *err);
 /* the restart has succeeded (all is as it should stay), or has undone all itself; takes NULL */
 void journal_free(struct journal *j);
 

@@ -71,6 +71,12 @@ struct stub *restart_stub(const struct restart *r, pid_t tid); /* by recorded ti
  * come later in the stream; filling goes on where this stopped. Not for two threads at once.
  */
 int restart_next_block(struct restart *r, struct error *err);
+/*
+ * Takes the page blocks that come next in the stream as long as they are @object's. For restore():
+ * blocks come in the order of kinds and objects, so these are all of it, if nothing before it has
+ * left blocks of its own.
+ */
+int restart_take_blocks(struct restart *r, const struct object *object, struct error *err);
 
 struct restart_result {
 	struct refusals refusals;

@@ -40,6 +40,19 @@ int restart_next_block(struct restart *r, struct error *err)
 	return contents_next_block(&r->image, restore_block, r, err);
 }
 
+int restart_take_blocks(struct restart *r, const struct object *object, struct error *err)
+{
+	uint32_t next = 0;
+	int e;
+
+	while ((e = contents_peek(&r->image, &next, err)) > 0 && next == object->id) {
+		e = restart_next_block(r, err);
+		if (e < 0)
+			break;
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 int restart_fill(struct restart *r, struct error *err)
 {
 	return contents_each_block(&r->image, restore_block, r, err);

@@ -45,7 +45,11 @@ int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct 
 		return r < 0 ? error_trace(err, r) : 0;
 	}
 	*ret = NULL;
-	error_refuse(&refusal, CODE_fd_unsupported, "%s: %s is not supported", d->what, d->link);
+	if (d->fd >= 0)
+		error_refuse(&refusal, CODE_fd_unsupported, "%s is not supported", d->link);
+	else
+		error_refuse(&refusal, CODE_fd_unsupported, "%s: %s is not supported", d->what,
+		             d->link);
 	error_fd(&refusal, d->fd);
 	refuse(c, d->task, &refusal);
 	return 0;

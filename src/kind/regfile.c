@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Regular files and directories: the operations. See regfile.h. */
+#include "kind/regfile.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/restart.h"
+#include "kind/regfile/regfile.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define SECOND_NS 1000000000u
+
+struct regfile *regfile_live(struct object *object)
+{
+	if (!object->live) {
+		struct regfile *f = xcalloc(1, sizeof(*f));
+		f->keep = f->made = f->contents = -1;
+		object->live = f;
+	}
+	return object->live;
+}
+
+char *regfile_path(const RegfileState *s)
+{
+	return xasprintf("%.*s", (int)s->path.len, (const char *)s->path.data);
+}
+
+static void release(struct object *object)
+{
+	struct regfile *f = object->live;
+
+	if (!f)
+		return;
+	close_p(&f->keep);
+	close_p(&f->made);
+	close_p(&f->contents);
+	free(f->source);
+	free(f->path);
+	free(f);
+	object->live = NULL;
+}
+
+/* ---- restart ---- */
+
+static bool is_path(const ProtobufCBinaryData *path)
+{
+	return path->len > 0 && path->len < PATH_MAX && path->data[0] == '/' &&
+	       !memchr(path->data, 0, path->len);
+}
+
+static bool is_type(uint32_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		return !(mode & ~(uint32_t)(S_IFMT | 07777));
+	default:
+		return false;
+	}
+}
+
+static int validate_deleted(const RegfileState *s, struct error *err)
+{
+	static const uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
+	const RegfileDeleted *d = s->deleted;
+
+	if (!d || !(S_ISREG(s->mode) || S_ISDIR(s->mode)) || s->path.data[s->path.len - 1] == '/')
+		return error_raise(err, EBADMSG, "a deleted file without what it needs");
+	if (d->atime_nanoseconds >= SECOND_NS || d->attributes & ~REGFILE_ATTRIBUTES)
+		return error_raise(err, EBADMSG, "a deleted file: attributes %x", d->attributes);
+	if (d->unnamed && !S_ISREG(s->mode))
+		return error_raise(err, EBADMSG, "a directory made by O_TMPFILE");
+	if (d->flags && (!d->unnamed || !(d->flags & unnamed) ||
+	                 d->flags & (O_PATH | O_CREAT | O_EXCL | O_TRUNC)))
+		return error_raise(err, EBADMSG, "a deleted file made with flags %o", d->flags);
+	for (size_t i = 0; i < d->n_xattrs; i++) {
+		const RegfileXattr *x = d->xattrs[i];
+		if (!x->name.len || x->name.len > 255 || memchr(x->name.data, 0, x->name.len) ||
+		    x->value.len > 65536)
+			return error_raise(err, EBADMSG, "extended attribute %zu", i);
+	}
+	return 0;
+}
+
+int regfile_validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+
+	if (!is_path(&s->path) || !is_type(s->mode))
+		return error_raise(err, EBADMSG, "a file of mode %o without a path", s->mode);
+	if (s->size > INT64_MAX - 4096 || s->mtime_nanoseconds >= SECOND_NS)
+		return error_raise(err, EBADMSG, "a file of %llu bytes",
+		                   (unsigned long long)s->size);
+	if (s->handle.len > MAX_HANDLE_SZ)
+		return error_raise(err, EBADMSG, "a file handle of %zu bytes", s->handle.len);
+	switch (s->name) {
+	case REGFILE_STATE__NAME__HERE:
+		return 0;
+	case REGFILE_STATE__NAME__LINKED:
+		if (!S_ISREG(s->mode) || s->path.data[s->path.len - 1] == '/')
+			return error_raise(err, EBADMSG, "a file of mode %o with other names",
+			                   s->mode);
+		return 0;
+	case REGFILE_STATE__NAME__DELETED:
+		return validate_deleted(s, err);
+	case _REGFILE_STATE__NAME_IS_INT_SIZE:
+		break;
+	}
+	return error_raise(err, EBADMSG, "a file found in way %d", (int)s->name);
+}
+
+static char *self_link(int fd, char room[40])
+{
+	snprintf(room, 40, "/proc/self/fd/%d", fd);
+	return room;
+}
+
+/* what is behind @fd opened anew; O_NOFOLLOW would refuse the link, a handle does not mind it */
+static int open_again(const struct regfile *f, const char *path, uint32_t flags)
+{
+	char link[40];
+	RegfileState s = REGFILE_STATE__INIT;
+	struct {
+		struct file_handle head;
+		unsigned char room[MAX_HANDLE_SZ];
+	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int mount_id;
+
+	if (!(flags & O_NOFOLLOW))
+		return open(self_link(f->keep, link), (int)flags | O_CLOEXEC);
+	if (name_to_handle_at(f->keep, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
+		return -1;
+	s.handle.data = handle.head.f_handle;
+	s.handle.len = handle.head.handle_bytes;
+	s.handle_type = handle.head.handle_type;
+	return regfile_open_handle(&s, path, (int)flags);
+}
+
+/* checks that nobody has exchanged it between preflight and now */
+static bool is_what_was_found(const struct regfile *f, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_dev == f->device && st.st_ino == f->inode;
+}
+
+/* never opens by name what may have become a FIFO that blocks, unless O_NOFOLLOW is to be kept */
+static int open_here(const struct regfile *f, uint32_t flags)
+{
+	char link[40];
+
+	if (flags & (O_NOFOLLOW | O_PATH))
+		return open(f->path, (int)flags | O_CLOEXEC);
+	_cleanup_(close_p) int fd = open(f->path, O_PATH | O_CLOEXEC);
+	if (fd < 0 || !is_what_was_found(f, fd)) {
+		errno = fd < 0 ? errno : ESTALE;
+		return -1;
+	}
+	return open(self_link(fd, link), (int)flags | O_CLOEXEC);
+}
+
+int regfile_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+                 struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	const struct regfile *f = regfile_live(object);
+	static const uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
+	_cleanup_(free_p) char *path = regfile_path(s);
+	_cleanup_(close_p) int fd = -1;
+
+	if (!(flags & O_PATH) && !S_ISREG(s->mode) && !S_ISDIR(s->mode))
+		return error_raise(err, EBADMSG, "%s is open, not by O_PATH only", path);
+	if (flags & unnamed)
+		fd = f->made < 0 ? (errno = EBADMSG, -1) : fcntl(f->made, F_DUPFD_CLOEXEC, 3);
+	else if (f->keep >= 0)
+		fd = open_again(f, path, flags);
+	else if (f->path)
+		fd = open_here(f, flags);
+	else
+		errno = ENOENT;
+	if (fd < 0)
+		return error_raise(err, errno, "open %s with flags %o", path, flags);
+	if (f->path && !is_what_was_found(f, fd))
+		return error_raise(err, ESTALE, "%s was replaced while it was being opened", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+const struct kind regfile_kind = {
+	.name = "regfile",
+	.number = 20,
+	.message = &regfile_state__descriptor,
+	.save_bulk = regfile_save_bulk,
+	.validate = regfile_validate,
+	.preflight = regfile_find,
+	.restore = regfile_make,
+	.restore_bulk = regfile_restore_bulk,
+	.release = release,
+	.claims = regfile_claims,
+	.collect_descriptor = regfile_collect_descriptor,
+	.open = regfile_open,
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Kind regfile: regular files and directories, and whatever an O_PATH descriptor refers to, by
+ * path. They stand behind descriptors, mappings, exe, cwd and root links. Files that were deleted
+ * travel in the image. regfile.c has the operations; the parts are in regfile/: collect
+ * (checkpoint), contents (of deleted files), find (restart: files by path), make (restart: deleted
+ * ones).
+ */
+#pragma once
+
+#include "kind/kind.h"
+
+extern const struct kind regfile_kind;

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: which file stands behind a descriptor, mapping or link, and under what name it can be
+ * found again. The text of the /proc link is only believed when it leads to the same inode on the
+ * same mount.
+ */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/regfile.h"
+#include "kind/regfile/regfile.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define DELETED " (deleted)"
+
+/*
+ * File systems on which a file is nothing but what open(2), read(2) and stat(2) show, tried or
+ * known from the VFS. The others (proc, sysfs, cgroup, FUSE, network file systems...) attach state
+ * to open files, or may not show the same file again.
+ */
+static const struct {
+	uint32_t magic;
+	const char *name;
+} filesystems[] = {
+	{ EXT4_SUPER_MAGIC, "ext4" },
+	{ TMPFS_MAGIC, "tmpfs" },
+	{ RAMFS_MAGIC, "ramfs" },
+	{ 0x58465342, "xfs" }, /* fs/xfs */
+	{ BTRFS_SUPER_MAGIC, "btrfs" },
+	{ F2FS_SUPER_MAGIC, "f2fs" },
+	{ 0xca451a4e, "bcachefs" }, /* fs/bcachefs */
+	{ OVERLAYFS_SUPER_MAGIC, "overlay" },
+	{ SQUASHFS_MAGIC, "squashfs" },
+	{ EROFS_SUPER_MAGIC_V1, "erofs" },
+	{ ISOFS_SUPER_MAGIC, "iso9660" },
+	{ MSDOS_SUPER_MAGIC, "vfat" },
+	{ EXFAT_SUPER_MAGIC, "exfat" },
+};
+
+/* files without a path: of memfd_create(2), memfd_secret(2), shmget(2), io_setup(2)... */
+static const char *const pathless[] = {
+	"/memfd:", "/secretmem", "/SYSV", "/[aio]", "/anon_hugepage", "/dev/zero (deleted)",
+};
+
+static bool ends_deleted(const char *text)
+{
+	size_t size = strlen(text), suffix = strlen(DELETED);
+
+	return size > suffix && !strcmp(text + size - suffix, DELETED);
+}
+
+bool regfile_claims(const struct descriptor *d)
+{
+	if (d->link[0] != '/')
+		return false;
+	if (!S_ISREG(d->st.st_mode))
+		return S_ISDIR(d->st.st_mode) || (d->fd >= 0 && d->flags & O_PATH);
+	for (size_t i = 0; i < sizeof(pathless) / sizeof(pathless[0]); i++)
+		if (!strncmp(d->link, pathless[i], strlen(pathless[i])) && ends_deleted(d->link) &&
+		    d->st.st_nlink == 0)
+			return false;
+	return true;
+}
+
+/* one look at a descriptor */
+struct look {
+	struct checkpoint *c;
+	const struct descriptor *d;
+	struct statx st;               /* of what is open */
+	char text[PATH_MAX + 16];      /* the link, as it is and not as maps escape it */
+	enum _RegfileState__Name name; /* how it will be found again */
+	char *path;                    /* owned */
+};
+
+static int refuse_it(struct look *l, struct error *refusal)
+{
+	const char *text = l->text[0] ? l->text : l->d->link;
+
+	if (l->d->fd >= 0)
+		error_object(refusal, "%s", text);
+	else
+		error_object(refusal, "%s %s", l->d->what, text);
+	error_fd(refusal, l->d->fd);
+	refuse(l->c, l->d->task, refusal);
+	return 0;
+}
+
+static bool read_text(int fd, char *text, size_t size)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, text, size - 1);
+	text[n < 0 ? 0 : n] = 0;
+	return n > 0 && (size_t)n < size - 1;
+}
+
+static int look_at(int fd, struct statx *ret)
+{
+	unsigned mask = STATX_BASIC_STATS | STATX_MNT_ID;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret) < 0)
+		return -errno;
+	return ret->stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
+}
+
+static bool same_mount(const struct statx *a, const struct statx *b)
+{
+	return a->stx_mnt_id == b->stx_mnt_id && a->stx_dev_major == b->stx_dev_major &&
+	       a->stx_dev_minor == b->stx_dev_minor;
+}
+
+/* 1: @path leads to what is open; 0: to something else; -errno */
+static int leads_there(const struct look *l, const char *path)
+{
+	struct statx there;
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int r = look_at(fd, &there);
+	if (r < 0)
+		return r;
+	return same_mount(&l->st, &there) && l->st.stx_ino == there.stx_ino;
+}
+
+/* the folder that a deleted name was in must be on the same mount: it is made there again */
+static int check_folder(struct look *l, struct error *refusal)
+{
+	char *slash = strrchr(l->path, '/');
+	struct statx there;
+
+	_cleanup_(free_p) char *folder = slash == l->path
+	                                         ? xstrdup("/")
+	                                         : strndup(l->path, (size_t)(slash - l->path));
+	_cleanup_(close_p) int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_refuse(refusal, CODE_regfile_folder,
+		                    "it was deleted, and so was the directory it was in: %s",
+		                    strerror(errno));
+	if (look_at(fd, &there) < 0 || !same_mount(&l->st, &there))
+		return error_refuse(refusal, CODE_regfile_path,
+		                    "it was deleted, and the directory it was in is not to be "
+		                    "found under its path");
+	return 0;
+}
+
+static int find_deleted(struct look *l, struct error *refusal)
+{
+	bool directory = S_ISDIR(l->st.stx_mode);
+
+	l->path = strndup(l->text, strlen(l->text) - strlen(DELETED));
+	if (!directory && !S_ISREG(l->st.stx_mode))
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was deleted, and is neither a file nor a directory");
+	l->name = !directory && l->st.stx_nlink > 0 ? REGFILE_STATE__NAME__LINKED
+	                                            : REGFILE_STATE__NAME__DELETED;
+	return check_folder(l, refusal);
+}
+
+static int refuse_path(const struct look *l, int r, struct error *refusal)
+{
+	if (r < 0)
+		error_refuse(refusal, CODE_regfile_path, "it is not to be found under its path: %s",
+		             strerror(-r));
+	else
+		error_refuse(refusal, CODE_regfile_path,
+		             "its path leads to another file: something is mounted over it, or it "
+		             "is of another mount namespace");
+	error_hint(refusal, "checkpoint from the mount namespace of the task");
+	return -EOPNOTSUPP;
+}
+
+/* how it can be found again: l->name and l->path; -EOPNOTSUPP with a refusal */
+static int find_name(struct look *l, struct error *refusal)
+{
+	int r = leads_there(l, l->text);
+
+	if (r > 0) {
+		l->name = REGFILE_STATE__NAME__HERE;
+		l->path = xstrdup(l->text);
+		return 0;
+	}
+	return ends_deleted(l->text) ? find_deleted(l, refusal) : refuse_path(l, r, refusal);
+}
+
+static int check_filesystem(const struct look *l, struct error *refusal)
+{
+	struct statfs fs;
+
+	if (fstatfs(l->d->live, &fs) < 0)
+		return error_refuse(refusal, CODE_regfile_filesystem, "statfs: %s",
+		                    strerror(errno));
+	for (size_t i = 0; i < sizeof(filesystems) / sizeof(filesystems[0]); i++)
+		if ((uint32_t)fs.f_type == filesystems[i].magic)
+			return 0;
+	return error_refuse(refusal, CODE_regfile_filesystem,
+	                    "files of its file system (type %x) are not supported",
+	                    (unsigned)fs.f_type);
+}
+
+/* the link under /proc that opens the same file anew */
+static char *source_of(const struct descriptor *d)
+{
+	const char *space = strrchr(d->what, ' ');
+
+	if (d->fd >= 0)
+		return xasprintf("/proc/%d/task/%d/fd/%d", d->task->tgid, d->task->tid, d->fd);
+	if (!strncmp(d->what, "mapping ", 8) && space)
+		return xasprintf("/proc/%d/map_files/%s", d->task->tgid, space + 1);
+	return xasprintf("/proc/%d/task/%d/%s", d->task->tgid, d->task->tid, d->what);
+}
+
+static void set_bytes(ProtobufCBinaryData *ret, const void *data, size_t size)
+{
+	ret->len = size;
+	ret->data = size ? xmemdup(data, size) : NULL;
+}
+
+/* the handle by which it can be opened whatever its name; not all file systems have one */
+static void collect_handle(int fd, RegfileState *s)
+{
+	struct {
+		struct file_handle head;
+		unsigned char room[MAX_HANDLE_SZ];
+	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int mount_id;
+
+	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
+		return;
+	s->handle_type = handle.head.handle_type;
+	set_bytes(&s->handle, handle.head.f_handle, handle.head.handle_bytes);
+}
+
+static RegfileState *describe(const struct look *l)
+{
+	RegfileState *s = xmalloc(sizeof(*s));
+
+	regfile_state__init(s);
+	set_bytes(&s->path, l->path, strlen(l->path));
+	s->name = l->name;
+	s->mode = l->st.stx_mode;
+	s->device = makedev(l->st.stx_dev_major, l->st.stx_dev_minor);
+	s->inode = l->st.stx_ino;
+	if (S_ISREG(l->st.stx_mode))
+		s->size = l->st.stx_size;
+	s->mtime_seconds = l->st.stx_mtime.tv_sec;
+	s->mtime_nanoseconds = l->st.stx_mtime.tv_nsec;
+	if (S_ISREG(l->st.stx_mode) && l->name != REGFILE_STATE__NAME__DELETED)
+		collect_handle(l->d->live, s);
+	return s;
+}
+
+/* what is only in the image: attributes now, contents in save_bulk */
+static int collect_deleted(struct look *l, struct object *object, struct error *refusal)
+{
+	RegfileState *s = object_state(object, RegfileState);
+	struct regfile *f = regfile_live(object);
+
+	f->source = source_of(l->d);
+	if (fcntl(l->d->live, F_GETLEASE) == F_WRLCK)
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was deleted and has a write lease, which reading breaks");
+	return regfile_collect_deleted(l->d->live, f->source, s, refusal);
+}
+
+/* O_TMPFILE stays in the flags of the one description that it made */
+static void note_flags(const struct descriptor *d, RegfileState *s)
+{
+	uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
+
+	if (s->deleted && s->deleted->unnamed && d->fd >= 0 && d->flags & unnamed)
+		s->deleted->flags = d->flags & ~(uint32_t)O_CLOEXEC;
+}
+
+/* the object: one per name, but a deleted file has one name only, so that it is saved once */
+static struct object *get_object(const struct look *l, bool *ret_new)
+{
+	size_t size = 32 + strlen(l->path);
+	_cleanup_(free_p) char *key = xcalloc(1, size);
+	uint64_t numbers[] = { makedev(l->st.stx_dev_major, l->st.stx_dev_minor), l->st.stx_ino,
+		               l->name == REGFILE_STATE__NAME__DELETED ? 0 : l->st.stx_mnt_id,
+		               l->name };
+
+	memcpy(key, numbers, sizeof(numbers));
+	if (l->name == REGFILE_STATE__NAME__DELETED)
+		size = sizeof(numbers);
+	else
+		memcpy(key + sizeof(numbers), l->path, size - sizeof(numbers));
+	return objects_get(l->c->objects, &regfile_kind, key, size, ret_new);
+}
+
+static int collect_look(struct look *l, struct object **ret, struct error *refusal)
+{
+	bool is_new = false;
+	int r = check_filesystem(l, refusal);
+
+	if (r == 0)
+		r = find_name(l, refusal);
+	if (r < 0)
+		return r;
+	struct object *object = get_object(l, &is_new);
+	*ret = object;
+	if (is_new) {
+		RegfileState *s = describe(l);
+		object->message = &s->base;
+		if (l->name == REGFILE_STATE__NAME__LINKED && regfile_is_empty(&s->handle))
+			r = error_refuse(refusal, CODE_regfile_linked,
+			                 "it was deleted under this name, but has others, and its "
+			                 "file system gives no handle to find it by");
+		if (l->name == REGFILE_STATE__NAME__DELETED)
+			r = collect_deleted(l, object, refusal);
+	}
+	RegfileState *s = object_state(object, RegfileState);
+	note_flags(l->d, s);
+	if (r == 0 &&
+	    (s->path.len != strlen(l->path) || memcmp(s->path.data, l->path, s->path.len) != 0))
+		r = error_refuse(refusal, CODE_regfile_deleted,
+		                 "it was deleted under two names, and both are in use");
+	return r;
+}
+
+int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
+                               struct object **ret, struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	struct look l = { .c = c, .d = d };
+
+	*ret = NULL;
+	int r = look_at(d->live, &l.st);
+	if (r < 0)
+		return error_raise(err, -r, "statx of %s", d->link);
+	if (!read_text(d->live, l.text, sizeof(l.text)) || l.text[0] != '/')
+		r = refuse_path(&l, -ENAMETOOLONG, &refusal);
+	else
+		r = collect_look(&l, ret, &refusal);
+	free(l.path);
+	if (r == 0)
+		return 0;
+	if (r != -EOPNOTSUPP || refusal.code == CODE_NONE) {
+		*err = refusal;
+		return error_trace(err, r);
+	}
+	*ret = NULL;
+	return refuse_it(&l, &refusal);
+}

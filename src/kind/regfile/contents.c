@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: all that is in a deleted file. It is read through an open file description of our
+ * own, so that the program's position does not move; holes stay holes.
+ */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "image/image.h"
+#include "kind/mm/pages.h"
+#include "kind/regfile/regfile.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define PAGE 4096ull
+
+/*
+ * ioctl_iflags(2) that follow from the file system and the contents, not from anybody's wish:
+ * FS_COMPRBLK, FS_ENCRYPT, FS_INDEX, FS_HUGE_FILE, FS_EXTENT, FS_EA_INODE, FS_INLINE_DATA...
+ */
+#define DERIVED_ATTRIBUTES 0x102c1e00u
+
+static int add_xattr(int fd, const char *name, RegfileDeleted *d, struct error *refusal)
+{
+	static const size_t room = 65536; /* XATTR_SIZE_MAX */
+	_cleanup_(free_p) char *value = xmalloc(room);
+	ssize_t size = fgetxattr(fd, name, value, room);
+
+	if (size < 0)
+		return error_refuse(refusal, CODE_regfile_attributes,
+		                    "the extended attribute %s cannot be read: %s", name,
+		                    strerror(errno));
+	RegfileXattr *x = xmalloc(sizeof(*x));
+	regfile_xattr__init(x);
+	x->name.data = (uint8_t *)xstrdup(name);
+	x->name.len = strlen(name);
+	x->value.data = size ? xmemdup(value, (size_t)size) : NULL;
+	x->value.len = (size_t)size;
+	*array_push(d->xattrs, d->n_xattrs) = x;
+	return 0;
+}
+
+static int collect_xattrs(int fd, RegfileDeleted *d, struct error *refusal)
+{
+	static const size_t room = 65536; /* XATTR_LIST_MAX */
+	_cleanup_(free_p) char *names = xmalloc(room);
+	ssize_t size = flistxattr(fd, names, room);
+	int r = 0;
+
+	if (size < 0 && errno != EOPNOTSUPP)
+		return error_refuse(refusal, CODE_regfile_attributes,
+		                    "its extended attributes cannot be listed: %s",
+		                    strerror(errno));
+	for (char *name = names; r == 0 && size > 0 && name < names + size;
+	     name += strlen(name) + 1)
+		r = add_xattr(fd, name, d, refusal);
+	return r;
+}
+
+static int collect_attributes(int fd, RegfileDeleted *d, struct error *refusal)
+{
+	unsigned attributes = 0;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &attributes) < 0)
+		return 0; /* a file system without them */
+	if (attributes & ~(REGFILE_ATTRIBUTES | DERIVED_ATTRIBUTES))
+		return error_refuse(refusal, CODE_regfile_attributes,
+		                    "attributes %x, which a new file cannot be given", attributes);
+	d->attributes = attributes & REGFILE_ATTRIBUTES;
+	return 0;
+}
+
+/* "#4711" of inode 4711: the name that open(O_TMPFILE) gives, d_mark_tmpfile() in fs/dcache.c */
+static bool is_unnamed(const RegfileState *s)
+{
+	_cleanup_(free_p) char *path = regfile_path(s);
+	_cleanup_(free_p) char *name = xasprintf("#%llu", (unsigned long long)s->inode);
+
+	return S_ISREG(s->mode) && !strcmp(strrchr(path, '/') + 1, name);
+}
+
+int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err)
+{
+	struct stat st;
+	RegfileDeleted *d = xmalloc(sizeof(*d));
+	int flags = S_ISDIR(s->mode) ? O_DIRECTORY : 0;
+
+	regfile_deleted__init(d);
+	s->deleted = d;
+	if (fstat(live, &st) < 0)
+		return error_raise(err, errno, "fstat of a deleted file");
+	d->uid = st.st_uid;
+	d->gid = st.st_gid;
+	d->atime_seconds = st.st_atim.tv_sec;
+	d->atime_nanoseconds = (uint32_t)st.st_atim.tv_nsec;
+	d->unnamed = is_unnamed(s);
+	/* O_NOATIME only for owners; without it the time read above is put back all the same */
+	_cleanup_(close_p) int fd = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | flags);
+	if (fd < 0)
+		return error_refuse(err, CODE_regfile_deleted,
+		                    "it was deleted, and cannot be opened to save its contents: %s",
+		                    strerror(errno));
+	int r = collect_xattrs(fd, d, err);
+	return r < 0 ? r : collect_attributes(fd, d, err);
+}
+
+/* what of it exists; file systems that cannot tell say that all of it does */
+static int find_data(int fd, uint64_t size, struct page_range **ret, size_t *ret_n,
+                     struct error *err)
+{
+	off_t at = 0;
+
+	while ((uint64_t)at < size) {
+		off_t start = lseek(fd, at, SEEK_DATA);
+		if (start < 0 && errno == ENXIO)
+			break;
+		off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
+		if (start < 0 || end <= start)
+			return error_raise(err, errno, "look for data in a deleted file");
+		uint64_t first = (uint64_t)start & ~(PAGE - 1);
+		uint64_t last = ((uint64_t)end + PAGE - 1) & ~(PAGE - 1);
+		if (*ret_n && (*ret)[*ret_n - 1].end > first) /* one page of two stretches */
+			first = (*ret)[*ret_n - 1].end;
+		if (first < last)
+			*array_push(*ret, *ret_n) = (struct page_range){ .start = first,
+				                                         .end = last };
+		at = end;
+	}
+	return 0;
+}
+
+/* the last page may be cut by the file's end: the rest of it is zero */
+static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
+                 struct error *err)
+{
+	char *at = buffer;
+
+	for (uint32_t i = 0; i < n_runs; i++) {
+		size_t size = runs[i].n_pages * PAGE, done = 0;
+		while (done < size) {
+			ssize_t n = pread(*(int *)context, at + done, size - done,
+			                  (off_t)(runs[i].start * PAGE + done));
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0)
+				return error_raise(err, errno, "read a deleted file");
+			if (n == 0)
+				break;
+			done += (size_t)n;
+		}
+		memset(at + done, 0, size - done);
+		at += size;
+	}
+	return 0;
+}
+
+int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	struct regfile *f = regfile_live(object);
+	struct page_range *ranges = NULL;
+	size_t n = 0;
+
+	if (s->name != REGFILE_STATE__NAME__DELETED || !S_ISREG(s->mode))
+		return 0;
+	_cleanup_(close_p) int fd = open(f->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return error_raise(err, errno, "open the deleted file %s", f->source);
+	int r = find_data(fd, s->size, &ranges, &n, err);
+	if (r >= 0)
+		r = pages_save(c->image, object->id, 0, ranges, n, fetch, &fd, c->options->progress,
+		               err);
+	free(ranges);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Restart: files that should still be there, and whether they are what was recorded. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/restart.h"
+#include "kind/regfile/regfile.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static bool same_type(const RegfileState *s, const struct stat *st)
+{
+	return (s->mode & S_IFMT) == (st->st_mode & S_IFMT);
+}
+
+/* regular files by inode, size and time; whatever is changed by its use by device and inode */
+static int compare(const RegfileState *s, const struct stat *st, struct error *refusal)
+{
+	const char *what = NULL;
+
+	if (!same_type(s, st))
+		what = "it is of another type";
+	else if (s->inode != st->st_ino)
+		what = "another file has its name";
+	else if (!S_ISREG(s->mode))
+		what = s->device != st->st_dev ? "it is on another device" : NULL;
+	else if (s->size != (uint64_t)st->st_size)
+		what = "its size has changed";
+	else if (s->mtime_seconds != st->st_mtim.tv_sec ||
+	         s->mtime_nanoseconds != st->st_mtim.tv_nsec)
+		what = "it has been written to";
+	if (!what)
+		return 0;
+	error_refuse(refusal, CODE_regfile_changed, "%s since the checkpoint", what);
+	error_hint(refusal, "put it back as it was, or restart with --files-changed allow");
+	return -EOPNOTSUPP;
+}
+
+/* a descriptor of the folder of @path that open_by_handle_at(2) takes; -1 with errno */
+static int open_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_(free_p) char *folder = slash == path ? xstrdup("/")
+	                                               : strndup(path, (size_t)(slash - path));
+
+	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int regfile_open_handle(const RegfileState *s, const char *path, int flags)
+{
+	struct {
+		struct file_handle head;
+		unsigned char room[MAX_HANDLE_SZ];
+	} handle = { .head = { .handle_bytes = (unsigned)s->handle.len,
+		               .handle_type = s->handle_type } };
+
+	if (regfile_is_empty(&s->handle)) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	_cleanup_(close_p) int folder = open_folder(path);
+	if (folder < 0)
+		return -1;
+	memcpy(handle.head.f_handle, s->handle.data, s->handle.len);
+	return open_by_handle_at(folder, &handle.head, flags | O_CLOEXEC);
+}
+
+/* where it was found, for open(); the descriptor is not kept: there may be thousands */
+static int found(struct object *object, const char *path, const struct stat *st)
+{
+	struct regfile *f = regfile_live(object);
+
+	free(f->path);
+	f->path = xstrdup(path);
+	f->device = st->st_dev;
+	f->inode = st->st_ino;
+	return 0;
+}
+
+/* renamed since: its handle leads to it, and the link text tells the new name */
+static bool find_renamed(struct object *object, const char *path)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	_cleanup_(close_p) int fd = regfile_open_handle(s, path, O_PATH);
+	char link[40], text[PATH_MAX + 16];
+	struct error ignored;
+	struct stat st, there;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || compare(s, &st, &ignored) < 0)
+		return false;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	if (lstat(text, &there) < 0 || there.st_dev != st.st_dev || there.st_ino != st.st_ino)
+		return false;
+	return found(object, text, &st) == 0;
+}
+
+/* under its path; with --files-changed allow, whatever is there now */
+static int find_here(struct restart *r, struct object *object, const char *path,
+                     struct error *refusal)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	bool allow = r->options->files_changed_allow && !S_ISLNK(s->mode);
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_CLOEXEC | (allow ? 0 : O_NOFOLLOW));
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int saved = errno;
+		if (find_renamed(object, path))
+			return 0;
+		error_refuse(refusal, CODE_regfile_changed, "it cannot be found: %s",
+		             strerror(saved));
+		error_hint(refusal, "put it back under its name");
+		return -EOPNOTSUPP;
+	}
+	if (compare(s, &st, refusal) == 0 || (allow && same_type(s, &st)))
+		return found(object, path, &st);
+	return find_renamed(object, path) ? 0 : -EOPNOTSUPP;
+}
+
+/* under a name that we do not know; kept open, since only the handle leads to it */
+static int find_linked(struct restart *r, struct object *object, const char *path,
+                       struct error *refusal)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	struct regfile *f = regfile_live(object);
+	struct stat st;
+
+	f->keep = regfile_open_handle(s, path, O_PATH);
+	if (f->keep < 0 || fstat(f->keep, &st) < 0 || st.st_nlink == 0) {
+		error_refuse(refusal, CODE_regfile_changed,
+		             "it was deleted under this name, and its others are not to be found: "
+		             "%s",
+		             strerror(f->keep < 0 ? errno : ENOENT));
+		error_hint(refusal, "finding it needs CAP_DAC_READ_SEARCH and the same file "
+		                    "system as before");
+		return -EOPNOTSUPP;
+	}
+	int e = compare(s, &st, refusal);
+	if (e < 0 && !(r->options->files_changed_allow && same_type(s, &st)))
+		return e;
+	f->device = st.st_dev;
+	f->inode = st.st_ino;
+	return 0;
+}
+
+int regfile_check_folder(const RegfileState *s, struct error *err)
+{
+	_cleanup_(free_p) char *path = regfile_path(s);
+	_cleanup_(close_p) int folder = open_folder(path);
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", folder);
+	if (folder >= 0 && access(link, W_OK | X_OK) == 0)
+		return 0;
+	error_refuse(err, CODE_regfile_folder,
+	             "it was deleted, and cannot be made again in the directory it was in: %s",
+	             strerror(errno));
+	error_hint(err, "make that directory, and let it be written to, for the restart");
+	return -EOPNOTSUPP;
+}
+
+int regfile_find(struct restart *r, struct object *object, struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	_cleanup_(free_p) char *path = regfile_path(s);
+	int e;
+
+	if (s->name == REGFILE_STATE__NAME__HERE)
+		e = find_here(r, object, path, err);
+	else if (s->name == REGFILE_STATE__NAME__LINKED)
+		e = find_linked(r, object, path, err);
+	else
+		e = regfile_check_folder(s, err);
+	if (e < 0)
+		error_object(err, "%s", path);
+	return e;
+}
