@@ -53,9 +53,12 @@
 /* this file exists now */
 static inline void subject_mark(const char *name)
 {
-	int fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	char path[64];
+	snprintf(path, sizeof(path), "%s.%d", name, (int)getpid());
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 	CHECK(fd >= 0);
-	close(fd);
+	close(fd); /* not open any more when it is seen */
+	CHECK(rename(path, name) == 0);
 }
 
 /* waits until the file exists: across checkpoint and restart */

@@ -2,6 +2,7 @@
 /* Checkpoint: contents of memory into page blocks, in parallel. See pages.h. */
 #include "kind/mm/pages.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,13 @@
 
 #include "core/progress.h"
 #include "kind/mm/mm.h"
+#include "task/task.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define BLOCK_SIZE  (IMAGE_BLOCK_PAGES * MM_PAGE)
 #define THREADS_MAX 16
+#define SPAN_PAGES  2048u /* pagemap entries read at once */
 
 /* what the threads of one pages_save() have in common */
 struct job {
@@ -170,47 +174,131 @@ static int read_run(const struct pages_source *source, uint64_t address, char *b
 	return 0;
 }
 
+int pages_source_open(struct pages_source *source, const struct task *task, struct error *err)
+{
+	source->pid = task->tid;
+	source->mem = task_openat(task, "mem", O_RDONLY | O_CLOEXEC);
+	if (source->mem < 0)
+		return error_raise(err, -source->mem, "opening /proc/%d/mem", (int)task->tid);
+	source->pagemap = task_openat(task, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (source->pagemap < 0)
+		return error_raise(err, -source->pagemap, "opening /proc/%d/pagemap",
+		                   (int)task->tid);
+	return 0;
+}
+
+void pages_source_close(struct pages_source *source)
+{
+	close_p(&source->mem);
+	close_p(&source->pagemap);
+}
+
+/* may reading it with a pin make the kernel copy it? Swapped pages do not tell. */
+static bool may_be_shared(uint64_t entry)
+{
+	if (entry & PAGEMAP_SWAPPED)
+		return true;
+	return entry & PAGEMAP_PRESENT && !(entry & (PAGEMAP_EXCLUSIVE | PAGEMAP_FILE));
+}
+
+/* 1 when there is a page in the runs that may be shared; reads pagemap in few large pieces */
+static int any_shared(const struct pages_source *source, const struct page_run *runs, uint32_t n,
+                      struct error *err)
+{
+	uint64_t entries[SPAN_PAGES];
+
+	for (uint32_t i = 0, last; i < n; i = last) {
+		uint64_t start = runs[i].start, end = start;
+		for (last = i; last < n; last++) {
+			if (!runs[last].zero &&
+			    runs[last].start + runs[last].n_pages - start > SPAN_PAGES)
+				break;
+			if (!runs[last].zero)
+				end = runs[last].start + runs[last].n_pages;
+		}
+		if (runs[i].zero) { /* begin with one that is not */
+			last = i + 1;
+			continue;
+		}
+		int r = pagemap_entries(source->pagemap, start * MM_PAGE, entries, end - start,
+		                        err);
+		if (r < 0)
+			return error_trace(err, r);
+		for (uint32_t k = i; k < last; k++)
+			for (uint64_t p = runs[k].start;
+			     !runs[k].zero && p < runs[k].start + runs[k].n_pages; p++)
+				if (may_be_shared(entries[p - start]))
+					return 1;
+	}
+	return 0;
+}
+
+/* all of it through /proc/PID/mem, which takes references but does not pin */
+static int read_gently(const struct pages_source *source, const struct page_run *runs,
+                       uint32_t n_runs, char *at, struct error *err)
+{
+	for (uint32_t i = 0; i < n_runs; i++) {
+		size_t size = runs[i].n_pages * MM_PAGE;
+		if (runs[i].zero)
+			continue;
+		int r = read_run(source, runs[i].start * MM_PAGE, at, size, err);
+		if (r < 0)
+			return error_trace(err, r);
+		at += size;
+	}
+	return 0;
+}
+
+/* the most runs that one process_vm_readv takes; returns how many bytes came, from runs[first] on
+ */
+static ssize_t read_vector(const struct pages_source *source, const struct page_run *runs,
+                           uint32_t n_runs, char *at, size_t *ret_size)
+{
+	struct iovec remote[IMAGE_BLOCK_PAGES];
+	size_t size = 0;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < n_runs; i++) {
+		if (runs[i].zero)
+			continue;
+		remote[n++] = (struct iovec){ (void *)(uintptr_t)(runs[i].start * MM_PAGE),
+			                      runs[i].n_pages * MM_PAGE };
+		size += runs[i].n_pages * MM_PAGE;
+	}
+	struct iovec local = { at, size };
+	*ret_size = size;
+	return n ? process_vm_readv(source->pid, &local, 1, remote, n, 0) : 0;
+}
+
 int pages_read(const struct pages_source *source, const struct page_run *runs, uint32_t n_runs,
                void *buffer, struct error *err)
 {
-	struct iovec remote[IMAGE_BLOCK_PAGES];
-	uint32_t first = 0;
 	char *at = buffer;
+	int shared = any_shared(source, runs, n_runs, err);
 
-	while (first < n_runs) {
-		size_t size = 0;
-		unsigned n = 0;
-		for (uint32_t i = first; i < n_runs; i++) {
-			if (runs[i].zero)
-				continue;
-			remote[n++] = (struct iovec){ (void *)(uintptr_t)(runs[i].start * MM_PAGE),
-				                      runs[i].n_pages * MM_PAGE };
-			size += runs[i].n_pages * MM_PAGE;
-		}
-		if (n == 0)
-			return 0;
-		struct iovec local = { at, size };
-		ssize_t got = process_vm_readv(source->pid, &local, 1, remote, n, 0);
+	if (shared < 0)
+		return error_trace(err, shared);
+	if (shared)
+		return read_gently(source, runs, n_runs, at, err);
+	while (n_runs > 0) {
+		size_t size;
+		ssize_t got = read_vector(source, runs, n_runs, at, &size);
 		if (got == (ssize_t)size)
 			return 0;
 		if (got < 0)
 			got = 0;
 		/* whole runs that came; the one that stopped it is read the other way */
-		while (first < n_runs &&
-		       (runs[first].zero || (size_t)got >= runs[first].n_pages * MM_PAGE)) {
-			size_t bytes = runs[first].zero ? 0 : runs[first].n_pages * MM_PAGE;
+		for (; runs->zero || (size_t)got >= runs->n_pages * MM_PAGE; runs++, n_runs--) {
+			size_t bytes = runs->zero ? 0 : runs->n_pages * MM_PAGE;
 			got -= (ssize_t)bytes;
 			at += bytes;
-			first++;
 		}
-		if (first == n_runs)
-			return 0;
-		int r = read_run(source, runs[first].start * MM_PAGE, at,
-		                 runs[first].n_pages * MM_PAGE, err);
+		int r = read_gently(source, runs, 1, at, err);
 		if (r < 0)
 			return error_trace(err, r);
-		at += runs[first].n_pages * MM_PAGE;
-		first++;
+		at += runs->n_pages * MM_PAGE;
+		runs++;
+		n_runs--;
 	}
 	return 0;
 }

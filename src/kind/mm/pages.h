@@ -14,12 +14,22 @@
 
 struct progress;
 
+struct task;
 struct pages_source {
-	pid_t pid; /* whose memory; any thread of the process */
-	int mem;   /* its /proc/PID/mem */
+	pid_t pid;   /* whose memory; any thread of the process */
+	int mem;     /* its /proc/PID/mem */
+	int pagemap; /* its /proc/PID/pagemap */
 };
 
-/* reads the data runs of a block (addresses / 4096) into @buffer, packed */
+#define PAGES_SOURCE_INIT ((struct pages_source){ .mem = -1, .pagemap = -1 })
+int pages_source_open(struct pages_source *source, const struct task *task, struct error *err);
+void pages_source_close(struct pages_source *source);
+
+/*
+ * Reads the data runs of a block (addresses / 4096) into @buffer, packed. Changes nothing of the
+ * task's memory: process_vm_readv(2) pins what it reads, and for that the kernel gives the task its
+ * own copy of every page that it shares copy-on-write (or by KSM), so those go another way.
+ */
 int pages_read(const struct pages_source *source, const struct page_run *runs, uint32_t n_runs,
                void *buffer, struct error *err);
 

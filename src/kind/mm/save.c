@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -71,6 +72,79 @@ static int by_start(const void *a, const void *b)
 	return (x->start > y->start) - (x->start < y->start);
 }
 
+/* whether bytes differ, and all that do are breakpoints (int3) */
+static bool has_breakpoints(const uint8_t *memory, const uint8_t *file, size_t size)
+{
+	bool differs = false;
+
+	for (size_t i = 0; i < size; i++) {
+		if (memory[i] == file[i])
+			continue;
+		if (memory[i] != 0xcc)
+			return false;
+		differs = true;
+	}
+	return differs;
+}
+
+/* one page of a mapping of code that the program cannot have changed itself */
+static int check_code(const struct mm *mm, const Mapping *m, const struct page_range *range,
+                      bool *ret, struct error *err)
+{
+	uint8_t memory[MM_PAGE], file[MM_PAGE];
+	char path[96];
+	_cleanup_(close_p) int mem = task_openat(mm->task, "mem", O_RDONLY | O_CLOEXEC);
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)mm->task->tgid,
+	         (unsigned long long)m->start, (unsigned long long)(m->start + m->size));
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (mem < 0)
+		return error_raise(err, -mem, "opening /proc/%d/mem", (int)mm->task->tid);
+	for (uint64_t at = range->start; fd >= 0 && at < range->end && !*ret; at += MM_PAGE) {
+		ssize_t n = pread(fd, file, MM_PAGE, (off_t)(m->offset + (at - m->start)));
+		if (n > 0 && pread(mem, memory, MM_PAGE, (off_t)at) == (ssize_t)MM_PAGE)
+			*ret = has_breakpoints(memory, file, (size_t)n);
+	}
+	return 0;
+}
+
+/*
+ * A uprobe is a breakpoint in a private copy of a page of code: saved, it would be a breakpoint
+ * that nobody handles. The kernel tells who set it nobody.
+ */
+static int find_uprobes(struct checkpoint *c, const struct mm *mm, const MmState *s,
+                        struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	bool found = false;
+	int r = 0;
+
+	for (size_t i = 0, k = 0; i < mm->n_pages && r >= 0 && !found; i++) {
+		struct page_range part = mm->pages[i];
+		for (; k < s->n_mappings && s->mappings[k]->start < part.end && r >= 0; k++) {
+			const Mapping *m = s->mappings[k];
+			uint64_t end = m->start + m->size;
+			if (end > part.start && m->prot & PROT_EXEC && !(m->flags & MM_ACCOUNTED) &&
+			    m->backing == MM_STATE__MAPPING__BACKING__OBJECT && !part.zero) {
+				struct page_range here = { part.start > m->start ? part.start
+					                                         : m->start,
+					                   part.end < end ? part.end : end, false,
+					                   false };
+				r = check_code(mm, m, &here, &found, err);
+			}
+			if (end > part.end)
+				break;
+		}
+	}
+	if (found) {
+		error_refuse(&refusal, CODE_mm_uprobes, "breakpoints are set in its code");
+		error_hint(&refusal, "end the tracing (perf, bpftrace...) that set uprobes, or let "
+		                     "the debugger remove its breakpoints");
+		refuse(c, mm->task, &refusal);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mm *mm = mm_live(object);
@@ -90,7 +164,9 @@ int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err
 			mm->pages[kept++] = mm->pages[i];
 	}
 	mm->n_pages = kept;
-	r = scan_shared(s, pagemap, err);
+	r = find_uprobes(c, mm, s, err);
+	if (r >= 0)
+		r = scan_shared(s, pagemap, err);
 	if (s->n_guards)
 		qsort(s->guards, s->n_guards, sizeof(*s->guards), by_start);
 	return r < 0 ? error_trace(err, r) : 0;
@@ -105,14 +181,12 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
 int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mm *mm = mm_live(object);
-	struct pages_source source = { .pid = mm->task->tid };
-	_cleanup_(close_p) int mem = task_openat(mm->task, "mem", O_RDONLY | O_CLOEXEC);
+	_cleanup_(pages_source_close) struct pages_source source = PAGES_SOURCE_INIT;
 
-	if (mem < 0)
-		return error_raise(err, -mem, "opening /proc/%d/mem", (int)mm->task->tid);
-	source.mem = mem;
-	int r = pages_save(c->image, object->id, 0, mm->pages, mm->n_pages, fetch, &source,
-	                   c->options->progress, err);
+	int r = pages_source_open(&source, mm->task, err);
+	if (r >= 0)
+		r = pages_save(c->image, object->id, 0, mm->pages, mm->n_pages, fetch, &source,
+		               c->options->progress, err);
 	free(mm->pages);
 	mm->pages = NULL;
 	mm->n_pages = 0;

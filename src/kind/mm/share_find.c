@@ -404,12 +404,10 @@ int mm_share_save(struct checkpoint *c, struct object *object, struct error *err
 
 	for (size_t i = 0; share && i < share->n && r >= 0; i++) {
 		const struct set *set = share->sets[i];
-		struct pages_source source = { .pid = set->reader->task->tid };
-		_cleanup_(close_p) int mem = task_openat(set->reader->task, "mem",
-		                                         O_RDONLY | O_CLOEXEC);
-		if (mem < 0)
-			return error_raise(err, -mem, "opening /proc/%d/mem", (int)source.pid);
-		source.mem = mem;
+		_cleanup_(pages_source_close) struct pages_source source = PAGES_SOURCE_INIT;
+		r = pages_source_open(&source, set->reader->task, err);
+		if (r < 0)
+			break;
 		r = pages_save(c->image, set->owner->id, set->id, set->ranges, set->n_ranges, fetch,
 		               &source, c->options->progress, err);
 	}

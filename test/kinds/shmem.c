@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Shared anonymous memory: within a process, between relatives, mapped in parts, sparse.
+ *
+ * TEST alone round-trip
+ * TEST relatives round-trip -- relatives
+ * TEST parts round-trip -- parts
+ * TEST sparse round-trip -- sparse
+ * TEST orphans round-trip -- orphans
+ * TEST protections round-trip -- protections
+ * TEST large round-trip -- large
+ */
+#include "mm.h"
+
+static void alone(void)
+{
+	char *p = mm_anon(64, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char *q = mremap(p, 0, 64 * PAGE, MREMAP_MAYMOVE); /* the same memory once more */
+
+	CHECK(q != MAP_FAILED);
+	mm_fill(p, 10, 1);
+	memset(p + 20 * PAGE, 0, 5 * PAGE);
+	subject_checkpoint();
+	mm_check(q, 10, 1);
+	mm_check_zero(q + 10 * PAGE, 54);
+	mm_fill(q + 30 * PAGE, 1, 2);
+	mm_check(p + 30 * PAGE, 1, 2);
+}
+
+/* child and grandchild write, all see it; two segments are not one */
+static void relatives(void)
+{
+	volatile uint64_t *p = mm_anon(16, PROT_READ | PROT_WRITE, MAP_SHARED);
+	volatile uint64_t *q = mm_anon(16, PROT_READ | PROT_WRITE, MAP_SHARED);
+	pid_t child;
+
+	mm_fill((void *)(p + 512), 3, 1);
+	mm_fill((void *)(q + 512), 3, 2);
+	child = fork();
+	if (child == 0) {
+		pid_t grandchild = fork();
+		if (grandchild == 0) {
+			p[1] = 11;
+			subject_wait_go();
+			mm_check((void *)(p + 512), 3, 1);
+			p[2] = 22, q[2] = 33;
+			_exit(0);
+		}
+		while (p[1] != 11)
+			usleep(1000);
+		p[0] = 1;
+		subject_wait_go();
+		mm_reap(grandchild);
+		CHECK(p[2] == 22 && q[2] == 33);
+		p[3] = 44;
+		_exit(0);
+	}
+	while (p[0] != 1)
+		usleep(1000);
+	subject_checkpoint();
+	mm_reap(child);
+	CHECK(p[0] == 1 && p[1] == 11 && p[2] == 22 && p[3] == 44 && q[2] == 33 && q[0] == 0);
+	mm_check((void *)(q + 512), 3, 2);
+}
+
+/* the child has kept the middle only, elsewhere; the parent the ends; the first page nobody maps */
+static void parts(void)
+{
+	char *p = mm_anon(32, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char *room = mm_anon(64, PROT_NONE, 0);
+	pid_t child;
+
+	mm_fill(p, 32, 1);
+	child = fork();
+	if (child == 0) {
+		CHECK(munmap(p, 8 * PAGE) == 0 && munmap(p + 24 * PAGE, 8 * PAGE) == 0);
+		char *q = mremap(p + 8 * PAGE, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				 room + 5 * PAGE);
+		CHECK(q == room + 5 * PAGE);
+		subject_mark("child");
+		subject_wait_go();
+		for (int i = 0; i < 16; i++)
+			CHECK_EQ(*(uint64_t *)(q + i * PAGE), mm_word(1, 8 + i, 0));
+		*(volatile uint64_t *)(q + 16 * PAGE - 8) = 4711; /* page 23: the parent has it, too */
+		_exit(0);
+	}
+	subject_wait("child");
+	CHECK(munmap(p, PAGE) == 0 && munmap(p + 4 * PAGE, 12 * PAGE) == 0);
+	subject_checkpoint();
+	mm_reap(child);
+	CHECK_EQ(*(uint64_t *)(p + 24 * PAGE - 8), 4711);
+	for (int i = 1; i < 4; i++)
+		CHECK_EQ(*(uint64_t *)(p + i * PAGE), mm_word(1, i, 0));
+	for (int i = 16; i < 32; i++)
+		CHECK_EQ(*(uint64_t *)(p + i * PAGE), mm_word(1, i, 0));
+}
+
+static void sparse(void)
+{
+	const uint64_t n = 1ul << 20;
+	char *p = mm_anon(n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE);
+
+	for (uint64_t i = 0; i < n; i += n / 32)
+		mm_fill(p + i * PAGE, 1, i);
+	CHECK(madvise(p, PAGE, MADV_REMOVE) == 0); /* a hole */
+	subject_checkpoint();
+	mm_check_zero(p, 2);
+	for (uint64_t i = n / 32; i < n; i += n / 32)
+		mm_check(p + i * PAGE, 1, i);
+}
+
+/* only the two children have it: the parent has unmapped it */
+static void orphans(void)
+{
+	volatile uint64_t *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+	pid_t child[2];
+
+	mm_fill((void *)(p + 512), 3, 1);
+	for (int i = 0; i < 2; i++) {
+		child[i] = fork();
+		if (child[i] == 0) {
+			subject_wait_go();
+			mm_check((void *)(p + 512), 3, 1);
+			p[i] = 1;
+			while (!p[1 - i])
+				usleep(1000);
+			_exit(0);
+		}
+	}
+	CHECK(munmap((void *)p, 4 * PAGE) == 0);
+	subject_checkpoint();
+	mm_reap(child[0]);
+	mm_reap(child[1]);
+}
+
+static void protections(void)
+{
+	char *p = mm_anon(12, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	mm_fill(p, 12, 1);
+	CHECK(mprotect(p, 4 * PAGE, PROT_NONE) == 0);
+	CHECK(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ) == 0);
+	subject_checkpoint();
+	CHECK(write(2, p, 1) == -1 && errno == EFAULT);
+	CHECK(mprotect(p, 12 * PAGE, PROT_READ | PROT_WRITE) == 0);
+	mm_check(p, 12, 1);
+	mm_fill(p, 12, 2);
+	mm_check(p, 12, 2);
+}
+
+static void large(void)
+{
+	const uint64_t n = 16384; /* 64 MiB */
+	char *p = mm_anon(n, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	mm_fill(p, n, 1);
+	subject_checkpoint();
+	mm_check(p, n, 1);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "alone";
+
+	if (!strcmp(what, "relatives"))
+		relatives();
+	else if (!strcmp(what, "parts"))
+		parts();
+	else if (!strcmp(what, "sparse"))
+		sparse();
+	else if (!strcmp(what, "orphans"))
+		orphans();
+	else if (!strcmp(what, "protections"))
+		protections();
+	else if (!strcmp(what, "large"))
+		large();
+	else
+		alone();
+	return 0;
+}
