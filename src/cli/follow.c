@@ -76,19 +76,17 @@ static int follow_loop(pid_t pid, int signals, int pidfd)
 
 int follow(pid_t pid)
 {
-	sigset_t set, saved;
+	sigset_t set;
 
 	follow_signals(&set);
-	sigdelset(&set, SIGWINCH);
 	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, &saved);
+	/* some may have been blocked since the launch, restart_options.keep_blocked */
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	_cleanup_(close_p) int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	_cleanup_(close_p) int pidfd = pidfd_open(pid, 0);
 	if (signals < 0 || pidfd < 0)
 		return -errno;
-	int status = follow_loop(pid, signals, pidfd);
-	sigprocmask(SIG_SETMASK, &saved, NULL);
-	return status;
+	return follow_loop(pid, signals, pidfd);
 }
 
 void end_as(int status)
@@ -97,13 +95,14 @@ void end_as(int status)
 		exit(WEXITSTATUS(status));
 	if (WIFSIGNALED(status)) {
 		struct rlimit none = { 0 };
-		sigset_t all;
+		sigset_t set;
 		setrlimit(RLIMIT_CORE, &none); /* the core, if any, was the program's */
 		signal(WTERMSIG(status), SIG_DFL);
-		sigfillset(&all);
+		sigemptyset(&set);
+		sigaddset(&set, WTERMSIG(status)); /* no other that is pending may end us first */
 		fflush(NULL);
 		raise(WTERMSIG(status));
-		sigprocmask(SIG_UNBLOCK, &all, NULL);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
 	}
 	exit(EXIT_INTERNAL);
 }

@@ -11,8 +11,8 @@ void follow_signals(sigset_t *ret);
 /**
  * follow() - wait for a child, handing signals on to it
  * @pid:	a child of the caller; its exit signal may be any
- * A job-control stop that we handed on stops the caller too, so that a shell sees it. Returns the
- * wait status, or a negative errno.
+ * A job-control stop that we handed on stops the caller too, so that a shell sees it. Leaves the
+ * signals blocked, for end_as(). Returns the wait status, or a negative errno.
  */
 int follow(pid_t pid);
 

@@ -4,9 +4,10 @@
 
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,7 +45,8 @@ struct arguments {
 	struct restart_options options;
 	const char *pidfile;
 	bool show_bar;
-	int ready; /* under a pty: closed when the tree runs */
+	int ready;   /* under a pty: closed when the tree runs */
+	pid_t relay; /* under a pty: who holds its master */
 };
 
 static int bad_value(const char *option, const char *grammar)
@@ -182,9 +184,12 @@ static int restart_follow(struct arguments *a)
 {
 	struct restart_result result;
 
+	a->options.keep_blocked = true; /* follow() hands on what comes from the launch on */
 	int exit_code = restart_go(a, &result);
 	if (exit_code)
 		return exit_code;
+	if (a->relay)
+		prctl(PR_SET_PDEATHSIG, 0); /* from now on the terminal's hangup tells the tree */
 	close_p(&a->ready);
 	close_p(&a->options.terminal); /* or the tree's hangup would wait for us */
 	int status = follow(result.root);
@@ -199,6 +204,10 @@ static int restart_in_terminal(void *data, int slave, int ready)
 {
 	struct arguments *a = data;
 
+	/* until the tree runs the two are one command: killed with the relay, it undoes all */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != a->relay)
+		return EXIT_INTERNAL;
 	a->options.terminal = slave;
 	a->ready = ready;
 	return restart_follow(a);
@@ -210,6 +219,7 @@ static int restart_foreground(struct arguments *a)
 
 	if (!terminal_present())
 		return restart_follow(a);
+	a->relay = getpid();
 	int status = terminal_run(restart_in_terminal, a, &err);
 	if (status < 0) {
 		report_error(&err, "restart", a->options.json, a->options.verbose);
@@ -276,12 +286,12 @@ const struct command restart_command = {
 	.help = "usage: stasis restart [FILE|-] [OPTIONS]\n"
 		"\n"
 		"Makes the process tree of an image again, with the same pids, and lets it run on. "
-	        "In\n"
+		"In\n"
 		"the foreground it is as if the program ran here: signals go to it, and stasis "
-	        "ends\n"
+		"ends\n"
 		"with its exit status or by its signal. On a terminal the tree gets a new pty.\n"
 		"Restart as root only images that you trust: they run code as their recorded "
-	        "users.\n"
+		"users.\n"
 		"\n"
 		"      --detach          return when the tree runs, and print the pid of its root\n"
 		"      --pidfile FILE    with --detach: write the pid there, too\n"
@@ -295,7 +305,7 @@ const struct command restart_command = {
 		"                        what to use for the external object NAME\n"
 		"      --log-format text|json\n"
 		"                        json: errors and refusals are JSON lines on standard "
-	        "error\n"
+		"error\n"
 		"      --progress auto|always|never\n"
 		"  -v, --verbose         also say where in Stasis an error arose\n"
 		"\n"

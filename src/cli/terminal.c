@@ -103,6 +103,16 @@ static void flush_pending(struct relay *relay)
 	memmove(relay->pending, relay->pending + n, relay->n_pending);
 }
 
+/*
+ * The window is gone: so is the pty's other end, and the kernel tells the tree as it would without
+ * us (SIGHUP to the session's leader and the foreground, end of file, EIO).
+ */
+static void relay_hangup(struct relay *relay)
+{
+	relay->input_open = false;
+	close_p(&relay->master);
+}
+
 static void relay_input(struct relay *relay)
 {
 	ssize_t n = read(relay->input, relay->pending + relay->n_pending,
@@ -112,8 +122,7 @@ static void relay_input(struct relay *relay)
 		relay->n_pending += (size_t)n;
 		flush_pending(relay);
 	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-		relay->input_open = false;
-		kill(relay->child, SIGHUP);
+		relay_hangup(relay);
 	}
 }
 
@@ -127,6 +136,8 @@ static void relay_signal(struct relay *relay)
 		copy_window_size(relay);
 	else if (info.ssi_signo == SIGCONT && relay->raw)
 		make_raw(relay); /* the shell has put its own settings back meanwhile */
+	else if (info.ssi_signo == SIGHUP && info.ssi_code == SI_KERNEL && relay->raw)
+		relay_hangup(relay);
 	else if (info.ssi_signo != SIGCHLD)
 		kill(relay->child, (int)info.ssi_signo);
 }
