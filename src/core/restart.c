@@ -21,6 +21,7 @@
 #include "core/spawn.h"
 #include "kind/kind.h"
 #include "kind/task.h"
+#include "kind/tty.h"
 #include "task/plan.h"
 #include "task/stub.h"
 #include "util/alloc.h"
@@ -268,6 +269,8 @@ static int build(struct restart *r, struct error *err)
 	if (e == 0)
 		e = restore_objects(r, err);
 	if (e == 0)
+		e = tty_lead_session(r, err);
+	if (e == 0)
 		e = spawn_prepare(r, err);
 	if (e == 0)
 		e = spawn_tree(r, err);
@@ -290,6 +293,8 @@ static int finish(struct restart *r, int was_reaper, struct error *err)
 		e = commit_all(r, err);
 	if (e == 0)
 		e = finish_objects(r, err);
+	if (e == 0)
+		e = tty_give_foreground(r, err);
 	if (e == 0)
 		e = launch_all(r, was_reaper, err);
 	return e < 0 ? error_trace(err, e) : 0;

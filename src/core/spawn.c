@@ -29,6 +29,8 @@
 #include "util/cleanup.h"
 #include "util/map.h"
 
+#define FD_MAX (1 << 30) /* far above what fs.nr_open can be, proc_sys_fs(5) */
+
 /* ---- preparing ---- */
 
 /* recorded tid -> whether the stub's death is meant; NULL when the tid is none of ours */
@@ -118,6 +120,8 @@ static int choose_socket(struct restart *r, struct error *err)
 	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));)
 		if (o->kind->highest_fd && o->kind->highest_fd(o) > highest)
 			highest = o->kind->highest_fd(o);
+	if (highest >= FD_MAX)
+		return error_refuse(err, CODE_image_invalid, "descriptor %d is too high", highest);
 	r->stub_socket = highest + 1;
 	/* the stubs inherit this; the kind rlimit puts their own back */
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -247,7 +251,7 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 
 	if (child->tid == 0)
 		e = name_placeholder(x, child, err);
-	if (e == 0 && child->task)
+	if (e == 0)
 		e = before_clone(r, parent, child, err);
 	if (e < 0)
 		return error_trace(err, e);

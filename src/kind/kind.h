@@ -79,7 +79,8 @@ struct kind {
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * @parent is about to clone @child (both objects' parts are at most partly installed): what
-	 * must be in the parent at that moment (page sets shared by fork) is put there.
+	 * must be in the parent at that moment (page sets shared by fork, a controlling terminal)
+	 * is put there. Either may be a placeholder (stub->task NULL), that has no objects.
 	 */
 	int (*before_clone)(struct restart *r, struct stub *parent, struct stub *child,
 	                    struct error *err);

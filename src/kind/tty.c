@@ -19,8 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -35,15 +37,16 @@
 #define PTS_MAJOR_FIRST 136 /* Documentation/admin-guide/devices.txt: Unix98 pty slaves */
 #define PTS_MAJOR_LAST  143
 #define TTY_MAJOR       4 /* virtual consoles and serial lines */
-#define TTYAUX_MAJOR    5 /* 0 = /dev/tty (kind chardev), 1 = /dev/console, 2 = /dev/ptmx */
+#define TTYAUX_MAJOR    5 /* 0 = /dev/tty, 1 = /dev/console, 2 = /dev/ptmx */
 #define NAME_MAX_TTY    64
 
 /* object->live */
 struct tty {
-	dev_t device;    /* checkpoint */
-	int fd;          /* restart: the terminal that takes its place; -1 none yet */
-	bool ours;       /* it is the slave of the new pty */
-	bool controlled; /* it has been made the controlling terminal of its session */
+	dev_t device;        /* checkpoint */
+	int fd;              /* restart: the terminal that takes its place; -1 none yet */
+	bool ours;           /* it is the slave of the new pty */
+	bool controlled;     /* it has been made the controlling terminal of its session */
+	uint32_t stands_for; /* checkpoint: /dev/tty; the id of the terminal that it means */
 	bool foreground_set;
 };
 
@@ -83,7 +86,7 @@ static bool tty_claims(const struct descriptor *d)
 	if (is_pts(device) || major(device) == TTY_MAJOR)
 		return true;
 	if (major(device) == TTYAUX_MAJOR)
-		return minor(device) == 1;
+		return minor(device) <= 1;
 	return d->live >= 0 && ioctl(d->live, TCGETS2, &settings) == 0;
 }
 
@@ -197,32 +200,24 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 	return 0;
 }
 
-/* the object of a device; two instances of devpts may have the same number */
-static struct object *tty_object(struct checkpoint *c, dev_t filesystem, dev_t device)
+/*
+ * The object of a device; two instances of devpts may have the same number. For /dev/tty there is
+ * an object beside that of the terminal that it means (@stands_for).
+ */
+static struct object *tty_object(struct checkpoint *c, dev_t filesystem, dev_t device,
+                                 uint32_t stands_for)
 {
 	struct {
-		dev_t filesystem, device;
-	} key = { is_pts(device) ? filesystem : 0, device };
+		dev_t filesystem, device, stands_for;
+	} key = { is_pts(device) ? filesystem : 0, device, stands_for };
 	bool new;
 	struct object *object = objects_get(c->objects, &tty_kind, &key, sizeof(key), &new);
 
-	if (new)
-		object->live = tty_new(device);
+	if (new) {
+		struct tty *tty = object->live = tty_new(device);
+		tty->stands_for = stands_for;
+	}
 	return object;
-}
-
-static int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
-                                  struct object **ret, struct error *err)
-{
-	struct object *object = tty_object(c, d->st.st_dev, d->st.st_rdev);
-	struct task *task = checkpoint_task(c, d->task->tid);
-
-	*ret = object;
-	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
-		task_refer(task, object);
-	if (object->message || d->live < 0)
-		return 0;
-	return examine(c, d->task, object, d->live, err);
 }
 
 /* opens a terminal by its number, as the task would see it; -errno */
@@ -249,6 +244,83 @@ static int open_device(const struct task *task, dev_t device)
 	return -ENODEV;
 }
 
+/* the object of a terminal known by its number alone; *ret NULL if it was refused */
+static int find_terminal(struct checkpoint *c, struct task *task, dev_t device, struct object **ret,
+                         struct error *err)
+{
+	_cleanup_(close_p) int fd = open_device(task, device);
+	struct error refusal;
+	struct stat st;
+
+	*ret = NULL;
+	if (fd < 0) {
+		error_refuse(&refusal, CODE_tty_hung_up,
+		             "the terminal is not to be found under the task's /dev: %s",
+		             strerror(-fd));
+		error_hint(&refusal, "mount the devpts that it is from at /dev/pts");
+		tty_refuse(c, task, device, &refusal);
+		return 0;
+	}
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "fstat of a terminal");
+	*ret = tty_object(c, st.st_dev, device, 0);
+	return (*ret)->message ? 0 : examine(c, task, *ret, fd, err);
+}
+
+static bool is_dev_tty(dev_t device)
+{
+	return device == makedev(TTYAUX_MAJOR, 0);
+}
+
+/* /dev/tty: opened, it is what was the opener's controlling terminal then; ioctl_tty(2) TIOCGDEV */
+static int collect_dev_tty(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                           struct error *err)
+{
+	struct task *task = checkpoint_task(c, d->task->tid);
+	struct object *terminal = NULL;
+	struct error refusal;
+	unsigned number = task ? (unsigned)task->stat.tty_nr : 0;
+	TtyState *s;
+
+	*ret = NULL;
+	if (d->live >= 0 && ioctl(d->live, TIOCGDEV, &number) < 0)
+		number = 0;
+	if (!task || !number) {
+		error_refuse(&refusal, CODE_tty_hung_up, "the terminal behind /dev/tty is gone");
+		error_hint(&refusal, "have the program close that descriptor");
+		tty_refuse(c, d->task, d->st.st_rdev, &refusal);
+		return 0;
+	}
+	int r = find_terminal(c, task, decode_tty_nr(number), &terminal, err);
+	if (r < 0 || !terminal)
+		return r;
+	*ret = tty_object(c, 0, d->st.st_rdev, terminal->id);
+	if ((*ret)->message)
+		return 0;
+	s = xmalloc(sizeof(*s));
+	tty_state__init(s);
+	s->stands_for = terminal->id;
+	(*ret)->message = &s->base;
+	return 0;
+}
+
+static int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
+                                  struct object **ret, struct error *err)
+{
+	struct object *object;
+	struct task *task = checkpoint_task(c, d->task->tid);
+
+	if (is_dev_tty(d->st.st_rdev))
+		return collect_dev_tty(c, d, ret, err);
+	object = tty_object(c, d->st.st_dev, d->st.st_rdev, 0);
+	*ret = object;
+	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
+		task_refer(task, object);
+	if (object->message || d->live < 0)
+		return 0;
+	return examine(c, d->task, object, d->live, err);
+}
+
 static struct task *session_leader(const struct checkpoint *c, const struct task *task)
 {
 	struct task *leader = checkpoint_task(c, task->stat.session);
@@ -260,44 +332,42 @@ static struct task *session_leader(const struct checkpoint *c, const struct task
 /* the controlling terminal of a session of the set; one led from outside is replaced with it */
 static int tty_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
-	struct error refusal;
-	struct stat st;
+	struct object *object;
 
 	if (!task->speaks || !task->stat.tty_nr || !session_leader(c, task))
 		return 0;
-	dev_t device = decode_tty_nr(task->stat.tty_nr);
-	_cleanup_(close_p) int fd = open_device(task, device);
-	if (fd < 0) {
-		error_refuse(&refusal, CODE_tty_hung_up,
-		             "the controlling terminal is not to be "
-		             "found under the task's /dev: %s",
-		             strerror(-fd));
-		error_hint(&refusal, "mount the devpts that it is from at /dev/pts");
-		tty_refuse(c, task, device, &refusal);
-		return 0;
-	}
-	if (fstat(fd, &st) < 0)
-		return error_raise(err, errno, "fstat of the controlling terminal");
-	struct object *object = tty_object(c, st.st_dev, device);
-	task_refer(task, object);
-	return object->message ? 0 : examine(c, task, object, fd, err);
+	int r = find_terminal(c, task, decode_tty_nr(task->stat.tty_nr), &object, err);
+	if (r == 0 && object)
+		task_refer(task, object);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* what is wrong with a task's relation to the terminal of its session; NULL: nothing */
+static const char *session_problem(const struct task *task, const struct task *leader)
+{
+	if (leader->state == TASK_DEAD_LEADER)
+		return "the first thread of its session's leader has ended";
+	if (task->stat.tty_nr != leader->stat.tty_nr)
+		return "it is the session's controlling terminal, but not this task's";
+	return NULL;
 }
 
 /* a session is one with its terminal: a task that has given it up (TIOCNOTTY) cannot be made */
 static int tty_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	dev_t device = ((struct tty *)object->live)->device;
+	const struct tty *tty = object->live;
 	struct error refusal;
 
-	for (size_t i = 0; i < c->n_tasks; i++) {
+	for (size_t i = 0; i < c->n_tasks && !tty->stands_for; i++) {
 		struct task *task = c->tasks[i], *leader = session_leader(c, task);
-		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != device ||
-		    task->stat.tty_nr == leader->stat.tty_nr)
+		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != tty->device)
 			continue;
-		error_refuse(&refusal, CODE_tty_session,
-		             "it is the session's controlling terminal, but not this task's");
+		const char *problem = session_problem(task, leader);
+		if (!problem)
+			continue;
+		error_refuse(&refusal, CODE_tty_session, "%s", problem);
 		error_hint(&refusal, "start the program with setsid(1)");
-		tty_refuse(c, task, device, &refusal);
+		tty_refuse(c, task, tty->device, &refusal);
 	}
 	return 0;
 }
@@ -312,12 +382,12 @@ static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
 
 static int tty_save(struct checkpoint *c, struct object *object, struct error *err)
 {
-	dev_t device = ((struct tty *)object->live)->device;
+	const struct tty *tty = object->live;
 	TtyState *s = object_state(object, TtyState);
 
-	for (size_t i = 0; i < c->n_tasks; i++) {
+	for (size_t i = 0; i < c->n_tasks && !tty->stands_for; i++) {
 		const struct task *task = c->tasks[i];
-		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != device)
+		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != tty->device)
 			continue;
 		if (session_leader(c, task))
 			s->session = (uint32_t)task->stat.session;
@@ -330,6 +400,20 @@ static int tty_save(struct checkpoint *c, struct object *object, struct error *e
 
 /* ---- restart ---- */
 
+/* it comes after the terminal itself, which it needs at restore */
+static int validate_dev_tty(const struct objects *objects, const TtyState *s, struct error *err)
+{
+	const struct object *terminal = objects_by_id(objects, s->stands_for);
+
+	if (!terminal || terminal->kind != &tty_kind ||
+	    object_state(terminal, TtyState)->stands_for)
+		return error_raise(err, EBADMSG, "/dev/tty that stands for object %u",
+		                   s->stands_for);
+	if (s->name.len || s->control_chars.len || s->session || s->foreground)
+		return error_raise(err, EBADMSG, "/dev/tty with a state of its own");
+	return 0;
+}
+
 static int tty_validate(const struct objects *objects, const struct object *object,
                         struct error *err)
 {
@@ -338,6 +422,8 @@ static int tty_validate(const struct objects *objects, const struct object *obje
 	const TtyState *s = object_state(object, TtyState);
 	struct termios2 t;
 
+	if (s->stands_for)
+		return validate_dev_tty(objects, s, err);
 	if (!s->name.len || s->name.len > NAME_MAX_TTY)
 		return error_raise(err, EBADMSG, "a terminal's name of %zu bytes", s->name.len);
 	for (size_t i = 0; i < s->name.len; i++)
@@ -380,7 +466,7 @@ static const struct object *heir(const struct restart *r)
 	if (r->options->terminal < 0)
 		return NULL;
 	while ((object = objects_next(r->objects, &tty_kind, &cursor))) {
-		if (supplied(r, object))
+		if (object_state(object, TtyState)->stands_for || supplied(r, object))
 			continue;
 		if (object_state(object, TtyState)->session)
 			return object;
@@ -395,7 +481,7 @@ static int tty_preflight(struct restart *r, struct object *object, struct error 
 	_cleanup_(free_p) char *name = state_name(object);
 	struct error refusal;
 
-	if (supplied(r, object) || heir(r) == object)
+	if (object_state(object, TtyState)->stands_for || supplied(r, object) || heir(r) == object)
 		return 0;
 	error_refuse(&refusal, CODE_external_missing, "a terminal that the tree used is needed");
 	error_object(&refusal, "%s", name);
@@ -428,6 +514,23 @@ static int apply_settings(const TtyState *s, const struct tty *tty, struct error
 	return 0;
 }
 
+/* a terminal of the user's is left alone until nothing else can fail */
+static int tty_finish(struct restart *r, struct object *object, struct error *err)
+{
+	const TtyState *s = object_state(object, TtyState);
+	const struct tty *tty = object->live;
+	sigset_t block, saved;
+
+	if (s->stands_for || tty->ours)
+		return 0;
+	sigemptyset(&block);
+	sigaddset(&block, SIGTTOU); /* it may be ours, with us in the background */
+	sigprocmask(SIG_BLOCK, &block, &saved);
+	int result = apply_settings(s, tty, err);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	return result < 0 ? error_trace(err, result) : 0;
+}
+
 static int tty_restore(struct restart *r, struct object *object, struct error *err)
 {
 	const TtyState *s = object_state(object, TtyState);
@@ -436,6 +539,8 @@ static int tty_restore(struct restart *r, struct object *object, struct error *e
 	int result = 0;
 
 	object->live = tty;
+	if (s->stands_for)
+		return 0;
 	tty->ours = heir(r) == object;
 	if (tty->ours)
 		tty->fd = fcntl(r->options->terminal, F_DUPFD_CLOEXEC, 3);
@@ -446,11 +551,22 @@ static int tty_restore(struct restart *r, struct object *object, struct error *e
 		return error_trace(err, result);
 	if (!isatty(tty->fd))
 		return error_raise(err, ENOTTY, "'%s' is to be a terminal", name);
-	result = apply_settings(s, tty, err);
-	if (result < 0)
-		return result;
-	/* led from outside: the coordinator is the leader of the pty's session, terminal_run() */
-	if (tty->ours && !s->session && getsid(0) == getpid() && ioctl(tty->fd, TIOCSCTTY, 0) < 0)
+	return tty->ours ? apply_settings(s, tty, err) : 0;
+}
+
+/* whether the coordinator is the leader of the new pty's session, terminal_run() */
+static bool leads(const struct restart *r)
+{
+	return r->options->terminal >= 0 && getsid(0) == getpid();
+}
+
+int tty_lead_session(struct restart *r, struct error *err)
+{
+	const struct object *object = heir(r);
+
+	if (!leads(r) || (object && object_state(object, TtyState)->session))
+		return 0;
+	if (ioctl(r->options->terminal, TIOCSCTTY, 0) < 0)
 		return error_raise(err, errno, "TIOCSCTTY");
 	return 0;
 }
@@ -462,10 +578,14 @@ static int take_terminal(struct restart *r, struct object *object, struct stub *
 	struct tty *tty = object->live;
 	const TtyState *s = object_state(object, TtyState);
 
-	if (tty->controlled || s->session != (uint32_t)stub->tid || stub->leader != stub ||
-	    getsid(stub->host_tid) != stub->host_tid)
+	if (tty->controlled || s->session != (uint32_t)stub->tid || stub->leader != stub)
 		return 0;
-	int result = stub_send_fds(r, stub, &tty->fd, 1, err);
+	int result = calls_run(stub->calls, err); /* its setsid(2) may be among them */
+	if (result < 0)
+		return error_trace(err, result);
+	if (getsid(stub->host_tid) != stub->host_tid)
+		return 0;
+	result = stub_send_fds(r, stub, &tty->fd, 1, err);
 	if (result < 0)
 		return error_trace(err, result);
 	CALL(stub->calls, ioctl, 0, TIOCSCTTY, 0);
@@ -541,47 +661,122 @@ static int set_foreground_inside(struct stub *stub, const struct tty *tty, pid_t
 	return calls_run(stub->calls, err);
 }
 
-static int set_foreground_ours(const struct tty *tty, pid_t pgrp, struct error *err)
-{
-	sigset_t block, saved;
-
-	if (getsid(0) != getpid())
-		return 0; /* not under a pty of ours: the foreground belongs to the user's shell */
-	sigemptyset(&block);
-	sigaddset(&block, SIGTTOU);
-	sigprocmask(SIG_BLOCK, &block, &saved);
-	int result = ioctl(tty->fd, TIOCSPGRP, &pgrp);
-	if (result < 0)
-		result = error_raise(err, errno, "TIOCSPGRP %d", pgrp);
-	sigprocmask(SIG_SETMASK, &saved, NULL);
-	return result;
-}
-
 static int tty_commit(struct restart *r, struct object *object, struct stub *stub,
                       struct error *err)
 {
 	const TtyState *s = object_state(object, TtyState);
 	struct tty *tty = object->live;
-	int result = 0;
 
-	if (!s->foreground || tty->foreground_set)
-		return 0;
-	if (s->session == (uint32_t)stub->tid)
-		result = set_foreground_inside(stub, tty, (pid_t)s->foreground, err);
-	else if (!s->session && tty->ours)
-		result = set_foreground_ours(tty, (pid_t)s->foreground, err);
-	else
+	if (!s->foreground || tty->foreground_set || s->session != (uint32_t)stub->tid)
 		return 0;
 	tty->foreground_set = true;
+	int result = set_foreground_inside(stub, tty, (pid_t)s->foreground, err);
 	return result < 0 ? error_trace(err, result) : 0;
+}
+
+/* the foreground group where we lead: as recorded, or the root's, since it is in the foreground */
+static pid_t foreground_ours(const struct restart *r)
+{
+	const struct object *object = heir(r);
+	pid_t group = object ? (pid_t)object_state(object, TtyState)->foreground : 0;
+
+	if (!group)
+		group = getpgid(r->root);
+	return group;
+}
+
+int tty_give_foreground(struct restart *r, struct error *err)
+{
+	const struct object *object = heir(r);
+	sigset_t block, saved;
+
+	if (!leads(r) || (object && object_state(object, TtyState)->session))
+		return 0;
+	pid_t group = foreground_ours(r);
+	sigemptyset(&block);
+	sigaddset(&block, SIGTTOU);
+	sigprocmask(SIG_BLOCK, &block, &saved);
+	int result = ioctl(r->options->terminal, TIOCSPGRP, &group);
+	if (result < 0)
+		result = error_raise(err, errno, "TIOCSPGRP %d", group);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	return result;
+}
+
+/*
+ * /dev/tty can only be opened by a process whose controlling terminal it is to mean: a child takes
+ * the terminal for that moment. TIOCNOTTY sends SIGHUP to the foreground group: that child alone.
+ */
+static void open_dev_tty_inside(int terminal, int socket, int flags)
+{
+	int fd, result = 0;
+
+	signal(SIGHUP, SIG_IGN);
+	if (setsid() < 0 || ioctl(terminal, TIOCSCTTY, 0) < 0)
+		result = errno;
+	fd = result ? -1 : open("/dev/tty", flags);
+	if (fd < 0 && !result)
+		result = errno;
+	(void)!write(socket, &result, sizeof(result));
+	/* the parent takes fd by pidfd_getfd(2) and then answers */
+	(void)!write(socket, &fd, sizeof(fd));
+	(void)!read(socket, &result, sizeof(result));
+	ioctl(terminal, TIOCNOTTY, 0);
+	_exit(0);
+}
+
+static int take_dev_tty(pid_t child, int socket, int *ret_fd, struct error *err)
+{
+	_cleanup_(close_p) int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	int result = EPIPE, fd = -1;
+
+	if (read(socket, &result, sizeof(result)) != sizeof(result) || result ||
+	    read(socket, &fd, sizeof(fd)) != sizeof(fd)) {
+		int e = error_raise(err, result ? result : EPIPE, "open /dev/tty of a terminal");
+		error_hint(err, "is it the controlling terminal of another session?");
+		return e;
+	}
+	*ret_fd = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0); /* close-on-exec from birth */
+	return *ret_fd < 0 ? error_raise(err, errno, "take /dev/tty of a terminal") : 0;
+}
+
+static int open_dev_tty(int terminal, int flags, int *ret_fd, struct error *err)
+{
+	int pair[2], status;
+	pid_t session;
+
+	if (ioctl(terminal, TIOCGSID, &session) == 0 && session == getsid(0)) {
+		*ret_fd = open("/dev/tty", flags);
+		return *ret_fd < 0 ? error_raise(err, errno, "open /dev/tty") : 0;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_raise(err, errno, "make a socket pair");
+	pid_t child = fork();
+	if (child == 0) {
+		close(pair[0]); /* so that our end tells it */
+		open_dev_tty_inside(terminal, pair[1], flags);
+	}
+	close(pair[1]);
+	int e = child < 0 ? error_raise(err, errno, "fork")
+	                  : take_dev_tty(child, pair[0], ret_fd, err);
+	close(pair[0]);
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return e;
 }
 
 static int tty_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                     struct error *err)
 {
 	struct tty *tty = object->live;
+	uint32_t stands_for = object_state(object, TtyState)->stands_for;
 	char path[40];
 
+	if (stands_for) {
+		tty = objects_by_id(r->objects, stands_for)->live;
+		int e = open_dev_tty(tty->fd, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", tty->fd);
 	*ret_fd = open(path, (int)flags | O_NOCTTY | O_CLOEXEC);
 	return *ret_fd < 0 ? error_raise(err, errno, "open the terminal anew") : 0;
@@ -599,7 +794,7 @@ static void tty_release(struct object *object)
 
 const struct kind tty_kind = {
 	.name = "tty",
-	.number = 25,
+	.number = 24,
 	.message = &tty_state__descriptor,
 	.collect = tty_collect,
 	.judge = tty_judge,
@@ -610,6 +805,7 @@ const struct kind tty_kind = {
 	.before_clone = tty_before_clone,
 	.install = tty_install,
 	.commit = tty_commit,
+	.finish = tty_finish,
 	.release = tty_release,
 	.claims = tty_claims,
 	.collect_descriptor = tty_collect_descriptor,

@@ -8,3 +8,11 @@
 #include "kind/kind.h"
 
 extern const struct kind tty_kind;
+
+/*
+ * For the engine, when the coordinator leads the session of the new pty (terminal_run()): before
+ * the first clone it takes the pty as its controlling terminal, unless a session of the tree does.
+ */
+int tty_lead_session(struct restart *r, struct error *err);
+/* and before the launch gives the foreground to the tree */
+int tty_give_foreground(struct restart *r, struct error *err);
