@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Working directory, root directory and umask. The directories are opened by the coordinator and
+ * entered by descriptor: no path is looked up from within a chroot.
+ */
+#include "kind/fs.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/features.h"
+#include "core/restart.h"
+#include "fs.pb-c.h"
+#include "task/kcmp.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* ---- checkpoint ---- */
+
+/* the object behind /proc/PID/cwd or root; 0 when it was refused */
+static int collect_directory(struct checkpoint *c, struct task *task, const char *name,
+                             uint32_t *ret, struct error *err)
+{
+	_cleanup_(free_p) char *link = NULL;
+	struct object *object = NULL;
+	struct statx sx;
+	int r = task_readlink(task, name, &link, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(close_p) int fd = task_openat(task, name, O_PATH | O_DIRECTORY);
+	struct descriptor d = {
+		.task = task, .fd = -1, .live = fd, .what = name, .link = link, .flags = O_PATH
+	};
+	if (fd < 0 || fstat(fd, &d.st) < 0)
+		return error_raise(err, fd < 0 ? -fd : errno, "open the %s of the task", name);
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) == 0)
+		d.mnt_id = (uint32_t)sx.stx_mnt_id;
+	r = descriptor_collect(c, &d, &object, err);
+	*ret = object ? object->id : 0;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int fs_collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	struct object *object = NULL;
+	bool is_new = false;
+	int r = kcmp_object(c, &fs_kind, KCMP_FS, task, &object, &is_new, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	task_refer(task, object);
+	if (!is_new)
+		return 0;
+	FsState *s = xmalloc(sizeof(*s));
+	fs_state__init(s);
+	object->message = &s->base;
+	s->umask = task->status.umask;
+	r = collect_directory(c, task, "cwd", &s->cwd, err);
+	if (r == 0)
+		r = collect_directory(c, task, "root", &s->root, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- restart ---- */
+
+static int fs_validate(const struct objects *objects, const struct object *object,
+                       struct error *err)
+{
+	const FsState *s = object_state(object, FsState);
+	const struct object *cwd = objects_by_id(objects, s->cwd),
+			    *root = objects_by_id(objects, s->root);
+
+	if (!cwd || !cwd->kind->open || !root || !root->kind->open)
+		return error_raise(err, EBADMSG, "cwd is object %u, root object %u", s->cwd,
+		                   s->root);
+	if (s->umask & ~0777u)
+		return error_raise(err, EBADMSG, "umask 0%o", s->umask);
+	return 0;
+}
+
+static int open_directory(struct restart *r, uint32_t id, int *ret_fd, struct error *err)
+{
+	struct object *object = objects_by_id(r->objects, id);
+	int e = object->kind->open(r, object, O_PATH | O_DIRECTORY, ret_fd, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* whether it is the root that all stubs have from the coordinator */
+static bool is_own_root(int fd)
+{
+	struct stat here, there;
+
+	return stat("/", &here) == 0 && fstat(fd, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
+static int fs_install(struct restart *r, struct object *object, struct stub *stub,
+                      struct error *err)
+{
+	const FsState *s = object_state(object, FsState);
+	_cleanup_(close_p) int root = -1, cwd = -1;
+	int e = open_directory(r, s->root, &root, err);
+
+	if (e == 0)
+		e = open_directory(r, s->cwd, &cwd, err);
+	if (e == 0) /* they arrive as 0 and 1: the table is still empty */
+		e = stub_send_fds(r, stub, (int[]){ root, cwd }, 2, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (!is_own_root(root)) {
+		CALL(stub->calls, fchdir, 0);
+		CALL(stub->calls, chroot, calls_copy(stub->calls, ".", 2));
+	}
+	CALL(stub->calls, fchdir, 1);
+	CALL(stub->calls, close_range, 0, 1, 0);
+	CALL(stub->calls, umask, s->umask);
+	return 0;
+}
+
+const struct kind fs_kind = {
+	.name = "fs",
+	.number = 28,
+	.message = &fs_state__descriptor,
+	.clone_flag = CLONE_FS,
+	.collect = fs_collect,
+	.validate = fs_validate,
+	.install = fs_install,
+};
