@@ -62,7 +62,7 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 		error_refuse(&refusal, CODE_chardev_tty, "%s: /dev/tty is open", d->what);
 		error_hint(&refusal, "let the program use the terminal's own name, or close it");
 	} else if (stat(d->link, &st) < 0 || st.st_rdev != d->st.st_rdev) {
-		error_refuse(&refusal, CODE_chardev_missing,
+		error_refuse(&refusal, CODE_chardev_changed,
 		             "%s: %s is not the device %u:%u (any more)", d->what, d->link,
 		             major(d->st.st_rdev), minor(d->st.st_rdev));
 		error_hint(&refusal, "put the device node back");
@@ -110,7 +110,7 @@ static bool is_device(const ChardevState *s, const struct stat *st)
 
 static int refuse_missing(const ChardevState *s, const char *path, struct error *err)
 {
-	error_refuse(err, CODE_chardev_missing, "%s is not the device %u:%u here", path, s->major,
+	error_refuse(err, CODE_chardev_changed, "%s is not the device %u:%u here", path, s->major,
 	             s->minor);
 	error_hint(err, "make the device node, mknod(1)");
 	return -EOPNOTSUPP;

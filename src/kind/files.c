@@ -32,7 +32,7 @@
 
 #define FD_MAX (INT_MAX / 2) /* far above /proc/sys/fs/nr_open */
 /* each takes 12 bytes or so of a record of at most 1 MiB */
-#define DESCRIPTORS_MAX 65536
+#define DESCRIPTORS_MAX 80000
 
 /* ---- checkpoint ---- */
 
@@ -152,7 +152,7 @@ static int collect_table(struct checkpoint *c, struct task *task, bool own_table
 	if (r < 0)
 		return error_trace(err, r);
 	if (n > DESCRIPTORS_MAX) {
-		error_refuse(err, CODE_files_too_many, "it has %zu descriptors open", n);
+		error_refuse(err, CODE_files_many, "it has %zu descriptors open", n);
 		error_hint(err, "an image can hold %d of one table", DESCRIPTORS_MAX);
 		return -EOPNOTSUPP;
 	}

@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "status/Mems_allowed*": "of the cpuset",
     "status/Cpus_active*": "of the host",
     "fdinfo/*/mnt_id": "mount ids of a new mount namespace",
+    "autogroup": "the number of a session's autogroup is the scheduler's; its nice value is compared by itself",
     "fdinfo/*/ino": "inode numbers of pipes and deleted files are new: compared as classes",
 }
 
