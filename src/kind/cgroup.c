@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Cgroup membership. Memory is charged to the group that a process is in when it gets it, and the
+ * charge never moves: so a stub joins before it has memory, and before it clones (what it clones
+ * is born in its groups). Threads may be in other groups than their process.
+ */
+#include "kind/cgroup.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cgroup.pb-c.h"
+#include "core/checkpoint.h"
+#include "core/restart.h"
+#include "proc/cgroup.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define MEMBERSHIPS_MAX 64
+#define TEXT_MAX        4096
+
+/* ---- /proc/PID/cgroup ---- */
+
+static ProtobufCBinaryData bytes_of(const char *text, size_t size)
+{
+	return (ProtobufCBinaryData){ .len = size, .data = size ? xmemdup(text, size) : NULL };
+}
+
+/* "ID:CONTROLLERS:PATH"; the id differs from host to host */
+static bool parse_line(const char *line, size_t size, CgroupState *s)
+{
+	const char *colon = memchr(line, ':', size);
+	const char *end = line + size;
+	const char *path = colon ? memchr(colon + 1, ':', (size_t)(end - colon - 1)) : NULL;
+
+	if (!path)
+		return false;
+	CgroupMembership *m = xmalloc(sizeof(*m));
+	cgroup_membership__init(m);
+	m->hierarchy = bytes_of(colon + 1, (size_t)(path - colon - 1));
+	m->path = bytes_of(path + 1, (size_t)(end - path - 1));
+	*array_push(s->memberships, s->n_memberships) = m;
+	return true;
+}
+
+static int by_hierarchy(const void *a, const void *b)
+{
+	const CgroupMembership *x = *(CgroupMembership *const *)a,
+			       *y = *(CgroupMembership *const *)b;
+	size_t n = x->hierarchy.len < y->hierarchy.len ? x->hierarchy.len : y->hierarchy.len;
+	int order = n ? memcmp(x->hierarchy.data, y->hierarchy.data, n) : 0;
+
+	if (order)
+		return order;
+	return (x->hierarchy.len > y->hierarchy.len) - (x->hierarchy.len < y->hierarchy.len);
+}
+
+static int parse(const char *text, CgroupState **ret, struct error *err)
+{
+	CgroupState *s = xmalloc(sizeof(*s));
+
+	cgroup_state__init(s);
+	while (*text) {
+		size_t size = strcspn(text, "\n");
+		if (!parse_line(text, size, s)) {
+			cgroup_state__free_unpacked(s, NULL);
+			return error_raise(err, EBADMSG, "/proc/PID/cgroup is malformed");
+		}
+		text += size + (text[size] == '\n');
+	}
+	if (s->n_memberships)
+		qsort(s->memberships, s->n_memberships, sizeof(CgroupMembership *), by_hierarchy);
+	*ret = s;
+	return 0;
+}
+
+static char *text_of(const ProtobufCBinaryData *bytes)
+{
+	char *text = xmalloc(bytes->len + 1);
+
+	if (bytes->len)
+		memcpy(text, bytes->data, bytes->len);
+	text[bytes->len] = 0;
+	return text;
+}
+
+/* a path that is not below the root that this process sees, or has a component ".." */
+static bool is_outside(const char *path)
+{
+	for (const char *p = path; (p = strstr(p, "/.."));) {
+		p += 3;
+		if (*p == 0 || *p == '/')
+			return true;
+	}
+	return *path != '/';
+}
+
+/* ---- checkpoint ---- */
+
+static void judge_paths(struct checkpoint *c, const struct task *task, const CgroupState *s)
+{
+	struct error refusal;
+
+	for (size_t i = 0; i < s->n_memberships; i++) {
+		_cleanup_(free_p) char *path = text_of(&s->memberships[i]->path);
+		if (!is_outside(path))
+			continue;
+		error_refuse(&refusal, CODE_cgroup_outside,
+		             "its cgroup is outside of the hierarchy that stasis sees");
+		error_object(&refusal, "%s", path);
+		error_hint(&refusal, "run stasis outside of its cgroup namespace, or with --cgroup "
+		                     "ignore");
+		refuse(c, task, &refusal);
+	}
+}
+
+static int cgroup_collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	CgroupState *s;
+
+	if (c->options->cgroup == CGROUP_IGNORE)
+		return 0;
+	int r = task_read(task, "cgroup", &text, NULL, err);
+	if (r == -ENOENT) /* no CONFIG_CGROUPS */
+		return 0;
+	if (r == 0)
+		r = parse(text, &s, err);
+	if (r < 0)
+		return error_trace(err, r);
+	judge_paths(c, task, s);
+	task_refer(task, objects_get_equal(c->objects, &cgroup_kind, &s->base));
+	return 0;
+}
+
+/* ---- restart ---- */
+
+static bool is_text(const ProtobufCBinaryData *bytes)
+{
+	return bytes->len < TEXT_MAX &&
+	       !memchr(bytes->data ? bytes->data : (const uint8_t *)"", 0, bytes->len);
+}
+
+static int cgroup_validate(const struct objects *objects, const struct object *object,
+                           struct error *err)
+{
+	const CgroupState *s = object_state(object, CgroupState);
+
+	if (s->n_memberships == 0 || s->n_memberships > MEMBERSHIPS_MAX)
+		return error_raise(err, EBADMSG, "%zu cgroups", s->n_memberships);
+	for (size_t i = 0; i < s->n_memberships; i++) {
+		CgroupMembership *m = s->memberships[i];
+		if (!is_text(&m->hierarchy) || !is_text(&m->path))
+			return error_raise(err, EBADMSG, "a name that is too long, or has a NUL");
+		_cleanup_(free_p) char *path = text_of(&m->path);
+		if (is_outside(path))
+			return error_raise(err, EBADMSG, "the path %.60s", path);
+		if (i && by_hierarchy(&s->memberships[i - 1], &s->memberships[i]) >= 0)
+			return error_raise(err, EBADMSG, "hierarchies are out of order");
+	}
+	return 0;
+}
+
+/* our own state, from which the stubs start; the caller frees it */
+static int read_of(pid_t tid, CgroupState **ret, struct error *err)
+{
+	_cleanup_(free_p) char *path = tid ? xasprintf("/proc/%d/cgroup", tid)
+	                                   : xstrdup("/proc/self/cgroup");
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	_cleanup_(free_p) char *text = NULL;
+	size_t room = 0;
+
+	if (!f)
+		return error_raise(err, errno, "open %s", path);
+	if (getdelim(&text, &room, 0, f) < 0)
+		return error_raise(err, errno ? errno : ENODATA, "read %s", path);
+	int e = parse(text, ret, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* whether @have is in the same group of @want's hierarchy */
+static bool is_member(const CgroupState *have, const CgroupMembership *want)
+{
+	for (size_t i = 0; i < have->n_memberships; i++) {
+		const CgroupMembership *m = have->memberships[i];
+		if (m->hierarchy.len == want->hierarchy.len && m->path.len == want->path.len &&
+		    !memcmp(m->hierarchy.data ? m->hierarchy.data : (uint8_t *)"",
+		            want->hierarchy.data ? want->hierarchy.data : (uint8_t *)"",
+		            want->hierarchy.len) &&
+		    !memcmp(m->path.data, want->path.data, want->path.len))
+			return true;
+	}
+	return false;
+}
+
+static void refuse_group(struct restart *r, enum code code, const char *hierarchy, const char *path,
+                         const char *why)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, code, "%s", why);
+	error_object(&refusal, "cgroup %s:%s", *hierarchy ? hierarchy : "v2", path);
+	error_hint(&refusal, "make the group, or restart with --cgroup ignore");
+	restart_refuse(r, &refusal);
+}
+
+/* a frozen group would freeze the stub before it is done */
+static bool is_frozen(const char *directory)
+{
+	static const char *const files[] = { "cgroup.freeze", "freezer.self_freezing",
+		                             "freezer.parent_freezing" };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		_cleanup_(free_p) char *path = xasprintf("%s/%s", directory, files[i]);
+		_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+		int frozen = 0;
+		if (f && fscanf(f, "%d", &frozen) == 1 && frozen)
+			return true;
+	}
+	return false;
+}
+
+static void check_group(struct restart *r, const CgroupMembership *m)
+{
+	_cleanup_(free_p) char *hierarchy = text_of(&m->hierarchy);
+	_cleanup_(free_p) char *path = text_of(&m->path);
+	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
+
+	if (!directory) {
+		refuse_group(r, CODE_cgroup_mount, hierarchy, path,
+		             "its hierarchy is not mounted here");
+		return;
+	}
+	_cleanup_(free_p) char *procs = xasprintf("%s/cgroup.procs", directory);
+	if (access(directory, F_OK) < 0)
+		refuse_group(r, CODE_cgroup_path, hierarchy, path, "there is no such cgroup here");
+	else if (access(procs, W_OK) < 0)
+		refuse_group(r, CODE_cgroup_permission, hierarchy, path,
+		             "this user may not move processes there");
+	else if (is_frozen(directory))
+		refuse_group(r, CODE_cgroup_frozen, hierarchy, path, "the group is frozen");
+}
+
+static int cgroup_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	const CgroupState *s = object_state(object, CgroupState);
+	CgroupState *own;
+
+	if (r->options->cgroup == CGROUP_IGNORE)
+		return 0;
+	int e = read_of(0, &own, err);
+	if (e < 0)
+		return error_trace(err, e);
+	for (size_t i = 0; i < s->n_memberships; i++)
+		if (!is_member(own, s->memberships[i]))
+			check_group(r, s->memberships[i]);
+	cgroup_state__free_unpacked(own, NULL);
+	return 0;
+}
+
+static int write_to(const char *directory, const char *file, pid_t tid)
+{
+	_cleanup_(free_p) char *path = xasprintf("%s/%s", directory, file);
+	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char text[16];
+	int size = snprintf(text, sizeof(text), "%d", tid);
+
+	return fd < 0 || write(fd, text, (size_t)size) < 0 ? -errno : 0;
+}
+
+/* the leader, or the first thread of one that is dead: it takes the whole process along */
+static bool represents(const struct restart *r, const struct stub *stub)
+{
+	if (stub == stub->leader || stub->leader->n_objects)
+		return stub == stub->leader;
+	for (size_t i = 0; i < r->n_stubs; i++)
+		if (r->stubs[i]->leader == stub->leader && r->stubs[i]->n_objects)
+			return r->stubs[i] == stub;
+	return false;
+}
+
+static int join_group(const struct restart *r, const CgroupMembership *m, const struct stub *stub,
+                      struct error *err)
+{
+	_cleanup_(free_p) char *hierarchy = text_of(&m->hierarchy);
+	_cleanup_(free_p) char *path = text_of(&m->path);
+	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
+	const char *file = "cgroup.procs";
+
+	if (!represents(r, stub))
+		file = *hierarchy ? "tasks" : "cgroup.threads";
+	int e = directory ? write_to(directory, file, stub->host_tid) : -ENOENT;
+	if (e < 0) {
+		int ret = error_raise(err, -e, "join the cgroup %s:%s",
+		                      *hierarchy ? hierarchy : "v2", path);
+		error_hint(err, "restart with --cgroup ignore");
+		return ret;
+	}
+	return 0;
+}
+
+static int join(const struct restart *r, const struct object *object, const struct stub *stub,
+                struct error *err)
+{
+	const CgroupState *s = object_state(object, CgroupState);
+	CgroupState *have;
+
+	if (r->options->cgroup == CGROUP_IGNORE)
+		return 0;
+	int e = read_of(stub->host_tid, &have, err);
+	if (e < 0)
+		return error_trace(err, e);
+	for (size_t i = 0; e == 0 && i < s->n_memberships; i++)
+		if (!is_member(have, s->memberships[i]))
+			e = join_group(r, s->memberships[i], stub, err);
+	cgroup_state__free_unpacked(have, NULL);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/*
+ * When a stub makes its first child; later ones find it there already. Its own list is still being
+ * made and nothing of it has run, so it has no memory yet.
+ */
+static int cgroup_before_clone(struct restart *r, struct stub *parent, struct stub *child,
+                               struct error *err)
+{
+	struct object *object = parent->host_tid ? stub_object(parent, &cgroup_kind) : NULL;
+	int e = object ? join(r, object, parent, err) : 0;
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int cgroup_install(struct restart *r, struct object *object, struct stub *stub,
+                          struct error *err)
+{
+	int e = join(r, object, stub, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+const struct kind cgroup_kind = {
+	.name = "cgroup",
+	.number = 35,
+	.message = &cgroup_state__descriptor,
+	.collect = cgroup_collect,
+	.validate = cgroup_validate,
+	.preflight = cgroup_preflight,
+	.before_clone = cgroup_before_clone,
+	.install = cgroup_install,
+};
