@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Credentials in /proc, and those of this process. See own.h. */
+#include "kind/cred/own.h"
+
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "core/features.h"
+#include "core/restart.h"
+#include "proc/status.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+int cred_parse_groups(const char *status, uint32_t **ret, size_t *ret_n, struct error *err)
+{
+	const char *p = strstr(status, "\nGroups:");
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (!p)
+		return error_raise(err, EBADMSG, "/proc/PID/status has no line of groups");
+	for (p += strlen("\nGroups:"); *p && *p != '\n';) {
+		char *end;
+		unsigned long id = strtoul(p, &end, 10);
+		if (end == p) {
+			p++;
+			continue;
+		}
+		*array_push(*ret, *ret_n) = (uint32_t)id;
+		/* not beyond the line: strtoul() skips white space of any kind */
+		p = end + strspn(end, " \t");
+	}
+	return 0;
+}
+
+/* what the restart may use: effective, and not switched off for a test */
+static uint64_t usable(uint64_t permitted)
+{
+	uint64_t set = 0;
+
+	for (int cap = 0; cap < 64; cap++)
+		if (permitted >> cap & 1 && features_capability(cap))
+			set |= 1ull << cap;
+	return set;
+}
+
+static uint64_t all_capabilities(void)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/kernel/cap_last_cap", "re");
+	unsigned last;
+
+	if (!f || fscanf(f, "%u", &last) != 1 || last > 62)
+		return 0;
+	return (2ull << last) - 1;
+}
+
+static int read_status(char **ret, struct error *err)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/thread-self/status", "re");
+	size_t room = 0;
+
+	*ret = NULL;
+	if (!f || getdelim(ret, &room, 0, f) < 0)
+		return error_raise(err, errno ? errno : ENODATA, "read /proc/thread-self/status");
+	return 0;
+}
+
+int cred_base_read(const struct restart *r, struct cred_base *ret, struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	struct proc_status status;
+	char unknown[64];
+	int e = read_status(&text, err);
+
+	if (e == 0)
+		e = proc_status_parse(text, &status, unknown, err);
+	if (e == 0)
+		e = cred_parse_groups(text, &ret->groups, &ret->n_groups, err);
+	if (e < 0)
+		return error_trace(err, e);
+	memcpy(ret->uid, status.uid, sizeof(ret->uid));
+	memcpy(ret->gid, status.gid, sizeof(ret->gid));
+	ret->new_user = r->options->new_pidns && !features_capability(CAP_SYS_ADMIN);
+	if (ret->new_user) {
+		ret->permitted = ret->bounding = all_capabilities();
+		return 0;
+	}
+	ret->inheritable = status.cap_inheritable;
+	ret->permitted = usable(status.cap_permitted);
+	ret->bounding = status.cap_bounding;
+	ret->ambient = status.cap_ambient;
+	ret->securebits = (uint32_t)prctl(PR_GET_SECUREBITS);
+	return 0;
+}
+
+uint32_t cred_login_uid(const char *text)
+{
+	char *end;
+	unsigned long long id = strtoull(text, &end, 10);
+
+	return end == text || id >= UINT32_MAX ? 0 : (uint32_t)id + 1;
+}
+
+size_t cred_label_size(const char *text)
+{
+	size_t size = strlen(text);
+
+	while (size && text[size - 1] == '\n')
+		size--;
+	return size;
+}
