@@ -316,6 +316,19 @@ static bool probe_memory_merge(void)
 	return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) >= 0;
 }
 
+static bool probe_thp_except_advised(void)
+{
+	int status = 1;
+	pid_t pid = quiet_fork(0); /* it sets it for its own memory only */
+
+	if (pid == 0)
+		syscall(__NR_exit_group, syscall(__NR_prctl, PR_SET_THP_DISABLE, 1,
+		                                 PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0) != 0);
+	while (pid > 0 && waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	return pid > 0 && status == 0;
+}
+
 static bool probe_core_scheduling(void)
 {
 	uint64_t cookie = 0;

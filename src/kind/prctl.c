@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Settings of threads and processes that have their own system calls. What /proc shows is read
+ * there, the rest is asked from inside.
+ *
+ * Not seen by anybody, hence not kept: the timer slack that PR_SET_TIMERSLACK 0 goes back to (the
+ * parent's at the time of the fork), PR_SET_PTRACER (Yama). Left to the kernel: the size of the
+ * private futex hash (PR_FUTEX_HASH), which only speed depends on.
+ */
+#include "kind/prctl.h"
+
+#include <asm/prctl.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/membarrier.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/features.h"
+#include "core/restart.h"
+#include "kind/task.h"
+#include "prctl.pb-c.h"
+#include "task/plan.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "task/tracer.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/uapi.h"
+
+/* include/linux/sched.h: what PR_SET_IO_FLUSHER sets; PR_GET_IO_FLUSHER needs CAP_SYS_RESOURCE */
+#define PF_MEMALLOC_NOIO  0x00080000u
+#define PF_LOCAL_THROTTLE 0x00100000u
+#define PF_IO_FLUSHER     (PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE)
+
+#define MEMBARRIER_REGISTERS                                   \
+	((uint32_t)MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |  \
+	 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |           \
+	 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | \
+	 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
+#define THP_DISABLE_ALL  1u
+#define MDWE_ALL         ((uint32_t)(PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT))
+#define DUMPABLE_BY_ROOT 2u /* SUID_DUMP_ROOT, which prctl(2) cannot set */
+#define COREDUMP_FILTER  0x1ffu
+
+static const unsigned speculations[] = { PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRANCH,
+	                                 PR_SPEC_L1D_FLUSH };
+#define N_SPECULATIONS (sizeof(speculations) / sizeof(speculations[0]))
+
+static uint32_t *speculation_field(PrctlState *s, size_t i)
+{
+	uint32_t *const fields[N_SPECULATIONS] = { &s->store_bypass, &s->indirect_branch,
+		                                   &s->l1d_flush };
+
+	return fields[i];
+}
+
+/* ours, as a number; negative: the kernel has no such thing */
+static int own_speculation(size_t i)
+{
+	return prctl(PR_GET_SPECULATION_CTRL, speculations[i], 0, 0, 0);
+}
+
+/* a small file of /proc/TID, for which any thread's tid does; false when it is not there */
+static bool read_file(pid_t tid, const char *name, char *text, size_t size)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", tid, name);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
+/* ---- checkpoint ---- */
+
+/* what the calls leave in their buffer */
+struct answers {
+	int32_t parent_death_signal, tsc, subreaper;
+};
+
+enum question {
+	ASK_PDEATHSIG,
+	ASK_TSC,
+	ASK_CPUID,
+	ASK_MCE_KILL,
+	ASK_SPECULATION,
+	N_OF_THREAD = ASK_SPECULATION + N_SPECULATIONS,
+	ASK_SUBREAPER = N_OF_THREAD,
+	ASK_RESTORE_IDS,
+	ASK_DUMPABLE,
+	ASK_THP,
+	ASK_MDWE,
+	ASK_MERGE,
+	ASK_MEMBARRIER,
+	N_QUESTIONS
+};
+
+static void prepare(struct injection calls[N_QUESTIONS])
+{
+	struct injection *call = calls;
+
+#define PRCTL(...)                                       \
+	*call++ = (struct injection)                     \
+	{                                                \
+		.nr = __NR_prctl, .arg = { __VA_ARGS__ } \
+	}
+#define PRCTL_TO(op, at)                                                   \
+	*call++ = (struct injection)                                       \
+	{                                                                  \
+		.nr = __NR_prctl, .arg = { op, at }, .buffer_args = 1 << 1 \
+	}
+	PRCTL_TO(PR_GET_PDEATHSIG, offsetof(struct answers, parent_death_signal));
+	PRCTL_TO(PR_GET_TSC, offsetof(struct answers, tsc));
+	*call++ = (struct injection){ .nr = __NR_arch_prctl, .arg = { ARCH_GET_CPUID } };
+	PRCTL(PR_MCE_KILL_GET);
+	for (size_t i = 0; i < N_SPECULATIONS; i++)
+		PRCTL(PR_GET_SPECULATION_CTRL, speculations[i]);
+	PRCTL_TO(PR_GET_CHILD_SUBREAPER, offsetof(struct answers, subreaper));
+	PRCTL(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET);
+	PRCTL(PR_GET_DUMPABLE);
+	PRCTL(PR_GET_THP_DISABLE);
+	PRCTL(PR_GET_MDWE);
+	PRCTL(PR_GET_MEMORY_MERGE);
+	*call++ = (struct injection){ .nr = __NR_membarrier,
+		                      .arg = { MEMBARRIER_GET_REGISTRATIONS } };
+#undef PRCTL
+#undef PRCTL_TO
+	assert(call == calls + N_QUESTIONS);
+}
+
+/* an answer that older kernels refuse to give counts as "off" */
+static uint32_t number(const struct injection *call)
+{
+	return call->result < 0 ? 0 : (uint32_t)call->result;
+}
+
+static void take_thread(PrctlState *s, const struct injection *calls, const struct answers *a)
+{
+	s->parent_death_signal = (uint32_t)a->parent_death_signal;
+	s->tsc_faults = a->tsc == PR_TSC_SIGSEGV;
+	s->cpuid_faults = calls[ASK_CPUID].result == 0;
+	if (calls[ASK_MCE_KILL].result >= 0 && calls[ASK_MCE_KILL].result != PR_MCE_KILL_DEFAULT)
+		s->machine_check = (uint32_t)calls[ASK_MCE_KILL].result + 1;
+	for (size_t i = 0; i < N_SPECULATIONS; i++) {
+		uint32_t value = number(&calls[ASK_SPECULATION + i]);
+		*speculation_field(s, i) = value & PR_SPEC_PRCTL ? value : 0;
+	}
+}
+
+/* what is made of the answers about the process */
+static int take_process(struct checkpoint *c, const struct task *task, PrctlState *s,
+                        const struct injection *calls, const struct answers *a, struct error *err)
+{
+	PrctlProcess *p = s->process = xmalloc(sizeof(*p));
+	char text[32];
+
+	prctl_process__init(p);
+	p->subreaper = a->subreaper;
+	p->timer_restore_ids = number(&calls[ASK_RESTORE_IDS]);
+	p->dumpable = number(&calls[ASK_DUMPABLE]);
+	p->thp_disable = number(&calls[ASK_THP]);
+	p->deny_write_execute = number(&calls[ASK_MDWE]);
+	p->memory_merge = number(&calls[ASK_MERGE]);
+	p->membarrier = feature(FEATURE_membarrier_registrations) ? number(&calls[ASK_MEMBARRIER])
+	                                                          : MEMBARRIER_REGISTERS;
+	if (read_file(task->tid, "coredump_filter", text, sizeof(text)))
+		p->coredump_filter = (uint32_t)strtoul(text, NULL, 16);
+	if (p->deny_write_execute & ~MDWE_ALL || p->membarrier & ~MEMBARRIER_REGISTERS ||
+	    p->thp_disable & ~(THP_DISABLE_ALL | PR_THP_DISABLE_EXCEPT_ADVISED))
+		return error_refuse(err, CODE_unknown_state,
+		                    "PR_GET_MDWE 0x%x, membarrier 0x%x, PR_GET_THP_DISABLE 0x%x",
+		                    p->deny_write_execute, p->membarrier, p->thp_disable);
+	return 0;
+}
+
+static int ask(struct checkpoint *c, const struct task *task, PrctlState *s, struct error *err)
+{
+	_Alignas(struct answers) char buffer[INJECT_BUFFER_SIZE] = { 0 };
+	struct injection calls[N_QUESTIONS];
+	struct answers answers;
+
+	prepare(calls);
+	int r = tracer_inject(c->tracer, task->tid, calls, task->speaks ? N_QUESTIONS : N_OF_THREAD,
+	                      buffer, err);
+	if (r < 0)
+		return error_trace(err, r);
+	memcpy(&answers, buffer, sizeof(answers));
+	take_thread(s, calls, &answers);
+	return task->speaks ? take_process(c, task, s, calls, &answers, err) : 0;
+}
+
+static int read_outside(const struct task *task, PrctlState *s, struct error *err)
+{
+	_cleanup_(free_p) char *personality = NULL;
+	char slack[32];
+
+	int r = task_read(task, "personality", &personality, NULL, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (!read_file(task->tid, "timerslack_ns", slack, sizeof(slack)))
+		return error_raise(err, errno, "read /proc/%d/timerslack_ns", task->tid);
+	s->personality = (uint32_t)strtoul(personality, NULL, 16);
+	s->timer_slack_ns = strtoull(slack, NULL, 10);
+	s->no_new_privs = task->status.no_new_privs;
+	s->io_flusher = (task->stat.flags & PF_IO_FLUSHER) == PF_IO_FLUSHER;
+	return 0;
+}
+
+/* a cookie is an identity of the kernel's own: tasks that share one could not be told so again */
+static void judge_core(struct checkpoint *c, const struct task *task)
+{
+	struct error refusal;
+	uint64_t cookie = 0;
+
+	if (!feature(FEATURE_core_scheduling) ||
+	    prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, task->tid, PR_SCHED_CORE_SCOPE_THREAD,
+	          &cookie) < 0 ||
+	    !cookie)
+		return;
+	error_refuse(&refusal, CODE_prctl_core_scheduling, "it has a core scheduling cookie");
+	refuse(c, task, &refusal);
+}
+
+static int prctl_collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	PrctlState *s = xmalloc(sizeof(*s));
+
+	prctl_state__init(s);
+	judge_core(c, task);
+	int r = read_outside(task, s, err);
+	if (r == 0 && c->tracer)
+		r = ask(c, task, s, err);
+	else
+		check_unexamined(c, task, "settings of prctl(2) that /proc does not show");
+	if (r < 0) {
+		prctl_state__free_unpacked(s, NULL);
+		return error_trace(err, r);
+	}
+	task_refer(task, objects_get_equal(c->objects, &prctl_kind, &s->base));
+	return 0;
+}
+
+/* ---- restart: checks ---- */
+
+static int validate_process(const PrctlProcess *p, struct error *err)
+{
+	if (p->dumpable > DUMPABLE_BY_ROOT || p->deny_write_execute & ~MDWE_ALL ||
+	    p->deny_write_execute == PR_MDWE_NO_INHERIT)
+		return error_raise(err, EBADMSG, "dumpable %u, MDWE 0x%x", p->dumpable,
+		                   p->deny_write_execute);
+	if (p->thp_disable & ~(THP_DISABLE_ALL | PR_THP_DISABLE_EXCEPT_ADVISED) ||
+	    p->thp_disable == PR_THP_DISABLE_EXCEPT_ADVISED)
+		return error_raise(err, EBADMSG, "THP disable 0x%x", p->thp_disable);
+	if (p->membarrier & ~MEMBARRIER_REGISTERS || p->coredump_filter & ~COREDUMP_FILTER)
+		return error_raise(err, EBADMSG, "membarrier 0x%x, core dump filter 0x%x",
+		                   p->membarrier, p->coredump_filter);
+	return 0;
+}
+
+static int prctl_validate(const struct objects *objects, const struct object *object,
+                          struct error *err)
+{
+	PrctlState *s = object_state(object, PrctlState);
+
+	if (s->parent_death_signal > 64)
+		return error_raise(err, EBADMSG, "signal %u", s->parent_death_signal);
+	if (s->machine_check > PR_MCE_KILL_EARLY + 1)
+		return error_raise(err, EBADMSG, "machine check policy %u", s->machine_check);
+	if (s->personality == UINT32_MAX) /* personality(2) would only ask */
+		return error_raise(err, EBADMSG, "personality 0x%x", s->personality);
+	for (size_t i = 0; i < N_SPECULATIONS; i++) {
+		uint32_t value = *speculation_field(s, i);
+		if (value && (!(value & PR_SPEC_PRCTL) || value > PR_SPEC_DISABLE_NOEXEC * 2))
+			return error_raise(err, EBADMSG, "speculation control 0x%x", value);
+	}
+	return s->process ? validate_process(s->process, err) : 0;
+}
+
+static void refuse_kernel(struct restart *r, const char *what)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_prctl_kernel, "a task uses %s, which this host lacks", what);
+	restart_refuse(r, &refusal);
+}
+
+static void refuse_inherited(struct restart *r, const char *what)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_prctl_inherited,
+	             "this restart has %s, which the tasks would inherit for good", what);
+	restart_refuse(r, &refusal);
+}
+
+static unsigned suid_dumpable(void)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/fs/suid_dumpable", "re");
+	unsigned value = 0;
+
+	return f && fscanf(f, "%u", &value) == 1 ? value : 0;
+}
+
+static void check_process(struct restart *r, const PrctlProcess *p)
+{
+	struct error refusal;
+
+	if (p->deny_write_execute && !feature(FEATURE_mdwe))
+		refuse_kernel(r, "PR_SET_MDWE");
+	if (p->memory_merge && !feature(FEATURE_memory_merge))
+		refuse_kernel(r, "PR_SET_MEMORY_MERGE");
+	if (p->thp_disable & PR_THP_DISABLE_EXCEPT_ADVISED && !feature(FEATURE_thp_except_advised))
+		refuse_kernel(r, "PR_THP_DISABLE_EXCEPT_ADVISED");
+	if (!p->deny_write_execute && prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0)
+		refuse_inherited(r, "memory-deny-write-execute");
+	if (p->dumpable != DUMPABLE_BY_ROOT ||
+	    (suid_dumpable() == DUMPABLE_BY_ROOT && features_capability(CAP_SETUID)))
+		return;
+	error_refuse(&refusal, CODE_prctl_dumpable,
+	             "a process dumps core for root only (dumpable 2), which needs CAP_SETUID and "
+	             "fs.suid_dumpable = 2");
+	error_hint(&refusal, "sysctl fs.suid_dumpable=2");
+	restart_refuse(r, &refusal);
+}
+
+/* @value was recorded; host: what the kernel says of us. Mitigated more than asked for is fine. */
+static bool speculation_possible(uint32_t value, int host)
+{
+	bool enabled = value & PR_SPEC_ENABLE;
+
+	if (!value || enabled)
+		return true;
+	return host >= 0 && (host & PR_SPEC_PRCTL || !(host & PR_SPEC_ENABLE));
+}
+
+static void check_thread(struct restart *r, PrctlState *s)
+{
+	struct error refusal;
+
+	if (!s->no_new_privs && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) > 0)
+		refuse_inherited(r, "no_new_privs");
+	if (s->cpuid_faults && syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1) < 0)
+		refuse_kernel(r, "CPUID faulting (ARCH_SET_CPUID)");
+	for (size_t i = 0; i < N_SPECULATIONS; i++)
+		if (!speculation_possible(*speculation_field(s, i), own_speculation(i)))
+			refuse_kernel(r, "speculation control (PR_SET_SPECULATION_CTRL)");
+	if (s->io_flusher && !features_capability(CAP_SYS_RESOURCE)) {
+		error_refuse(&refusal, CODE_prctl_privilege,
+		             "a task has PR_SET_IO_FLUSHER, which needs CAP_SYS_RESOURCE");
+		restart_refuse(r, &refusal);
+	}
+}
+
+/* the root's parent would be this restart, which ends at once with --detach */
+static void check_parent_death(struct restart *r, const struct object *object)
+{
+	const TaskState *root = object_state(r->tasks[r->plan->root], TaskState);
+	struct error refusal;
+
+	if (!r->options->detach || !object_state(object, PrctlState)->parent_death_signal)
+		return;
+	for (size_t i = 0; i < root->n_objects; i++) {
+		if (root->objects[i] != object->id)
+			continue;
+		error_refuse(&refusal, CODE_prctl_parent_death,
+		             "the root task gets a signal when its parent ends, and --detach would "
+		             "end it at once");
+		error_hint(&refusal, "restart in the foreground");
+		restart_refuse(r, &refusal);
+	}
+}
+
+static int prctl_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	PrctlState *s = object_state(object, PrctlState);
+
+	check_thread(r, s);
+	check_parent_death(r, object);
+	if (s->process)
+		check_process(r, s->process);
+	return 0;
+}
+
+/* ---- restart: putting back ---- */
+
+#define SET(stub, ...) CALL((stub)->calls, prctl, __VA_ARGS__)
+
+/* before the memory is filled: no huge page where there was none */
+static int prctl_install(struct restart *r, struct object *object, struct stub *stub,
+                         struct error *err)
+{
+	const PrctlProcess *p = object_state(object, PrctlState)->process;
+
+	if (!p)
+		return 0;
+	if ((int)p->thp_disable != prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0))
+		SET(stub, PR_SET_THP_DISABLE, p->thp_disable & THP_DISABLE_ALL,
+		    p->thp_disable & PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0);
+	if (p->dumpable == DUMPABLE_BY_ROOT) {
+		/* a change of the fs uid sets it from fs.suid_dumpable; later ones do the same */
+		CALL(stub->calls, setfsuid, geteuid() + 1);
+		CALL(stub->calls, setfsuid, geteuid());
+	}
+	return 0;
+}
+
+static void set_speculation(struct stub *stub, PrctlState *s)
+{
+	for (size_t i = 0; i < N_SPECULATIONS; i++) {
+		uint32_t value = *speculation_field(s, i);
+		int own = own_speculation(i);
+		if (value && own >= 0 && own & PR_SPEC_PRCTL && (uint32_t)own != value)
+			SET(stub, PR_SET_SPECULATION_CTRL, speculations[i],
+			    value & ~(uint32_t)PR_SPEC_PRCTL, 0, 0);
+	}
+}
+
+/* the stubs have inherited what is ours */
+static void set_thread(struct stub *stub, PrctlState *s)
+{
+	int tsc = PR_TSC_ENABLE;
+
+	prctl(PR_GET_TSC, &tsc);
+	if (s->personality != (uint32_t)personality(UINT32_MAX))
+		CALL(stub->calls, personality, s->personality);
+	if (s->timer_slack_ns && s->timer_slack_ns != (uint64_t)prctl(PR_GET_TIMERSLACK))
+		SET(stub, PR_SET_TIMERSLACK, s->timer_slack_ns);
+	if (s->machine_check)
+		SET(stub, PR_MCE_KILL, PR_MCE_KILL_SET, s->machine_check - 1, 0, 0);
+	else if (prctl(PR_MCE_KILL_GET, 0, 0, 0, 0) != PR_MCE_KILL_DEFAULT)
+		SET(stub, PR_MCE_KILL, PR_MCE_KILL_CLEAR, 0, 0, 0);
+	if (s->io_flusher)
+		SET(stub, PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	set_speculation(stub, s);
+	if (s->cpuid_faults)
+		CALL(stub->calls, arch_prctl, ARCH_SET_CPUID, 0);
+	if (s->tsc_faults != (tsc == PR_TSC_SIGSEGV))
+		SET(stub, PR_SET_TSC, s->tsc_faults ? PR_TSC_SIGSEGV : PR_TSC_ENABLE);
+	if (s->no_new_privs)
+		SET(stub, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	/* after the credentials, which clear it */
+	if (s->parent_death_signal)
+		SET(stub, PR_SET_PDEATHSIG, s->parent_death_signal);
+}
+
+static int set_coredump_filter(const PrctlProcess *p, pid_t tid, struct error *err)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/coredump_filter", tid);
+	char text[32];
+
+	if (!read_file(tid, "coredump_filter", text, sizeof(text)) ||
+	    strtoul(text, NULL, 16) == p->coredump_filter)
+		return 0;
+	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int size = snprintf(text, sizeof(text), "0x%x", p->coredump_filter);
+	if (fd < 0 || write(fd, text, (size_t)size) < 0)
+		return error_raise(err, errno, "write %s to %s", text, path);
+	return 0;
+}
+
+static int set_process(struct stub *stub, const PrctlProcess *p, struct error *err)
+{
+	if (p->subreaper)
+		SET(stub, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (p->timer_restore_ids)
+		SET(stub, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_ON, 0, 0, 0);
+	for (unsigned i = 0; i < 32; i++)
+		if (p->membarrier >> i & 1)
+			CALL(stub->calls, membarrier, 1u << i, 0, 0);
+	if (p->deny_write_execute)
+		SET(stub, PR_SET_MDWE, p->deny_write_execute, 0, 0, 0);
+	if (p->memory_merge || prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) > 0)
+		SET(stub, PR_SET_MEMORY_MERGE, p->memory_merge, 0, 0, 0);
+	return set_coredump_filter(p, stub->host_tid, err);
+}
+
+static int prctl_commit(struct restart *r, struct object *object, struct stub *stub,
+                        struct error *err)
+{
+	PrctlState *s = object_state(object, PrctlState);
+	int e = 0;
+
+	if (s->process)
+		e = set_process(stub, s->process, err);
+	set_thread(stub, s);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* when all threads of an address space have their credentials: each change of ids clears it */
+static int prctl_finish(struct restart *r, struct object *object, struct error *err)
+{
+	const PrctlProcess *p = object_state(object, PrctlState)->process;
+
+	if (!p || p->dumpable == DUMPABLE_BY_ROOT)
+		return 0;
+	for (size_t i = 0; i < r->n_stubs; i++) {
+		struct stub *stub = r->stubs[i];
+		if (stub_object(stub, &prctl_kind) != object)
+			continue;
+		SET(stub, PR_SET_DUMPABLE, p->dumpable, 0, 0, 0);
+		int e = calls_run(stub->calls, err);
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return 0;
+}
+
+const struct kind prctl_kind = {
+	.name = "prctl",
+	.number = 34,
+	.message = &prctl_state__descriptor,
+	.collect = prctl_collect,
+	.validate = prctl_validate,
+	.preflight = prctl_preflight,
+	.install = prctl_install,
+	.commit = prctl_commit,
+	.finish = prctl_finish,
+};
