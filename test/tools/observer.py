@@ -179,7 +179,8 @@ def task_snapshot(tgid, tid):
         out[name] = read(f"{base}/{name}")
     for name in ("timers", "timerslack_ns", "coredump_filter", "autogroup"):
         if tgid == tid:
-            out[name] = read(f"/proc/{tgid}/{name}")
+            # autogroups are numbered by the kernel
+            out[name] = re.sub(r"^/autogroup-\d+", "/autogroup", read(f"/proc/{tgid}/{name}"))
     out["auxv"] = read(f"/proc/{tgid}/auxv", binary=True).hex()
     for name in ("cwd", "root", "exe"):
         try:
