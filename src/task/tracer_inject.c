@@ -64,16 +64,20 @@ static int may_inject(const struct traced *task, struct error *err)
 }
 
 /* the part of the extended state that goes into the frame; the caller frees it */
-static int read_xstate(const struct traced *task, void **ret, size_t *ret_size, struct error *err)
+static int read_xstate(struct trace *t, const struct traced *task, void **ret, size_t *ret_size,
+                       struct error *err)
 {
 	_cleanup_(free_p) void *xstate = xmalloc(XSTATE_MAX);
 	struct iovec iov = { xstate, XSTATE_MAX };
-	size_t enabled = arch_xstate_size(arch_xstate_enabled());
+
+	if (!t->xstate_size)
+		t->xstate_size = arch_xstate_size(arch_xstate_enabled());
 
 	if (ptrace(PTRACE_GETREGSET, task->tid, NT_X86_XSTATE, &iov) < 0 &&
 	    ptrace(PTRACE_GETREGSET, task->tid, NT_PRFPREG, &iov) < 0)
 		return error_raise(err, errno, "PTRACE_GETREGSET of the floating point state");
-	*ret_size = iov.iov_len > 512 && enabled < iov.iov_len ? enabled : iov.iov_len;
+	*ret_size = iov.iov_len > 512 && t->xstate_size < iov.iov_len ? t->xstate_size
+	                                                              : iov.iov_len;
 	*ret = take_ptr(xstate);
 	return 0;
 }
@@ -92,7 +96,7 @@ static int lay_frame(struct trace *t, struct traced *task, struct error *err)
 		if (r < 0)
 			return r;
 	}
-	r = read_xstate(task, &xstate, &xstate_size, err);
+	r = read_xstate(t, task, &xstate, &xstate_size, err);
 	if (r < 0)
 		return r;
 	task->frame = arch_frame_place(task->regs.rsp, xstate_size, INJECT_BUFFER_SIZE);

@@ -53,6 +53,7 @@ struct trace {
 		int status;
 	} * deaths;
 	size_t n_deaths, next_death;
+	size_t xstate_size; /* of the enabled state; asked once: CPUID is slow under a hypervisor */
 	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
 	size_t n_libc_gadgets;
 };
