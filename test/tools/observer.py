@@ -174,6 +174,10 @@ def task_snapshot(tgid, tid):
         key, _, value = line.partition(":")
         out["status/" + key] = " ".join(value.split())
     out.update({"stat/" + k: v for k, v in stat_fields(read(base + "/stat")).items()})
+    if out.get("stat/class") == "Z":
+        # masks, capabilities and the like of the dead: nothing will ever use them
+        for key in [k for k in out if re.match(r"status/(Sig|Cap|Seccomp|Spec|Cpus_|Groups|NoNewPrivs)", k)]:
+            del out[key]
     for name in ("limits", "personality", "cgroup", "oom_score_adj", "comm",
                  "loginuid", "cpuset", "cmdline", "environ"):
         out[name] = read(f"{base}/{name}")

@@ -109,8 +109,8 @@ static int open_map_file(const struct task *task, const struct proc_map *map, ch
 {
 	char path[96], link[PATH_MAX + 16];
 
-	/* not under task/TID: only the process has map_files */
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)task->tgid,
+	/* not under task/TID, but any thread's tid will do: a dead leader's are gone */
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)task->tid,
 	         (unsigned long long)map->start, (unsigned long long)map->end);
 	int fd = open(path, O_PATH | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : readlink(path, link, sizeof(link));

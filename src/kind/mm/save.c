@@ -95,7 +95,7 @@ static int check_code(const struct mm *mm, const Mapping *m, const struct page_r
 	char path[96];
 	_cleanup_(close_p) int mem = task_openat(mm->task, "mem", O_RDONLY | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)mm->task->tgid,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)mm->task->tid,
 	         (unsigned long long)m->start, (unsigned long long)(m->start + m->size));
 	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (mem < 0)
