@@ -23,3 +23,15 @@ static inline int subject_run_case(const struct subject_case *cases, size_t n, i
 }
 #define SUBJECT_CASES(cases, argc, argv) \
 	subject_run_case((cases), sizeof(cases) / sizeof(*(cases)), (argc), (argv))
+
+/*
+ * For threads, at their beginning: the pages of the stack that stasis lays its return frame on have
+ * been used before. They would be there after a checkpoint where they were not before.
+ */
+static inline __attribute__((noinline)) void subject_use_stack(void)
+{
+	volatile char stack[32768];
+
+	for (size_t i = 0; i < sizeof(stack); i += 512)
+		stack[i] = 0;
+}
