@@ -28,7 +28,7 @@ static inline int subject_run_case(const struct subject_case *cases, size_t n, i
  * For threads, at their beginning: the pages of the stack that stasis lays its return frame on have
  * been used before. They would be there after a checkpoint where they were not before.
  */
-static inline __attribute__((noinline)) void subject_use_stack(void)
+static __attribute__((noinline, unused)) void subject_use_stack(void)
 {
 	volatile char stack[32768];
 

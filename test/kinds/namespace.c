@@ -110,6 +110,7 @@ static void child(void)
 
 static void *unshared(void *arg)
 {
+	subject_use_stack();
 	CHECK(unshare(CLONE_NEWUTS) == 0);
 	subject_mark("thread");
 	subject_wait_go();
