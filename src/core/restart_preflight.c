@@ -5,21 +5,55 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/features.h"
 #include "core/pidns.h"
 #include "core/restart_parts.h"
 #include "kind/kind.h"
+#include "proc/stat.h"
 #include "task/plan.h"
+#include "util/alloc.h"
 #include "util/cleanup.h"
 
 #define CAP_SYS_ADMIN          21
 #define CAP_CHECKPOINT_RESTORE 40
+#define PATIENCE_MS            1000 /* for the dead to be waited for */
 
 /* whether the kernel would refuse to give this pid: a task, or a group that still has members */
 static bool pid_in_use(pid_t pid)
 {
 	return kill(pid, 0) == 0 || errno != ESRCH || kill(-pid, 0) == 0 || errno != ESRCH;
+}
+
+/* the parent of a process that is dead; 0 when it is alive, -1 when it has gone altogether */
+static pid_t parent_of_dead(pid_t pid)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/stat", pid);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	char text[1024] = "";
+	struct proc_stat stat;
+	struct error ignored;
+
+	if (!f || !fgets(text, sizeof(text), f) || proc_stat_parse(text, &stat, &ignored) < 0)
+		return -1;
+	return stat.state == 'Z' || stat.state == 'X' ? stat.ppid : 0;
+}
+
+/*
+ * A tree that was just killed by a checkpoint is waited for by init, which takes a moment: give it
+ * that, @patience_ms in all.
+ */
+static bool pid_stays_in_use(pid_t pid, unsigned *patience_ms)
+{
+	while (pid_in_use(pid)) {
+		if (*patience_ms == 0 || parent_of_dead(pid) == 0)
+			return true;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		--*patience_ms;
+	}
+	return false;
 }
 
 bool preflight_needs_pid(const struct restart *r, pid_t pid)
@@ -33,12 +67,18 @@ bool preflight_needs_pid(const struct restart *r, pid_t pid)
 static void refuse_pid(struct restart *r, pid_t pid)
 {
 	struct error refusal;
+	pid_t parent = parent_of_dead(pid);
 
 	error_refuse(&refusal, CODE_pid_in_use, "pid %d is in use on this host", pid);
 	error_task(&refusal, pid, NULL);
 	if (pid == getpid() || pid == getppid())
 		error_hint(&refusal, "it is this command itself: run it again, or with "
 		                     "--new-pidns");
+	else if (parent > 0)
+		error_hint(&refusal,
+		           "it is dead, but pid %d has not waited for it; or restart "
+		           "with --new-pidns",
+		           parent);
 	else
 		error_hint(&refusal, "end that process, or restart with --new-pidns");
 	restart_refuse(r, &refusal);
@@ -57,12 +97,15 @@ static void check_pids(struct restart *r)
 	struct error refusal;
 	pid_t highest = 0;
 	int max = pid_max();
+	unsigned patience_ms = PATIENCE_MS;
 
 	for (size_t i = 0; i < r->plan->n_nodes; i++) {
 		const struct plan_node *node = &r->plan->nodes[i];
 		/* pid 1 of a new namespace is the root, or an init of ours */
-		bool in_use = r->options->new_pidns ? node->tid == 1 && i != r->plan->root
-		                                    : node->tid < max && pid_in_use(node->tid);
+		bool in_use = r->options->new_pidns
+		                      ? node->tid == 1 && i != r->plan->root
+		                      : node->tid < max &&
+		                                pid_stays_in_use(node->tid, &patience_ms);
 		if (node->tid > 0 && in_use)
 			refuse_pid(r, node->tid);
 		if (node->tid > highest)

@@ -108,7 +108,7 @@ void error_print(FILE *f, const struct error *err, const char *phase, bool verbo
 	flockfile(f);
 	fprintf(f, "stasis: %s:", phase);
 	if (err->pid)
-		fprintf(f, " pid %d (%s)", err->pid, err->comm);
+		fprintf(f, err->comm[0] ? " pid %d (%s)" : " pid %d", err->pid, err->comm);
 	if (err->fd >= 0)
 		fprintf(f, " fd %d", err->fd);
 	if (err->pid || err->fd >= 0)
