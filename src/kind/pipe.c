@@ -27,7 +27,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define PIPE_NAME_MAX 255
 /* linux/watch_queue.h, which collides with <fcntl.h> */
 #define WATCH_QUEUE_SET_SIZE _IO('W', 0x60)
 #define MODE_MAX             07777
@@ -201,7 +200,7 @@ static int pipe_validate(const struct objects *objects, const struct object *obj
 {
 	const PipeState *s = object_state(object, PipeState);
 
-	if (s->external.len > PIPE_NAME_MAX || memchr(s->external.data, 0, s->external.len))
+	if (!pipe_external_valid(&s->external))
 		return error_refuse(err, CODE_image_invalid, "pipe: the name of an external pipe");
 	if (s->mode > MODE_MAX)
 		return error_refuse(err, CODE_image_invalid, "pipe: mode %o", s->mode);

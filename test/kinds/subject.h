@@ -81,6 +81,23 @@ static inline void subject_wait_go(void)
 	subject_wait("go");
 }
 
+/* waits until a task sleeps in this system call */
+static inline void subject_wait_call(pid_t tid, long nr)
+{
+	char path[40], text[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
+	for (;;) {
+		FILE *f = fopen(path, "re");
+		CHECK(f);
+		bool sleeps = fgets(text, sizeof(text), f) && text[0] != 'r' && atol(text) == nr;
+		fclose(f);
+		if (sleeps)
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	}
+}
+
 /* options for the stasis commands that only the subject knows, e.g. "--external pipe:[7]=p" */
 static inline void subject_options(const char *command, const char *format, ...)
 {

@@ -137,6 +137,11 @@ int pipe_end_reopen(int fd, uint32_t flags, int *ret_fd, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+bool pipe_external_valid(const ProtobufCBinaryData *name)
+{
+	return !name->len || (name->len <= NAME_MAX && !memchr(name->data, 0, name->len));
+}
+
 static void refuse_external(struct restart *r, const char *name, const char *why, const char *how)
 {
 	struct error refusal;

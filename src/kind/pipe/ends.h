@@ -50,6 +50,8 @@ int pipe_end_reopen(int fd, uint32_t flags, int *ret_fd, struct error *err);
 /* sets O_NONBLOCK and O_DIRECT as in @flags */
 int pipe_end_set_flags(int fd, uint32_t flags, struct error *err);
 
+/* pure: a name that can be given on a command line, or empty */
+bool pipe_external_valid(const ProtobufCBinaryData *name);
 /* refuses an external pipe that was not supplied, is none, or lacks the end that is needed */
 void pipe_external_preflight(struct restart *r, const char *name, bool reads, bool writes);
 int pipe_external_open(struct restart *r, const char *name, int *ret_fd, struct error *err);

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * FIFOs. See fifo.h; what is in them: pipe/contents.h.
+ *
+ * A FIFO is never opened for a look where that would be noticed: programs wait in open(2) for the
+ * other side. What is asked goes to a duplicate of a descriptor of the set.
+ *
+ * A reader that opened a FIFO without a writer (O_NONBLOCK) sees no POLLHUP until the first writer
+ * has come and gone (fs/pipe.c compares f_pipe with w_counter). That is put back for all readers
+ * of a FIFO alike: `quiet`.
+ */
+#include "kind/fifo.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/external.h"
+#include "core/restart.h"
+#include "fifo.pb-c.h"
+#include "kind/pipe/contents.h"
+#include "kind/pipe/ends.h"
+#include "task/holders.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* object->live */
+struct fifo {
+	/* checkpoint */
+	char *path, *key; /* "file:[DEV:INO]" */
+	dev_t dev;
+	ino_t ino;
+	struct pipe_ends ends;
+	int reader, writer; /* duplicates of what the set has; -1 = none */
+	bool quiet, hung;   /* there are readers that do not see POLLHUP, or do */
+	/* restart */
+	int base;    /* a description of our own, or -1 */
+	char *bytes; /* the contents, as they come */
+};
+
+static struct fifo *fifo_new(void)
+{
+	struct fifo *f = xcalloc(1, sizeof(*f));
+
+	f->reader = f->writer = f->base = -1;
+	return f;
+}
+
+static bool fifo_claims(const struct descriptor *d)
+{
+	return S_ISFIFO(d->st.st_mode) && d->link[0] == '/';
+}
+
+/* ---- checkpoint ---- */
+
+static void refuse_fifo(struct checkpoint *c, const struct task *task, const char *path,
+                        struct error *refusal)
+{
+	error_object(refusal, "%s", path);
+	refuse(c, task, refusal);
+}
+
+/* whether it is to be found under its path, as at restart */
+static bool judge_path(struct checkpoint *c, const struct descriptor *d)
+{
+	struct error refusal;
+	struct stat st;
+
+	if (lstat(d->link, &st) == 0 && st.st_dev == d->st.st_dev && st.st_ino == d->st.st_ino)
+		return true;
+	if (d->st.st_nlink == 0) {
+		error_refuse(&refusal, CODE_fifo_deleted, "the FIFO has been deleted");
+		error_hint(&refusal, "let the program close it, or link it again: ln -L "
+		                     "/proc/PID/fd/N PATH");
+	} else {
+		error_refuse(&refusal, CODE_fifo_path,
+		             "the FIFO is not to be found under this path");
+		error_hint(&refusal, "it was renamed, or lies in another mount namespace");
+	}
+	error_fd(&refusal, d->fd);
+	refuse_fifo(c, d->task, d->link, &refusal);
+	return false;
+}
+
+static void keep_duplicate(int *ret, int fd)
+{
+	if (*ret < 0 && fd >= 0)
+		*ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static void look_at(struct fifo *f, const struct descriptor *d)
+{
+	uint32_t access = d->flags & O_ACCMODE;
+	struct pollfd p = { .fd = d->live };
+
+	pipe_ends_add(&f->ends, d);
+	if (access != O_WRONLY)
+		keep_duplicate(&f->reader, d->live);
+	if (access != O_RDONLY)
+		keep_duplicate(&f->writer, d->live);
+	if (access != O_RDONLY || d->live < 0 || poll(&p, 1, 0) < 0)
+		return;
+	if (p.revents & POLLHUP)
+		f->hung = true;
+	else
+		f->quiet = true;
+}
+
+static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
+                                   struct object **ret, struct error *err)
+{
+	const uint64_t key[] = { d->st.st_dev, d->st.st_ino };
+	bool is_new;
+
+	*ret = NULL;
+	if (!judge_path(c, d))
+		return 0;
+	*ret = objects_get(c->objects, &fifo_kind, key, sizeof(key), &is_new);
+	if (is_new) {
+		struct fifo *f = fifo_new();
+		f->path = xstrdup(d->link);
+		f->key = xasprintf("file:[%llu:%llu]", (unsigned long long)d->st.st_dev,
+		                   (unsigned long long)d->st.st_ino);
+		f->dev = d->st.st_dev;
+		f->ino = d->st.st_ino;
+		(*ret)->live = f;
+	}
+	look_at((*ret)->live, d);
+	return 0;
+}
+
+/*
+ * Whether somebody has the side that nobody in the set has. Of writers an empty FIFO tells: tee(2)
+ * ends without a byte if there is none, and fails with EAGAIN if one might still write.
+ */
+static bool other_side_open(const struct fifo *f)
+{
+	struct pollfd p = { .fd = f->writer };
+	int scratch[2];
+
+	if (f->writer >= 0 && f->reader < 0)
+		return poll(&p, 1, 0) >= 0 && !(p.revents & POLLERR);
+	if (f->writer >= 0 || f->hung || pipe2(scratch, O_CLOEXEC) < 0)
+		return false;
+	ssize_t n = tee(f->reader, scratch[1], 1, SPLICE_F_NONBLOCK);
+	bool open = n < 0 && errno == EAGAIN;
+	close(scratch[0]);
+	close(scratch[1]);
+	return open;
+}
+
+static void refuse_unseen(struct checkpoint *c, const struct fifo *f)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_leak,
+	             "its other end is open outside the set, in a process that cannot be seen");
+	error_hint(&refusal,
+	           "run stasis as root outside of containers, or declare it to stay outside: "
+	           "--external %s=NAME",
+	           f->key);
+	refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
+}
+
+static void judge_hangup(struct checkpoint *c, const struct fifo *f, FifoState *s)
+{
+	bool no_writer = f->writer < 0;
+	struct error refusal;
+
+	s->quiet = no_writer && f->quiet;
+	if (!s->quiet || (!f->hung && !s->contents->n_runs))
+		return;
+	error_refuse(&refusal, CODE_fifo_hangup,
+	             "some of its readers have seen that the last writer has gone, others came "
+	             "later: this cannot be put back");
+	error_hint(&refusal, "try again when it has a writer, or has been read");
+	refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
+}
+
+static int examine(struct checkpoint *c, const struct fifo *f, FifoState *s, struct error *err)
+{
+	_cleanup_(pipe_data_done) struct pipe_data data = { 0 };
+	int fd = f->reader >= 0 ? f->reader : f->writer;
+	uint32_t capacity;
+
+	if (other_side_open(f))
+		refuse_unseen(c, f);
+	int r = pipe_ends_read(&f->ends, fd, &data, &capacity, err);
+	if (r == 0)
+		r = pipe_describe(&data, capacity, &s->contents, err);
+	if (r == 0) {
+		judge_hangup(c, f, s);
+		return 0;
+	}
+	error_task(err, pipe_ends_task(&f->ends)->tid, pipe_ends_task(&f->ends)->comm);
+	error_object(err, "%s", f->path);
+	return error_trace(err, r);
+}
+
+static FifoState *new_state(const struct fifo *f, const char *external)
+{
+	FifoState *s = xmalloc(sizeof(*s));
+
+	fifo_state__init(s);
+	s->path.data = (uint8_t *)xstrdup(f->path);
+	s->path.len = strlen(f->path);
+	s->device = f->dev;
+	s->inode = f->ino;
+	s->has_reader = f->ends.reader.task != NULL;
+	s->has_writer = f->ends.writer.task != NULL;
+	if (external) {
+		s->external.data = (uint8_t *)xstrdup(external);
+		s->external.len = strlen(external);
+	}
+	return s;
+}
+
+static int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct fifo *f = object->live;
+	const struct task *task = pipe_ends_task(&f->ends);
+	const char *name = externals_name(c->options->externals, f->key);
+	const struct holder *holder = NULL;
+	int r = name ? 0 : holders_find(c, f->dev, f->ino, &holder, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (holder) {
+		refuse_leak(c, task, f->path, f->key, holder);
+		return 0;
+	}
+	if (!name && !c->tracer) {
+		check_unexamined(c, task, "what is in its FIFOs");
+		return 0;
+	}
+	FifoState *s = new_state(f, name);
+	object->message = &s->base;
+	r = name ? 0 : examine(c, f, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int fifo_save_contents(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(pipe_data_done) struct pipe_data data = { 0 };
+	const struct fifo *f = object->live;
+	const FifoState *s = object_state(object, FifoState);
+	uint32_t capacity;
+
+	if (s->external.len || !s->contents->n_runs)
+		return 0;
+	int r = pipe_ends_read(&f->ends, f->reader >= 0 ? f->reader : f->writer, &data, &capacity,
+	                       err);
+	if (r == 0 && data.size != pipe_contents_size(s->contents))
+		r = error_raise(err, EIO, "%s has changed during the checkpoint", f->path);
+	if (r == 0)
+		r = pipe_save_bulk(c, object, &data, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- restart ---- */
+
+static int fifo_validate(const struct objects *objects, const struct object *object,
+                         struct error *err)
+{
+	const FifoState *s = object_state(object, FifoState);
+
+	if (!pipe_external_valid(&s->external))
+		return error_refuse(err, CODE_image_invalid, "fifo: the name of an external pipe");
+	if (!s->path.len || s->path.len >= PATH_MAX || s->path.data[0] != '/' ||
+	    memchr(s->path.data, 0, s->path.len))
+		return error_refuse(err, CODE_image_invalid, "fifo: a path of %zu bytes",
+		                    s->path.len);
+	if (s->external.len)
+		return 0;
+	int r = pipe_contents_validate(s->contents, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (s->quiet && (s->has_writer || s->contents->n_runs))
+		return error_refuse(err, CODE_image_invalid, "fifo: quiet, with a writer or bytes");
+	return 0;
+}
+
+static char *bytes_text(const ProtobufCBinaryData *bytes)
+{
+	return xasprintf("%.*s", (int)bytes->len, (const char *)bytes->data);
+}
+
+/* is @st the FIFO that the image means? */
+static bool is_same(const struct restart *r, const FifoState *s, const struct stat *st)
+{
+	if (!S_ISFIFO(st->st_mode))
+		return false;
+	return r->options->files_changed_allow ||
+	       (st->st_dev == s->device && st->st_ino == s->inode);
+}
+
+static int fifo_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	const FifoState *s = object_state(object, FifoState);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
+	struct error refusal;
+	struct stat st;
+
+	if (s->external.len) {
+		pipe_external_preflight(r, name, s->has_reader, s->has_writer);
+		return 0;
+	}
+	if (lstat(path, &st) < 0) {
+		error_refuse(&refusal, CODE_fifo_changed, "the FIFO is not there: %s",
+		             strerror(errno));
+	} else if (!is_same(r, s, &st)) {
+		error_refuse(&refusal, CODE_fifo_changed,
+		             "it is not the FIFO that the image was made with");
+		error_hint(&refusal, "if another FIFO will do: --files-changed allow");
+	} else {
+		return pipe_contents_preflight(r, s->contents, path);
+	}
+	error_object(&refusal, "%s", path);
+	restart_refuse(r, &refusal);
+	return 0;
+}
+
+static int refuse_busy(int n, struct error *err)
+{
+	error_refuse(err, CODE_fifo_busy, "somebody has written %d bytes into the FIFO", n);
+	error_hint(err, "restart when it is empty");
+	return -EOPNOTSUPP;
+}
+
+/* quiet: no writer may have it while the readers are made */
+static int open_base(struct restart *r, const FifoState *s, const char *path, int *ret_fd,
+                     struct error *err)
+{
+	int access = s->quiet ? O_RDONLY : O_RDWR, n = 0;
+	_cleanup_(close_p) int fd = open(path, access | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, errno, "open the FIFO");
+	if (!is_same(r, s, &st))
+		return error_raise(err, ESTALE, "it has been replaced meanwhile");
+	if (ioctl(fd, FIONREAD, &n) < 0)
+		return error_raise(err, errno, "FIONREAD");
+	if (n > 0)
+		return refuse_busy(n, err);
+	int e = pipe_set_capacity(fd, s->contents, err);
+	if (e < 0)
+		return error_trace(err, e);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int fifo_restore(struct restart *r, struct object *object, struct error *err)
+{
+	const FifoState *s = object_state(object, FifoState);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
+	struct fifo *f = object->live = fifo_new();
+	int e;
+
+	if (s->external.len) {
+		e = pipe_external_open(r, name, &f->base, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
+	f->bytes = xcalloc(1, pipe_contents_size(s->contents) + PIPE_PAGE);
+	e = open_base(r, s, path, &f->base, err);
+	if (e < 0) {
+		error_object(err, "%s", path);
+		return error_trace(err, e);
+	}
+	return 0;
+}
+
+static int fifo_take_bulk(struct restart *r, struct object *object, const struct page_block *block,
+                          struct error *err)
+{
+	const FifoState *s = object_state(object, FifoState);
+	struct fifo *f = object->live;
+
+	if (!f->bytes)
+		return error_refuse(err, CODE_image_invalid, "fifo: contents of an external pipe");
+	int e = pipe_restore_bulk(block, f->bytes, pipe_contents_size(s->contents), err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int fifo_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+                     struct error *err)
+{
+	const struct fifo *f = object->live;
+	int e = pipe_end_reopen(f->base, flags, ret_fd, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int fifo_finish(struct restart *r, struct object *object, struct error *err)
+{
+	const FifoState *s = object_state(object, FifoState);
+	struct fifo *f = object->live;
+	int e = 0;
+
+	if (!s->external.len && s->contents->n_runs)
+		e = pipe_write(f->base, s->contents, f->bytes, err);
+	close_p(&f->base);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static void fifo_release(struct object *object)
+{
+	struct fifo *f = object->live;
+
+	if (!f)
+		return;
+	close_p(&f->reader);
+	close_p(&f->writer);
+	close_p(&f->base);
+	free(f->bytes);
+	free(f->path);
+	free(f->key);
+	free(f);
+	object->live = NULL;
+}
+
+const struct kind fifo_kind = {
+	.name = "fifo",
+	.number = 23,
+	.message = &fifo_state__descriptor,
+	.judge = fifo_judge,
+	.save_bulk = fifo_save_contents,
+	.validate = fifo_validate,
+	.preflight = fifo_preflight,
+	.restore = fifo_restore,
+	.restore_bulk = fifo_take_bulk,
+	.finish = fifo_finish,
+	.release = fifo_release,
+	.claims = fifo_claims,
+	.collect_descriptor = fifo_collect_descriptor,
+	.open = fifo_open,
+};
