@@ -101,6 +101,13 @@ enum interrupted arch_interrupted(const struct user_regs_struct *regs, bool deli
 long arch_call_get(const struct user_regs_struct *regs, uint64_t args[6]);
 /* puts the instruction pointer back onto the call, and the number into its register */
 void arch_call_rewind(struct user_regs_struct *regs);
+/*
+ * Leaves it to the kernel how an interrupted call goes on: it makes the call again, or lets it
+ * answer EINTR when a handler runs first. For registers of a task in a stop of its signal code.
+ */
+void arch_call_again(struct user_regs_struct *regs);
+/* whether the call has answered EINTR */
+bool arch_call_is_eintr(const struct user_regs_struct *regs);
 /* sets one argument */
 void arch_call_set_arg(struct user_regs_struct *regs, int arg, uint64_t value);
 

@@ -146,8 +146,8 @@ static int remember(struct traced *task)
 	if (r < 0)
 		return r;
 	task->has_registers = true;
-	timed_after(task);
 	abort_rseq(task);
+	timed_after(task);
 	return 0;
 }
 
@@ -159,7 +159,7 @@ static int await_stop(struct trace *t, struct traced *task, uint64_t end)
 
 	while (!task->stopped) {
 		int status;
-		uint64_t now = now_ms();
+		uint64_t now = trace_abandoned(t) ? end : now_ms();
 		unsigned slice = now >= end ? 0 : end - now < 20 ? (unsigned)(end - now) : 20;
 		int r = trace_wait(t, task, slice, &status);
 		if (r < 0)
@@ -225,8 +225,7 @@ int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_m
 /* lets one task go on exactly where it was */
 void trace_release(struct trace *t, struct traced *task)
 {
-	struct user_regs_struct regs;
-	int status;
+	int status, signal = 0;
 
 	if (task->gone)
 		return;
@@ -234,15 +233,12 @@ void trace_release(struct trace *t, struct traced *task)
 		/* in uninterruptible sleep: it cannot be let go before it has stopped */
 		if (trace_wait(t, task, 0, &status) <= 0)
 			return; /* the end of this process does it */
+		if (!(status >> 16))
+			signal = WSTOPSIG(status); /* one on its way to the program */
 	}
-	if (task->has_registers) {
-		regs = task->regs;
-		if (timed_fix(task, &regs))
-			trace_set_regs(task->tid, &regs);
-	}
-	if (task->owes_stop)
-		kill(task->tgid, SIGSTOP);
-	ptrace(PTRACE_DETACH, task->tid, 0, 0);
+	if (task->has_registers)
+		timed_fix(task);
+	ptrace(PTRACE_DETACH, task->tid, 0, signal);
 	trace_forget(t, task);
 }
 

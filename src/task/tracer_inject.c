@@ -205,5 +205,11 @@ int trace_inject(struct trace *t, struct traced *task, struct injection *calls, 
 	if (r < 0 || n == 0)
 		return r < 0 ? error_trace(err, r) : 0;
 	r = put_back(t, task, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	if (r < 0)
+		return error_trace(err, r);
+	if (!task->late_stop)
+		return 0;
+	error_refuse(err, CODE_sigpending_stop, "SIGSTOP was sent to it just now");
+	error_hint(err, "try again");
+	return -EOPNOTSUPP;
 }

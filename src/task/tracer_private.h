@@ -21,7 +21,7 @@ struct traced {
 	bool interrupted; /* PTRACE_INTERRUPT is under way */
 	bool suspended;   /* its seccomp filters are suspended while we trace it */
 	bool gone;        /* dead or detached */
-	bool owes_stop;   /* a SIGSTOP came in between and was held back */
+	bool late_stop;   /* it was sent a stop signal while we held it */
 	bool unlaunched;  /* restart: not yet prepared */
 	bool stop;        /* restart: launch.stop */
 	int stop_signal;
@@ -32,8 +32,10 @@ struct traced {
 	/* seen before the interrupt, for the time that a timed call has left */
 	long blocked_nr;
 	uint64_t blocked_sp;
+	long blocked_kernel; /* what restart_syscall stands for, as the kernel's stack shows it */
 	double blocked_since_ms; /* se.exec_start; < 0 unknown */
-	double blocked_until_ms; /* the same clock when it was stopped */
+	long blocked_switches;   /* how often it had gone to sleep by then; < 0 unknown */
+	uint64_t held_ms;        /* now_ms() of when it stopped */
 	/* injection */
 	struct gadget gadget;
 	struct frame frame;
@@ -43,6 +45,7 @@ struct traced {
 
 struct trace {
 	int socket;
+	int coordinator; /* pidfd */
 	struct map *by_tid;
 	struct traced **tasks; /* in order of arrival */
 	size_t n;
@@ -71,7 +74,8 @@ int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
 int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);
 int trace_get_sigmask(pid_t tid, uint64_t *mask);
 int trace_set_sigmask(pid_t tid, uint64_t mask);
-uint64_t now_ms(void); /* CLOCK_MONOTONIC */
+uint64_t now_ms(void);                       /* CLOCK_MONOTONIC */
+bool trace_abandoned(const struct trace *t); /* the coordinator has gone */
 
 /* ---- tracer_hold.c ---- */
 int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_ms,
@@ -88,7 +92,7 @@ int trace_open_mem(struct traced *task);
 /* ---- tracer_timed.c: how interrupted calls go on ---- */
 void timed_before(struct traced *task); /* before the interrupt */
 void timed_after(struct traced *task);  /* when it has stopped: fills task->call */
-bool timed_fix(struct traced *task, struct user_regs_struct *regs); /* at thaw: must regs be set? */
+void timed_fix(struct traced *task);    /* at thaw: the last word on the registers */
 
 /* ---- tracer_gadget.c ---- */
 int trace_find_gadget(struct trace *t, const struct traced *task, struct gadget *ret,

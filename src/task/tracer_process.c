@@ -279,7 +279,7 @@ static void detach_from_coordinator(int socket)
 
 void tracer_process(int socket, pid_t coordinator)
 {
-	struct trace t = { .socket = socket, .by_tid = map_new() };
+	struct trace t = { .socket = socket, .coordinator = -1, .by_tid = map_new() };
 	sigset_t children;
 	bool go_on = true;
 
@@ -292,6 +292,7 @@ void tracer_process(int socket, pid_t coordinator)
 	int pidfd = (int)syscall(SYS_pidfd_open, coordinator, 0);
 	if (getppid() != coordinator || signals < 0 || pidfd < 0)
 		_exit(125);
+	t.coordinator = pidfd;
 	while (go_on) {
 		struct pollfd p[] = { { .fd = socket, .events = POLLIN },
 			              { .fd = pidfd, .events = POLLIN },

@@ -5,7 +5,12 @@
  * left, which a restart needs. nanosleep with a remainder pointer has stored it (exact). For the
  * rest it is estimated by when the task last stopped running: se.exec_start in /proc/PID/sched,
  * read before the interrupt wakes it. (A task woken in between to no avail seems to have begun
- * later than it did; a call that was restarted before counts from then: stasis(1) says so.)
+ * later than it did; a call that was restarted before counts from then: stasis(1) says so.) So a
+ * timeout may end late, and never early.
+ *
+ * The few calls that answer EINTR to any stop are told at once to go on as the kernel's restart
+ * codes do, so that nothing depends on this process any more; only those with a timeout wait for
+ * the thaw, when it is known how much is left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,28 +39,52 @@ static bool read_proc(pid_t tid, const char *name, char *text, size_t size)
 	return true;
 }
 
-/* when the task was last on a CPU, in ms of the scheduler's clock; -1 unknown */
-static double exec_start(pid_t tid)
+/* one number of /proc/PID/sched, proc(5); -1 unknown */
+static double sched_value(pid_t tid, const char *key)
 {
-	char text[1024];
+	char text[4096];
 
 	if (!read_proc(tid, "sched", text, sizeof(text)))
 		return -1;
-	const char *p = strstr(text, "se.exec_start");
+	const char *p = strstr(text, key);
 	p = p ? strchr(p, ':') : NULL;
 	return p ? strtod(p + 1, NULL) : -1;
 }
 
+/* when the task was last on a CPU, in ms of the scheduler's clock; -1 unknown */
+static double exec_start(pid_t tid)
+{
+	return sched_value(tid, "se.exec_start");
+}
+
+/* how often it has gone to sleep */
+static long switches(pid_t tid)
+{
+	return (long)sched_value(tid, "nr_voluntary_switches");
+}
+
+/* which call the kernel's stack is in, that only root may see, and only while the task sleeps */
+static long call_in_kernel(pid_t tid, const uint64_t args[6])
+{
+	char stack[2048];
+
+	if (!read_proc(tid, "stack", stack, sizeof(stack)))
+		return __NR_restart_syscall;
+	if (strstr(stack, "nanosleep"))
+		return args[0] < 4096 ? __NR_clock_nanosleep : __NR_nanosleep;
+	if (strstr(stack, "do_restart_poll"))
+		return __NR_poll;
+	return strstr(stack, "futex_wait_restart") ? __NR_futex : __NR_restart_syscall;
+}
+
 /*
  * A call that was interrupted and restarted before shows as restart_syscall, with the registers of
- * the first time. Which it was stands in the code: mov $nr,%eax; syscall. Or in the kernel's stack,
- * which only root may see.
+ * the first time. Which it was stands in the code: mov $nr,%eax; syscall. Or in the kernel's stack.
  */
 static long restarted_call(struct traced *task, const uint64_t args[6])
 {
 	uint8_t code[7];
 	uint32_t nr;
-	char stack[2048];
 
 	if (trace_open_mem(task) == 0 &&
 	    pread(task->mem, code, sizeof(code), (off_t)task->regs.rip - (off_t)sizeof(code)) ==
@@ -66,13 +95,7 @@ static long restarted_call(struct traced *task, const uint64_t args[6])
 		if (arch_timed_call(nr, args, &timed) && timed.block)
 			return nr;
 	}
-	if (!read_proc(task->tid, "stack", stack, sizeof(stack)))
-		return __NR_restart_syscall;
-	if (strstr(stack, "nanosleep"))
-		return args[0] < 4096 ? __NR_clock_nanosleep : __NR_nanosleep;
-	if (strstr(stack, "do_restart_poll"))
-		return __NR_poll;
-	return strstr(stack, "futex_wait_restart") ? __NR_futex : __NR_restart_syscall;
+	return task->blocked_kernel;
 }
 
 void timed_before(struct traced *task)
@@ -84,6 +107,7 @@ void timed_before(struct traced *task)
 
 	task->blocked_nr = -1;
 	task->blocked_since_ms = -1;
+	task->blocked_kernel = __NR_restart_syscall;
 	if (!read_proc(task->tid, "syscall", text, sizeof(text)))
 		return;
 	if (sscanf(text, "%ld %lx %lx %lx %lx %lx %lx %lx", &nr, &args[0], &args[1], &args[2],
@@ -91,8 +115,19 @@ void timed_before(struct traced *task)
 		return; /* "running" */
 	if (nr != __NR_restart_syscall && !arch_timed_call(nr, args, &timed))
 		return;
+	if (nr == __NR_restart_syscall)
+		task->blocked_kernel = call_in_kernel(task->tid, args);
 	task->blocked_nr = nr;
+	task->blocked_switches = switches(task->tid);
 	task->blocked_since_ms = exec_start(task->tid);
+}
+
+/* is it still in the call that timed_before() has seen, and was woken by us alone? */
+static bool same_call(const struct traced *task)
+{
+	if (task->blocked_nr != (long)task->regs.orig_rax || task->blocked_sp != task->regs.rsp)
+		return false;
+	return task->blocked_switches >= 0 && switches(task->tid) <= task->blocked_switches + 1;
 }
 
 static uint64_t timespec_ns(const struct timespec *ts)
@@ -158,13 +193,19 @@ void timed_after(struct traced *task)
 	uint64_t args[6];
 
 	arch_call_get(&regs, args);
-	if (task->blocked_nr != (long)regs.orig_rax || task->blocked_sp != regs.rsp)
+	if (!same_call(task))
 		task->blocked_since_ms = -1; /* another call by now: it has only just begun */
 	if ((long)regs.orig_rax == __NR_restart_syscall)
 		regs.orig_rax = (unsigned long long)restarted_call(task, args);
 	*call = (struct interrupted_call){ .how = INTERRUPTED_NOT };
-	bool deliverable = (long)regs.rax == -EINTR && deliverable_signal(task);
-	call->how = arch_interrupted(&regs, deliverable, &call->timed);
+	task->held_ms = now_ms();
+	/* a task that was stopped by job control owes its EINTR to that, signal(7) */
+	bool own = arch_call_is_eintr(&regs) && (task->group_stop || deliverable_signal(task));
+	call->how = arch_interrupted(&regs, own, &call->timed);
+	if (call->how == INTERRUPTED_AGAIN && arch_call_is_eintr(&task->regs)) {
+		arch_call_again(&task->regs);
+		trace_set_regs(task->tid, &task->regs);
+	}
 	if (call->how != INTERRUPTED_TIMED)
 		return;
 	/* the kernel has stored what is left where the program asked for it */
@@ -176,28 +217,31 @@ void timed_after(struct traced *task)
 
 /*
  * At thaw. The kernel restarts by itself whatever has a restart code. What is left are the calls
- * that answer EINTR: made again, a timed one with what is left of its time.
+ * with a timeout that answer EINTR: they are made again with what is left of it. The argument's
+ * register keeps the new value; the C library's functions do not look at it again.
  */
-bool timed_fix(struct traced *task, struct user_regs_struct *regs)
+void timed_fix(struct traced *task)
 {
 	const struct interrupted_call *call = &task->call;
+	struct user_regs_struct regs = task->regs;
+	uint64_t held = (now_ms() - task->held_ms) * 1000000;
+	uint64_t left = call->left_ns > held ? call->left_ns - held : 0;
 
-	if ((long)regs->rax != -EINTR ||
-	    (call->how != INTERRUPTED_AGAIN && call->how != INTERRUPTED_TIMED))
-		return false;
-	arch_call_rewind(regs);
-	if (call->how == INTERRUPTED_AGAIN)
-		return true;
+	if (!arch_call_is_eintr(&regs) || call->how != INTERRUPTED_TIMED)
+		return;
+	arch_call_again(&regs);
 	if (call->timed.form == TIMEOUT_MS) {
-		arch_call_set_arg(regs, call->timed.arg, (call->left_ns + 999999) / 1000000);
-		return true;
+		arch_call_set_arg(&regs, call->timed.arg, (left + 999999) / 1000000);
+	} else {
+		/* below the red zone, where the kernel reads it before anything else can run */
+		struct timespec ts = { (time_t)(left / 1000000000), (long)(left % 1000000000) };
+		uint64_t address = (regs.rsp - ARCH_RED_ZONE - 64) & ~15ull;
+		if (trace_open_mem(task) < 0 ||
+		    !trace_is_stack(task, address, address + sizeof(ts)) ||
+		    pwrite(task->mem, &ts, sizeof(ts), (off_t)address) != sizeof(ts))
+			address = 0; /* then the whole time again: late, not never */
+		if (address)
+			arch_call_set_arg(&regs, call->timed.arg, address);
 	}
-	/* below the red zone, where the kernel reads it before anything else can run */
-	struct timespec ts = { (time_t)(call->left_ns / 1000000000),
-		               (long)(call->left_ns % 1000000000) };
-	uint64_t address = (regs->rsp - ARCH_RED_ZONE - 64) & ~15ull;
-	if (trace_open_mem(task) == 0 && trace_is_stack(task, address, address + sizeof(ts)) &&
-	    pwrite(task->mem, &ts, sizeof(ts), (off_t)address) == sizeof(ts))
-		arch_call_set_arg(regs, call->timed.arg, address);
-	return true;
+	trace_set_regs(task->tid, &regs);
 }

@@ -2,6 +2,7 @@
 /* The tracer's elementary steps: waiting for stops, running a task to the next one. */
 #include <elf.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -23,6 +24,13 @@ uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+bool trace_abandoned(const struct trace *t)
+{
+	struct pollfd p = { .fd = t->coordinator, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0 && p.revents;
 }
 
 struct traced *trace_find(const struct trace *t, pid_t tid)
@@ -120,11 +128,13 @@ static int run_to(struct trace *t, struct traced *task, enum __ptrace_request re
 		signal = 0;
 		if (status >> 16 || WSTOPSIG(status) == SYSCALL_STOP)
 			continue;
-		/* a signal: all are blocked meanwhile, so it is SIGSTOP (or a fault of ours) */
-		if (WSTOPSIG(status) == SIGSTOP)
-			task->owes_stop = true;
-		else
-			signal = WSTOPSIG(status);
+		/*
+		 * A signal: all are blocked meanwhile, so it is SIGSTOP. It takes effect at once,
+		 * for a SIGCONT that follows to undo it; while we hold it, the task runs all the
+		 * same. What is being saved would not know of it: see trace_inject().
+		 */
+		signal = WSTOPSIG(status);
+		task->late_stop |= signal == SIGSTOP;
 	}
 }
 

@@ -42,6 +42,16 @@ void arch_call_rewind(struct user_regs_struct *regs)
 	regs->rip -= SYSCALL_SIZE;
 }
 
+void arch_call_again(struct user_regs_struct *regs)
+{
+	regs->rax = (unsigned long long)-ERESTARTNOHAND;
+}
+
+bool arch_call_is_eintr(const struct user_regs_struct *regs)
+{
+	return (long)regs->rax == -EINTR_NR && (long)regs->orig_rax >= 0;
+}
+
 bool arch_timed_call(long nr, const uint64_t args[6], struct timed_call *ret)
 {
 	struct timed_call t = { .nr = nr, .remainder = -1 };
