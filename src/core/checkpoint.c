@@ -285,6 +285,8 @@ static int write_image(struct run *run, struct error *err)
 	/* the set has been read: a tree that goes on need not wait for the disk */
 	if (r == 0 && o->after == AFTER_LEAVE_RUNNING)
 		r = thaw(run, false, err);
+	else if (r == 0) /* what was read is whole only if nothing of it has run meanwhile */
+		r = tracer_check(run->c.tracer, err);
 	if (r == 0)
 		r = finish_image(run, err);
 	if (r < 0 && run->c.image)

@@ -103,6 +103,8 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER)
 		s->exit_code = (uint32_t)task->stat.exit_code;
 	s->stop_signal = (uint32_t)task->stop_signal;
+	/* the status that its parent has not taken shows here (do_task_stat() in the kernel) */
+	s->stop_waited = task->state == TASK_STOPPED && !task->stat.exit_code;
 	if (task == task->leader)
 		s->exit_signal = (uint32_t)task->stat.exit_signal;
 	s->comm.len = strnlen(task->comm, COMM_MAX);
@@ -130,6 +132,8 @@ static int task_validate(const struct objects *objects, const struct object *obj
 	if (t->state == TASK_STATE__STATE__STOPPED ? !stop_signal_valid(t->stop_signal)
 	                                           : t->stop_signal != 0)
 		return error_raise(err, EBADMSG, "stop signal %u", t->stop_signal);
+	if (t->stop_waited && !t->stop_signal)
+		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
 	if (t->exit_signal > 64)
 		return error_raise(err, EBADMSG, "exit signal %u", t->exit_signal);
 	if (t->comm.len > COMM_MAX || memchr(t->comm.data, 0, t->comm.len))
@@ -159,7 +163,8 @@ static int task_commit(struct restart *r, struct object *object, struct stub *st
 {
 	const TaskState *t = object_state(object, TaskState);
 
-	stub->launch.stop = t->state == TASK_STATE__STATE__STOPPED;
+	stub->launch.stop_signal = (int)t->stop_signal; /* 0 unless it is STOPPED */
+	stub->launch.stop_waited = t->stop_waited;
 	return 0;
 }
 

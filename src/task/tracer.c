@@ -209,6 +209,13 @@ int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *
 	return request(t, &in, &part, 1, NULL, 0, &out, err);
 }
 
+int tracer_check(struct tracer *t, struct error *err)
+{
+	struct message in = { .request = REQUEST_CHECK }, out;
+
+	return request(t, &in, NULL, 0, NULL, 0, &out, err);
+}
+
 int tracer_thaw(struct tracer *t, bool stop, struct error *err)
 {
 	struct message in = { .request = REQUEST_THAW, .arg = { stop } }, out;
@@ -221,10 +228,13 @@ int tracer_kill(struct tracer *t, struct error *err)
 	struct message in = { .request = REQUEST_KILL }, out;
 	struct error lost_err;
 
-	int r = request(t, &in, NULL, 0, NULL, 0, &out, &lost_err);
+	int r = tracer_check(t, err);
+	if (r < 0)
+		return error_trace(err, r);
+	r = request(t, &in, NULL, 0, NULL, 0, &out, &lost_err);
 	if (r == 0)
 		return 0;
-	/* all or nothing: without the tracer the tasks are running again, and must not */
+	/* all or nothing: it may have begun, and without it the others are running again */
 	for (size_t i = 0; i < t->n_held; i++)
 		kill(t->held[i], SIGKILL);
 	return 0;

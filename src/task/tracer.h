@@ -97,9 +97,14 @@ int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n
 
 /* puts back and detaches some of the held: children that a vfork waits for must run on */
 int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *err);
+/* whether the tracer still holds all that it was asked to hold; an error when it has gone */
+int tracer_check(struct tracer *t, struct error *err);
 /* detaches all; job-control stops go on; @stop: they are left stopped (SIGSTOP per process) */
 int tracer_thaw(struct tracer *t, bool stop, struct error *err);
-/* SIGKILL to all, to the end, even if the coordinator dies meanwhile */
+/*
+ * SIGKILL to all, to the end, even if the coordinator dies meanwhile. An error means that the
+ * tracer had gone before, and that nothing was killed.
+ */
 int tracer_kill(struct tracer *t, struct error *err);
 
 /* ---- restart ---- */
@@ -124,7 +129,8 @@ struct launch {
 	const void *xstate;               /* NT_X86_XSTATE, xstate_size bytes, at most 64 KiB */
 	size_t xstate_size;
 	uint64_t sigmask;
-	bool stop; /* job-control stopped: queue SIGSTOP */
+	int stop_signal;  /* job-control stopped by it; 0 = it runs */
+	bool stop_waited; /* its parent has been told of that, and has waited for it */
 	/*
 	 * A timed call to be taken up again (nr 0: none): it is made with these arguments and
 	 * interrupted at once, so that the kernel itself holds the rest of the time and goes on

@@ -22,10 +22,11 @@ struct traced {
 	bool suspended;   /* its seccomp filters are suspended while we trace it */
 	bool gone;        /* dead or detached */
 	bool late_stop;   /* it was sent a stop signal while we held it */
-	bool unlaunched;  /* restart: not yet prepared */
-	bool stop;        /* restart: launch.stop */
 	int stop_signal;
 	uint64_t sigmask; /* valid when the registers are */
+	/* restart; registers and mask are then what it ends in */
+	bool stop_waited;    /* launch.stop_waited */
+	uint64_t syscall_ip; /* launch.syscall_ip */
 	bool has_registers;
 	struct user_regs_struct regs; /* as found, an aborted rseq section put to its handler */
 	struct interrupted_call call;
@@ -103,9 +104,20 @@ bool trace_is_stack(const struct traced *task, uint64_t start, uint64_t end);
 /* ---- tracer_restart.c ---- */
 int trace_adopt(struct trace *t, pid_t root, struct error *err);
 void trace_events(struct trace *t); /* lets new stubs run, notes deaths */
+void trace_pass_on(struct trace *t, struct traced *task, int status);
+void trace_kill_stubs(struct trace *t);
+
+/* ---- tracer_launch.c ---- */
 int trace_launch(struct trace *t, struct launch *launch, struct error *err);
 int trace_launch_all(struct trace *t, bool leave_stopped, struct error *err);
-void trace_kill_stubs(struct trace *t);
+/* one system call of a launched task; its registers must be set again afterwards */
+int trace_call(struct trace *t, struct traced *task, long nr, const uint64_t arg[6],
+               long *ret_result, struct error *err);
+/* the place of @size bytes on a task's stack that nobody uses; a multiple of 16 */
+uint64_t trace_dead_stack(const struct traced *task, size_t size);
+
+/* ---- tracer_stopped.c: job-control stops at restart ---- */
+int trace_stop_processes(struct trace *t, bool all, struct error *err);
 
 /* ---- tracer_process.c ---- */
 void tracer_process(int socket, pid_t coordinator) __attribute__((noreturn));

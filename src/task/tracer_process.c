@@ -212,6 +212,7 @@ static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 		return do_launch(t, x, err);
 	case REQUEST_LAUNCH_ALL:
 		return trace_launch_all(t, x->in.arg[0], err);
+	case REQUEST_CHECK:
 	case REQUEST_STOP:
 		return 0;
 	}

@@ -16,7 +16,8 @@ enum request {
 	REQUEST_INTERRUPTED,
 	REQUEST_INJECT,  /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
 	REQUEST_RELEASE, /* body: tids */
-	REQUEST_THAW,    /* arg[0] = stop */
+	REQUEST_CHECK,
+	REQUEST_THAW, /* arg[0] = stop */
 	REQUEST_KILL,
 	REQUEST_ADOPT,
 	REQUEST_CASUALTY,

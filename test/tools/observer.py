@@ -109,9 +109,24 @@ def neutral(link):
     return re.sub(r"^(pipe|socket):\[\d+\]$", r"\1", link)
 
 
+def stack_pointers(tgid):
+    """of the threads that sleep in a system call"""
+    out = []
+    try:
+        tids = os.listdir(f"/proc/{tgid}/task")
+    except OSError:
+        return out
+    for tid in tids:
+        words = read(f"/proc/{tgid}/task/{tid}/syscall").split()
+        if len(words) == 9:
+            out.append(int(words[7], 16))
+    return out
+
+
 def maps_snapshot(tgid, tid):
     out = {}
-    current = None
+    current = guard_end = None
+    pointers = stack_pointers(tgid)
     for line in read(f"/proc/{tgid}/task/{tid}/smaps").splitlines():
         m = re.match(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) (\S+) (\d+)\s*(.*)$", line)
         if m:
@@ -128,8 +143,11 @@ def maps_snapshot(tgid, tid):
                 pages = present_pages(tgid, tid, start, end)
                 # file pages may be mapped around a fault by the kernel: only anonymous ones count
                 private_or_anon = "p" in m[3] or not m[7]
-                out[current + ("/stack" if m[7] == "[stack]" else "/anon")] = \
-                    str(pages[1] if pages and private_or_anon else None)
+                out[current + "/anon"] = str(pages[1] if pages and private_or_anon else None)
+            # stacks: of the process; with a guard below, a thread's; or a pointer is in it
+            if m[7] == "[stack]" or guard_end == start or any(start <= p < end for p in pointers):
+                out[current + "/stack"] = "yes"
+            guard_end = end if m[3] == "---p" else None
             continue
         key, _, value = line.partition(":")
         if current and key in SMAPS:
@@ -282,7 +300,9 @@ def differences(before, after, exceptions=()):
         if a == b:
             continue
         # calls made in the task have their buffers below its stack pointer: pages may be touched there
-        if key.endswith("/stack") and a and b and int(a) <= int(b) <= int(a) + 2:
+        if key.endswith("/anon") and key[:-5] + "/stack" in before and a and b and int(a) <= int(b) <= int(a) + 2:
+            continue
+        if key.endswith("/stack"):
             continue
         if key == "pss_anon_kb":
             # 5 % for pages shared by fork, and a few pages of the stacks

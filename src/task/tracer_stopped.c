@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Processes that job control had stopped are stopped again while they are still held, so that none
+ * of their code runs, and so that what the stop tells their parents can be taken back where the
+ * parents knew of it: wait status and SIGCHLD. All signals of the stubs are blocked meanwhile.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "task/tracer_private.h"
+#include "util/cleanup.h"
+
+#define STOP_TIMEOUT 10000u
+
+/* a line of /proc/PID/status, the number behind its key; @otherwise when it is not there */
+static uint64_t status_value(pid_t pid, const char *key, int base, uint64_t otherwise)
+{
+	char path[64], line[256];
+	size_t size = strlen(key);
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, size))
+			return strtoull(line + size, NULL, base);
+	return otherwise;
+}
+
+static uint64_t bit(int signal)
+{
+	return 1ull << (signal - 1);
+}
+
+/* a stop signal stops only where it has its default effect; SIGSTOP always has */
+static int usable_signal(pid_t tid, int signal)
+{
+	uint64_t taken = status_value(tid, "SigIgn:", 16, ~0ull) |
+	                 status_value(tid, "SigCgt:", 16, ~0ull);
+
+	return taken & bit(signal) ? SIGSTOP : signal;
+}
+
+/* the first thread to take the SIGSTOP that was sent: in its place it gets @signal */
+static int take_signal(struct traced *task, int signal)
+{
+	if (signal == SIGSTOP)
+		return ptrace(PTRACE_CONT, task->tid, 0, SIGSTOP);
+	/* it may be ignored after all (an orphaned process group): then the trap stops the task */
+	if (trace_set_sigmask(task->tid, ~bit(signal)) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) < 0)
+		return -1;
+	return ptrace(PTRACE_CONT, task->tid, 0, signal);
+}
+
+/* runs a thread, inside the kernel, until it is in the stop of its process */
+static int enter_stop(struct trace *t, struct traced *task, int signal, struct error *err)
+{
+	int status;
+	long r = ptrace(PTRACE_CONT, task->tid, 0, 0);
+
+	for (;;) {
+		if (r < 0)
+			return error_raise(err, errno, "stop %d", task->tid);
+		task->stopped = false;
+		int w = trace_wait(t, task, STOP_TIMEOUT, &status);
+		if (w < 0)
+			return error_raise(err, ESRCH, "%d ended on the way to its stop",
+			                   task->tid);
+		if (w == 0)
+			return error_raise(err, ETIMEDOUT, "%d does not stop", task->tid);
+		if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP)
+			return 0;
+		if (status >> 16 == PTRACE_EVENT_STOP) { /* it had no effect */
+			signal = SIGSTOP;
+			kill(task->tgid, SIGSTOP);
+			r = ptrace(PTRACE_CONT, task->tid, 0, 0);
+		} else if (WSTOPSIG(status) == SIGSTOP) {
+			r = take_signal(task, signal);
+		} else {
+			r = ptrace(PTRACE_CONT, task->tid, 0, WSTOPSIG(status));
+		}
+	}
+}
+
+static bool is_launched(const struct traced *task)
+{
+	return task->has_registers && !task->gone;
+}
+
+static struct traced *launched_thread(const struct trace *t, pid_t tgid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (is_launched(t->tasks[i]) && t->tasks[i]->tgid == tgid)
+			return t->tasks[i];
+	return NULL;
+}
+
+/* takes a pending SIGCHLD, with the arguments on dead stack; put back afterwards */
+static int take_sigchld(struct trace *t, struct traced *parent, struct error *err)
+{
+	struct {
+		struct timespec zero;
+		uint64_t set, pad;
+	} data = { .set = bit(SIGCHLD) }, saved;
+	uint64_t address = trace_dead_stack(parent, sizeof(data));
+	const uint64_t arg[6] = { address + offsetof(typeof(data), set), 0, address, 8 };
+	long result;
+
+	int r = trace_open_mem(parent);
+	if (r < 0)
+		return error_raise(err, -r, "open /proc/%d/mem", parent->tid);
+	if (!trace_is_stack(parent, address, address + sizeof(data)) ||
+	    pread(parent->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved) ||
+	    pwrite(parent->mem, &data, sizeof(data), (off_t)address) != sizeof(data))
+		return error_raise(err, EFAULT, "the stack of %d has no room", parent->tid);
+	r = trace_call(t, parent, __NR_rt_sigtimedwait, arg, &result, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (pwrite(parent->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved))
+		return error_raise(err, EFAULT, "put the stack of %d back", parent->tid);
+	return 0;
+}
+
+/* the parent has been told that the child has stopped: takes back what it knew already */
+static int hush(struct trace *t, struct traced *parent, pid_t child, bool waited, bool had_sigchld,
+                struct error *err)
+{
+	const uint64_t arg[6] = { P_PID, (uint64_t)child, 0, WSTOPPED | WNOHANG | __WALL };
+	long result = 0;
+	int r = 0;
+
+	if (waited)
+		r = trace_call(t, parent, __NR_waitid, arg, &result, err);
+	if (r == 0 && result < 0)
+		r = error_raise(err, (int)-result, "waitid for %d in %d", child, parent->tid);
+	if (r == 0 && !had_sigchld)
+		r = take_sigchld(t, parent, err);
+	if (r == 0)
+		r = trace_settle(t, parent, err);
+	if (r < 0)
+		return error_trace(err, r);
+	r = trace_set_regs(parent->tid, &parent->regs);
+	return r < 0 ? error_raise(err, -r, "registers of %d", parent->tid) : 0;
+}
+
+/* the pid that the parent's calls know it by */
+static pid_t inner_pid(pid_t pid)
+{
+	char path[64], line[256];
+	pid_t inner = pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "NSpid:", 6))
+			inner = atoi(strrchr(line, '\t') + 1);
+	return inner;
+}
+
+static int stop_process(struct trace *t, const struct traced *first, struct error *err)
+{
+	pid_t tgid = first->tgid;
+	pid_t ppid = (pid_t)status_value(tgid, "PPid:", 10, 0);
+	struct traced *parent = ppid ? launched_thread(t, ppid) : NULL;
+	bool had = parent && status_value(ppid, "ShdPnd:", 16, 0) & bit(SIGCHLD);
+	int signal = usable_signal(first->tid, first->stop_signal), r = 0;
+
+	if (kill(tgid, SIGSTOP) < 0)
+		return error_raise(err, errno, "stop %d", tgid);
+	for (size_t i = 0; r == 0 && i < t->n; i++)
+		if (is_launched(t->tasks[i]) && t->tasks[i]->tgid == tgid)
+			r = enter_stop(t, t->tasks[i], signal, err);
+	if (r == 0 && parent)
+		r = hush(t, parent, inner_pid(tgid), first->stop_waited, had, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int trace_stop_processes(struct trace *t, bool all, struct error *err)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct traced *task = t->tasks[i];
+		if (!is_launched(task) || launched_thread(t, task->tgid) != task)
+			continue;
+		if (!task->stop_signal && !all)
+			continue;
+		if (!task->stop_signal) { /* nobody is to notice */
+			task->stop_signal = SIGSTOP;
+			task->stop_waited = true;
+		}
+		int r = stop_process(t, task, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	return 0;
+}
