@@ -104,20 +104,20 @@ static int by_kind(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int install_stub(struct restart *r, struct stub *stub, struct error *err)
+/* the objects of one kind; *next is the first that is not installed yet */
+static int install_stub(struct restart *r, struct stub *stub, const struct kind *kind, size_t *next,
+                        struct error *err)
 {
-	if (stub->n_objects)
-		qsort(stub->objects, stub->n_objects, sizeof(*stub->objects), by_kind);
-	for (size_t i = 0; i < stub->n_objects; i++) {
-		int e = install_one(r, stub, stub->objects[i], err);
-		if (e < 0)
-			return e;
-	}
-	int e = install_one(r, stub, stub->task, err);
-	if (e < 0)
-		return e;
-	calls_start(stub->calls); /* while it works, the next one's list is made */
-	return 0;
+	size_t first = *next;
+	int e = 0;
+
+	for (; e == 0 && *next < stub->n_objects && stub->objects[*next]->kind == kind; ++*next)
+		e = install_one(r, stub, stub->objects[*next], err);
+	if (e == 0 && stub->task->kind == kind)
+		e = install_one(r, stub, stub->task, err);
+	if (e == 0 && (*next > first || stub->task->kind == kind))
+		calls_start(stub->calls); /* while it works, the next one's list is made */
+	return e;
 }
 
 static bool lives(const struct restart *r, size_t i)
@@ -137,12 +137,25 @@ static int wait_for_all(struct restart *r, struct error *err)
 	return 0;
 }
 
+/*
+ * Kind by kind: tasks may share a descriptor table and not their memory, and what needs the table
+ * empty (stub_send_fds) must be over in all of them before it is filled.
+ */
 static int install_all(struct restart *r, struct error *err)
 {
-	for (size_t i = 0; i < r->n_tasks; i++) {
-		int e = lives(r, i) ? install_stub(r, r->stubs[i], err) : 0;
-		if (e < 0)
-			return error_trace(err, e);
+	_cleanup_(free_p) size_t *next = xcalloc(r->n_tasks, sizeof(*next));
+
+	for (size_t i = 0; i < r->n_tasks; i++)
+		if (lives(r, i) && r->stubs[i]->n_objects)
+			qsort(r->stubs[i]->objects, r->stubs[i]->n_objects,
+			      sizeof(*r->stubs[i]->objects), by_kind);
+	for (size_t k = 0; k < n_kinds; k++) {
+		for (size_t i = 0; i < r->n_tasks; i++) {
+			struct stub *stub = r->stubs[i];
+			int e = lives(r, i) ? install_stub(r, stub, kinds[k], &next[i], err) : 0;
+			if (e < 0)
+				return error_trace(err, e);
+		}
 	}
 	return wait_for_all(r, err);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character devices that keep no state. /dev/tty is refused: who opens it gets their own terminal,
- * and a descriptor that is open already shows no more which one that was.
+ * Character devices that keep no state. See chardev.h. (Terminals, /dev/tty too, are kind tty's.)
  */
 #include "kind/chardev.h"
 
@@ -17,8 +16,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define MEM_MAJOR    1 /* Documentation/admin-guide/devices.txt */
-#define TTYAUX_MAJOR 5
+#define MEM_MAJOR 1 /* Documentation/admin-guide/devices.txt */
 
 static bool is_stateless(dev_t device)
 {
@@ -36,15 +34,10 @@ static bool is_stateless(dev_t device)
 	}
 }
 
-static bool is_dev_tty(dev_t device)
-{
-	return device == makedev(TTYAUX_MAJOR, 0);
-}
-
 static bool chardev_claims(const struct descriptor *d)
 {
-	return S_ISCHR(d->st.st_mode) && !(d->fd >= 0 && d->flags & O_PATH) &&
-	       (is_stateless(d->st.st_rdev) || is_dev_tty(d->st.st_rdev));
+	return S_ISCHR(d->st.st_mode) && !(d->fd >= 0 && d->flags & O_PATH) && d->link[0] == '/' &&
+	       is_stateless(d->st.st_rdev);
 }
 
 /* the same device may have several nodes, and be seen through other mounts */
@@ -58,10 +51,7 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 	bool is_new = false;
 
 	*ret = NULL;
-	if (is_dev_tty(d->st.st_rdev)) {
-		error_refuse(&refusal, CODE_chardev_tty, "%s: /dev/tty is open", d->what);
-		error_hint(&refusal, "let the program use the terminal's own name, or close it");
-	} else if (stat(d->link, &st) < 0 || st.st_rdev != d->st.st_rdev) {
+	if (stat(d->link, &st) < 0 || st.st_rdev != d->st.st_rdev) {
 		error_refuse(&refusal, CODE_chardev_changed,
 		             "%s: %s is not the device %u:%u (any more)", d->what, d->link,
 		             major(d->st.st_rdev), minor(d->st.st_rdev));
@@ -130,9 +120,12 @@ static int chardev_open(struct restart *r, struct object *object, uint32_t flags
 {
 	const ChardevState *s = object_state(object, ChardevState);
 	_cleanup_(free_p) char *path = path_of(s);
-	_cleanup_(close_p) int fd = open(path, (int)flags | O_CLOEXEC | O_NOCTTY);
+	_cleanup_(close_p) int fd = -1;
 	struct stat st;
 
+	if (stat(path, &st) < 0 || !is_device(s, &st)) /* opening a FIFO would block */
+		return refuse_missing(s, path, err);
+	fd = open(path, (int)flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open %s", path);
 	if (!is_device(s, &st))

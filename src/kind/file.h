@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Open file descriptions. Descriptor tables (kind files) refer to them. */
+/*
+ * Kind file: open file descriptions. They are found through descriptor tables (kind files), once
+ * each by kcmp(2), and refer to the object that is open. At restart the coordinator makes each when
+ * the first table needs it and closes it after the last.
+ */
 #pragma once
-
-#include <stdbool.h>
 
 #include "kind/kind.h"
 
@@ -11,21 +13,21 @@ struct calls;
 extern const struct kind file_kind;
 
 /**
- * file_collect() - find or add the open file description behind a descriptor of a held task
- * @d:		complete, with a live reference, which stays the caller's
- * @position:	file offset
- * @ret:	NULL when it was refused
+ * file_collect() - the open file description of a descriptor
+ * @pidfd:	of the task, for pidfd_getfd(2); -1 for `check`
+ * @ret:	its object; NULL when it was refused, or has gone (check)
+ * @ret_cloexec: FD_CLOEXEC, which is the descriptor's and not the description's
  */
-int file_collect(struct checkpoint *c, const struct descriptor *d, uint64_t position,
-                 struct object **ret, struct error *err);
+int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidfd,
+                 struct object **ret, bool *ret_cloexec, struct error *err);
 
-/* restart: one more descriptor will ask for it; called before the first file_descriptor() */
+/* restart: one more descriptor will want it */
 void file_expect(struct object *object);
-/*
- * The coordinator's descriptor of it, opened at the first call. After as many file_done() as there
- * were file_expect() it is closed.
+/* restart: the coordinator's descriptor of it, which stays the object's; when all tasks are there
  */
-int file_descriptor(struct restart *r, struct object *object, int *ret_fd, struct error *err);
-void file_done(struct object *object);
-/* adds the calls that only its task can make for descriptor @fd: who gets its signals */
+int file_get(struct restart *r, struct object *object, int *ret_fd, struct error *err);
+/* restart: a descriptor that was expected has got it; the last one closes it here */
+void file_put(struct object *object);
+/* restart: adds the calls that a task must make on its descriptor @fd, once for each object */
 void file_install(struct object *object, struct calls *calls, int fd);
+void file_commit(struct object *object, struct calls *calls, int fd);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Descriptor tables. At checkpoint the coordinator takes one reference at a time (pidfd_getfd) and
- * closes it when the kinds have seen it, so neither RLIMIT_NOFILE bounds the set nor is a pipe's
- * end held longer than needed. At restart a table is filled from its highest number down, see
- * install_batch().
+ * Descriptor tables. See files.h.
+ *
+ * Checkpoint: descriptors are looked at one after the other, each reference is closed before the
+ * next is taken: no limit bounds how many the set may have, and nothing delays a close.
  */
 #include "kind/files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +20,7 @@
 #include "core/features.h"
 #include "core/restart.h"
 #include "files.pb-c.h"
-#include "image/image.h"
 #include "kind/file.h"
-#include "proc/fdinfo.h"
 #include "task/kcmp.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -30,146 +28,90 @@
 #include "util/cleanup.h"
 #include "util/uapi.h"
 
-#define FD_MAX (INT_MAX / 2) /* far above /proc/sys/fs/nr_open */
-/* each takes 12 bytes or so of a record of at most 1 MiB */
-#define DESCRIPTORS_MAX 80000
+#define DESCRIPTORS_MAX 80000u /* of twelve bytes each: one record of 1 MiB */
+#define NUMBER_MAX      (1 << 30)
 
 /* ---- checkpoint ---- */
 
-/* a descriptor of the thread whose table it is; -errno */
-static int open_pidfd(const struct task *task, bool own_table)
+static int by_number(const void *a, const void *b)
 {
-	if (task == task->leader)
-		return (int)syscall(SYS_pidfd_open, task->tid, 0);
-	/* the leader is asked for what all share; a leader that has exited has no table any more */
-	if (!own_table && task->leader->state != TASK_DEAD_LEADER)
-		return (int)syscall(SYS_pidfd_open, task->tgid, 0);
-	return (int)syscall(SYS_pidfd_open, task->tid, PIDFD_THREAD);
+	const int *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
 }
 
-static int refuse_unknown_key(struct checkpoint *c, const struct descriptor *d, const char *key)
+static int list_descriptors(struct checkpoint *c, const struct task *task, int **ret, size_t *ret_n,
+                            struct error *err)
 {
-	struct error refusal = ERROR_INIT;
+	int dir_fd = task_openat(task, "fd", O_RDONLY | O_DIRECTORY);
+	struct dirent *entry;
 
-	error_refuse(&refusal, CODE_unknown_state,
-	             "%s: fdinfo shows \"%s\", which this version does not know", d->what, key);
-	error_fd(&refusal, d->fd);
-	refuse(c, d->task, &refusal);
-	return 0;
-}
-
-static int collect_reference(struct checkpoint *c, struct descriptor *d,
-                             const struct proc_fdinfo *info, struct object **ret, struct error *err)
-{
-	if (fstat(d->live, &d->st) < 0)
-		return error_raise(err, errno, "fstat of %s", d->what);
-	d->flags = info->flags;
-	d->mnt_id = info->mnt_id;
-	int r = file_collect(c, d, (uint64_t)info->pos, ret, err);
-	if (r < 0)
-		return r;
-	/* the keys of a known kind are all known; of what is refused they do not matter */
-	if (*ret && info->unknown[0] && (S_ISREG(d->st.st_mode) || S_ISDIR(d->st.st_mode)))
-		return refuse_unknown_key(c, d, info->unknown);
-	return 0;
-}
-
-static int collect_fd(struct checkpoint *c, struct task *task, int pidfd, int fd, FilesState *s,
-                      struct error *err)
-{
-	char what[32], relative[40];
-	_cleanup_(free_p) char *link = NULL, *text = NULL;
-	struct proc_fdinfo info = { 0 };
-	struct object *file = NULL;
-
-	snprintf(what, sizeof(what), "fd %d", fd);
-	snprintf(relative, sizeof(relative), "fd/%d", fd);
-	int r = task_readlink(task, relative, &link, err);
-	snprintf(relative, sizeof(relative), "fdinfo/%d", fd);
-	if (r == 0)
-		r = task_read(task, relative, &text, NULL, err);
-	if (r == 0)
-		r = proc_fdinfo_parse(text, &info, err);
-	if (r < 0)
-		return error_trace(err, r);
-	_cleanup_(close_p) int live = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	if (live < 0) {
-		r = error_raise(err, errno, "take a reference to fd %d", fd);
-	} else {
-		struct descriptor d = {
-			.task = task, .fd = fd, .live = live, .what = what, .link = link
-		};
-		r = collect_reference(c, &d, &info, &file, err);
-	}
-	if (r == 0 && file) {
-		FilesState__Descriptor *entry = xmalloc(sizeof(*entry));
-		files_state__descriptor__init(entry);
-		entry->fd = (uint32_t)fd;
-		entry->file = file->id;
-		entry->close_on_exec = info.flags & O_CLOEXEC;
-		*array_push(s->descriptors, s->n_descriptors) = entry;
-	}
-	proc_fdinfo_done(&info);
-	if (r == -EOPNOTSUPP && err->code != CODE_NONE) {
-		refuse(c, task, err);
-		return 0;
-	}
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-static int compare_ints(const void *a, const void *b)
-{
-	return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
-}
-
-/* the numbers in use, ascending; the caller frees *ret */
-static int list_fds(const struct task *task, int **ret, size_t *ret_n, struct error *err)
-{
-	int fd = task_openat(task, "fd", O_RDONLY | O_DIRECTORY);
-	_cleanup_(closedir_p) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
+	if (dir_fd < 0)
+		return error_raise(err, -dir_fd, "open the list of descriptors");
+	_cleanup_(closedir_p) DIR *dir = fdopendir(dir_fd);
 	if (!dir) {
-		int errnum = fd < 0 ? -fd : errno;
-		if (fd >= 0)
-			close(fd);
-		return error_raise(err, errnum, "open /proc/%d/task/%d/fd", task->tgid, task->tid);
+		close(dir_fd);
+		return error_raise(err, ENOMEM, "read the list of descriptors");
 	}
-	for (const struct dirent *entry; (entry = readdir(dir));)
-		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
+	while ((errno = 0, entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
 			*array_push(*ret, *ret_n) = atoi(entry->d_name);
+	if (errno)
+		return error_raise(err, errno, "read the list of descriptors");
 	if (*ret_n)
-		qsort(*ret, *ret_n, sizeof(**ret), compare_ints);
+		qsort(*ret, *ret_n, sizeof(**ret), by_number);
 	return 0;
 }
 
-static int collect_table(struct checkpoint *c, struct task *task, bool own_table, FilesState *s,
+/* of the thread itself where the kernel can: after the leader has exited its table looks empty */
+static int open_pidfd(struct checkpoint *c, const struct task *task, int *ret, struct error *err)
+{
+	bool thread = feature(FEATURE_pidfd_thread);
+
+	if (!thread && task != task->leader) {
+		error_refuse(err, CODE_files_thread,
+		             "this thread has a descriptor table of its own, or its leader has "
+		             "exited");
+		error_hint(err, "it needs Linux 6.9 or newer");
+		return -EOPNOTSUPP;
+	}
+	*ret = (int)syscall(SYS_pidfd_open, task->tid, thread ? PIDFD_THREAD : 0);
+	return *ret < 0 ? error_raise(err, errno, "pidfd_open") : 0;
+}
+
+static int collect_one(struct checkpoint *c, const struct task *task, int fd, int pidfd,
+                       FilesState *s, struct error *err)
+{
+	struct object *file = NULL;
+	bool cloexec = false;
+	int r = file_collect(c, task, fd, pidfd, &file, &cloexec, err);
+
+	if (r < 0 || !file)
+		return r < 0 ? error_trace(err, r) : 0;
+	FilesDescriptor *d = xmalloc(sizeof(*d));
+	files_descriptor__init(d);
+	d->number = (uint32_t)fd;
+	d->file = file->id;
+	d->close_on_exec = cloexec;
+	*array_push(s->descriptors, s->n_descriptors) = d;
+	return 0;
+}
+
+static int collect_table(struct checkpoint *c, const struct task *task, FilesState *s,
                          struct error *err)
 {
-	_cleanup_(free_p) int *fds = NULL;
+	_cleanup_(free_p) int *numbers = NULL;
+	_cleanup_(close_p) int pidfd = -1;
 	size_t n = 0;
-	int r = list_fds(task, &fds, &n, err);
+	int r = list_descriptors(c, task, &numbers, &n, err);
 
-	if (r < 0)
-		return error_trace(err, r);
-	if (n > DESCRIPTORS_MAX) {
-		error_refuse(err, CODE_files_many, "it has %zu descriptors open", n);
-		error_hint(err, "an image can hold %d of one table", DESCRIPTORS_MAX);
-		return -EOPNOTSUPP;
-	}
-	_cleanup_(close_p) int pidfd = open_pidfd(task, own_table);
-	if (pidfd < 0) {
-		error_refuse(err, CODE_files_thread,
-		             "its descriptor table cannot be reached: pidfd_open(PIDFD_THREAD): %s",
-		             strerror(errno));
-		error_hint(err, "Linux 6.9 or newer can");
-		return -EOPNOTSUPP;
-	}
-	for (size_t i = 0; i < n; i++) {
-		r = collect_fd(c, task, pidfd, fds[i], s, err);
-		if (r < 0)
-			return error_trace(err, r);
-	}
-	return 0;
+	if (r == 0 && n > DESCRIPTORS_MAX)
+		r = error_refuse(err, CODE_files_many, "%zu descriptors are open", n);
+	if (r == 0 && c->tracer)
+		r = open_pidfd(c, task, &pidfd, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = collect_one(c, task, numbers[i], pidfd, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int files_collect(struct checkpoint *c, struct task *task, struct error *err)
@@ -186,7 +128,8 @@ static int files_collect(struct checkpoint *c, struct task *task, struct error *
 	FilesState *s = xmalloc(sizeof(*s));
 	files_state__init(s);
 	object->message = &s->base;
-	return collect_table(c, task, task != task->leader, s, err);
+	r = collect_table(c, task, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- restart ---- */
@@ -197,26 +140,25 @@ static int files_validate(const struct objects *objects, const struct object *ob
 	const FilesState *s = object_state(object, FilesState);
 
 	for (size_t i = 0; i < s->n_descriptors; i++) {
-		const FilesState__Descriptor *d = s->descriptors[i];
+		const FilesDescriptor *d = s->descriptors[i];
 		const struct object *file = objects_by_id(objects, d->file);
-		if (d->fd > FD_MAX || (i > 0 && d->fd <= s->descriptors[i - 1]->fd))
-			return error_raise(err, EBADMSG, "descriptor %u is out of order", d->fd);
 		if (!file || file->kind != &file_kind)
-			return error_raise(err, EBADMSG,
-			                   "fd %u is object %u, which is no open file", d->fd,
-			                   d->file);
+			return error_raise(err, EBADMSG, "descriptor %u is of object %u, no file",
+			                   d->number, d->file);
+		if (d->number >= NUMBER_MAX || (i && d->number <= s->descriptors[i - 1]->number))
+			return error_raise(err, EBADMSG, "descriptor %u is out of order",
+			                   d->number);
 	}
 	return 0;
 }
 
-static int files_highest(const struct object *object)
+static int files_highest_fd(const struct object *object)
 {
 	const FilesState *s = object_state(object, FilesState);
 
-	return s->n_descriptors ? (int)s->descriptors[s->n_descriptors - 1]->fd : -1;
+	return s->n_descriptors ? (int)s->descriptors[s->n_descriptors - 1]->number : -1;
 }
 
-/* all tables are known before the first is filled: when a description's last use has come */
 static int files_restore(struct restart *r, struct object *object, struct error *err)
 {
 	const FilesState *s = object_state(object, FilesState);
@@ -226,49 +168,42 @@ static int files_restore(struct restart *r, struct object *object, struct error 
 	return 0;
 }
 
-/* moves what has arrived as 0 to n - 1 to its numbers */
-static void place(struct restart *r, struct stub *stub, FilesState__Descriptor *const *batch,
-                  size_t n)
-{
-	for (size_t i = n; i-- > 0;) {
-		const FilesState__Descriptor *d = batch[i];
-		if (d->fd != i) {
-			CALL(stub->calls, dup3, i, d->fd, d->close_on_exec ? O_CLOEXEC : 0);
-			CALL(stub->calls, close, i);
-		} else if (!d->close_on_exec) {
-			CALL(stub->calls, fcntl, i, F_SETFD, 0);
-		}
-		file_install(objects_by_id(r->objects, d->file), stub->calls, (int)d->fd);
-	}
-}
-
-/*
- * @n descriptors that are all below those placed so far arrive at the lowest free numbers, which
- * are 0 to n - 1: whatever is in use is above the highest of these, which is at least n - 1. None
- * has a number below the one it arrives at, so from the last to the first each finds its place
- * free.
- */
-static int install_batch(struct restart *r, struct stub *stub, FilesState__Descriptor *const *batch,
-                         size_t n, struct error *err)
+static int send_files(struct restart *r, struct stub *stub, FilesDescriptor *const *descriptors,
+                      size_t n, struct error *err)
 {
 	int fds[STUB_FDS_MAX];
 
 	for (size_t i = 0; i < n; i++) {
-		int e = file_descriptor(r, objects_by_id(r->objects, batch[i]->file), &fds[i], err);
+		struct object *file = objects_by_id(r->objects, descriptors[i]->file);
+		int e = file_get(r, file, &fds[i], err);
 		if (e < 0) {
-			error_fd(err, (int)batch[i]->fd);
+			error_fd(err, (int)descriptors[i]->number);
 			return error_trace(err, e);
 		}
 	}
 	int e = stub_send_fds(r, stub, fds, n, err);
-	if (e < 0)
-		return error_trace(err, e);
-	place(r, stub, batch, n);
 	for (size_t i = 0; i < n; i++)
-		file_done(objects_by_id(r->objects, batch[i]->file));
-	return 0;
+		file_put(objects_by_id(r->objects, descriptors[i]->file));
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* from the number it has arrived at to its own; it arrives close-on-exec */
+static void move(struct stub *stub, unsigned arrived, const FilesDescriptor *d)
+{
+	if (d->number == arrived) {
+		if (!d->close_on_exec)
+			CALL(stub->calls, fcntl, arrived, F_SETFD, 0);
+		return;
+	}
+	CALL(stub->calls, dup3, arrived, d->number, d->close_on_exec ? O_CLOEXEC : 0);
+	CALL(stub->calls, close, arrived);
+}
+
+/*
+ * From the highest number down, in batches. The k lowest descriptors of a table have numbers of at
+ * least 0..k-1, so while they are still to come those numbers are free: the next batch arrives
+ * there, and is moved up from its end.
+ */
 static int files_install(struct restart *r, struct object *object, struct stub *stub,
                          struct error *err)
 {
@@ -276,10 +211,28 @@ static int files_install(struct restart *r, struct object *object, struct stub *
 
 	for (size_t left = s->n_descriptors; left > 0;) {
 		size_t n = left < STUB_FDS_MAX ? left : STUB_FDS_MAX;
-		int e = install_batch(r, stub, s->descriptors + left - n, n, err);
+		FilesDescriptor *const *batch = s->descriptors + (left - n);
+		int e = send_files(r, stub, batch, n, err);
 		if (e < 0)
 			return error_trace(err, e);
+		for (size_t i = n; i-- > 0;) {
+			move(stub, (unsigned)i, batch[i]);
+			file_install(objects_by_id(r->objects, batch[i]->file), stub->calls,
+			             (int)batch[i]->number);
+		}
 		left -= n;
+	}
+	return 0;
+}
+
+static int files_commit(struct restart *r, struct object *object, struct stub *stub,
+                        struct error *err)
+{
+	const FilesState *s = object_state(object, FilesState);
+
+	for (size_t i = 0; i < s->n_descriptors; i++) {
+		const FilesDescriptor *d = s->descriptors[i];
+		file_commit(objects_by_id(r->objects, d->file), stub->calls, (int)d->number);
 	}
 	return 0;
 }
@@ -291,7 +244,8 @@ const struct kind files_kind = {
 	.clone_flag = CLONE_FILES,
 	.collect = files_collect,
 	.validate = files_validate,
+	.highest_fd = files_highest_fd,
 	.restore = files_restore,
 	.install = files_install,
-	.highest_fd = files_highest,
+	.commit = files_commit,
 };

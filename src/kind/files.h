@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Descriptor tables (files_struct): which number is which open file description (kind file). */
+/* Kind files: descriptor tables (CLONE_FILES shares them), with their descriptors' own flags. */
 #pragma once
 
 #include "kind/kind.h"

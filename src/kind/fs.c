@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Working directory, root directory and umask. The directories are opened by the coordinator and
- * entered by descriptor: no path is looked up from within a chroot.
+ * Working directory, root directory and umask. See fs.h. Tasks of another mount namespace are
+ * refused by kind namespace.
  */
 #include "kind/fs.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,23 +25,23 @@
 
 /* ---- checkpoint ---- */
 
-/* the object behind /proc/PID/cwd or root; 0 when it was refused */
-static int collect_directory(struct checkpoint *c, struct task *task, const char *name,
+/* the object of "cwd" or "root"; 0 when it was refused */
+static int collect_directory(struct checkpoint *c, const struct task *task, const char *what,
                              uint32_t *ret, struct error *err)
 {
 	_cleanup_(free_p) char *link = NULL;
 	struct object *object = NULL;
 	struct statx sx;
-	int r = task_readlink(task, name, &link, err);
+	int r = task_readlink(task, what, &link, err);
 
 	if (r < 0)
 		return error_trace(err, r);
-	_cleanup_(close_p) int fd = task_openat(task, name, O_PATH | O_DIRECTORY);
+	_cleanup_(close_p) int fd = task_openat(task, what, O_PATH);
 	struct descriptor d = {
-		.task = task, .fd = -1, .live = fd, .what = name, .link = link, .flags = O_PATH
+		.task = task, .fd = -1, .live = fd, .what = what, .link = link, .flags = O_PATH
 	};
 	if (fd < 0 || fstat(fd, &d.st) < 0)
-		return error_raise(err, fd < 0 ? -fd : errno, "open the %s of the task", name);
+		return error_raise(err, fd < 0 ? -fd : errno, "open the %s link", what);
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) == 0)
 		d.mnt_id = (uint32_t)sx.stx_mnt_id;
 	r = descriptor_collect(c, &d, &object, err);
@@ -75,14 +76,14 @@ static int fs_validate(const struct objects *objects, const struct object *objec
                        struct error *err)
 {
 	const FsState *s = object_state(object, FsState);
-	const struct object *cwd = objects_by_id(objects, s->cwd),
-			    *root = objects_by_id(objects, s->root);
+	const struct object *cwd = objects_by_id(objects, s->cwd);
+	const struct object *root = objects_by_id(objects, s->root);
 
 	if (!cwd || !cwd->kind->open || !root || !root->kind->open)
-		return error_raise(err, EBADMSG, "cwd is object %u, root object %u", s->cwd,
-		                   s->root);
-	if (s->umask & ~0777u)
-		return error_raise(err, EBADMSG, "umask 0%o", s->umask);
+		return error_raise(err, EBADMSG, "the directories %u and %u cannot be opened",
+		                   s->cwd, s->root);
+	if (s->umask > 0777)
+		return error_raise(err, EBADMSG, "a umask of %o", s->umask);
 	return 0;
 }
 
@@ -94,36 +95,54 @@ static int open_directory(struct restart *r, uint32_t id, int *ret_fd, struct er
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* whether it is the root that all stubs have from the coordinator */
+/* whether it is the root directory that the stubs have already: chroot needs a capability */
 static bool is_own_root(int fd)
 {
-	struct stat here, there;
+	struct stat own, st;
 
-	return stat("/", &here) == 0 && fstat(fd, &there) == 0 && here.st_dev == there.st_dev &&
-	       here.st_ino == there.st_ino;
+	return stat("/", &own) == 0 && fstat(fd, &st) == 0 && own.st_dev == st.st_dev &&
+	       own.st_ino == st.st_ino;
+}
+
+static int install_fds(struct restart *r, const FsState *s, struct stub *stub, const int fds[2],
+                       struct error *err)
+{
+	bool own_root = is_own_root(fds[1]);
+	int e;
+
+	if (!own_root && !feature(FEATURE_cap_sys_chroot)) {
+		error_refuse(err, CODE_not_supported, "a task in a chroot needs CAP_SYS_CHROOT");
+		return -EOPNOTSUPP;
+	}
+	e = stub_send_fds(r, stub, fds, 2, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (!own_root) {
+		CALL(stub->calls, fchdir, 1);
+		CALL(stub->calls, chroot, calls_copy(stub->calls, ".", 2));
+	}
+	CALL(stub->calls, fchdir, 0);
+	CALL(stub->calls, close, 0);
+	CALL(stub->calls, close, 1);
+	CALL(stub->calls, umask, s->umask);
+	e = calls_run(stub->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int fs_install(struct restart *r, struct object *object, struct stub *stub,
                       struct error *err)
 {
 	const FsState *s = object_state(object, FsState);
-	_cleanup_(close_p) int root = -1, cwd = -1;
-	int e = open_directory(r, s->root, &root, err);
+	int fds[2] = { -1, -1 };
+	int e = open_directory(r, s->cwd, &fds[0], err);
 
 	if (e == 0)
-		e = open_directory(r, s->cwd, &cwd, err);
-	if (e == 0) /* they arrive as 0 and 1: the table is still empty */
-		e = stub_send_fds(r, stub, (int[]){ root, cwd }, 2, err);
-	if (e < 0)
-		return error_trace(err, e);
-	if (!is_own_root(root)) {
-		CALL(stub->calls, fchdir, 0);
-		CALL(stub->calls, chroot, calls_copy(stub->calls, ".", 2));
-	}
-	CALL(stub->calls, fchdir, 1);
-	CALL(stub->calls, close_range, 0, 1, 0);
-	CALL(stub->calls, umask, s->umask);
-	return 0;
+		e = open_directory(r, s->root, &fds[1], err);
+	if (e == 0)
+		e = install_fds(r, s, stub, fds, err);
+	close_p(&fds[0]);
+	close_p(&fds[1]);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 const struct kind fs_kind = {

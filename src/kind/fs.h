@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Working directory, root directory and umask (fs_struct). */
+/* Kind fs: working directory, root directory and umask (CLONE_FS shares them). */
 #pragma once
 
 #include "kind/kind.h"

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* /proc/PID/fdinfo/N. See fdinfo.h. */
+/*
+ * /proc/PID/fdinfo/N. See fdinfo.h. Four keys are of every descriptor, "lock" of every file with
+ * locks or leases; all others belong to one sort of descriptor (eventfd-count, tfd, sigmask,
+ * inotify, Pid, clockid, scm_fds...) and are reported as unknown until its kind is there.
+ */
 #include "proc/fdinfo.h"
 
 #include <stdlib.h>
@@ -8,77 +12,111 @@
 
 #include "util/alloc.h"
 
-/* "1: POSIX  ADVISORY  WRITE 1234 fd:01:5678 0 EOF", fs/locks.c lock_get_status() */
-static int parse_lock(const char *text, struct proc_lock *ret)
-{
-	unsigned major, minor;
-	unsigned long long inode, start;
-	char end[24];
-
-	if (sscanf(text, " %*u: %7s %11s %7s %d %x:%x:%llu %llu %23s", ret->type, ret->mode,
-	           ret->access, &ret->pid, &major, &minor, &inode, &start, end) != 9)
-		return -EBADMSG;
-	ret->device = makedev(major, minor);
-	ret->inode = inode;
-	ret->start = start;
-	ret->end = strcmp(end, "EOF") ? strtoull(end, NULL, 10) : UINT64_MAX;
-	return 0;
-}
-
-static int parse_number(const char *text, int base, uint64_t *ret)
+/* the end of a number, or NULL when there is none or it is too large */
+static const char *parse_number(const char *text, int base, uint64_t *ret)
 {
 	char *end;
 
-	text += strspn(text, " \t");
 	errno = 0;
 	*ret = strtoull(text, &end, base);
-	return end == text || *end || errno ? -EBADMSG : 0;
+	return end == text || errno || *text == '-' ? NULL : end;
 }
 
-/* one line "key:\tvalue" */
-static int parse_line(const char *key, const char *value, struct proc_fdinfo *ret)
+static bool parse_plain(const char *text, int base, uint64_t max, uint64_t *ret)
+{
+	const char *end = parse_number(text, base, ret);
+
+	return end && *end == '\0' && *ret <= max;
+}
+
+/* "1: POSIX  ADVISORY  WRITE 255 08:04:1234 0 EOF", proc_locks(5) */
+static bool parse_lock(const char *text, struct proc_lock *ret)
+{
+	unsigned major_number, minor_number;
+	unsigned long long inode, start, last;
+	char end[24] = "";
+	int n = 0;
+
+	if (sscanf(text, "%*d: %7s %11s %7s %d %x:%x:%llu %llu %23s%n", ret->type, ret->mode,
+	           ret->access, &ret->pid, &major_number, &minor_number, &inode, &start, end,
+	           &n) != 9 ||
+	    text[n] != '\0')
+		return false;
+	ret->device = makedev(major_number, minor_number);
+	ret->inode = inode;
+	ret->start = start;
+	ret->end = UINT64_MAX;
+	if (!strcmp(end, "EOF"))
+		return true;
+	if (sscanf(end, "%llu%n", &last, &n) != 1 || end[n] != '\0')
+		return false;
+	ret->end = last;
+	return true;
+}
+
+static bool parse_position(const char *text, int64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoll(text, &end, 10);
+	return end != text && !errno && *end == '\0';
+}
+
+/* @value: without the white space around it */
+static bool parse_key(const char *key, const char *value, struct proc_fdinfo *ret)
 {
 	uint64_t number = 0;
-	int r = 0;
+	bool good = true;
 
-	if (!strcmp(key, "pos")) {
-		r = parse_number(value, 10, &number);
-		ret->pos = (int64_t)number;
-	} else if (!strcmp(key, "flags")) {
-		r = parse_number(value, 8, &number);
+	if (!strcmp(key, "pos"))
+		return parse_position(value, &ret->pos);
+	if (!strcmp(key, "flags")) {
+		good = parse_plain(value, 8, UINT32_MAX, &number);
 		ret->flags = (uint32_t)number;
 	} else if (!strcmp(key, "mnt_id")) {
-		r = parse_number(value, 10, &number);
+		good = parse_plain(value, 10, UINT32_MAX, &number);
 		ret->mnt_id = (uint32_t)number;
 	} else if (!strcmp(key, "ino")) { /* 5.14 */
-		r = parse_number(value, 10, &ret->ino);
+		good = parse_plain(value, 10, UINT64_MAX, &ret->ino);
 	} else if (!strcmp(key, "lock")) {
-		r = parse_lock(value, array_push(ret->locks, ret->n_locks));
+		good = parse_lock(value, array_push(ret->locks, ret->n_locks));
 	} else if (!ret->unknown[0]) {
-		snprintf(ret->unknown, sizeof(ret->unknown), "%.63s", key);
+		snprintf(ret->unknown, sizeof(ret->unknown), "%s", key);
 	}
-	return r;
+	return good;
+}
+
+/* a key ends at a colon, or at white space in the lines of inotify and fanotify */
+static bool parse_line(char *line, struct proc_fdinfo *ret)
+{
+	size_t size = strcspn(line, ": \t");
+	char *value = line + size;
+
+	if (size == 0)
+		return true; /* a list goes on: "bufs: ..." of io_uring */
+	if (*value)
+		*value++ = '\0';
+	value += strspn(value, " \t");
+	for (char *end = value + strlen(value); end > value && (end[-1] == ' ' || end[-1] == '\t');)
+		*--end = '\0';
+	return parse_key(line, value, ret);
 }
 
 int proc_fdinfo_parse(const char *text, struct proc_fdinfo *ret, struct error *err)
 {
+	char *copy = xstrdup(text), *save = NULL;
+	int r = 0;
+
 	*ret = (struct proc_fdinfo){ 0 };
-	while (*text) {
-		char line[256];
-		size_t n = strcspn(text, "\n");
-		snprintf(line, sizeof(line), "%.*s", (int)(n < sizeof(line) ? n : sizeof(line) - 1),
-		         text);
-		text += n + (text[n] == '\n');
-		char *colon = strchr(line, ':');
-		if (colon)
-			*colon = 0;
-		/* lines without a key continue one that is unknown (epoll's, inotify's) */
-		if (parse_line(line, colon ? colon + 1 : "", ret) < 0) {
-			proc_fdinfo_done(ret);
-			return error_raise(err, EBADMSG, "parse the line \"%s\" of fdinfo", line);
-		}
-	}
-	return 0;
+	for (char *line = strtok_r(copy, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save))
+		if (!parse_line(line, ret))
+			r = error_raise(err, EBADMSG, "fdinfo key \"%.40s\" is malformed", line);
+	free(copy);
+	if (r < 0)
+		proc_fdinfo_done(ret);
+	return r;
 }
 
 void proc_fdinfo_done(struct proc_fdinfo *info)
