@@ -86,6 +86,16 @@ static bool is_unnamed(const RegfileState *s)
 	return S_ISREG(s->mode) && !strcmp(strrchr(path, '/') + 1, name);
 }
 
+/* reading must not change its time of access; O_NOATIME is for its owner and CAP_FOWNER */
+static int open_source(const char *source, int flags)
+{
+	int fd = open(source, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC | flags);
+
+	if (fd < 0 && errno == EPERM)
+		fd = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | flags);
+	return fd;
+}
+
 int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err)
 {
 	struct stat st;
@@ -101,8 +111,7 @@ int regfile_collect_deleted(int live, const char *source, RegfileState *s, struc
 	d->atime_seconds = st.st_atim.tv_sec;
 	d->atime_nanoseconds = (uint32_t)st.st_atim.tv_nsec;
 	d->unnamed = is_unnamed(s);
-	/* O_NOATIME only for owners; without it the time read above is put back all the same */
-	_cleanup_(close_p) int fd = open(source, O_RDONLY | O_NONBLOCK | O_CLOEXEC | flags);
+	_cleanup_(close_p) int fd = open_source(source, flags);
 	if (fd < 0)
 		return error_refuse(err, CODE_regfile_deleted,
 		                    "it was deleted, and cannot be opened to save its contents: %s",
@@ -170,7 +179,7 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 
 	if (s->name != REGFILE_STATE__NAME__DELETED || !S_ISREG(s->mode))
 		return 0;
-	_cleanup_(close_p) int fd = open(f->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)
 		return error_raise(err, errno, "open the deleted file %s", f->source);
 	int r = find_data(fd, s->size, &ranges, &n, err);

@@ -8,7 +8,7 @@
 #include "kind/kind.h"
 #include "regfile.pb-c.h"
 
-#define REGFILE_ATTRIBUTES 0x008000e9u /* what ioctl_iflags(2) can set: s, S, d, A, C, c... */
+#define REGFILE_ATTRIBUTES 0x008000c9u /* what ioctl_iflags(2) can set: s, S, d, A, C, c... */
 
 /* object->live */
 struct regfile {
