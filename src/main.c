@@ -7,7 +7,8 @@
 #include "core/features.h"
 
 static const struct command *const commands[] = {
-	&checkpoint_command, &restart_command, &check_command, &cleanup_command, &run_command,
+	&checkpoint_command, &restart_command, &check_command, &inspect_command,
+	&verify_command,     &cleanup_command, &run_command,
 };
 
 static void print_help(FILE *f)

@@ -56,6 +56,14 @@ bool parse_cgroup(const char *text, int *ret_mode);        /* enum cgroup_mode *
 bool parse_seconds(const char *text, unsigned *ret_ms);    /* "10", "0.5"; at most a day */
 bool parse_pid(const char *text, int *ret_pid);
 
+/* the one operand FILE of a command that reads an image; 0 or EXIT_USAGE. '-' from a terminal is
+ * none. */
+int image_operand(const struct command *command, int argc, char **argv, const char **ret_path);
+/* opens an image to read; "-" is a copy of standard input */
+int image_open(const char *path, int *ret_fd, struct error *err);
+/* flushes standard output: an error when something that was printed is not there */
+int finish_output(struct error *err);
+
 /* an error, as text or as one JSON line, on stderr */
 void report_error(const struct error *err, const char *phase, bool json, bool verbose);
 void report_refusals(const struct refusals *refusals, const char *phase, bool json, bool verbose);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the commands' options have in common. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,4 +92,29 @@ bool parse_pid(const char *text, int *ret_pid)
 		return false;
 	*ret_pid = (int)pid;
 	return true;
+}
+
+int image_operand(const struct command *command, int argc, char **argv, const char **ret_path)
+{
+	if (argc - optind != 1)
+		return usage_error(command, "it takes one FILE");
+	*ret_path = argv[optind];
+	if (!strcmp(*ret_path, "-") && isatty(STDIN_FILENO))
+		return usage_error(command, "the image would come from a terminal; give a FILE, or "
+		                            "redirect standard input");
+	return 0;
+}
+
+int image_open(const char *path, int *ret_fd, struct error *err)
+{
+	*ret_fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC)
+	                            : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	return *ret_fd < 0 ? error_raise(err, errno, "open the image %s", path) : 0;
+}
+
+int finish_output(struct error *err)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return error_raise(err, errno ? errno : EIO, "writing to standard output");
 }

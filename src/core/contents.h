@@ -55,3 +55,5 @@ int contents_next_block(struct contents *c, take_block *take, void *context, str
 int contents_peek(struct contents *c, uint32_t *ret_object, struct error *err);
 /* all that are left, in several threads; then the trailer has been verified */
 int contents_each_block(struct contents *c, take_block *take, void *context, struct error *err);
+/* passes over all that are left, undecoded: of a file, without reading them */
+int contents_skip_blocks(struct contents *c, struct error *err);

@@ -95,6 +95,16 @@ int contents_next_block(struct contents *c, take_block *take, void *context, str
 	return r < 0 ? error_trace(err, r) : 1;
 }
 
+int contents_skip_blocks(struct contents *c, struct error *err)
+{
+	struct record record;
+	int r;
+
+	while ((r = next_record(c, &record, err)) > 0)
+		record_release(&record);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 struct walk {
 	const struct contents *contents;
 	take_block *take;

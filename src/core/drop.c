@@ -4,30 +4,15 @@
 
 #ifdef STASIS_TEST_HOOKS
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kind/describe.h"
 #include "kind/kind.h"
 
 static void *member(ProtobufCMessage *message, unsigned offset)
 {
 	return (char *)message + offset;
-}
-
-/* how many bytes one value of this type takes in the struct */
-static size_t value_size(ProtobufCType type)
-{
-	if (type == PROTOBUF_C_TYPE_BYTES)
-		return sizeof(ProtobufCBinaryData);
-	if (type == PROTOBUF_C_TYPE_STRING || type == PROTOBUF_C_TYPE_MESSAGE)
-		return sizeof(void *);
-	if (type == PROTOBUF_C_TYPE_BOOL)
-		return sizeof(protobuf_c_boolean);
-	bool wide = type == PROTOBUF_C_TYPE_INT64 || type == PROTOBUF_C_TYPE_SINT64 ||
-	            type == PROTOBUF_C_TYPE_SFIXED64 || type == PROTOBUF_C_TYPE_UINT64 ||
-	            type == PROTOBUF_C_TYPE_FIXED64 || type == PROTOBUF_C_TYPE_DOUBLE;
-	return wide ? 8 : 4;
 }
 
 /* The old value leaks: a test build for one restart. Freeing by type would be code to get wrong. */

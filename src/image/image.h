@@ -84,6 +84,12 @@ struct image_info { /* the header, checked */
 	char stasis_version[32];
 };
 
+struct image_totals { /* the trailer, when it has been seen and is right */
+	uint64_t n_messages, n_blocks;
+	uint64_t n_data_pages, n_zero_pages;
+	uint64_t size; /* bytes of the whole image */
+};
+
 struct record {
 	uint32_t type, object;
 	uint64_t offset; /* in the stream */
@@ -106,6 +112,8 @@ int image_reader_new(struct image_reader **ret, int fd, struct error *err);
  */
 int image_reader_complete(struct image_reader *r, struct error *err);
 const struct image_info *image_reader_info(const struct image_reader *r);
+/* NULL before the end */
+const struct image_totals *image_reader_totals(const struct image_reader *r);
 /*
  * The next record: 1, or 0 at the end, when the trailer has been verified. Checksums of message
  * records are verified here, those of page blocks by image_block_decode(). Not for two threads at

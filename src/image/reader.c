@@ -25,6 +25,7 @@ struct image_reader {
 	struct input input;
 	struct image_header header;
 	struct image_info info;
+	struct image_totals totals; /* from at_end on */
 	struct scratch_pool scratches;
 	struct image_trailer seen; /* but for the checksum: that is what index gives */
 	XXH3_state_t *index;
@@ -164,6 +165,11 @@ const struct image_info *image_reader_info(const struct image_reader *r)
 	return &r->info;
 }
 
+const struct image_totals *image_reader_totals(const struct image_reader *r)
+{
+	return r->at_end ? &r->totals : NULL;
+}
+
 static int check_record_header(const struct image_reader *r, const struct image_record_header *h,
                                uint64_t at, struct error *err)
 {
@@ -267,6 +273,11 @@ static int read_trailer(struct image_reader *r, const struct image_record_header
 	if (r->input.seekable && r->input.at != r->input.size)
 		return invalid(err, image_invalid, "there are %llu bytes after the image's end",
 		               (unsigned long long)(r->input.size - r->input.at));
+	r->totals = (struct image_totals){ .n_messages = t.n_messages,
+		                           .n_blocks = t.n_blocks,
+		                           .n_data_pages = t.n_data_pages,
+		                           .n_zero_pages = t.n_zero_pages,
+		                           .size = r->input.at };
 	r->at_end = true;
 	return 0;
 }

@@ -16,6 +16,7 @@
 
 struct checkpoint; /* core/checkpoint.h */
 struct restart;    /* core/restart.h */
+struct json_object;
 struct task;       /* task/task.h: a task of the set, at checkpoint */
 struct page_block; /* image/image.h */
 struct stub;       /* task/stub.h: a task that the coordinator has made and is still filling */
@@ -114,6 +115,13 @@ struct kind {
 
 	/* Frees object->live, half made or not. */
 	void (*release)(struct object *object);
+
+	/*
+	 * inspect: the state as JSON, the caller's, for kinds whose message's descriptor does not
+	 * say it well enough by itself (kind/describe.h). validate() may not have been called: look
+	 * before following a reference or an index.
+	 */
+	struct json_object *(*describe)(const struct objects *objects, const struct object *object);
 
 	/* ---- kinds that stand behind descriptors, mappings, cwd, root, exe ---- */
 

@@ -267,4 +267,5 @@ const struct kind mm_kind = {
 	.restore_bulk = mm_restore_bulk,
 	.commit = mm_commit,
 	.release = release,
+	.describe = mm_describe,
 };

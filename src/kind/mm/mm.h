@@ -54,6 +54,9 @@ int mm_restore_bulk(struct restart *r, struct object *object, const struct page_
                     struct error *err);
 int mm_commit(struct restart *r, struct object *object, struct stub *stub, struct error *err);
 
+/* inspect */
+struct json_object *mm_describe(const struct objects *objects, const struct object *object);
+
 /* the mapping that has [start, end) wholly within it, NULL if none */
 const Mapping *mm_mapping_at(const MmState *s, uint64_t start, uint64_t end);
 /* whether its private pages are in the image: anonymous, or changed pages of a file */
