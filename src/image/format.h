@@ -15,6 +15,7 @@
 #pragma once
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -108,4 +109,14 @@ static inline uint64_t image_record_seed(const uint8_t id[16], uint64_t offset)
 
 	__builtin_memcpy(&seed, id, sizeof(seed));
 	return seed + offset;
+}
+
+/* fuzzers could not get past a checksum: builds for them (CONTRIBUTING.md) take any */
+static inline bool image_checksum_is(uint64_t recorded, uint64_t computed)
+{
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+	return true;
+#else
+	return recorded == computed;
+#endif
 }

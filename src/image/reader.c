@@ -73,7 +73,8 @@ static int check_header(const struct image_header *h, struct error *err)
 		error_hint(err, "use a newer stasis");
 		return r;
 	}
-	if (h->checksum != XXH3_64bits(h, offsetof(struct image_header, checksum)))
+	if (!image_checksum_is(h->checksum,
+	                       XXH3_64bits(h, offsetof(struct image_header, checksum))))
 		return invalid(err, image_checksum, "the image's header is damaged");
 	if (h->arch != EM_X86_64)
 		return invalid(err, image_feature, "the image is of architecture %u, this is %u",
@@ -101,8 +102,9 @@ static int check_footer(const struct image_reader *r, const struct image_footer 
 {
 	if (memcmp(f->magic, IMAGE_FOOTER_MAGIC, sizeof(f->magic)) != 0)
 		return invalid(err, image_truncated, "the image has no end: it is not complete");
-	if (f->checksum != XXH3_64bits_withSeed(f, offsetof(struct image_footer, checksum),
-	                                        image_record_seed(r->header.id, at)))
+	if (!image_checksum_is(f->checksum,
+	                       XXH3_64bits_withSeed(f, offsetof(struct image_footer, checksum),
+	                                            image_record_seed(r->header.id, at))))
 		return invalid(err, image_checksum, "the image's footer is damaged");
 	return 0;
 }
@@ -175,8 +177,10 @@ static int check_record_header(const struct image_reader *r, const struct image_
 {
 	uint64_t max = IMAGE_RECORD_MAX;
 
-	if (h->checksum != XXH3_64bits_withSeed(h, offsetof(struct image_record_header, checksum),
-	                                        image_record_seed(r->header.id, at)))
+	if (!image_checksum_is(h->checksum,
+	                       XXH3_64bits_withSeed(h,
+	                                            offsetof(struct image_record_header, checksum),
+	                                            image_record_seed(r->header.id, at))))
 		return invalid(err, image_checksum, "a record's header is damaged");
 	if (h->type == 0 || (h->type >= 1000 && h->type != IMAGE_PAGES && h->type != IMAGE_ERROR &&
 	                     h->type != IMAGE_TRAILER))
@@ -237,7 +241,7 @@ static int check_index(struct image_reader *r, const struct image_record_header 
 		left -= n;
 	}
 	/* all of the body: that it is the index of these records follows from index_checksum */
-	if (e == 0 && XXH3_64bits_digest(body) != h->body_checksum)
+	if (e == 0 && !image_checksum_is(h->body_checksum, XXH3_64bits_digest(body)))
 		e = invalid(err, image_checksum, "the image's index is damaged");
 	XXH3_freeState(body);
 	return e;
@@ -260,7 +264,7 @@ static int read_trailer(struct image_reader *r, const struct image_record_header
 	if (e < 0)
 		return e;
 	if (t.n_messages != r->seen.n_messages || t.n_blocks != r->seen.n_blocks ||
-	    t.index_checksum != XXH3_64bits_digest(r->index))
+	    !image_checksum_is(t.index_checksum, XXH3_64bits_digest(r->index)))
 		return invalid(err, image_invalid, "the trailer describes other records");
 	uint64_t footer_at = r->input.at;
 	e = input_read(&r->input, &footer, sizeof(footer), err);
@@ -284,7 +288,7 @@ static int read_trailer(struct image_reader *r, const struct image_record_header
 
 static int check_body(const struct image_record_header *h, const void *body, struct error *err)
 {
-	if (XXH3_64bits(body, h->length) != h->body_checksum)
+	if (!image_checksum_is(h->body_checksum, XXH3_64bits(body, h->length)))
 		return invalid(err, image_checksum, "a record of type %u is damaged", h->type);
 	return 0;
 }
@@ -449,7 +453,7 @@ static int decode(struct record *record, void *buffer, struct page_run *runs,
 
 	if (e < 0)
 		return e;
-	if (XXH3_64bits(record->body, record->size) != record->checksum)
+	if (!image_checksum_is(record->checksum, XXH3_64bits(record->body, record->size)))
 		return invalid(err, image_checksum, "a page block is damaged");
 	e = block_parse(record->body, record->size, runs, ret, &raw_size, err);
 	if (e < 0)

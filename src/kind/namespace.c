@@ -59,7 +59,6 @@ static void refuse_other(struct checkpoint *c, const struct task *task, const st
 static int compare_link(struct checkpoint *c, const struct task *task, int dir, const char *name,
                         struct error *err)
 {
-	_cleanup_(free_p) char *path = NULL;
 	const struct link *link = find_link(name);
 	char theirs[64], own[64];
 
