@@ -3,10 +3,12 @@
 """The observer: all that the kernel shows of a process tree, before and after, and the difference.
 
 snapshot(pid) gives a flat dict {"TID/KEY": value}; differences(a, b) the keys that differ. What may
-differ is in EXCEPTIONS, each with its reason: a pattern on KEY.
+differ is in EXCEPTIONS, what is not looked at in NOT_LOOKED_AT, each with its reason.
 """
+import array
 import ctypes
 import fnmatch
+import functools
 import os
 import re
 import struct
@@ -23,19 +25,32 @@ EXCEPTIONS = {
     "status/State": "running or sleeping at the moment; stopped and zombie are compared as class",
     "status/voluntary_ctxt_switches": "statistics: start anew",
     "status/nonvoluntary_ctxt_switches": "statistics: start anew",
-    "status/TracerPid": "checked by itself to be 0",
     "status/FDSize": "room in the kernel's table, not in the program's view",
     "status/SigQ": "counts all of the user's processes",
     "status/Mems_allowed*": "of the cpuset",
-    "status/Cpus_active*": "of the host",
     "fdinfo/*/mnt_id": "mount ids of a new mount namespace",
-    "autogroup": "the number of a session's autogroup is the scheduler's; its nice value is compared by itself",
     "fdinfo/*/ino": "inode numbers of pipes and deleted files are new: compared as classes",
+}
+
+# files of /proc/PID that are not compared -> why
+NOT_LOOKED_AT = {
+    "io, schedstat, sched, stat: times and faults": "statistics: start anew",
+    "smaps: Rss, Pss, Referenced, *_Dirty, *_Clean": "what is present is compared by pagemap, the sum of Pss as a whole",
+    "syscall, stack, wchan": "where a task waits: an interrupted call goes on as restart_syscall(2)",
+    "mem": "contents: the programs check themselves",
+    "maps, map_files, statm, smaps_rollup": "the same as smaps and status",
+    "mounts, mountinfo, mountstats, net/": "of the namespace, whose link is compared",
+    "oom_score, oom_adj": "derived from oom_score_adj and memory",
+    "clear_refs": "written only",
+    "ksm_*, arch_status": "statistics",
+    "attr/": "labels of a security module, compared as attr/current",
 }
 
 KCMP = {"files": 2, "fs": 3, "io": 5, "mm": 1, "sighand": 4, "sysvsem": 6}
 KCMP_FILE = 0
-SYS_KCMP = 312
+SYS_KCMP, SYS_IOPRIO_GET, SYS_SCHED_GETATTR = 312, 252, 315
+PRESENT, SWAPPED, FILE = 1 << 63, 1 << 62, 1 << 61
+PFN = (1 << 55) - 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,7 +64,7 @@ def read(path, binary=False):
 
 
 def tree(root):
-    """all tids of the set: processes in order, threads behind their leader"""
+    """all (tgid, tid) of the set: processes in order, threads behind their leader"""
     found, todo = [], [root]
     while todo:
         tgid = todo.pop(0)
@@ -79,26 +94,29 @@ def stat_fields(text):
     return out
 
 
-def present_pages(tgid, tid, start, end):
-    """(present or swapped, anonymous) pages of a range, from pagemap"""
-    n = (end - start) // 4096
-    anon = present = 0
+@functools.cache
+def zero_frame():
+    """the frame of the zero page: read once from a mapping of ours that was never written"""
+    libc.mmap.restype = ctypes.c_void_p
+    address = libc.mmap(None, ctypes.c_size_t(4096), 1, 0x22, -1, ctypes.c_long(0))
+    ctypes.string_at(address, 1)
+    with open("/proc/self/pagemap", "rb", buffering=0) as f:
+        f.seek(address // 4096 * 8)
+        return struct.unpack("<Q", f.read(8))[0] & PFN
+
+
+def page_entries(f, start, end):
+    """pagemap of a range, as an array of 64-bit entries; None when it cannot be read"""
+    entries = array.array("Q")
     try:
-        with open(f"/proc/{tgid}/task/{tid}/pagemap", "rb", buffering=0) as f:
-            f.seek(start // 4096 * 8)
-            while n > 0:
-                data = f.read(min(n, 65536) * 8)
-                if not data:
-                    break
-                for (entry,) in struct.iter_unpack("<Q", data):
-                    if entry >> 62:
-                        present += 1
-                        if not entry >> 61 & 1:
-                            anon += 1
-                n -= len(data) // 8
+        f.seek(start // 4096 * 8)
+        left = (end - start) // 4096 * 8
+        while left and (data := f.read(min(left, 1 << 20))):
+            entries.frombytes(data)
+            left -= len(data)
     except OSError:
         return None
-    return present, anon
+    return entries
 
 
 SMAPS = {"KernelPageSize", "VmFlags", "Locked", "THPeligible", "ProtectionKey", "Size"}
@@ -123,9 +141,10 @@ def stack_pointers(tgid):
     return out
 
 
-def maps_snapshot(tgid, tid):
-    out = {}
-    current = guard_end = None
+def maps_snapshot(tgid, tid, frames):
+    """the mappings of a process; notes in @frames {frame: [(tid, address)...]} what may be shared"""
+    out, ranges = {}, []
+    current = guard_end = None  # @guard_end: of the mapping before, if nothing can be done with it
     pointers = stack_pointers(tgid)
     for line in read(f"/proc/{tgid}/task/{tid}/smaps").splitlines():
         m = re.match(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) (\S+) (\d+)\s*(.*)$", line)
@@ -137,13 +156,9 @@ def maps_snapshot(tgid, tid):
             current = f"map/{m[1]}"
             deleted = m[7].endswith("(deleted)") or m[7].startswith("/dev/zero")
             inode = "" if deleted or not m[7].startswith("/") else m[6]
-            of_file = m[7].startswith("/")
             out[current] = f"{m[1]}-{m[2]} {m[3]} {m[4]} {inode} {m[7]}"
             if m[7] not in ("[vvar]", "[vvar_vclock]", "[vsyscall]"):
-                pages = present_pages(tgid, tid, start, end)
-                # file pages may be mapped around a fault by the kernel: only anonymous ones count
-                private_or_anon = "p" in m[3] or not m[7]
-                out[current + "/anon"] = str(pages[1] if pages and private_or_anon else None)
+                ranges.append((current, start, end, "p" in m[3] or not m[7]))
             # stacks: of the process; with a guard below, a thread's; or a pointer is in it
             if m[7] == "[stack]" or guard_end == start or any(start <= p < end for p in pointers):
                 out[current + "/stack"] = "yes"
@@ -152,13 +167,50 @@ def maps_snapshot(tgid, tid):
         key, _, value = line.partition(":")
         if current and key in SMAPS:
             value = value.strip()
-            if key == "Locked" and of_file:
-                continue  # this process's share of them: who else maps the file is not the set's
             if key == "VmFlags":
                 # "sd" (soft dirty) is bookkeeping of the kernel
                 value = " ".join(w for w in value.split() if w not in ("sd",))
             out[f"{current}/{key}"] = value
+    for line in read(f"/proc/{tgid}/task/{tid}/numa_maps").splitlines():
+        address, policy = line.split()[:2] if len(line.split()) > 1 else ("", "")
+        if f"map/{address}" in out and policy != "default":
+            out[f"map/{address}/policy"] = policy
+    try:
+        with open(f"/proc/{tgid}/task/{tid}/pagemap", "rb", buffering=0) as f:
+            for key, start, end, private in ranges:
+                pages_snapshot(out, key, page_entries(f, start, end), start, private, (tgid, frames))
+    except OSError:
+        pass
     return out
+
+
+def pages_snapshot(out, key, entries, start, private, where):
+    """file pages may be mapped around a fault by the kernel: only anonymous ones count"""
+    if entries is None or not private:
+        out[key + "/anon"] = None
+        return
+    tgid, frames = where
+    count, zero = 0, zero_frame()
+    for i, entry in enumerate(entries):
+        if not entry >> 62 or entry & FILE:
+            continue
+        count += 1
+        frame = entry & PFN
+        if entry & PRESENT and frame and frame != zero:
+            frames.setdefault(frame, []).append((tgid, key, start + i * 4096))
+    out[key + "/anon"] = str(count)
+
+
+def sharing_of_pages(frames):
+    """per mapping which of its pages share a frame, and with whose first"""
+    found = {}
+    for users in frames.values():
+        if len(users) < 2:
+            continue
+        head = users[0][0], users[0][2]
+        for tgid, key, address in users:
+            found.setdefault(f"{tgid}/{key}/shared pages", []).append((address, head, len(users)))
+    return {key: (len(pages), hash(tuple(sorted(pages)))) for key, pages in found.items()}
 
 
 def fd_snapshot(tgid, tid):
@@ -171,6 +223,7 @@ def fd_snapshot(tgid, tid):
     for fd in fds:
         try:
             link = os.readlink(f"{base}/fd/{fd}")
+            out[f"fd/{fd}/mode"] = oct(os.lstat(f"{base}/fd/{fd}").st_mode)
         except OSError:
             continue
         out[f"fd/{fd}"] = neutral(link)
@@ -185,6 +238,19 @@ def fd_snapshot(tgid, tid):
     return out
 
 
+def scheduling(tid):
+    """sched_getattr(2) but for what is derived: policy, flags, nice, priority, runtime, deadline, period, clamps"""
+    room = ctypes.create_string_buffer(56)
+    if libc.syscall(SYS_SCHED_GETATTR, tid, room, 56, 0) < 0:
+        return "error " + os.strerror(ctypes.get_errno())
+    return struct.unpack("<IIQiIQQQII", room.raw)
+
+
+OF_A_TASK = ("limits", "personality", "cgroup", "oom_score_adj", "comm", "loginuid", "sessionid", "cpuset",
+             "cmdline", "environ", "uid_map", "gid_map", "projid_map", "setgroups", "attr/current")
+OF_A_PROCESS = ("timers", "timerslack_ns", "coredump_filter", "timens_offsets")
+
+
 def task_snapshot(tgid, tid):
     base = f"/proc/{tgid}/task/{tid}"
     out = {}
@@ -196,14 +262,16 @@ def task_snapshot(tgid, tid):
         # masks, capabilities and the like of the dead: nothing will ever use them
         for key in [k for k in out if re.match(r"status/(Sig|Cap|Seccomp|Spec|Cpus_|Groups|NoNewPrivs)", k)]:
             del out[key]
-    for name in ("limits", "personality", "cgroup", "oom_score_adj", "comm",
-                 "loginuid", "cpuset", "cmdline", "environ"):
+    for name in OF_A_TASK:
         out[name] = read(f"{base}/{name}")
-    for name in ("timers", "timerslack_ns", "coredump_filter", "autogroup"):
-        if tgid == tid:
-            # autogroups are numbered by the kernel
-            out[name] = re.sub(r"^/autogroup-\d+", "/autogroup", read(f"/proc/{tgid}/{name}"))
-    out["auxv"] = read(f"/proc/{tgid}/auxv", binary=True).hex()
+    kids = read(base + "/children")
+    out["children"] = kids if kids.startswith("error") else sorted(map(int, kids.split()))
+    if tgid == tid:
+        for name in OF_A_PROCESS:
+            out[name] = read(f"/proc/{tgid}/{name}")
+        # the group's number is the kernel's: one for each session
+        out["autogroup"] = re.sub(r"^\S+ ", "", read(f"/proc/{tgid}/autogroup"))
+        out["auxv"] = read(f"/proc/{tgid}/auxv", binary=True).hex()
     for name in ("cwd", "root", "exe"):
         try:
             out[name] = os.readlink(f"{base}/{name}")
@@ -214,13 +282,12 @@ def task_snapshot(tgid, tid):
             out["ns/" + ns] = os.readlink(f"{base}/ns/{ns}")
     except OSError:
         pass
+    out["ioprio"] = libc.syscall(SYS_IOPRIO_GET, 1, tid)
+    out["sched"] = scheduling(tid)
     try:
-        out["ioprio"] = libc.syscall(252, 1, tid)
-        out["sched"] = (os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority,
-                        sorted(os.sched_getaffinity(tid)))
+        out["affinity"] = sorted(os.sched_getaffinity(tid))
     except OSError as e:
-        out["sched"] = "error " + str(e)
-    out.update(fd_snapshot(tgid, tid))
+        out["affinity"] = "error " + str(e)
     return out
 
 
@@ -228,47 +295,51 @@ def kcmp(a, b, what, fa=0, fb=0):
     return libc.syscall(SYS_KCMP, a, b, what, ctypes.c_ulong(fa), ctypes.c_ulong(fb))
 
 
-def classes(members, equal):
-    """partition: for each member the first one that it is equal to"""
-    heads, out = [], {}
-    for m in members:
-        for h in heads:
-            if equal(h, m):
-                out[m] = h
-                break
-        else:
-            heads.append(m)
-            out[m] = m
+def classes(members, order):
+    """
+    partition by kcmp(2), which gives an order (0 equal, 1 less, 2 greater): for each member the first
+    one that it is equal to
+    """
+    place = {m: i for i, m in enumerate(members)}
+    compare = {0: 0, 1: -1, 2: 1}
+    out, head = {}, None
+    ranked = sorted(members, key=functools.cmp_to_key(lambda a, b: compare.get(order(a, b), 0)))
+    run = []
+    for m in [*ranked, None]:
+        if m is not None and (not run or order(run[0], m) == 0):
+            run.append(m)
+            continue
+        head = min(run, key=place.get) if run else None
+        out.update((member, head) for member in run)
+        run = [m]
     return out
 
 
-def sharing_snapshot(tids):
-    out = {}
-    live = [t for t in tids if not read(f"/proc/{t[0]}/task/{t[1]}/maps").startswith("error")]
+def sharing_snapshot(live):
+    """who shares what, and the descriptors of each table once"""
+    out, tables = {}, {}
     for name, what in KCMP.items():
-        for t, h in classes([t[1] for t in live], lambda a, b: kcmp(a, b, what) == 0).items():
-            out[f"{t}/kcmp/{name}"] = h
-    files, identity = [], {}
+        # the kernel shows an order of its own: members in order of the tree make it ours
+        found = classes([t[1] for t in live], lambda a, b, what=what: kcmp(a, b, what))
+        out.update({f"{t}/kcmp/{name}": h for t, h in found.items()})
+        if name == "files":
+            tables = found
+    files, by_inode = [], {}
     for tgid, tid in live:
-        if tgid != tid and kcmp(tgid, tid, KCMP["files"]) == 0:
+        if tables[tid] != tid:
             continue
+        out.update({f"{tid}/{k}": v for k, v in fd_snapshot(tgid, tid).items()})
         try:
-            for fd in os.listdir(f"/proc/{tgid}/task/{tid}/fd"):
+            for fd in sorted(int(f) for f in os.listdir(f"/proc/{tgid}/task/{tid}/fd")):
                 st = os.stat(f"/proc/{tgid}/task/{tid}/fd/{fd}")
-                files.append((tid, int(fd)))
-                identity[(tid, int(fd))] = (st.st_dev, st.st_ino)
+                files.append((tid, fd))
+                by_inode.setdefault((st.st_dev, st.st_ino), []).append((tid, fd))
         except OSError:
             continue
-    if len(files) > 3000:
-        return out
-    same_inode = classes(files, lambda a, b: identity[a] == identity[b])
-    by_inode = {}
-    for f in files:
-        by_inode.setdefault(same_inode[f], []).append(f)
-    for (tid, fd), head in same_inode.items():
-        out[f"{tid}/inode of fd {fd}"] = head
     for group in by_inode.values():
-        for (tid, fd), head in classes(group, lambda a, b: kcmp(a[0], b[0], KCMP_FILE, a[1], b[1]) == 0).items():
+        same = classes(group, lambda a, b: kcmp(a[0], b[0], KCMP_FILE, a[1], b[1]))
+        for (tid, fd), head in same.items():
+            out[f"{tid}/inode of fd {fd}"] = group[0]
             out[f"{tid}/file of fd {fd}"] = head
     return out
 
@@ -278,16 +349,24 @@ def pss(tgid):
     return int(m[1]) if m else 0
 
 
+def is_live(t):
+    return stat_fields(read(f"/proc/{t[0]}/task/{t[1]}/stat"))["class"] not in "ZX"
+
+
 def snapshot(root):
     tids = tree(root)
+    live = [t for t in tids if is_live(t)]
     out = {"tids": sorted(t[1] for t in tids)}
-    total = 0
+    total, frames, seen = 0, {}, set()
     for tgid, tid in tids:
         out.update({f"{tid}/{k}": v for k, v in task_snapshot(tgid, tid).items()})
-        if tgid == tid:
-            out.update({f"{tid}/{k}": v for k, v in maps_snapshot(tgid, tid).items()})
+    for tgid, tid in live:  # of each process through a thread that lives
+        if tgid not in seen:
+            seen.add(tgid)
+            out.update({f"{tgid}/{k}": v for k, v in maps_snapshot(tgid, tid, frames).items()})
             total += pss(tgid)
-    out.update(sharing_snapshot(tids))
+    out.update(sharing_of_pages(frames))
+    out.update(sharing_snapshot(live))
     out["pss_anon_kb"] = total
     return out
 
@@ -303,6 +382,9 @@ def differences(before, after, exceptions=()):
         if key.endswith("/anon") and key[:-5] + "/stack" in before and a and b and int(a) <= int(b) <= int(a) + 2:
             continue
         if key.endswith("/stack"):
+            continue
+        # the same: what is touched of a stack that fork shared is no longer shared
+        if key.endswith("/shared pages") and key[:-len("shared pages")] + "stack" in before:
             continue
         if key == "pss_anon_kb":
             # 5 % for pages shared by fork, and a few pages of the stacks
