@@ -45,7 +45,7 @@ struct tty {
 	dev_t device;        /* checkpoint */
 	int fd;              /* restart: the terminal that takes its place; -1 none yet */
 	bool ours;           /* it is the slave of the new pty */
-	bool controlled;     /* it has been made the controlling terminal of its session */
+	struct stub *leader; /* whose session has taken it as its controlling terminal */
 	uint32_t stands_for; /* checkpoint: /dev/tty; the id of the terminal that it means */
 	bool foreground_set;
 };
@@ -108,7 +108,9 @@ static void judge_settings(struct checkpoint *c, const struct task *task, int fd
 	int discipline = N_TTY, exclusive = 0;
 	struct error refusal;
 
-	if (ioctl(fd, TIOCGETD, &discipline) == 0 && discipline != N_TTY) {
+	if (ioctl(fd, TIOCGETD, &discipline) < 0)
+		return; /* hung up */
+	if (discipline != N_TTY) {
 		error_refuse(&refusal, CODE_tty_discipline, "line discipline %d", discipline);
 		error_hint(&refusal, "set discipline 0 (ldattach, slattach and pppd set others)");
 		tty_refuse(c, task, device, &refusal);
@@ -179,8 +181,11 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 	struct winsize size = { 0 };
 	struct error refusal;
 
+	judge_settings(c, task, fd, device);
 	if (ioctl(fd, TCGETS2, &settings) < 0) {
-		/* EIO: drivers/tty/tty_io.c, hung_up_tty_ioctl */
+		if (errno != EIO)
+			return 0; /* of another line discipline, which is refused */
+		/* drivers/tty/tty_io.c, hung_up_tty_ioctl */
 		error_refuse(&refusal, CODE_tty_hung_up, "the terminal is gone: %s",
 		             strerror(errno));
 		error_hint(&refusal, "give the program another standard input and output");
@@ -188,7 +193,6 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 		return 0;
 	}
 	ioctl(fd, TIOCGWINSZ, &size);
-	judge_settings(c, task, fd, device);
 	judge_input(c, task, fd, device);
 	TtyState *s = xmalloc(sizeof(*s));
 	tty_state__init(s);
@@ -352,13 +356,40 @@ static const char *session_problem(const struct task *task, const struct task *l
 	return NULL;
 }
 
+static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
+{
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (c->tasks[i]->stat.pgrp == pgrp)
+			return true;
+	return false;
+}
+
+/* whose terminal it is, which all tasks together say */
+static void note_session(struct checkpoint *c, const struct tty *tty, TtyState *s)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		const struct task *task = c->tasks[i];
+		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != tty->device)
+			continue;
+		if (session_leader(c, task))
+			s->session = (uint32_t)task->stat.session;
+		if (task->stat.tpgid > 0 && group_in_set(c, task->stat.tpgid))
+			s->foreground = (uint32_t)task->stat.tpgid;
+		break;
+	}
+}
+
 /* a session is one with its terminal: a task that has given it up (TIOCNOTTY) cannot be made */
 static int tty_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct tty *tty = object->live;
 	struct error refusal;
 
-	for (size_t i = 0; i < c->n_tasks && !tty->stands_for; i++) {
+	if (tty->stands_for)
+		return 0;
+	if (object->message)
+		note_session(c, tty, object_state(object, TtyState));
+	for (size_t i = 0; i < c->n_tasks; i++) {
 		struct task *task = c->tasks[i], *leader = session_leader(c, task);
 		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != tty->device)
 			continue;
@@ -368,32 +399,6 @@ static int tty_judge(struct checkpoint *c, struct object *object, struct error *
 		error_refuse(&refusal, CODE_tty_session, "%s", problem);
 		error_hint(&refusal, "start the program with setsid(1)");
 		tty_refuse(c, task, tty->device, &refusal);
-	}
-	return 0;
-}
-
-static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
-{
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->stat.pgrp == pgrp)
-			return true;
-	return false;
-}
-
-static int tty_save(struct checkpoint *c, struct object *object, struct error *err)
-{
-	const struct tty *tty = object->live;
-	TtyState *s = object_state(object, TtyState);
-
-	for (size_t i = 0; i < c->n_tasks && !tty->stands_for; i++) {
-		const struct task *task = c->tasks[i];
-		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != tty->device)
-			continue;
-		if (session_leader(c, task))
-			s->session = (uint32_t)task->stat.session;
-		if (task->stat.tpgid > 0 && group_in_set(c, task->stat.tpgid))
-			s->foreground = (uint32_t)task->stat.tpgid;
-		break;
 	}
 	return 0;
 }
@@ -578,7 +583,7 @@ static int take_terminal(struct restart *r, struct object *object, struct stub *
 	struct tty *tty = object->live;
 	const TtyState *s = object_state(object, TtyState);
 
-	if (tty->controlled || s->session != (uint32_t)stub->tid || stub->leader != stub)
+	if (tty->leader || s->session != (uint32_t)stub->tid || stub->leader != stub)
 		return 0;
 	int result = calls_run(stub->calls, err); /* its setsid(2) may be among them */
 	if (result < 0)
@@ -595,7 +600,7 @@ static int take_terminal(struct restart *r, struct object *object, struct stub *
 		error_hint(err, "is it the controlling terminal of another session?");
 		return error_trace(err, result);
 	}
-	tty->controlled = true;
+	tty->leader = stub;
 	return 0;
 }
 
@@ -740,11 +745,32 @@ static int take_dev_tty(pid_t child, int socket, int *ret_fd, struct error *err)
 	return *ret_fd < 0 ? error_raise(err, errno, "take /dev/tty of a terminal") : 0;
 }
 
-static int open_dev_tty(int terminal, int flags, int *ret_fd, struct error *err)
+/* the session's leader has it already */
+static int open_dev_tty_in_stub(struct stub *stub, int flags, int *ret_fd, struct error *err)
 {
-	int pair[2], status;
+	_cleanup_(close_p) int pidfd = (int)syscall(SYS_pidfd_open, stub->host_tid, 0);
+
+	calls_reserve(stub->calls, 1, 16);
+	uint64_t path = calls_copy(stub->calls, "/dev/tty", sizeof("/dev/tty"));
+	unsigned index = CALL(stub->calls, openat, (uint64_t)AT_FDCWD, path, (uint64_t)flags);
+	int e = calls_run(stub->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	int fd = (int)calls_result(stub->calls, index);
+	*ret_fd = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (*ret_fd < 0)
+		e = error_raise(err, errno, "take /dev/tty of new task %d", stub->tid);
+	CALL(stub->calls, close, (uint64_t)fd);
+	return e;
+}
+
+static int open_dev_tty(const struct tty *tty, int flags, int *ret_fd, struct error *err)
+{
+	int pair[2], status, terminal = tty->fd;
 	pid_t session;
 
+	if (tty->leader)
+		return open_dev_tty_in_stub(tty->leader, flags, ret_fd, err);
 	if (ioctl(terminal, TIOCGSID, &session) == 0 && session == getsid(0)) {
 		*ret_fd = open("/dev/tty", flags);
 		return *ret_fd < 0 ? error_raise(err, errno, "open /dev/tty") : 0;
@@ -774,7 +800,7 @@ static int tty_open(struct restart *r, struct object *object, uint32_t flags, in
 
 	if (stands_for) {
 		tty = objects_by_id(r->objects, stands_for)->live;
-		int e = open_dev_tty(tty->fd, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
+		int e = open_dev_tty(tty, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", tty->fd);
@@ -798,7 +824,6 @@ const struct kind tty_kind = {
 	.message = &tty_state__descriptor,
 	.collect = tty_collect,
 	.judge = tty_judge,
-	.save = tty_save,
 	.validate = tty_validate,
 	.preflight = tty_preflight,
 	.restore = tty_restore,

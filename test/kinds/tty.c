@@ -15,9 +15,11 @@
  * TEST exclusive refuse code=tty.exclusive -- exclusive
  * TEST input refuse code=tty.input -- input
  * TEST gave-up refuse code=tty.session -- gave-up
- * TEST dead-leader refuse code=tty.session -- dead-leader
+ * TEST dead-leader refuse code=tty.session except=map?*anon -- dead-leader
  * TEST mistyped refuse code=external.unused checkpoint="--external pipe:[1]=p" -- controlling-plain
- * TEST missing restart-refuse code=external.missing -- missing
+ * TEST missing restart-refuse code=external.missing before="p=$(cat helper); touch hang-up; until grep -qs ^State.*Z /proc/$p/status; do sleep 0.01; done" -- missing
+ *
+ * dead-leader: what is injected lies on a page of the thread's stack that it had not touched yet.
  */
 #include "subject.h"
 
@@ -39,8 +41,11 @@ static void helper(int master)
 
 	signal(SIGHUP, SIG_IGN);
 	setsid();
+	close_range(0, 2, 0); /* test/run's "output" would be a leak */
 	fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-	subject_mark("helper");
+	FILE *f = fopen("new", "w");
+	CHECK(f && fprintf(f, "%d", getpid()) > 0 && fclose(f) == 0);
+	CHECK(rename("new", "helper") == 0);
 	for (;;) {
 		int fd = open("type", O_RDONLY);
 		if (fd >= 0) {
