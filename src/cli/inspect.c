@@ -214,13 +214,16 @@ static void print_info(const struct contents *c)
 
 static void print_kinds(const struct contents *c)
 {
-	fputs("\nobjects:", stdout);
+	const char *before = "\nobjects: ";
+
 	for (size_t i = 0; i < n_kinds; i++) {
 		size_t cursor = 0, n = 0;
 		while (objects_next(c->objects, kinds[i], &cursor))
 			n++;
-		if (n)
-			printf(" %zu %s", n, kinds[i]->name);
+		if (n == 0)
+			continue;
+		printf("%s%zu %s", before, n, kinds[i]->name);
+		before = ", ";
 	}
 	putchar('\n');
 }
@@ -467,7 +470,7 @@ const struct command inspect_command = {
 	.run = inspect_main,
 	.summary = "show what an image holds",
 	.help = "usage: stasis inspect FILE [--tree|--memory|--files|--objects|--records] "
-	        "[--json]\n"
+		"[--json]\n"
 		"\n"
 		"Shows what an image holds; '-' is standard input. Without a view: when and where "
 		"it\n"
