@@ -373,10 +373,28 @@ static int sched_preflight(struct restart *r, struct object *object, struct erro
 	return 0;
 }
 
-/* the stubs inherit our time slice: it is the kernel's choice from here on */
+/*
+ * The stubs inherit our time slice: it is the kernel's choice from here on. Nor may they inherit an
+ * I/O priority, which gives each an I/O context that it perhaps did not have: ours is kept aside
+ * until all have been cloned.
+ */
 static int sched_restore(struct restart *r, struct object *object, struct error *err)
 {
+	long own = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
+
 	default_slice();
+	if (own > 0 && IOPRIO_PRIO_CLASS(own) != IOPRIO_CLASS_NONE &&
+	    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) == 0)
+		object->live = (void *)own; /* NOLINT: a number */
+	return 0;
+}
+
+static int sched_install(struct restart *r, struct object *object, struct stub *stub,
+                         struct error *err)
+{
+	if (object->live)
+		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, (long)object->live);
+	object->live = NULL;
 	return 0;
 }
 
@@ -498,5 +516,6 @@ const struct kind sched_kind = {
 	.validate = sched_validate,
 	.preflight = sched_preflight,
 	.restore = sched_restore,
+	.install = sched_install,
 	.commit = sched_commit,
 };

@@ -84,6 +84,17 @@ static const struct task *only_user(const struct checkpoint *c, const struct obj
 	return NULL;
 }
 
+/* nobody has ever operated on the set, or this task may not */
+static bool out_of_question(const struct semid_ds *ds, const struct task *task)
+{
+	const struct ipc_perm *perm = &ds->sem_perm;
+	uint32_t uid = task->status.uid[1];
+
+	if (ds->sem_otime == 0)
+		return true;
+	return uid != 0 && uid != perm->uid && uid != perm->cuid && !(perm->mode & 0022);
+}
+
 static int sysvsem_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct task *only = only_user(c, object);
@@ -95,9 +106,8 @@ static int sysvsem_judge(struct checkpoint *c, struct object *object, struct err
 		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });
 		if (id < 0)
 			continue;
-		const struct task *task = only ? only
-		                               : last_user(c, object, id, (unsigned)ds.sem_nsems);
-		if (task) {
+		const struct task *task = only ? only : last_user(c, object, id, ds.sem_nsems);
+		if (task && !out_of_question(&ds, task)) {
 			refuse_list(c, task, id);
 			return 0;
 		}

@@ -129,6 +129,8 @@ static void become(uid_t id)
 	CHECK(syscall(SYS_setgroups, 0, NULL) == 0);
 	CHECK(syscall(SYS_setresgid, id, id, id) == 0);
 	CHECK(syscall(SYS_setresuid, id, id, id) == 0);
+	/* whatever fs.suid_dumpable is: another test may be trying it */
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
 }
 
 static void user(void)
@@ -272,6 +274,7 @@ static void *in_thread(void *arg)
 	CHECK(syscall(SYS_setgroups, 1, &group) == 0);
 	CHECK(syscall(SYS_setresgid, 3000 + i, 3000 + i, 3000 + i) == 0);
 	CHECK(syscall(SYS_setresuid, 3000 + i, 3000 + i, 3000 + i) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
 	show(before);
 	pthread_barrier_wait(&set_up);
 	subject_wait_go();
