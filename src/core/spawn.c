@@ -322,6 +322,10 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 
 	if (e < 0)
 		return e;
+	if (t->dead_gid != getgid())
+		CALL(stub->calls, setresgid, t->dead_gid, t->dead_gid, t->dead_gid);
+	if (t->dead_uid != getuid())
+		CALL(stub->calls, setresuid, t->dead_uid, t->dead_uid, t->dead_uid);
 	if (t->exit_code & 0x7f)
 		add_signal_death(stub, (int)(t->exit_code & 0x7f));
 	else if (t->state == TASK_STATE__STATE__ZOMBIE)

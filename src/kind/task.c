@@ -6,13 +6,17 @@
 #include "kind/task.h"
 
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "core/features.h"
+#include "core/restart.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -100,8 +104,11 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	s->pgid = (uint32_t)task->stat.pgrp;
 	s->sid = (uint32_t)task->stat.session;
 	s->state = state_of(task);
-	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER)
+	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER) {
 		s->exit_code = (uint32_t)task->stat.exit_code;
+		s->dead_uid = task->status.uid[0];
+		s->dead_gid = task->status.gid[0];
+	}
 	s->stop_signal = (uint32_t)task->stop_signal;
 	/* the status that its parent has not taken shows here (do_task_stat() in the kernel) */
 	s->stop_waited = task->state == TASK_STOPPED && !task->stat.exit_code;
@@ -132,6 +139,9 @@ static int task_validate(const struct objects *objects, const struct object *obj
 	if (t->state == TASK_STATE__STATE__STOPPED ? !stop_signal_valid(t->stop_signal)
 	                                           : t->stop_signal != 0)
 		return error_raise(err, EBADMSG, "stop signal %u", t->stop_signal);
+	if (dead ? t->dead_uid == UINT32_MAX || t->dead_gid == UINT32_MAX
+	         : t->dead_uid || t->dead_gid)
+		return error_raise(err, EBADMSG, "user %u, group %u", t->dead_uid, t->dead_gid);
 	if (t->stop_waited && !t->stop_signal)
 		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
 	if (t->exit_signal > 64)
@@ -145,6 +155,25 @@ static int task_validate(const struct objects *objects, const struct object *obj
 			                   t->objects[i]);
 	}
 	return 0;
+}
+
+/* what a live task needs for its ids is the kind cred's to say */
+static int task_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	const TaskState *t = object_state(object, TaskState);
+	bool dead = t->state == TASK_STATE__STATE__ZOMBIE ||
+	            t->state == TASK_STATE__STATE__DEAD_LEADER;
+	bool may = features_capability(CAP_SETUID) && features_capability(CAP_SETGID);
+
+	if (!dead || may || (t->dead_uid == getuid() && t->dead_gid == getgid()))
+		return 0;
+	error_refuse(err, CODE_cred_capability,
+	             "a dead task has the user and group ids %u and %u, which needs %s",
+	             t->dead_uid, t->dead_gid,
+	             features_capability_name(features_capability(CAP_SETUID) ? CAP_SETGID
+	                                                                      : CAP_SETUID));
+	error_task(err, (pid_t)t->tid, NULL);
+	return -EOPNOTSUPP;
 }
 
 static int task_install(struct restart *r, struct object *object, struct stub *stub,
@@ -175,6 +204,7 @@ const struct kind task_kind = {
 	.judge = task_judge,
 	.save = task_save,
 	.validate = task_validate,
+	.preflight = task_preflight,
 	.install = task_install,
 	.commit = task_commit,
 };

@@ -21,6 +21,8 @@
  * TEST keepcaps round-trip -- keepcaps
  * TEST threads round-trip -- threads
  * TEST child round-trip -- child
+ * TEST zombie round-trip -- zombie
+ * TEST zombie-no-privilege restart-refuse code=cred.capability without=cap_setuid -- zombie
  * TEST login-uid round-trip -- login
  * TEST label round-trip under="$TOP/test/tools/with_label" -- label
  * TEST label-other restart-refuse code=cred.label -- label
@@ -318,6 +320,24 @@ static void child(void)
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* waitid(2) tells whose the dead child was */
+static void zombie(void)
+{
+	siginfo_t info;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		become(1000);
+		_exit(3);
+	}
+	CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0);
+	subject_checkpoint();
+	CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED) == 0);
+	CHECK_EQ(info.si_uid, 1000);
+	CHECK_EQ(info.si_status, 3);
+}
+
 static void set_login(const char *text)
 {
 	int fd = open("/proc/thread-self/loginuid", O_WRONLY | O_CLOEXEC);
@@ -471,6 +491,7 @@ int main(int argc, char **argv)
 		{ "keepcaps", keepcaps },
 		{ "threads", threads },
 		{ "child", child },
+		{ "zombie", zombie },
 		{ "login", login },
 		{ "logins", logins },
 		{ "label", label },
