@@ -110,6 +110,28 @@ struct stub *restart_stub(const struct restart *r, pid_t tid)
 	return stub && stub->task ? stub : NULL;
 }
 
+static bool fd_in_use(const struct restart *r, int fd)
+{
+	size_t cursor = 0;
+
+	for (const struct object *o; (o = objects_next(r->objects, NULL, &cursor));)
+		if (o->kind->uses_fd && o->kind->uses_fd(o, fd))
+			return true;
+	return false;
+}
+
+/*
+ * The set uses the highest number that the limit allows: one that is free in all its tables will
+ * do, above those at which a batch arrives.
+ */
+static int find_gap(const struct restart *r, rlim_t limit)
+{
+	for (int fd = (int)(limit > FD_MAX ? FD_MAX : limit) - 1; fd >= STUB_FDS_MAX; fd--)
+		if (!fd_in_use(r, fd))
+			return fd;
+	return -1;
+}
+
 /* a descriptor number above all that the set uses, and room below it for a full batch */
 static int choose_socket(struct restart *r, struct error *err)
 {
@@ -128,13 +150,19 @@ static int choose_socket(struct restart *r, struct error *err)
 		return error_raise(err, errno, "read the limit of open files");
 	limit.rlim_cur = limit.rlim_max;
 	if ((rlim_t)r->stub_socket >= limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max = (rlim_t)r->stub_socket + 1;
-		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-			return error_raise(err, errno, "raise the limit of open files to %d",
-			                   r->stub_socket + 1);
-	} else if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-		return error_raise(err, errno, "raise the soft limit of open files");
+		const struct rlimit more = { (rlim_t)r->stub_socket + 1,
+			                     (rlim_t)r->stub_socket + 1 };
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return 0;
+		int errnum = errno;
+		r->stub_socket = (rlim_t)highest < limit.rlim_max ? find_gap(r, limit.rlim_max)
+		                                                  : -1;
+		if (r->stub_socket < 0)
+			return error_raise(err, errnum, "raise the limit of open files to %d",
+			                   highest + 2);
 	}
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return error_raise(err, errno, "raise the soft limit of open files");
 	return 0;
 }
 

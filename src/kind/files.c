@@ -159,6 +159,23 @@ static int files_highest_fd(const struct object *object)
 	return s->n_descriptors ? (int)s->descriptors[s->n_descriptors - 1]->number : -1;
 }
 
+static bool files_uses_fd(const struct object *object, int fd)
+{
+	const FilesState *s = object_state(object, FilesState);
+	size_t low = 0, high = s->n_descriptors;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (s->descriptors[middle]->number == (uint32_t)fd)
+			return true;
+		if (s->descriptors[middle]->number < (uint32_t)fd)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
 static int files_restore(struct restart *r, struct object *object, struct error *err)
 {
 	const FilesState *s = object_state(object, FilesState);
@@ -245,6 +262,7 @@ const struct kind files_kind = {
 	.collect = files_collect,
 	.validate = files_validate,
 	.highest_fd = files_highest_fd,
+	.uses_fd = files_uses_fd,
 	.restore = files_restore,
 	.install = files_install,
 	.commit = files_commit,

@@ -95,6 +95,8 @@ struct kind {
 	/* The highest descriptor number that the object uses, -1 = none. Pure. The stubs' socket
 	 * lies above it. */
 	int (*highest_fd)(const struct object *object);
+	/* whether it uses that number; for kinds with highest_fd. Pure. */
+	bool (*uses_fd)(const struct object *object, int fd);
 	/* Takes one block of bulk data (save_bulk). Called from several threads at once. */
 	int (*restore_bulk)(struct restart *r, struct object *object,
 	                    const struct page_block *block, struct error *err);

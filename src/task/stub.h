@@ -38,7 +38,7 @@ struct object *stub_object(const struct stub *stub, const struct kind *kind); /*
  * stub_send_fds() - hand descriptors of the coordinator to a stub
  * @fds, @n:	at most STUB_FDS_MAX, or as many as the set has in one table; they arrive
  *close-on-exec at the n lowest free descriptor numbers of the stub, in order (its table is empty
- *but for stub_socket(), which is above all others) Runs the list. The coordinator's descriptors
+ *but for stub_socket(), which is above these) Runs the list. The coordinator's descriptors
  *stay open.
  */
 int stub_send_fds(struct restart *r, struct stub *stub, const int *fds, size_t n,

@@ -30,7 +30,7 @@
  * TEST replaced restart-refuse code=regfile.changed before="cp -p file other; mv other file" -- plain
  * TEST gone restart-refuse code=regfile.changed before="rm file" -- plain
  * TEST other-type restart-refuse code=regfile.changed before="rm file; mkdir file" -- plain
- * TEST other-directory restart-refuse code=regfile.changed before="rmdir folder; mkdir other folder" -- empty-directory
+ * TEST other-directory restart-refuse code=regfile.changed before="mkdir new; rmdir folder; mv new folder" -- empty-directory
  * TEST linked-changed restart-refuse code=regfile.changed before="echo >>other" -- linked
  * TEST folder-gone-since restart-refuse code=regfile.directory before="rm -r folder" -- deleted-in-folder
  * TEST changed-allow round-trip restart="--files-changed allow" before="echo >>file" -- changed-allow

@@ -255,7 +255,8 @@ static RegfileState *describe(const struct look *l)
 		s->size = l->st.stx_size;
 	s->mtime_seconds = l->st.stx_mtime.tv_sec;
 	s->mtime_nanoseconds = l->st.stx_mtime.tv_nsec;
-	if (S_ISREG(l->st.stx_mode) && l->name != REGFILE_STATE__NAME__DELETED)
+	if (l->name != REGFILE_STATE__NAME__DELETED &&
+	    (S_ISREG(l->st.stx_mode) || S_ISDIR(l->st.stx_mode)))
 		collect_handle(l->d->live, s);
 	return s;
 }
