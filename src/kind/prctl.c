@@ -90,6 +90,7 @@ enum question {
 	ASK_TSC,
 	ASK_CPUID,
 	ASK_MCE_KILL,
+	ASK_TIMER_SLACK,
 	ASK_SPECULATION,
 	N_OF_THREAD = ASK_SPECULATION + N_SPECULATIONS,
 	ASK_SUBREAPER = N_OF_THREAD,
@@ -120,6 +121,7 @@ static void prepare(struct injection calls[N_QUESTIONS])
 	PRCTL_TO(PR_GET_TSC, offsetof(struct answers, tsc));
 	*call++ = (struct injection){ .nr = __NR_arch_prctl, .arg = { ARCH_GET_CPUID } };
 	PRCTL(PR_MCE_KILL_GET);
+	PRCTL(PR_GET_TIMERSLACK);
 	for (size_t i = 0; i < N_SPECULATIONS; i++)
 		PRCTL(PR_GET_SPECULATION_CTRL, speculations[i]);
 	PRCTL_TO(PR_GET_CHILD_SUBREAPER, offsetof(struct answers, subreaper));
@@ -139,6 +141,17 @@ static void prepare(struct injection calls[N_QUESTIONS])
 static uint32_t number(const struct injection *call)
 {
 	return call->result < 0 ? 0 : (uint32_t)call->result;
+}
+
+/* seen from outside it is a number of any size, but that needs CAP_SYS_NICE */
+static void take_slack(PrctlState *s, const struct task *task, const struct injection *call)
+{
+	char text[32];
+
+	if (read_file(task->tid, "timerslack_ns", text, sizeof(text)))
+		s->timer_slack_ns = strtoull(text, NULL, 10);
+	else
+		s->timer_slack_ns = (uint64_t)call->result;
 }
 
 static void take_thread(PrctlState *s, const struct injection *calls, const struct answers *a)
@@ -193,21 +206,18 @@ static int ask(struct checkpoint *c, const struct task *task, PrctlState *s, str
 		return error_trace(err, r);
 	memcpy(&answers, buffer, sizeof(answers));
 	take_thread(s, calls, &answers);
+	take_slack(s, task, &calls[ASK_TIMER_SLACK]);
 	return task->speaks ? take_process(c, task, s, calls, &answers, err) : 0;
 }
 
 static int read_outside(const struct task *task, PrctlState *s, struct error *err)
 {
 	_cleanup_(free_p) char *personality = NULL;
-	char slack[32];
 
 	int r = task_read(task, "personality", &personality, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (!read_file(task->tid, "timerslack_ns", slack, sizeof(slack)))
-		return error_raise(err, errno, "read /proc/%d/timerslack_ns", task->tid);
 	s->personality = (uint32_t)strtoul(personality, NULL, 16);
-	s->timer_slack_ns = strtoull(slack, NULL, 10);
 	s->no_new_privs = task->status.no_new_privs;
 	s->io_flusher = (task->stat.flags & PF_IO_FLUSHER) == PF_IO_FLUSHER;
 	return 0;
