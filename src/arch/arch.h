@@ -106,6 +106,21 @@ void arch_call_rewind(struct user_regs_struct *regs);
  * answer EINTR when a handler runs first. For registers of a task in a stop of its signal code.
  */
 void arch_call_again(struct user_regs_struct *regs);
+/*
+ * For a process that lacks what the kernel has kept of the call (its restart block): call @nr is
+ * made anew with its arguments. Does nothing to a call that needs nothing kept.
+ */
+void arch_call_renew(struct user_regs_struct *regs, long nr);
+/* whether the kernel may keep a restart block of this call */
+bool arch_call_has_block(long nr);
+/*
+ * A call that was restarted from its block has lost its number. It may stand in the code up to the
+ * instruction pointer (-1: no); if that is the C library's syscall(2), which takes it as an
+ * argument, in the code of the caller up to the return address.
+ */
+long arch_number_in_code(const uint8_t *code, size_t size);
+bool arch_is_syscall_function(const uint8_t *code, size_t size);
+long arch_number_in_caller(const uint8_t *code, size_t size);
 /* whether the call has answered EINTR */
 bool arch_call_is_eintr(const struct user_regs_struct *regs);
 /* sets one argument */

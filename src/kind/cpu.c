@@ -27,13 +27,12 @@
 #include "util/alloc.h"
 #include "util/uapi.h"
 
-#define EXTENDED_MAX   (64u << 10)
-#define LEGACY_SIZE    512 /* of the XSAVE area: what FXSAVE writes */
-#define HEADER_END     576
-#define N_GENERAL      (sizeof(struct user_regs_struct) / sizeof(uint64_t))
-#define USER_CS        0x33 /* asm/segment.h */
-#define USER_DS        0x2b
-#define ERESTARTNOHAND 514 /* include/linux/errno.h: make it again unless a handler runs */
+#define EXTENDED_MAX (64u << 10)
+#define LEGACY_SIZE  512 /* of the XSAVE area: what FXSAVE writes */
+#define HEADER_END   576
+#define N_GENERAL    (sizeof(struct user_regs_struct) / sizeof(uint64_t))
+#define USER_CS      0x33 /* asm/segment.h */
+#define USER_DS      0x2b
 #ifndef NT_386_IOPERM
 #define NT_386_IOPERM 0x201
 #endif
@@ -183,8 +182,7 @@ static int read_call(struct checkpoint *c, struct task *task, struct user_regs_s
 		return 0;
 	case INTERRUPTED_AGAIN:
 		s->call = CPU_STATE__CALL__AGAIN;
-		if ((long)regs->rax == -EINTR) /* ours: the program must not see it */
-			regs->rax = (unsigned long long)-ERESTARTNOHAND;
+		arch_call_renew(regs, call.nr);
 		return 0;
 	case INTERRUPTED_TIMED:
 		s->call = CPU_STATE__CALL__TIMED;

@@ -71,6 +71,7 @@ int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret, 
  */
 struct interrupted_call {
 	int how;                 /* enum interrupted */
+	long nr;                 /* its number, where a restarted call shows as restart_syscall */
 	struct timed_call timed; /* of INTERRUPTED_TIMED */
 	uint64_t left_ns;        /* of INTERRUPTED_TIMED: time that is left of its timeout */
 };

@@ -77,25 +77,32 @@ static long call_in_kernel(pid_t tid, const uint64_t args[6])
 	return strstr(stack, "futex_wait_restart") ? __NR_futex : __NR_restart_syscall;
 }
 
+/* the code that ends at an address; 0 when it cannot be read */
+static size_t read_code(struct traced *task, uint64_t end, uint8_t *code, size_t size)
+{
+	return trace_open_mem(task) == 0 &&
+	                       pread(task->mem, code, size, (off_t)(end - size)) == (ssize_t)size
+	               ? size
+	               : 0;
+}
+
 /*
  * A call that was interrupted and restarted before shows as restart_syscall, with the registers of
- * the first time. Which it was stands in the code: mov $nr,%eax; syscall. Or in the kernel's stack.
+ * the first time. Which it was stands in the code, or in the kernel's stack.
  */
-static long restarted_call(struct traced *task, const uint64_t args[6])
+static long restarted_call(struct traced *task)
 {
-	uint8_t code[7];
-	uint32_t nr;
+	uint8_t code[96];
+	uint64_t caller;
+	size_t n = read_code(task, task->regs.rip, code, 16);
+	long nr = n ? arch_number_in_code(code, n) : -1;
 
-	if (trace_open_mem(task) == 0 &&
-	    pread(task->mem, code, sizeof(code), (off_t)task->regs.rip - (off_t)sizeof(code)) ==
-	            sizeof(code) &&
-	    (code[0] == 0xb8 || code[0] == 0xc0)) {
-		memcpy(&nr, code + 1, sizeof(nr));
-		struct timed_call timed;
-		if (arch_timed_call(nr, args, &timed) && timed.block)
-			return nr;
+	if (nr < 0 && n && arch_is_syscall_function(code, n) &&
+	    pread(task->mem, &caller, sizeof(caller), (off_t)task->regs.rsp) == sizeof(caller)) {
+		n = read_code(task, caller, code, sizeof(code));
+		nr = n ? arch_number_in_caller(code, n) : -1;
 	}
-	return task->blocked_kernel;
+	return nr >= 0 ? nr : task->blocked_kernel;
 }
 
 void timed_before(struct traced *task)
@@ -196,8 +203,8 @@ void timed_after(struct traced *task)
 	if (!same_call(task))
 		task->blocked_since_ms = -1; /* another call by now: it has only just begun */
 	if ((long)regs.orig_rax == __NR_restart_syscall)
-		regs.orig_rax = (unsigned long long)restarted_call(task, args);
-	*call = (struct interrupted_call){ .how = INTERRUPTED_NOT };
+		regs.orig_rax = (unsigned long long)restarted_call(task);
+	*call = (struct interrupted_call){ .how = INTERRUPTED_NOT, .nr = (long)regs.orig_rax };
 	task->held_ms = now_ms();
 	/* a task that was stopped by job control owes its EINTR to that, signal(7) */
 	bool own = arch_call_is_eintr(&regs) && (task->group_stop || deliverable_signal(task));

@@ -47,6 +47,55 @@ void arch_call_again(struct user_regs_struct *regs)
 	regs->rax = (unsigned long long)-ERESTARTNOHAND;
 }
 
+void arch_call_renew(struct user_regs_struct *regs, long nr)
+{
+	if ((long)regs->rax != -ERESTART_RESTARTBLOCK)
+		return;
+	arch_call_again(regs);
+	regs->orig_rax = (unsigned long long)nr;
+}
+
+bool arch_call_has_block(long nr)
+{
+	return nr == __NR_nanosleep || nr == __NR_clock_nanosleep || nr == __NR_poll ||
+	       nr == __NR_futex;
+}
+
+static long number_at(const uint8_t *p)
+{
+	uint32_t nr;
+
+	memcpy(&nr, p, sizeof(nr));
+	return arch_call_has_block(nr) ? (long)nr : -1;
+}
+
+long arch_number_in_code(const uint8_t *code, size_t size)
+{
+	const uint8_t *p = code + size - 7;
+
+	/* mov $nr,%eax, or the end of mov $nr,%rax; then syscall */
+	if (size < 7 || (p[0] != 0xb8 && p[0] != 0xc0))
+		return -1;
+	return number_at(p + 1);
+}
+
+bool arch_is_syscall_function(const uint8_t *code, size_t size)
+{
+	static const uint8_t end[] = { 0x4c, 0x8b, 0x4c, 0x24, 0x08, 0x0f, 0x05 };
+
+	/* mov 8(%rsp),%r9; syscall */
+	return size >= sizeof(end) && !memcmp(code + size - sizeof(end), end, sizeof(end));
+}
+
+long arch_number_in_caller(const uint8_t *code, size_t size)
+{
+	/* the last mov $nr,%edi before the call */
+	for (size_t i = size < 5 ? 0 : size - 5; i > 0; i--)
+		if (code[i] == 0xbf && number_at(code + i + 1) >= 0)
+			return number_at(code + i + 1);
+	return -1;
+}
+
 bool arch_call_is_eintr(const struct user_regs_struct *regs)
 {
 	return (long)regs->rax == -EINTR_NR && (long)regs->orig_rax >= 0;

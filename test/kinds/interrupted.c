@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System calls that the checkpoint interrupts: they go on as if nothing had been. None may answer
+ * EINTR, and no timeout may be over too early. Each call sleeps in a thread of its own.
+ *
+ * TEST timed round-trip -- timed
+ * TEST timed-restarted round-trip -- timed_restarted
+ * TEST endless round-trip -- endless
+ * TEST handler round-trip -- handler
+ * TEST pipe round-trip -- pipe
+ * TEST wait round-trip -- wait
+ * TEST own-eintr round-trip -- own_eintr
+ */
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/msg.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+#define TIMEOUT_MS 1200
+#define LATEST_MS  60000 /* on a machine that is busy; early is what must not be */
+
+struct sleeper {
+	const char *name;
+	int (*sleep)(void); /* 0, or errno */
+	int want;
+	bool eintr_on_stop; /* SIGSTOP and SIGCONT end it, signal(7) */
+	volatile pid_t tid;
+	pthread_t thread;
+	long long ms;
+	int got;
+};
+
+static long long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int result(long r)
+{
+	return r < 0 ? errno : 0;
+}
+
+static const struct timespec timeout = { TIMEOUT_MS / 1000, TIMEOUT_MS % 1000 * 1000000L };
+
+static struct timespec deadline(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	ts.tv_nsec += timeout.tv_nsec;
+	ts.tv_sec += timeout.tv_sec + ts.tv_nsec / 1000000000;
+	ts.tv_nsec %= 1000000000;
+	return ts;
+}
+
+/* ---- calls with a timeout ---- */
+
+static int by_nanosleep(void)
+{
+	return result(syscall(SYS_nanosleep, &timeout, NULL));
+}
+
+static int by_nanosleep_remainder(void)
+{
+	struct timespec ts = timeout;
+
+	return result(syscall(SYS_nanosleep, &ts, &ts));
+}
+
+static int by_clock_nanosleep(void)
+{
+	return result(syscall(SYS_clock_nanosleep, CLOCK_BOOTTIME, 0, &timeout, NULL));
+}
+
+static int by_clock_nanosleep_remainder(void)
+{
+	struct timespec rest;
+
+	return result(syscall(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &timeout, &rest));
+}
+
+static int by_clock_nanosleep_until(void)
+{
+	struct timespec ts = deadline(CLOCK_MONOTONIC);
+
+	return result(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL));
+}
+
+static int by_poll(void)
+{
+	return result(syscall(SYS_poll, NULL, 0, TIMEOUT_MS));
+}
+
+static int by_ppoll(void)
+{
+	struct timespec ts = timeout;
+
+	return result(syscall(SYS_ppoll, NULL, 0, &ts, NULL, 8));
+}
+
+/* the kernel cannot store there how much time is left */
+static int by_ppoll_const(void)
+{
+	return result(syscall(SYS_ppoll, NULL, 0, &timeout, NULL, 8));
+}
+
+static int by_select(void)
+{
+	struct timeval tv = { timeout.tv_sec, timeout.tv_nsec / 1000 };
+
+	return result(syscall(SYS_select, 0, NULL, NULL, NULL, &tv));
+}
+
+static int by_pselect(void)
+{
+	struct timespec ts = timeout;
+
+	return result(syscall(SYS_pselect6, 0, NULL, NULL, NULL, &ts, NULL));
+}
+
+static int by_futex(void)
+{
+	static int word;
+
+	return result(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &timeout, NULL, 0));
+}
+
+static int by_futex_until(void)
+{
+	static int word;
+	struct timespec ts = deadline(CLOCK_MONOTONIC);
+
+	return result(syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &ts, NULL,
+	                      FUTEX_BITSET_MATCH_ANY));
+}
+
+static int semaphores = -1;
+
+static int by_semtimedop(void)
+{
+	struct sembuf down = { .sem_op = -1 };
+
+	return result(semtimedop(semaphores, &down, 1, &timeout));
+}
+
+static int by_sigtimedwait(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	return result(sigtimedwait(&set, NULL, &timeout));
+}
+
+static struct sleeper timed_sleepers[] = {
+	{ "nanosleep", by_nanosleep },
+	{ "nanosleep with remainder", by_nanosleep_remainder },
+	{ "clock_nanosleep", by_clock_nanosleep },
+	{ "clock_nanosleep with remainder", by_clock_nanosleep_remainder },
+	{ "clock_nanosleep, absolute", by_clock_nanosleep_until },
+	{ "poll", by_poll },
+	{ "ppoll", by_ppoll },
+	{ "ppoll, constant timeout", by_ppoll_const, .eintr_on_stop = true },
+	{ "select", by_select },
+	{ "pselect", by_pselect },
+	{ "futex", by_futex, ETIMEDOUT },
+	{ "futex, absolute", by_futex_until, ETIMEDOUT },
+	{ "semtimedop", by_semtimedop, EAGAIN, .eintr_on_stop = true },
+	{ "sigtimedwait", by_sigtimedwait, EAGAIN, .eintr_on_stop = true },
+};
+
+/* ---- running them ---- */
+
+static void *run_sleeper(void *arg)
+{
+	struct sleeper *s = arg;
+	long long start = now_ms();
+
+	s->tid = (pid_t)syscall(SYS_gettid);
+	s->got = s->sleep();
+	s->ms = now_ms() - start;
+	return NULL;
+}
+
+static bool asleep(pid_t tid)
+{
+	char path[64], text[512] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	FILE *f = fopen(path, "re");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	if (f)
+		fclose(f);
+	const char *p = strrchr(text, ')');
+	return !n || (p && p[2] == 'S');
+}
+
+static void start(struct sleeper *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		CHECK(pthread_create(&s[i].thread, NULL, run_sleeper, &s[i]) == 0);
+	for (size_t i = 0; i < n; i++)
+		while (!s[i].tid || !asleep(s[i].tid))
+			usleep(1000);
+}
+
+static void join(struct sleeper *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		CHECK(pthread_join(s[i].thread, NULL) == 0);
+		if (s[i].got != s[i].want)
+			FAIL("%s: %s instead of %s after %lld ms", s[i].name, strerror(s[i].got),
+			     strerror(s[i].want), s[i].ms);
+	}
+}
+
+static void block(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+}
+
+static void make_semaphores(void)
+{
+	semaphores = semget(IPC_PRIVATE, 1, 0600);
+	CHECK(semaphores >= 0);
+}
+
+static void check_times(const struct sleeper *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i].ms < TIMEOUT_MS - 1 || s[i].ms > LATEST_MS)
+			FAIL("%s: over after %lld ms instead of %d", s[i].name, s[i].ms,
+			     TIMEOUT_MS);
+}
+
+#define N_TIMED (sizeof(timed_sleepers) / sizeof(timed_sleepers[0]))
+
+static void timed(void)
+{
+	block(SIGUSR2);
+	make_semaphores();
+	start(timed_sleepers, N_TIMED);
+	subject_checkpoint();
+	join(timed_sleepers, N_TIMED);
+	check_times(timed_sleepers, N_TIMED);
+	semctl(semaphores, 0, IPC_RMID);
+}
+
+/* the calls have been interrupted before, by job control: most are in restart_syscall now */
+static void timed_restarted(void)
+{
+	int status, gate[2];
+	char byte;
+
+	CHECK(pipe(gate) == 0);
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		size_t n = 0;
+		for (size_t i = 0; i < N_TIMED; i++)
+			if (!timed_sleepers[i].eintr_on_stop)
+				timed_sleepers[n++] = timed_sleepers[i];
+		start(timed_sleepers, n);
+		CHECK(write(gate[1], "", 1) == 1);
+		join(timed_sleepers, n);
+		check_times(timed_sleepers, n);
+		_exit(0);
+	}
+	CHECK(read(gate[0], &byte, 1) == 1);
+	close(gate[0]);
+	close(gate[1]);
+	CHECK(kill(child, SIGSTOP) == 0);
+	CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+	CHECK(kill(child, SIGCONT) == 0);
+	usleep(50000);
+	subject_checkpoint();
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* ---- calls without ---- */
+
+static int word, queue = -1;
+
+static int in_futex(void)
+{
+	return result(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0));
+}
+
+static int in_semop(void)
+{
+	struct sembuf down = { .sem_op = -1 };
+
+	return result(semop(semaphores, &down, 1));
+}
+
+static int in_sigwait(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	return result(sigwaitinfo(&set, NULL));
+}
+
+static int in_msgrcv(void)
+{
+	struct {
+		long type;
+		char text[8];
+	} message;
+
+	return result(msgrcv(queue, &message, sizeof(message.text), 0, 0));
+}
+
+static void endless(void)
+{
+	static struct sleeper s[] = {
+		{ "futex", in_futex },
+		{ "semop", in_semop },
+		{ "sigwaitinfo", in_sigwait },
+		{ "msgrcv", in_msgrcv },
+	};
+	struct sembuf up = { .sem_op = 1 };
+	struct {
+		long type;
+		char text[8];
+	} message = { .type = 1 };
+
+	block(SIGUSR2);
+	make_semaphores();
+	queue = msgget(IPC_PRIVATE, 0600);
+	CHECK(queue >= 0);
+	start(s, 4);
+	subject_checkpoint();
+	for (size_t i = 0; i < 4; i++)
+		CHECK(asleep(s[i].tid));
+	word = 1;
+	CHECK(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1) >= 0);
+	CHECK(semop(semaphores, &up, 1) == 0);
+	CHECK(kill(getpid(), SIGUSR2) == 0);
+	CHECK(msgsnd(queue, &message, 1, 0) == 0);
+	join(s, 4);
+	semctl(semaphores, 0, IPC_RMID);
+	msgctl(queue, IPC_RMID, NULL);
+}
+
+/* ---- calls that a handler ends ---- */
+
+static volatile int handled;
+
+static void handle(int sig)
+{
+	(void)sig;
+	__atomic_add_fetch(&handled, 1, __ATOMIC_SEQ_CST);
+}
+
+static int in_pause(void)
+{
+	return result(pause());
+}
+
+/* the signal is blocked but for the call */
+static int in_sigsuspend(void)
+{
+	sigset_t none;
+
+	block(SIGUSR1);
+	sigemptyset(&none);
+	sigaddset(&none, SIGUSR2);
+	return result(sigsuspend(&none));
+}
+
+static int in_poll(void)
+{
+	return result(poll(NULL, 0, -1));
+}
+
+static int in_select(void)
+{
+	return result(select(0, NULL, NULL, NULL, NULL));
+}
+
+static int in_ppoll_mask(void)
+{
+	sigset_t none;
+
+	block(SIGUSR1);
+	sigemptyset(&none);
+	return result(ppoll(NULL, 0, NULL, &none));
+}
+
+static void set_handler(int sig, int flags)
+{
+	struct sigaction action = { .sa_handler = handle, .sa_flags = flags };
+
+	CHECK(sigaction(sig, &action, NULL) == 0);
+}
+
+static void handler(void)
+{
+	static struct sleeper s[] = {
+		{ "pause", in_pause, EINTR },      { "sigsuspend", in_sigsuspend, EINTR },
+		{ "poll", in_poll, EINTR },        { "select", in_select, EINTR },
+		{ "ppoll", in_ppoll_mask, EINTR },
+	};
+
+	set_handler(SIGUSR1, SA_RESTART);
+	block(SIGUSR2);
+	start(s, 5);
+	subject_checkpoint();
+	CHECK_EQ(handled, 0);
+	for (size_t i = 0; i < 5; i++) {
+		CHECK(asleep(s[i].tid));
+		CHECK(pthread_kill(s[i].thread, SIGUSR1) == 0);
+	}
+	join(s, 5);
+	CHECK_EQ(handled, 5);
+}
+
+/* an EINTR that the program's own signal asks for is not taken away: SA_RESTART or not */
+static int restarts[2], stops[2];
+
+static int in_read_restarted(void)
+{
+	char c;
+
+	return read(restarts[0], &c, 1) == 1 ? 0 : errno;
+}
+
+static int in_read_ended(void)
+{
+	char c;
+
+	return read(stops[0], &c, 1) == 1 ? 0 : errno;
+}
+
+static void in_pipe(void)
+{
+	static struct sleeper s[] = {
+		{ "read, SA_RESTART", in_read_restarted },
+		{ "read, no SA_RESTART", in_read_ended, EINTR },
+	};
+
+	CHECK(pipe(restarts) == 0 && pipe(stops) == 0);
+	set_handler(SIGUSR1, SA_RESTART);
+	set_handler(SIGUSR2, 0);
+	start(s, 2);
+	subject_checkpoint();
+	CHECK(pthread_kill(s[0].thread, SIGUSR1) == 0);
+	CHECK(pthread_kill(s[1].thread, SIGUSR2) == 0);
+	while (handled < 2)
+		usleep(1000);
+	CHECK(write(restarts[1], "x", 1) == 1);
+	join(s, 2);
+}
+
+/* ---- waiting for children ---- */
+
+static pid_t children[2];
+
+static int in_wait4(void)
+{
+	int status;
+
+	return waitpid(children[0], &status, 0) == children[0] && WEXITSTATUS(status) == 5 ? 0
+	                                                                                   : errno;
+}
+
+static int in_waitid(void)
+{
+	siginfo_t info;
+
+	return result(waitid(P_PID, (id_t)children[1], &info, WEXITED));
+}
+
+static void wait_children(void)
+{
+	static struct sleeper s[] = { { "wait4", in_wait4 }, { "waitid", in_waitid } };
+
+	for (int i = 0; i < 2; i++) {
+		children[i] = fork();
+		CHECK(children[i] >= 0);
+		if (children[i] == 0) {
+			subject_wait_go();
+			_exit(5);
+		}
+	}
+	start(s, 2);
+	subject_checkpoint();
+	join(s, 2);
+}
+
+/* EINTR that was there before: a handler has run, and the program has yet to look at errno */
+static int in_handler(void)
+{
+	char c;
+	int r = read(restarts[0], &c, 1) == 1 ? 0 : errno;
+
+	return r;
+}
+
+static void wait_in_handler(int sig)
+{
+	(void)sig;
+	handled = 1;
+	subject_wait_go();
+}
+
+static void own_eintr(void)
+{
+	static struct sleeper s[] = { { "read", in_handler, EINTR } };
+	struct sigaction action = { .sa_handler = wait_in_handler };
+
+	CHECK(pipe(restarts) == 0);
+	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+	start(s, 1);
+	CHECK(pthread_kill(s[0].thread, SIGUSR1) == 0);
+	while (!handled)
+		usleep(1000);
+	subject_checkpoint();
+	join(s, 1);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "timed", timed },         { "timed_restarted", timed_restarted },
+		{ "endless", endless },     { "handler", handler },
+		{ "pipe", in_pipe },        { "wait", wait_children },
+		{ "own_eintr", own_eintr },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
