@@ -20,6 +20,7 @@
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define COMM_MAX 15 /* TASK_COMM_LEN less the NUL */
 
@@ -91,6 +92,22 @@ static void list_objects(const struct task *task, TaskState *s)
 				*array_push(s->objects, s->n_objects) = task->objects[k]->id;
 }
 
+/*
+ * Whether the parent has taken the status of the stop: until then the process shows it as its exit
+ * code. (Its threads do not, do_task_stat() in the kernel's fs/proc/array.c.)
+ */
+static int stop_waited(const struct task *task, bool *ret, struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	struct proc_stat stat;
+	int r = task_read(task, "../../stat", &text, NULL, err);
+
+	if (r == 0)
+		r = proc_stat_parse(text, &stat, err);
+	*ret = r == 0 && !stat.exit_code;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int task_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct task *task = object->live;
@@ -110,13 +127,18 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 		s->dead_gid = task->status.gid[0];
 	}
 	s->stop_signal = (uint32_t)task->stop_signal;
-	/* the status that its parent has not taken shows here (do_task_stat() in the kernel) */
-	s->stop_waited = task->state == TASK_STOPPED && !task->stat.exit_code;
 	if (task == task->leader)
 		s->exit_signal = (uint32_t)task->stat.exit_signal;
 	s->comm.len = strnlen(task->comm, COMM_MAX);
 	s->comm.data = xmemdup(task->comm, s->comm.len);
 	list_objects(task, s);
+	if (task->state == TASK_STOPPED) {
+		bool waited;
+		int r = stop_waited(task, &waited, err);
+		if (r < 0)
+			return error_trace(err, r);
+		s->stop_waited = waited;
+	}
 	return 0;
 }
 
