@@ -21,7 +21,7 @@ test: all
 	@test/run --build $(BUILD) $(T)
 
 demo: all
-	@BUILD=$(BUILD) tools/demo
+	@BUILD=$(BUILD) tools/reaper tools/demo
 
 # each field of each message dropped once at restart: a test must notice
 test-mutation: all

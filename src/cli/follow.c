@@ -3,6 +3,7 @@
 #include "cli/follow.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -105,4 +106,13 @@ void end_as(int status)
 		sigprocmask(SIG_UNBLOCK, &set, NULL);
 	}
 	exit(EXIT_INTERNAL);
+}
+
+void forget_standard_files(void)
+{
+	_cleanup_(close_p) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		if (!isatty(fd))
+			dup2(null, fd);
 }

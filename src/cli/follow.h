@@ -18,3 +18,9 @@ int follow(pid_t pid);
 
 /* ends the calling process with the exit status, or by the signal, of a wait status */
 void end_as(int status) __attribute__((noreturn));
+
+/*
+ * The standard descriptors that are no terminal are the program's now: here /dev/null takes their
+ * place. A copy held here would be a leak at its checkpoint, and a pipe would not see its EOF.
+ */
+void forget_standard_files(void);

@@ -50,6 +50,7 @@ static int run_plain(char **command)
 		setsid();
 		_exit(exec_clean(command));
 	}
+	forget_standard_files();
 	return follow(child);
 }
 

@@ -276,6 +276,7 @@ static int relay_start(struct relay *relay, int slave, int (*child)(void *, int,
 		waitpid(relay->child, NULL, 0);
 		return error_raise(err, errno, "pidfd_open, signalfd");
 	}
+	forget_standard_files();
 	return 0;
 }
 

@@ -141,8 +141,7 @@ static int cgroup_collect(struct checkpoint *c, struct task *task, struct error 
 
 static bool is_text(const ProtobufCBinaryData *bytes)
 {
-	return bytes->len < TEXT_MAX &&
-	       !memchr(bytes->data ? bytes->data : (const uint8_t *)"", 0, bytes->len);
+	return bytes->len < TEXT_MAX && !bytes_have_nul(bytes);
 }
 
 static int cgroup_validate(const struct objects *objects, const struct object *object,

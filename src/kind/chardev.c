@@ -81,7 +81,7 @@ static int chardev_validate(const struct objects *objects, const struct object *
 	const ChardevState *s = object_state(object, ChardevState);
 
 	if (s->path.len == 0 || s->path.len >= PATH_MAX || s->path.data[0] != '/' ||
-	    memchr(s->path.data, 0, s->path.len))
+	    bytes_have_nul(&s->path))
 		return error_raise(err, EBADMSG, "a path of %zu bytes", s->path.len);
 	if (!is_stateless(makedev(s->major, s->minor)))
 		return error_raise(err, EBADMSG, "the device %u:%u", s->major, s->minor);

@@ -272,7 +272,7 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 	if (!pipe_external_valid(&s->external))
 		return error_refuse(err, CODE_image_invalid, "fifo: the name of an external pipe");
 	if (!s->path.len || s->path.len >= PATH_MAX || s->path.data[0] != '/' ||
-	    memchr(s->path.data, 0, s->path.len))
+	    bytes_have_nul(&s->path))
 		return error_refuse(err, CODE_image_invalid, "fifo: a path of %zu bytes",
 		                    s->path.len);
 	if (s->external.len)

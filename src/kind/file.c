@@ -349,7 +349,7 @@ int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidf
 static int validate_external(const FileState *s, struct error *err)
 {
 	if (s->object || s->owner || s->signal || s->position || s->flags & ~KNOWN_FLAGS ||
-	    s->external.len > 64 || memchr(s->external.data, 0, s->external.len))
+	    s->external.len > 64 || bytes_have_nul(&s->external))
 		return error_raise(err, EBADMSG, "an external file with state of its own");
 	return 0;
 }

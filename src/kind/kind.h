@@ -9,6 +9,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "kind/object.h"
@@ -154,3 +155,9 @@ int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct 
 
 /* the message of an object as its own type, e.g. PipeState *s = state(object, PipeState) */
 #define object_state(object, type) ((type *)(object)->message)
+
+/* whether bytes of a message that are to be text have a NUL in them */
+static inline bool bytes_have_nul(const ProtobufCBinaryData *bytes)
+{
+	return bytes->len && memchr(bytes->data, 0, bytes->len);
+}

@@ -50,7 +50,7 @@ static void release(struct object *object)
 static bool is_path(const ProtobufCBinaryData *path)
 {
 	return path->len > 0 && path->len < PATH_MAX && path->data[0] == '/' &&
-	       !memchr(path->data, 0, path->len);
+	       !bytes_have_nul(path);
 }
 
 static bool is_type(uint32_t mode)
@@ -85,7 +85,7 @@ static int validate_deleted(const RegfileState *s, struct error *err)
 		return error_raise(err, EBADMSG, "a deleted file made with flags %o", d->flags);
 	for (size_t i = 0; i < d->n_xattrs; i++) {
 		const RegfileXattr *x = d->xattrs[i];
-		if (!x->name.len || x->name.len > 255 || memchr(x->name.data, 0, x->name.len) ||
+		if (!x->name.len || x->name.len > 255 || bytes_have_nul(&x->name) ||
 		    x->value.len > 65536)
 			return error_raise(err, EBADMSG, "extended attribute %zu", i);
 	}

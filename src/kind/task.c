@@ -168,7 +168,7 @@ static int task_validate(const struct objects *objects, const struct object *obj
 		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
 	if (t->exit_signal > 64)
 		return error_raise(err, EBADMSG, "exit signal %u", t->exit_signal);
-	if (t->comm.len > COMM_MAX || memchr(t->comm.data, 0, t->comm.len))
+	if (t->comm.len > COMM_MAX || bytes_have_nul(&t->comm))
 		return error_raise(err, EBADMSG, "a name of %zu bytes, or with a NUL", t->comm.len);
 	for (size_t i = 0; i < t->n_objects; i++) {
 		const struct object *o = objects_by_id(objects, t->objects[i]);

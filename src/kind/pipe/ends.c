@@ -139,7 +139,7 @@ int pipe_end_reopen(int fd, uint32_t flags, int *ret_fd, struct error *err)
 
 bool pipe_external_valid(const ProtobufCBinaryData *name)
 {
-	return !name->len || (name->len <= NAME_MAX && !memchr(name->data, 0, name->len));
+	return !name->len || (name->len <= NAME_MAX && !bytes_have_nul(name));
 }
 
 static void refuse_external(struct restart *r, const char *name, const char *why, const char *how)
