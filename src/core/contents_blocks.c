@@ -184,6 +184,15 @@ static void join_threads(struct walk *w, const pthread_t *threads, size_t n)
 		pthread_join(threads[i], NULL);
 }
 
+static int take_alone(struct contents *c, take_block *take, void *context, struct error *err)
+{
+	int r;
+
+	while ((r = contents_next_block(c, take, context, err)) > 0)
+		;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int contents_each_block(struct contents *c, take_block *take, void *context, struct error *err)
 {
 	struct error thread_err = ERROR_INIT;
@@ -200,8 +209,10 @@ int contents_each_block(struct contents *c, take_block *take, void *context, str
 
 	while ((r = next_record(c, &record, err)) > 0) {
 		if (n == 0 && (n = start_threads(&w, threads)) == 0) {
-			record_release(&record);
-			return error_raise(err, EAGAIN, "start a thread");
+			/* a process that is to have its children in another pid namespace, and may
+			 * not go back (--new-pidns as a user), may have no threads: clone(2) */
+			c->ahead = record;
+			return take_alone(c, take, context, err);
 		}
 		if (!enqueue(&w, &record))
 			break;
