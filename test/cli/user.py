@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Not root: a user's own program is checkpointed, and restarted with --new-pidns in a new user namespace. What
+needs a capability is refused by its name."""
+import os
+import subprocess
+import sys
+
+from cli import STASIS, done, expect, sleeper, state, wait_for
+
+USER = 1000
+AS_USER = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"]
+
+
+def as_user(*words):
+    p = subprocess.run([*AS_USER, STASIS, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=60)
+    return p.returncode, p.stdout, p.stderr.decode(errors="replace")
+
+
+def status(pid, key):
+    with open(f"/proc/{pid}/status") as f:
+        return next(line.split(":", 1)[1].split() for line in f if line.startswith(key + ":"))
+
+
+if subprocess.run([*AS_USER, "unshare", "--user", "true"], stderr=subprocess.DEVNULL).returncode:
+    print("users may not make user namespaces here")
+    sys.exit(77)
+os.chmod(".", 0o777)
+p = subprocess.Popen([*AS_USER, "sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                     stderr=subprocess.DEVNULL, start_new_session=True)
+wait_for(lambda: open(f"/proc/{p.pid}/comm").read() == "sleep\n", "exec of sleep")
+before = {key: status(p.pid, key) for key in ("Uid", "Gid", "CapPrm", "CapEff", "CapBnd", "Groups")}
+
+code, out, err = as_user("check", p.pid)
+expect(code == 0, f"check of one's own program: {code} {out} {err}")
+code, out, err = as_user("checkpoint", p.pid, "-o", "image")
+expect(code == 0, f"checkpoint of one's own program: {code} {err}")
+p.wait()
+code, out, err = as_user("restart", "image", "--new-pidns", "--detach")
+expect(code == 0, f"restart in a new user namespace: {code} {err}")
+if code == 0:
+    pid = int(out)
+    expect(state(pid) == "S", f"the program sleeps on: {state(pid)}")
+    after = {key: status(pid, key) for key in before}
+    expect(before == after, f"its credentials: {before}, {after}")
+    os.kill(pid, 9)
+
+# another user's program, and an image of one
+other = sleeper()
+code, out, err = as_user("checkpoint", other.pid, "-o", "image2")
+expect(code == 1 and "task.permission]" in err, f"checkpoint of root's program: {code} {err}")
+expect(state(other.pid) == "S", "it sleeps on")
+code = subprocess.run([STASIS, "checkpoint", str(other.pid), "-o", "image3"]).returncode
+expect(code == 0, f"checkpoint as root: {code}")
+other.wait()
+os.chmod("image3", 0o644)
+code, out, err = as_user("restart", "image3", "--new-pidns", "--detach")
+expect(code == 1 and "cred.capability]" in err and "CAP_SETUID" in err, f"restart of root's program: {code} {err}")
+done()
