@@ -89,6 +89,7 @@ void tracer_stop(struct tracer *t)
 	if (!t)
 		return;
 	message_write(t->socket, &stop, sizeof(stop));
+	shutdown(t->socket, SHUT_WR); /* that alone ends it, too */
 	/* it has put all back, or ended all, when it ends */
 	while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 		;
