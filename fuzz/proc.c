@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Any text as files of /proc: the first byte says which. */
+/* The parsers of /proc texts. Names in them (comm, paths, cgroups) are whatever a program likes.
+ * The first byte says which parser. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,43 +9,62 @@
 #include "proc/maps.h"
 #include "proc/stat.h"
 #include "proc/status.h"
+#include "repair.h"
+#include "util/alloc.h"
+#include "util/text.h"
 
-static void parse(unsigned which, const char *text)
+static void parse_maps(const char *text)
 {
+	struct proc_map *maps = NULL;
+	struct error err;
+	size_t n = 0;
+
+	if (proc_maps_parse(text, &maps, &n, &err) == 0)
+		proc_maps_free(maps, n);
+}
+
+static void parse_fdinfo(const char *text)
+{
+	struct proc_fdinfo info = { 0 };
 	struct error err;
 
-	if (which == 0) {
-		struct proc_stat stat;
-		proc_stat_parse(text, &stat, &err);
-	} else if (which == 1) {
-		struct proc_status status;
-		char unknown[64];
-		proc_status_parse(text, &status, unknown, &err);
-	} else if (which == 2) {
-		struct proc_map *maps = NULL;
-		size_t n = 0;
-		if (proc_maps_parse(text, &maps, &n, &err) == 0)
-			proc_maps_free(maps, n);
-	} else if (which == 3) {
-		struct proc_fdinfo info;
-		if (proc_fdinfo_parse(text, &info, &err) == 0)
-			proc_fdinfo_done(&info);
-	} else {
-		struct cpus cpus;
-		cpus_parse(text, &cpus);
-	}
+	if (proc_fdinfo_parse(text, &info, &err) == 0)
+		proc_fdinfo_done(&info);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct proc_status status;
+	struct proc_stat stat;
+	struct cpus cpus;
+	struct error err;
+	char unknown[64];
+
 	if (size == 0)
 		return 0;
-	char *text = malloc(size);
-	if (!text)
-		abort();
+	char *text = xmalloc(size);
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = 0;
-	parse(data[0] % 5, text);
+	switch (data[0]) {
+	case 'm':
+		parse_maps(text);
+		break;
+	case 'f':
+		parse_fdinfo(text);
+		break;
+	case 's':
+		proc_stat_parse(text, &stat, &err);
+		break;
+	case 'S':
+		proc_status_parse(text, &status, unknown, &err);
+		break;
+	case 'c':
+		cpus_parse(text, &cpus);
+		break;
+	default:
+		free(text_printable(text, size - 1));
+		break;
+	}
 	free(text);
 	return 0;
 }
