@@ -70,8 +70,8 @@ static void copy_record(struct copier *c, const struct span *s, const uint8_t *b
 /* a trailer and footer for as many records as there are; repair() fills them in */
 static void copy_end(struct copier *c, size_t n)
 {
-	uint8_t *zeros = xcalloc(1, sizeof(struct image_trailer) +
-	                                    n * sizeof(struct image_index_entry));
+	uint8_t *zeros =
+		xcalloc(1, sizeof(struct image_trailer) + n * sizeof(struct image_index_entry));
 	struct span s = { .header.type = IMAGE_TRAILER };
 
 	copy_record(c, &s, zeros,

@@ -36,9 +36,9 @@ static void repair_record(uint8_t *data, struct span *s)
 	const uint8_t *id = data + offsetof(struct image_header, id);
 
 	s->header.body_checksum = XXH3_64bits(data + s->body, s->header.length);
-	s->header.checksum =
-		XXH3_64bits_withSeed(&s->header, offsetof(struct image_record_header, checksum),
-	                             image_record_seed(id, s->at));
+	s->header.checksum = XXH3_64bits_withSeed(&s->header,
+	                                          offsetof(struct image_record_header, checksum),
+	                                          image_record_seed(id, s->at));
 	memcpy(data + s->at, &s->header, sizeof(s->header));
 }
 

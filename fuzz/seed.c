@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "core/contents.h"
-#include "objects.h"
 #include "kind/kind.h"
+#include "objects.h"
 
 static void put(const struct object *object)
 {

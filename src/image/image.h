@@ -129,7 +129,10 @@ void record_release(struct record *record);
  */
 int image_block_decode(struct record *record, void *buffer, struct page_run *runs,
                        struct page_block *ret, struct error *err);
-/* unpacks a message with a bounded allocator (at most 16 MiB for one record of 1 MiB) */
+/*
+ * Unpacks a message with a bounded allocator (at most 16 MiB for one record of 1 MiB). Fields that
+ * this build does not know are an error. The data of bytes fields is never NULL.
+ */
 int image_message_decode(const struct record *record, const ProtobufCMessageDescriptor *type,
                          ProtobufCMessage **ret, struct error *err);
 void image_reader_free(struct image_reader *r); /* takes NULL */

@@ -32,37 +32,49 @@ static void bounded_free(void *context, void *p)
 	free(p);
 }
 
-static bool is_known(const ProtobufCMessage *m);
-
-static bool members_are_known(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+/* an empty bytes field gets a pointer, too: memchr(3) and its like want one even for no bytes */
+static bool settle_bytes(ProtobufCBinaryData *bytes)
 {
-	const char *base = (const char *)m;
-
-	if (f->type != PROTOBUF_C_TYPE_MESSAGE)
-		return true;
-	if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-		size_t n = *(const size_t *)(const void *)(base + f->quantifier_offset);
-		ProtobufCMessage **items =
-			*(ProtobufCMessage * *const *)(const void *)(base + f->offset);
-		for (size_t i = 0; i < n; i++)
-			if (!is_known(items[i]))
-				return false;
-		return true;
-	}
-	if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
-	    *(const int *)(const void *)(base + f->quantifier_offset) != (int)f->id)
-		return true;
-	const ProtobufCMessage *member =
-		*(ProtobufCMessage *const *)(const void *)(base + f->offset);
-	return !member || is_known(member);
+	if (!bytes->data)
+		bytes->data = calloc(1, 1);
+	return bytes->data != NULL;
 }
 
-static bool is_known(const ProtobufCMessage *m)
+static bool settle(ProtobufCMessage *m);
+
+static bool settle_repeated(const ProtobufCFieldDescriptor *f, void *values, size_t n)
+{
+	bool known = true;
+
+	for (size_t i = 0; i < n && known; i++)
+		known = f->type == PROTOBUF_C_TYPE_BYTES
+		                ? settle_bytes(&((ProtobufCBinaryData *)values)[i])
+		                : settle(((ProtobufCMessage **)values)[i]);
+	return known;
+}
+
+static bool settle_field(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+	void *value = (char *)m + f->offset, *quantifier = (char *)m + f->quantifier_offset;
+
+	if (f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_BYTES)
+		return true;
+	if (f->label == PROTOBUF_C_LABEL_REPEATED)
+		return settle_repeated(f, *(void **)value, *(size_t *)quantifier);
+	if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(int *)quantifier != (int)f->id)
+		return true;
+	if (f->type == PROTOBUF_C_TYPE_BYTES)
+		return settle_bytes(value);
+	return !*(ProtobufCMessage **)value || settle(*(ProtobufCMessage **)value);
+}
+
+/* false when it holds a field that this build does not know */
+static bool settle(ProtobufCMessage *m)
 {
 	if (m->n_unknown_fields)
 		return false;
 	for (unsigned i = 0; i < m->descriptor->n_fields; i++)
-		if (!members_are_known(m, &m->descriptor->fields[i]))
+		if (!settle_field(m, &m->descriptor->fields[i]))
 			return false;
 	return true;
 }
@@ -78,7 +90,7 @@ int image_message_decode(const struct record *record, const ProtobufCMessageDesc
 
 	ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, record->size,
 	                                                record->body);
-	if (m && is_known(m)) {
+	if (m && settle(m)) {
 		*ret = m;
 		return 0;
 	}
