@@ -146,12 +146,13 @@ static void forked(void)
 	pid_t child = fork();
 	if (child == 0) {
 		CHECK_EQ(make("file", O_RDWR), own);
-		subject_wait_go();
+		subject_settle("child");
 		CHECK_EQ(lseek(shared, 123, SEEK_SET), 123);
 		CHECK_EQ(lseek(own, 456, SEEK_SET), 456);
 		_exit(0);
 	}
 	CHECK_EQ(make("file", O_RDWR), own);
+	subject_wait("child");
 	subject_checkpoint();
 	CHECK_EQ(finish(child), 0);
 	CHECK_EQ(lseek(shared, 0, SEEK_CUR), 123);
@@ -167,7 +168,7 @@ static void siblings(void)
 	for (int i = 0; i < 2; i++) {
 		children[i] = fork();
 		if (children[i] == 0) {
-			subject_wait_go();
+			subject_settle(i ? "child1" : "child0");
 			if (i == 0) {
 				CHECK_EQ(lseek(fd, 99, SEEK_SET), 99);
 				close(make("moved", O_WRONLY));
@@ -180,6 +181,8 @@ static void siblings(void)
 	close(fd);
 	marker = make("marker", O_RDWR); /* the same number in the parent is another file */
 	CHECK_EQ(marker, fd);
+	subject_wait("child0");
+	subject_wait("child1");
 	subject_checkpoint();
 	CHECK_EQ(finish(children[0]), 0);
 	CHECK_EQ(finish(children[1]), 0);
@@ -193,10 +196,11 @@ static void apart(void)
 
 	pid_t child = fork();
 	if (child == 0) {
-		subject_wait_go();
+		subject_settle("child");
 		check_shared(b, a, false);
 		_exit(0);
 	}
+	subject_wait("child");
 	subject_checkpoint();
 	CHECK_EQ(finish(child), 0);
 	check_shared(a, b, false);
@@ -252,18 +256,14 @@ static void passed(void)
 		send_fd(pair[1], fd);
 		close(pair[0]);
 		close(pair[1]);
-		subject_wait_go();
+		subject_settle("child");
 		CHECK_EQ(lseek(fd, 77, SEEK_SET), 77);
 		_exit(0);
 	}
 	int fd = receive_fd(pair[0]);
 	close(pair[0]);
 	close(pair[1]);
-	/* the child has closed its ends too when it waits: its directory entry shows it */
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", child, pair[1]);
-	while (access(path, F_OK) == 0)
-		sched_yield();
+	subject_wait("child");
 	subject_checkpoint();
 	CHECK_EQ(finish(child), 0);
 	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 77);
@@ -313,9 +313,11 @@ static void owner_process(void)
 
 	pid_t child = fork();
 	if (child == 0) {
-		subject_wait_go();
+		subject_settle("child");
+		subject_wait("checked");
 		_exit(0);
 	}
+	subject_wait("child");
 	set_owner(fd, F_OWNER_PID, child);
 	CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN + 3), 0);
 	set_owner(other, F_OWNER_PID, getpid());
@@ -324,6 +326,7 @@ static void owner_process(void)
 	CHECK_EQ(fcntl(fd, F_GETSIG), SIGRTMIN + 3);
 	check_owner(other, F_OWNER_PID, getpid(), 0, 0);
 	CHECK_EQ(fcntl(other, F_GETSIG), 0);
+	subject_mark("checked");
 	CHECK_EQ(finish(child), 0);
 }
 
@@ -331,8 +334,8 @@ static void *thread(void *arg)
 {
 	subject_use_stack();
 	*(pid_t *)arg = (pid_t)syscall(SYS_gettid);
-	subject_mark("thread");
-	subject_wait_go();
+	subject_settle("thread");
+	subject_wait("checked");
 	return NULL;
 }
 
@@ -347,6 +350,7 @@ static void owner_thread(void)
 	set_owner(fd, F_OWNER_TID, tid);
 	subject_checkpoint();
 	check_owner(fd, F_OWNER_TID, tid, 0, 0);
+	subject_mark("checked");
 	pthread_join(t, NULL);
 }
 

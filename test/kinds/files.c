@@ -186,8 +186,7 @@ static void highest(void)
 static void *opener(void *arg)
 {
 	subject_use_stack();
-	subject_mark("thread");
-	subject_wait_go();
+	subject_settle("thread");
 	CHECK_EQ(dup2(0, 40), 40);
 	return NULL;
 }
@@ -207,8 +206,7 @@ static char stack[65536] __attribute__((aligned(16)));
 
 static int process(void *arg)
 {
-	subject_mark("process");
-	subject_wait_go();
+	subject_settle("process");
 	CHECK_EQ(dup2(0, 40), 40);
 	syscall(SYS_exit, 0);
 	return 0;
@@ -237,8 +235,7 @@ static void memory_apart(void)
 	CHECK_EQ(dup2(fd, 20), 20);
 	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (child == 0) {
-		subject_mark("process");
-		subject_wait_go();
+		subject_settle("process");
 		CHECK_EQ(dup2(0, 40), 40);
 		_exit(0);
 	}
@@ -256,8 +253,7 @@ static void *loner(void *arg)
 	CHECK_EQ(unshare(CLONE_FILES), 0);
 	CHECK_EQ(open("own", O_CREAT | O_RDWR, 0600), *(int *)arg);
 	CHECK_EQ(lseek(*(int *)arg, 5, SEEK_SET), 5);
-	subject_mark("thread");
-	subject_wait_go();
+	subject_settle("thread");
 	CHECK_EQ(lseek(*(int *)arg, 0, SEEK_CUR), 5);
 	CHECK_EQ(dup2(0, 40), 40);
 	return NULL;

@@ -132,7 +132,7 @@ static char stack[65536] __attribute__((aligned(16)));
 
 static int process(void *arg)
 {
-	subject_wait_go();
+	subject_settle("child");
 	CHECK_EQ(fchdir(top), 0);
 	umask(0111);
 	syscall(SYS_exit, 0);
@@ -154,7 +154,7 @@ static void shared(void)
 	memset(stack, 1, sizeof(stack));
 	pid_t child = clone(process, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL);
 	CHECK(child > 0);
-	CHECK_EQ(mkdir("folder", 0755), 0);
+	subject_wait("child");
 	checkpoint();
 	finish(child);
 	CHECK_EQ(umask(0), 0111);
@@ -163,6 +163,8 @@ static void shared(void)
 static void *thread(void *arg)
 {
 	subject_use_stack();
+	faccessat(top, "go", F_OK, 0);
+	nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
 	subject_mark("thread");
 	while (faccessat(top, "go", F_OK, 0) < 0)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
@@ -189,6 +191,8 @@ static void apart(void)
 	if (child == 0) {
 		enter("folder");
 		umask(0123);
+		faccessat(top, "go", F_OK, 0);
+		nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
 		int fd = openat(top, "child", O_CREAT | O_WRONLY, 0644);
 		close(fd);
 		while (faccessat(top, "go", F_OK, 0) < 0)

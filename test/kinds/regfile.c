@@ -54,7 +54,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-#include "subject.h"
+#include "cases.h"
 
 #define MIB (1 << 20)
 
@@ -277,11 +277,12 @@ static void test_deleted(const char *name)
 	CHECK_EQ(fstat(fd, &before), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		subject_wait_go();
+		subject_settle("child");
 		check_sparse(reader);
 		CHECK_EQ(pwrite(fd, "child", 5, 50), 5);
 		_exit(0);
 	}
+	subject_wait("child");
 	subject_checkpoint();
 	CHECK_EQ(fstat(fd, &after), 0);
 	CHECK_EQ(fstat(reader, &other), 0);
