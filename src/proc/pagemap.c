@@ -58,8 +58,11 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool guards, struct 
 				       .zero = regions[i].categories & PAGE_IS_PFNZERO,
 				       .guard = regions[i].categories & PAGE_IS_GUARD,
 			       });
-		/* with the array full, walk_end may lie before the last region (seen on 6.18) */
-		if (n == SCAN_REGIONS)
+		/*
+		 * walk_end may lie before the last region, or, with the array full, behind the next
+		 * one (both seen on 6.18)
+		 */
+		if (n == SCAN_REGIONS || (n > 0 && arg.walk_end < regions[n - 1].end))
 			arg.walk_end = regions[n - 1].end;
 		if (arg.walk_end <= start)
 			return error_raise(err, EIO, "PAGEMAP_SCAN does not advance at %llx",

@@ -126,6 +126,8 @@ static void uprobe(bool hit)
 		if (fork() != 0)
 			_exit(0);
 		setsid();
+		for (int i = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC); i < 3; i++)
+			dup2(null, i);
 		int fd = (int)syscall(SYS_perf_event_open, &attr, self, -1, -1, PERF_FLAG_FD_CLOEXEC);
 		subject_mark(fd < 0 ? "no-probe" : "probe");
 		subject_wait("done");

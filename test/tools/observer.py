@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "status/VmPTE": "page tables follow the order of faults",
     "status/Rss*": "compared per mapping, by present pages (page cache mapped around a fault may differ)",
     "status/VmRSS": "as RssAnon, RssFile",
+    "status/HugetlbPages": "counts what is in the page tables: shared memory comes there when it is touched",
     "status/VmSwap": "swapping is the kernel's choice",
     "status/State": "running or sleeping at the moment; stopped and zombie are compared as class",
     "status/voluntary_ctxt_switches": "statistics: start anew",

@@ -28,9 +28,9 @@ struct mm {
 	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
 
 	/* restart */
-	struct stub *stub; /* the first one that has it; NULL before install */
-	int mem;           /* /proc/PID/mem of stub, -1 = not open */
-	bool planned;      /* in the first mm: the page sets of all have their place */
+	struct stub *stub;       /* the first one that has it; NULL before install */
+	int mem;                 /* /proc/PID/mem of stub, -1 = not open */
+	struct sharing *sharing; /* in the first mm, once the page sets of all have their place */
 	struct inheritance *inheritance; /* of its first stub; not owned */
 	struct restart_set *sets;        /* MmState.page_sets */
 	size_t n_sets;

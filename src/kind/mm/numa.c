@@ -31,6 +31,8 @@ static const struct {
 
 static int parse_nodes(const char *list, uint64_t *ret)
 {
+	if (!*list)
+		return -EINVAL;
 	while (*list) {
 		char *end;
 		unsigned long first = strtoul(list, &end, 10), last = first;

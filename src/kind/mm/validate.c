@@ -35,6 +35,23 @@ static int validate_kernel(const Mapping *m, size_t i, struct error *err)
 	return 0;
 }
 
+/* one vDSO, and each of its data pages at most once */
+static int validate_kernels_own(const MmState *s, struct error *err)
+{
+	const char *const names[] = { "[vdso]", "[vvar]", "[vvar_vclock]" };
+	size_t n[3] = { 0 };
+
+	for (size_t i = 0; i < s->n_mappings; i++)
+		for (size_t k = 0; k < 3; k++)
+			n[k] += s->mappings[i]->backing == MM_STATE__MAPPING__BACKING__KERNEL &&
+			        is_named(s->mappings[i], names[k]);
+	if (n[0] != 1 || n[1] > 1 || n[2] > 1)
+		return error_raise(err, EBADMSG,
+		                   "there are %zu vDSOs with %zu and %zu data mappings", n[0], n[1],
+		                   n[2]);
+	return 0;
+}
+
 static int validate_mapping(const struct objects *objects, const MmState *s, size_t i,
                             struct error *err)
 {
@@ -67,6 +84,18 @@ static int validate_mapping(const struct objects *objects, const MmState *s, siz
 	return 0;
 }
 
+/* whether mappings of the program's cover a range without a hole */
+static bool all_mapped(const MmState *s, uint64_t start, uint64_t end)
+{
+	while (start < end) {
+		const Mapping *m = mm_mapping_at(s, start, start + MM_PAGE);
+		if (!m || m->backing == MM_STATE__MAPPING__BACKING__KERNEL)
+			return false;
+		start = m->start + m->size;
+	}
+	return true;
+}
+
 static int validate_guards(const MmState *s, struct error *err)
 {
 	uint64_t before = 0;
@@ -76,8 +105,7 @@ static int validate_guards(const MmState *s, struct error *err)
 
 		if (g->start % MM_PAGE || g->size % MM_PAGE || g->size == 0 || g->start < before ||
 		    g->start >= MM_TASK_END || g->size > MM_TASK_END - g->start ||
-		    !mm_mapping_at(s, g->start, g->start + MM_PAGE) ||
-		    !mm_mapping_at(s, g->start + g->size - MM_PAGE, g->start + g->size))
+		    !all_mapped(s, g->start, g->start + g->size))
 			return error_raise(err, EBADMSG, "guard region %zu is invalid", i);
 		before = g->start + g->size;
 	}
@@ -90,7 +118,8 @@ static int validate_page_sets(const struct objects *objects, const MmState *s, s
 		const MmState__PageSet *set = s->page_sets[i];
 
 		/* numbered in order, so that a block finds its set by index */
-		if (set->id != i + 1 || set->n_members < 2)
+		if (set->id != i + 1 || set->n_members < 2 || set->n_pages == 0 ||
+		    set->n_pages > MM_TASK_END / MM_PAGE)
 			return error_raise(err, EBADMSG, "page set %zu is invalid", i);
 		for (size_t k = 0; k < set->n_members; k++) {
 			const struct object *o = objects_by_id(objects, set->members[k]);
@@ -128,16 +157,12 @@ static int validate_layout(const struct objects *objects, const MmState *s, stru
 int mm_validate(const struct objects *objects, const struct object *object, struct error *err)
 {
 	const MmState *s = object_state(object, MmState);
-	size_t n_vdso = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < s->n_mappings && r >= 0; i++) {
+	for (size_t i = 0; i < s->n_mappings && r >= 0; i++)
 		r = validate_mapping(objects, s, i, err);
-		n_vdso += s->mappings[i]->backing == MM_STATE__MAPPING__BACKING__KERNEL &&
-		          is_named(s->mappings[i], "[vdso]");
-	}
-	if (r >= 0 && n_vdso != 1)
-		r = error_raise(err, EBADMSG, "there are %zu vDSOs", n_vdso);
+	if (r >= 0)
+		r = validate_kernels_own(s, err);
 	if (r >= 0)
 		r = validate_guards(s, err);
 	if (r >= 0)
