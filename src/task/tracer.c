@@ -89,7 +89,8 @@ void tracer_stop(struct tracer *t)
 	if (!t)
 		return;
 	message_write(t->socket, &stop, sizeof(stop));
-	shutdown(t->socket, SHUT_WR); /* that alone ends it, too */
+	/* one that waits for the rest of a request that failed sees the end of the stream */
+	shutdown(t->socket, SHUT_RDWR);
 	/* it has put all back, or ended all, when it ends */
 	while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -132,6 +133,8 @@ static int request(struct tracer *t, struct message *in, const struct part *part
 		                              : -EPROTO;
 	else if (r == 0)
 		r = out->size <= reply_size ? message_read(t->socket, reply, out->size) : -EPROTO;
+	if (r < 0) /* the two are out of step: it is to put all back */
+		shutdown(t->socket, SHUT_RDWR);
 	pthread_mutex_unlock(&t->lock);
 	if (r < 0)
 		return lost(err, r);
