@@ -24,6 +24,7 @@
 #include "core/external.h"
 #include "core/restart.h"
 #include "file.pb-c.h"
+#include "kind/lock.h"
 #include "proc/fdinfo.h"
 #include "task/holders.h"
 #include "task/kcmp.h"
@@ -331,6 +332,8 @@ int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidf
 			r = examine(&l, object, err);
 		*ret_cloexec = l.info.flags & O_CLOEXEC;
 	}
+	if (r == 0 && object && object->message && l.info.n_locks)
+		lock_collect(c, task, fd, object, &l.info);
 	proc_fdinfo_done(&l.info);
 	/* the tasks run on while `check` looks: what has gone meanwhile is not an error */
 	if (r < 0 && !c->tracer && (r == -ENOENT || r == -EBADF || r == -ESRCH))

@@ -29,15 +29,15 @@ static bool parse_plain(const char *text, int base, uint64_t max, uint64_t *ret)
 	return end && *end == '\0' && *ret <= max;
 }
 
-/* "1: POSIX  ADVISORY  WRITE 255 08:04:1234 0 EOF", proc_locks(5) */
-static bool parse_lock(const char *text, struct proc_lock *ret)
+/* proc_locks(5) */
+bool proc_lock_parse(const char *text, struct proc_lock *ret)
 {
 	unsigned major_number, minor_number;
 	unsigned long long inode, start, last;
 	char end[24] = "";
 	int n = 0;
 
-	if (sscanf(text, "%*d: %7s %11s %7s %d %x:%x:%llu %llu %23s%n", ret->type, ret->mode,
+	if (sscanf(text, "%7s %11s %7s %d %x:%x:%llu %llu %23s%n", ret->type, ret->mode,
 	           ret->access, &ret->pid, &major_number, &minor_number, &inode, &start, end,
 	           &n) != 9 ||
 	    text[n] != '\0')
@@ -52,6 +52,13 @@ static bool parse_lock(const char *text, struct proc_lock *ret)
 		return false;
 	ret->end = last;
 	return true;
+}
+
+/* "1: POSIX ..." */
+static bool parse_numbered(const char *text, struct proc_lock *ret)
+{
+	text += strspn(text, "0123456789");
+	return *text == ':' && proc_lock_parse(text + 1 + strspn(text + 1, " "), ret);
 }
 
 static bool parse_position(const char *text, int64_t *ret)
@@ -80,7 +87,7 @@ static bool parse_key(const char *key, const char *value, struct proc_fdinfo *re
 	} else if (!strcmp(key, "ino")) { /* 5.14 */
 		good = parse_plain(value, 10, UINT64_MAX, &ret->ino);
 	} else if (!strcmp(key, "lock")) {
-		good = parse_lock(value, array_push(ret->locks, ret->n_locks));
+		good = parse_numbered(value, array_push(ret->locks, ret->n_locks));
 	} else if (!ret->unknown[0]) {
 		snprintf(ret->unknown, sizeof(ret->unknown), "%s", key);
 	}

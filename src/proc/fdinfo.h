@@ -2,6 +2,7 @@
 /* /proc/PID/fdinfo/N, proc_pid_fdinfo(5). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,5 +29,7 @@ struct proc_fdinfo {
 	                   */
 };
 
+/* "POSIX  ADVISORY  WRITE 255 08:04:1234 0 EOF": a lock without its number */
+bool proc_lock_parse(const char *text, struct proc_lock *ret);
 int proc_fdinfo_parse(const char *text, struct proc_fdinfo *ret, struct error *err);
 void proc_fdinfo_done(struct proc_fdinfo *info);
