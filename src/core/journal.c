@@ -24,14 +24,30 @@ struct journal {
 
 static const char letters[] = { [JOURNAL_UNLINK] = 'u', [JOURNAL_RMDIR] = 'r' };
 
-/* the folder of all journals; the caller frees it */
+/* the folder of all journals; the caller frees it. Not all users have a runtime directory. */
 static char *folder(void)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-	if (geteuid() == 0 || !runtime || runtime[0] != '/')
+	if (geteuid() == 0)
 		return xstrdup("/run/stasis");
-	return xasprintf("%s/stasis", runtime);
+	if (runtime && runtime[0] == '/' && access(runtime, W_OK) == 0)
+		return xasprintf("%s/stasis", runtime);
+	return xasprintf("/tmp/.stasis-of-%u", geteuid());
+}
+
+/* in /tmp anybody may have made it: it must be ours, and nobody else's to write to */
+static int open_folder(const char *path, int *ret_fd, struct error *err)
+{
+	_cleanup_(close_p) int fd = open(path, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, errno, "open the folder of journals %s", path);
+	if (st.st_uid != geteuid() || st.st_mode & 022)
+		return error_raise(err, EPERM, "the folder of journals %s is not ours", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 struct journal *journal_new(void)
@@ -42,17 +58,43 @@ struct journal *journal_new(void)
 	return j;
 }
 
+/* `stasis cleanup` may have found it in the moment before it was locked, and removed it */
+static bool is_there(int dir, const char *name, int fd)
+{
+	struct stat here, there;
+
+	return fstat(fd, &here) == 0 && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       here.st_ino == there.st_ino;
+}
+
+/* several pid namespaces may share the folder, and a process may have several journals */
 static int open_journal(struct journal *j, struct error *err)
 {
-	_cleanup_(free_p) char *dir = folder();
+	_cleanup_(free_p) char *path = folder();
+	_cleanup_(close_p) int dir = -1;
+	char name[48];
 
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return error_raise(err, errno, "make the folder of journals %s", dir);
-	j->path = xasprintf("%s/%d", dir, getpid());
-	j->fd = open(j->path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (j->fd < 0 || flock(j->fd, LOCK_EX | LOCK_NB) < 0)
-		return error_raise(err, errno, "make the journal %s", j->path);
-	return 0;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return error_raise(err, errno, "make the folder of journals %s", path);
+	int r = open_folder(path, &dir, err);
+	if (r < 0)
+		return error_trace(err, r);
+	for (unsigned i = 0; i < 10000; i++) {
+		snprintf(name, sizeof(name), "%d-%u", getpid(), i);
+		int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 && errno == EEXIST)
+			continue;
+		if (fd < 0)
+			return error_raise(err, errno, "make the journal %s/%s", path, name);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0 || !is_there(dir, name, fd)) {
+			close(fd);
+			continue;
+		}
+		j->fd = fd;
+		j->path = xasprintf("%s/%s", path, name);
+		return 0;
+	}
+	return error_raise(err, EEXIST, "make a journal in %s", path);
 }
 
 static int add_record(struct journal *j, const char *record, struct error *err)
@@ -187,14 +229,20 @@ static int play_back_one(int dir, const char *name, size_t *journals, size_t *ef
 int journal_play_back(size_t *ret_journals, size_t *ret_effects, struct error *err)
 {
 	_cleanup_(free_p) char *path = folder();
-	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	_cleanup_(closedir_p) DIR *dir = NULL;
 	struct dirent *entry;
 	struct error one;
 	int first = 0;
 
 	*ret_journals = *ret_effects = 0;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	int folder_fd, e = open_folder(path, &folder_fd, err);
+	if (e < 0)
+		return error_trace(err, e);
+	dir = fdopendir(folder_fd);
 	if (!dir)
-		return errno == ENOENT ? 0 : error_raise(err, errno, "open %s", path);
+		return error_raise(err, errno, "read %s", path);
 	while ((entry = readdir(dir))) {
 		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
 			continue;

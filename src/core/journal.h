@@ -2,8 +2,9 @@
 /*
  * What a restart makes that does not go away with its tasks, written down before it is made, so
  * that `stasis cleanup` can undo it after a SIGKILL. Most restarts need none: names appear only at
- * commit, and EXITKILL takes the rest. A journal is a file /run/stasis/PID (or
- * $XDG_RUNTIME_DIR/stasis/PID), locked with flock(2) by its coordinator as long as that lives.
+ * commit, and EXITKILL takes the rest. A journal is a file PID-N in /run/stasis; not root's in
+ * $XDG_RUNTIME_DIR/stasis, or in /tmp/.stasis-of-UID. Its coordinator holds a lock on it (flock(2))
+ * as long as that lives.
  */
 #pragma once
 
@@ -24,7 +25,8 @@ struct journal *journal_new(void);
 /* notes and syncs an effect that is about to be had; @path is absolute */
 int journal_note(struct journal *j, enum journal_effect effect, const char *path,
                  struct error *err);
-/* the same of a name that is given to an inode for a moment: it is unlinked only if it is that one */
+/* the same of a name that is given to an inode for a moment: it is unlinked only if it is that one
+ */
 int journal_note_inode(struct journal *j, const char *path, dev_t dev, ino_t ino,
                        struct error *err);
 /* the restart has succeeded (all is as it should stay), or has undone all itself; takes NULL */
