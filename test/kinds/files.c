@@ -16,6 +16,8 @@
  * TEST memory-apart round-trip -- memory-apart
  * TEST own-table round-trip -- own-table
  * TEST dead-leader round-trip -- dead-leader
+ * TEST own-table-unreachable refuse code=files.thread without=pidfd_thread -- own-table
+ * TEST dead-leader-unreachable refuse code=files.thread without=pidfd_thread -- dead-leader
  * TEST too-many refuse code=files.too-many observe=no -- too-many
  * TEST socket refuse code=fd.unsupported -- socket
  * TEST epoll refuse code=fd.unsupported -- epoll
