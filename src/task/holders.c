@@ -49,6 +49,7 @@ struct holders {
 	size_t n;
 	struct map *by_link, *by_inode; /* -> struct group */
 	struct map *namespaces;         /* link text -> struct group; NULL: not looked at yet */
+	size_t n_stated; /* of all: descriptors whose inode is known */
 	bool have_inodes;
 };
 
@@ -361,16 +362,23 @@ static void read_places(struct holders *h, const struct process *p, pid_t tid)
 	}
 }
 
-static void read_inodes(struct holders *h)
+/* those of descriptors: all that an open file description needs, and much less to read */
+static void read_descriptor_inodes(struct holders *h)
 {
-	size_t n_descriptors = h->n;
-
-	if (h->have_inodes)
+	if (h->n_stated)
 		return;
-	h->have_inodes = true;
-	for (size_t i = 0; i < n_descriptors; i++)
+	h->n_stated = h->n;
+	for (size_t i = 0; i < h->n_stated; i++)
 		if (h->all[i]->link)
 			stat_held(h, h->all[i]);
+}
+
+static void read_inodes(struct holders *h)
+{
+	if (h->have_inodes)
+		return;
+	read_descriptor_inodes(h);
+	h->have_inodes = true;
 	for (size_t i = 0; i < h->n_processes; i++) {
 		const struct process *p = &h->processes[i];
 		if (!p->visible)
@@ -513,7 +521,7 @@ int holders_find_file(struct checkpoint *c, const struct descriptor *d, const st
 	if (r < 0)
 		return error_trace(err, r);
 	if (by_inode)
-		read_inodes(h);
+		read_descriptor_inodes(h);
 	group = by_inode ? map_get(h->by_inode, &key, sizeof(key))
 	                 : map_get(h->by_link, d->link, strlen(d->link));
 	if (!group)
