@@ -7,12 +7,12 @@ import subprocess
 
 from program import complain, interrupted, output, uninterrupted
 
-N = 24
+N = 16
 os.mkdir("src")
 for i in range(N):
     with open(f"src/f{i}.c", "w") as f:
         f.write("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n")
-        for j in range(120):
+        for j in range(40):
             f.write(f"int f{i}_{j}(int x) {{ char b[64]; for (int k = 0; k < x; k++) x ^= snprintf(b, sizeof b, \"%d %d\", k, {j});"
                     f" return x + {i * j}; }}\n")
 with open("src/main.c", "w") as f:

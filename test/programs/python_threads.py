@@ -5,10 +5,11 @@ from program import grown, same_result
 
 SCRIPT = r"""
 import decimal, hashlib, math, threading
-lock, total, results = threading.Lock(), 0, [None] * 50
+lock, total, taken, results = threading.Lock(), 0, 0, [None] * 50
 barrier = threading.Barrier(50)
 def work(n):
-    global total
+    global total, taken
+    barrier.wait()
     context = decimal.Context(prec=60)
     d, x = context.create_decimal(n + 2), 0.5 + n / 1000
     for i in range(1500):
@@ -17,7 +18,8 @@ def work(n):
         x = min(max(x, 1e-6), 1 - 1e-6)
         with lock:
             total += i
-            if total % 1000 == 0:
+            taken += 1
+            if taken % 1000 == 0:
                 progress.write("x"); progress.flush()
     barrier.wait()
     results[n] = (str(d), x.hex())
@@ -28,4 +30,4 @@ threads = [threading.Thread(target=work, args=(n,)) for n in range(50)]
 print(total, hashlib.sha256(repr(results).encode()).hexdigest())
 """
 
-same_result(["/usr/bin/python3", "-c", SCRIPT], grown("progress", 6))
+same_result(["/usr/bin/python3", "-c", SCRIPT], grown("progress", 20))

@@ -4,7 +4,7 @@
     interrupted(command, in_the_middle) -> exit status; what it wrote is in the file "out"
 """
 import os
-import re
+import signal
 import subprocess
 import sys
 import time
@@ -60,10 +60,55 @@ def restart(*options):
     return p.returncode
 
 
-def interrupted(command, in_the_middle, times=1, observe=False, **more):
+def all_stopped(root):
+    tids = observer.tree(root)
+    return tids and all(observer.stat_fields(observer.read(f"/proc/{t[0]}/task/{t[1]}/stat"))["class"] in "TZ" for t in tids)
+
+
+def end_tree(p):
+    """SIGKILL to all of a stopped tree; init reaps what is not ours"""
+    tgids = sorted({t[0] for t in observer.tree(p.pid)})
+    for tgid in tgids:
+        os.kill(tgid, signal.SIGKILL)
+    p.wait()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{t}") for t in tgids), "the tree is dead")
+
+
+def checkpoint_observed(p):
+    """leaves the image and a dead tree; what the observer saw of it when it was stopped"""
+    checkpoint(p.pid, "--leave-stopped")
+    wait_for(lambda: all_stopped(p.pid), "the tree is left stopped")
+    before = observer.snapshot(p.pid)
+    for key in [k for k in before if k.endswith("/status/ShdPnd")]:
+        # parents were told that their children stopped, after the image was made
+        before[key] = f"{int(before[key], 16) & ~(1 << (signal.SIGCHLD - 1)):016x}"
+    end_tree(p)
+    return before
+
+
+def restart_observed(root, before, exceptions=()):
+    """restart --leave-stopped, compare, go on; the exit status as restart() gives it"""
+    with subprocess.Popen([STASIS, "restart", IMAGE, "--leave-stopped"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
+        print(p.stdout.readline().decode(errors="replace"), end="")
+        wait_for(lambda: p.poll() is not None or all_stopped(root), "the tree is restarted and left stopped")
+        if p.poll() is not None:
+            complain(f"restart: exit {p.returncode}\n" + p.stdout.read().decode(errors="replace"))
+        found = observer.differences(before, observer.snapshot(root), exceptions)
+        if found:
+            p.kill()
+            complain("the observer finds a difference after restart:\n  " + "\n  ".join(found[:40]))
+        for tgid in sorted({t[0] for t in observer.tree(root)}, reverse=True):
+            os.kill(tgid, signal.SIGCONT)
+        p.communicate(timeout=200)
+        return p.returncode
+
+
+def interrupted(command, in_the_middle, exceptions=(), **more):
     """
-    Starts the command, waits for the condition, checkpoints (which kills the tree) and restarts it, so
-    often; returns the exit status of the last restart. First a --leave-running checkpoint must not matter.
+    Starts the command, waits for the condition, checkpoints, ends and restarts the tree; returns the exit
+    status of the restart. First a --leave-running checkpoint must not matter. What the observer sees of the
+    stopped tree must be the same before and after.
     """
     p = start(command, **more)
     wait_for(lambda: in_the_middle() or p.poll() is not None, "the program is in the middle of its work")
@@ -72,11 +117,7 @@ def interrupted(command, in_the_middle, times=1, observe=False, **more):
     checkpoint(p.pid, "--leave-running")
     if p.poll() is not None:
         complain(f"it ended after a checkpoint --leave-running with {p.returncode}")
-    checkpoint(p.pid)
-    if p.wait() != -9:
-        complain(f"the checkpointed program was not killed: {p.returncode}")
-    del times, observe
-    return restart()
+    return restart_observed(p.pid, checkpoint_observed(p), exceptions)
 
 
 def uninterrupted(command, **more):
