@@ -96,8 +96,10 @@ static void fork_advice(void)
 			mm_check(plain, 4, 3);
 			_exit(0);
 		}
-		if (i == 0)
+		if (i == 0) {
+			subject_wait_call(child, SYS_clock_nanosleep);
 			subject_checkpoint();
+		}
 		mm_reap(child);
 	}
 	mm_check(dont, 4, 1), mm_check(wipe, 4, 2), mm_check(plain, 4, 3);
@@ -267,6 +269,7 @@ static void ksm(void)
 	}
 	rewind(run);
 	CHECK(fputs(text, run) >= 0 && fclose(run) == 0);
+	subject_wait_call(child, SYS_clock_nanosleep);
 	subject_checkpoint();
 	mm_reap(child);
 	for (int i = 0; i < 64; i++)
@@ -337,6 +340,7 @@ static void hugetlb(void)
 		mm_fill(s, 1, 4);
 		_exit(0);
 	}
+	subject_wait_call(child, SYS_clock_nanosleep);
 	subject_checkpoint();
 	mm_reap(child);
 	CHECK(mm_flag(p, "ht") && mm_flag(s, "ht"));

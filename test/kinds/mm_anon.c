@@ -11,6 +11,9 @@
  * TEST large round-trip -- large
  * TEST checkerboard round-trip -- checkerboard
  * TEST write-only round-trip -- write-only
+ * TEST swapped round-trip observe=no -- swapped
+ *
+ * swapped is not observed: reading brings the pages back, and Pss counts those only.
  */
 #include "mm.h"
 
@@ -200,6 +203,31 @@ static void write_only(void)
 	CHECK_EQ(*q, 5);
 }
 
+/* where the machine has swap these pages are there: read back, and still shared with the child */
+static void swapped(void)
+{
+	char *p = mm_anon(512, PROT_READ | PROT_WRITE, 0);
+
+	mm_fill(p, 512, 1);
+	pid_t child = fork();
+	if (child == 0) {
+		mm_fill(p, 200, 2);
+		madvise(p, 200 * PAGE, MADV_PAGEOUT);
+		subject_mark("child");
+		subject_wait_go();
+		mm_check(p, 200, 2);
+		for (uint64_t i = 200; i < 512; i++)
+			CHECK_EQ(*(uint64_t *)(p + i * PAGE), mm_word(1, i, 0));
+		_exit(0);
+	}
+	subject_wait("child");
+	madvise(p, 400 * PAGE, MADV_PAGEOUT);
+	subject_wait_call(child, SYS_clock_nanosleep);
+	subject_checkpoint();
+	mm_check(p, 512, 1);
+	mm_reap(child);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "contents";
@@ -220,6 +248,8 @@ int main(int argc, char **argv)
 		checkerboard();
 	else if (!strcmp(what, "write-only"))
 		write_only();
+	else if (!strcmp(what, "swapped"))
+		swapped();
 	else
 		contents();
 	return 0;

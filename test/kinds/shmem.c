@@ -40,6 +40,7 @@ static void relatives(void)
 	if (child == 0) {
 		pid_t grandchild = fork();
 		if (grandchild == 0) {
+			p[4] = (uint64_t)getpid();
 			p[1] = 11;
 			subject_wait_go();
 			mm_check((void *)(p + 512), 3, 1);
@@ -57,6 +58,8 @@ static void relatives(void)
 	}
 	while (p[0] != 1)
 		usleep(1000);
+	subject_wait_call(child, SYS_clock_nanosleep);
+	subject_wait_call((pid_t)p[4], SYS_clock_nanosleep);
 	subject_checkpoint();
 	mm_reap(child);
 	CHECK(p[0] == 1 && p[1] == 11 && p[2] == 22 && p[3] == 44 && q[2] == 33 && q[0] == 0);
@@ -86,6 +89,7 @@ static void parts(void)
 	}
 	subject_wait("child");
 	CHECK(munmap(p, PAGE) == 0 && munmap(p + 4 * PAGE, 12 * PAGE) == 0);
+	subject_wait_call(child, SYS_clock_nanosleep);
 	subject_checkpoint();
 	mm_reap(child);
 	CHECK_EQ(*(uint64_t *)(p + 24 * PAGE - 8), 4711);
@@ -128,6 +132,8 @@ static void orphans(void)
 		}
 	}
 	CHECK(munmap((void *)p, 4 * PAGE) == 0);
+	subject_wait_call(child[0], SYS_clock_nanosleep);
+	subject_wait_call(child[1], SYS_clock_nanosleep);
 	subject_checkpoint();
 	mm_reap(child[0]);
 	mm_reap(child[1]);

@@ -168,6 +168,8 @@ def maps_snapshot(tgid, tid, frames):
         key, _, value = line.partition(":")
         if current and key in SMAPS:
             value = value.strip()
+            if key == "Locked" and " /" in out[current]:
+                continue  # what is mapped of a file at the moment, divided by who else maps it
             if key == "VmFlags":
                 # "sd" (soft dirty) is bookkeeping of the kernel
                 value = " ".join(w for w in value.split() if w not in ("sd",))

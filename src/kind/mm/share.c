@@ -427,7 +427,7 @@ static bool same_backing(const Mapping *a, const Mapping *b)
 	const uint64_t flags = MM_SHARED | MM_GROWSDOWN | MM_NORESERVE | MM_HUGETLB | MM_DROPPABLE;
 
 	return a->backing == b->backing && a->object == b->object &&
-	       (a->flags & flags) == (b->flags & flags) &&
+	       a->huge_shift == b->huge_shift && (a->flags & flags) == (b->flags & flags) &&
 	       (a->backing == MM_STATE__MAPPING__BACKING__ANONYMOUS ||
 	        a->offset - a->start == b->offset - b->start);
 }
@@ -543,7 +543,7 @@ static int agree(struct restart *r, struct restart_set *set, uint64_t start,
 			*ret_like = m;
 		if (k > 0 && start >= set->agreed_start && start < set->agreed_end)
 			break; /* asked before */
-		if (!m || !mm_has_pages(m) || m->flags & (MM_HUGETLB | MM_DROPPABLE))
+		if (!m || !mm_has_pages(m) || m->flags & MM_DROPPABLE)
 			return error_raise(err, EBADMSG,
 			                   "a shared page at %llx that no mapping has",
 			                   (unsigned long long)start);

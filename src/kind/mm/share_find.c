@@ -64,7 +64,7 @@ struct search {
 
 static bool excluded(const Mapping *m)
 {
-	return m->flags & (MM_HUGETLB | MM_DROPPABLE);
+	return m->flags & MM_DROPPABLE;
 }
 
 /* frames of pages that cannot be shared by fork are forgotten */
