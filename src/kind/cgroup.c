@@ -73,7 +73,7 @@ static int parse(const char *text, CgroupState **ret, struct error *err)
 		text += size + (text[size] == '\n');
 	}
 	if (s->n_memberships)
-		qsort(s->memberships, s->n_memberships, sizeof(CgroupMembership *), by_hierarchy);
+		qsort(s->memberships, s->n_memberships, sizeof(s->memberships[0]), by_hierarchy);
 	*ret = s;
 	return 0;
 }
@@ -121,7 +121,7 @@ static void judge_paths(struct checkpoint *c, const struct task *task, const Cgr
 static int cgroup_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	_cleanup_(free_p) char *text = NULL;
-	CgroupState *s;
+	CgroupState *s = NULL;
 
 	if (c->options->cgroup == CGROUP_IGNORE)
 		return 0;
@@ -130,7 +130,7 @@ static int cgroup_collect(struct checkpoint *c, struct task *task, struct error 
 		return 0;
 	if (r == 0)
 		r = parse(text, &s, err);
-	if (r < 0)
+	if (r < 0 || !s)
 		return error_trace(err, r);
 	judge_paths(c, task, s);
 	task_refer(task, objects_get_equal(c->objects, &cgroup_kind, &s->base));
@@ -247,12 +247,12 @@ static void check_group(struct restart *r, const CgroupMembership *m)
 static int cgroup_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const CgroupState *s = object_state(object, CgroupState);
-	CgroupState *own;
+	CgroupState *own = NULL;
 
 	if (r->options->cgroup == CGROUP_IGNORE)
 		return 0;
 	int e = read_of(0, &own, err);
-	if (e < 0)
+	if (e < 0 || !own)
 		return error_trace(err, e);
 	for (size_t i = 0; i < s->n_memberships; i++)
 		if (!is_member(own, s->memberships[i]))
@@ -306,12 +306,12 @@ static int join(const struct restart *r, const struct object *object, const stru
                 struct error *err)
 {
 	const CgroupState *s = object_state(object, CgroupState);
-	CgroupState *have;
+	CgroupState *have = NULL;
 
 	if (r->options->cgroup == CGROUP_IGNORE)
 		return 0;
 	int e = read_of(stub->host_tid, &have, err);
-	if (e < 0)
+	if (e < 0 || !have)
 		return error_trace(err, e);
 	for (size_t i = 0; e == 0 && i < s->n_memberships; i++)
 		if (!is_member(have, s->memberships[i]))

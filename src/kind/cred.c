@@ -7,6 +7,7 @@
  */
 #include "kind/cred.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/securebits.h>
@@ -66,7 +67,7 @@ static CredIds *new_ids(const uint32_t from[4])
 static int read_status(const struct task *task, CredState *s, struct error *err)
 {
 	_cleanup_(free_p) char *text = NULL;
-	size_t n;
+	size_t n = 0;
 
 	int r = task_read(task, "status", &text, NULL, err);
 	if (r == 0)
@@ -340,10 +341,10 @@ static void check_capabilities(struct restart *r, const CredState *s, const stru
 /* a small file of our own in /proc */
 static void read_own(const char *path, char *text, size_t size)
 {
-	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(text, 1, size - 1, f) : 0;
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
 
-	text[n] = 0;
+	text[n > 0 ? n : 0] = 0;
 }
 
 static uint32_t own_login_uid(void)
@@ -408,9 +409,11 @@ static int cred_preflight(struct restart *r, struct object *object, struct error
 
 static int write_login_uid(uint32_t value, struct error *err)
 {
-	_cleanup_(fclose_p) FILE *f = fopen("/proc/self/loginuid", "we");
+	_cleanup_(close_p) int fd = open("/proc/self/loginuid", O_WRONLY | O_CLOEXEC);
+	char text[16];
+	int size = snprintf(text, sizeof(text), "%u", value - 1);
 
-	if (!f || fprintf(f, "%u", value - 1) < 0 || fflush(f) != 0)
+	if (fd < 0 || write(fd, text, (size_t)size) < 0)
 		return error_raise(err, errno, "write %u to /proc/self/loginuid", value - 1);
 	return 0;
 }

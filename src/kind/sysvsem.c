@@ -102,7 +102,7 @@ static int sysvsem_judge(struct checkpoint *c, struct object *object, struct err
 	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
 
 	for (int i = 0; i <= last; i++) {
-		struct semid_ds ds;
+		struct semid_ds ds = { 0 };
 		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });
 		if (id < 0)
 			continue;

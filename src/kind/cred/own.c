@@ -51,9 +51,7 @@ static uint64_t all_capabilities(void)
 	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/kernel/cap_last_cap", "re");
 	unsigned last;
 
-	if (!f || fscanf(f, "%u", &last) != 1 || last > 62)
-		return 0;
-	return (2ull << last) - 1;
+	return f && fscanf(f, "%u", &last) == 1 && last < 63 ? (2ull << last) - 1 : 0;
 }
 
 static int read_status(char **ret, struct error *err)
@@ -70,10 +68,12 @@ static int read_status(char **ret, struct error *err)
 int cred_base_read(const struct restart *r, struct cred_base *ret, struct error *err)
 {
 	_cleanup_(free_p) char *text = NULL;
-	struct proc_status status;
+	struct proc_status status = { 0 };
 	char unknown[64];
 	int e = read_status(&text, err);
 
+	if (!text)
+		return error_trace(err, e);
 	if (e == 0)
 		e = proc_status_parse(text, &status, unknown, err);
 	if (e == 0)
