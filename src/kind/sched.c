@@ -499,12 +499,24 @@ static int sched_commit(struct restart *r, struct object *object, struct stub *s
 	const SchedState *s = object_state(object, SchedState);
 	int e = set_cpus(s, stub->host_tid, err); /* SCHED_DEADLINE wants it before */
 
-	if (e == 0)
+	if (e == 0 && s->policy != POLICY_DEADLINE)
 		e = set_attributes(s, stub->host_tid, err);
 	if (e == 0)
 		e = set_io_priority(s, stub->host_tid, err);
 	if (e == 0 && speaks(stub))
 		e = set_of_process(s, stub->host_tid, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* late: what we still do in the task would count as its runtime, and SIGXCPU ends who exceeds it */
+static int sched_finish(struct restart *r, struct object *object, struct error *err)
+{
+	const SchedState *s = object_state(object, SchedState);
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && s->policy == POLICY_DEADLINE && i < r->n_stubs; i++)
+		if (stub_object(r->stubs[i], &sched_kind) == object)
+			e = set_attributes(s, r->stubs[i]->host_tid, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -518,4 +530,5 @@ const struct kind sched_kind = {
 	.restore = sched_restore,
 	.install = sched_install,
 	.commit = sched_commit,
+	.finish = sched_finish,
 };

@@ -19,13 +19,11 @@
  * TEST autogroup round-trip -- autogroup
  * TEST threads round-trip -- threads
  * TEST oom-score-lowered-again round-trip under="$TOP/test/tools/oom_score_500" -- oom_lower
- * TEST oom-score-lower restart-refuse code=sched.oom-score under="$TOP/test/tools/read_only_proc" -- oom_lower
- * /proc/self/oom_score_adj; exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource
- * \"$0\" \"$@\"'" without=cap_sys_resource -- oom_lower TEST nice-no-privilege restart-refuse
- * code=sched.privilege without=cap_sys_nice -- nice_lower TEST fifo-no-privilege restart-refuse
- * code=sched.privilege without=cap_sys_nice -- fifo TEST deadline-no-privilege restart-refuse
- * code=sched.privilege without=cap_sys_nice -- deadline TEST other-cpus restart-refuse
- * code=sched.cpus -- other_cpus
+ * TEST oom-lower restart-refuse code=sched.oom-score under="$TOP/test/tools/ro_proc" -- oom_lower
+ * TEST nice-no-privilege restart-refuse code=sched.privilege without=cap_sys_nice -- nice_lower
+ * TEST fifo-no-privilege restart-refuse code=sched.privilege without=cap_sys_nice -- fifo
+ * TEST deadline-no-privilege restart-refuse code=sched.privilege without=cap_sys_nice -- deadline
+ * TEST other-cpus restart-refuse code=sched.cpus under="$TOP/test/tools/one_cpu" -- other_cpus
  */
 #include <linux/ioprio.h>
 #include <pthread.h>
