@@ -121,6 +121,8 @@ bool arch_call_has_block(long nr);
 long arch_number_in_code(const uint8_t *code, size_t size);
 bool arch_is_syscall_function(const uint8_t *code, size_t size);
 long arch_number_in_caller(const uint8_t *code, size_t size);
+/* whether the instruction that ends @code is a system call of 32-bit programs, int $0x80 */
+bool arch_is_compat_call(const uint8_t *code, size_t size);
 /* whether the call has answered EINTR */
 bool arch_call_is_eintr(const struct user_regs_struct *regs);
 /* sets one argument */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 
 #include "arch/arch.h"
@@ -199,6 +200,23 @@ static int read_call(struct checkpoint *c, struct task *task, struct user_regs_s
 	return -EOPNOTSUPP;
 }
 
+/*
+ * A 64-bit program may make 32-bit calls: their numbers and arguments are others, and would be
+ * taken for what they are not.
+ */
+static bool in_compat_call(const struct task *task, const struct user_regs_struct *regs)
+{
+	uint8_t code[2];
+	struct iovec here = { code, sizeof(code) };
+	struct iovec there = { (void *)(regs->rip -
+		                        sizeof(code)), /* NOLINT: an address in the task */
+		               sizeof(code) };
+
+	return (long)regs->orig_rax >= 0 &&
+	       process_vm_readv(task->tid, &here, 1, &there, 1, 0) == sizeof(code) &&
+	       arch_is_compat_call(code, sizeof(code));
+}
+
 static int cpu_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	struct user_regs_struct regs;
@@ -217,7 +235,7 @@ static int cpu_collect(struct checkpoint *c, struct task *task, struct error *er
 	int r = tracer_registers(c->tracer, task->tid, &regs, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (!arch_is_native(&regs)) {
+	if (!arch_is_native(&regs) || in_compat_call(task, &regs)) {
 		error_refuse(err, CODE_task_32bit, "it runs 32-bit code");
 		error_hint(err, "only 64-bit programs can be saved");
 		return -EOPNOTSUPP;

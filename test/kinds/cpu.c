@@ -17,11 +17,13 @@
  * TEST amx refuse code=cpu.amx -- amx
  * TEST lam refuse code=cpu.lam -- lam
  * TEST 32-bit refuse code=task.32bit -- compat
+ * TEST 32-bit-call refuse code=task.32bit -- compat_call
  */
 #include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <cpuid.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/io.h>
 #include <sys/mman.h>
@@ -393,16 +395,54 @@ static void compat(void)
 	child_end(pid);
 }
 
+/* pause(2) by its 32-bit number, 29, from 64-bit code */
+static void in_compat_call(void)
+{
+	long r;
+
+	do {
+		__asm__ volatile("int $0x80"
+		                 : "=a"(r)
+		                 : "a"(29)
+		                 : "memory", "r8", "r9", "r10", "r11");
+	} while (r == -EINTR);
+	_exit(1);
+}
+
+static void compat_call(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0)
+		in_compat_call();
+	usleep(20000);
+	if (waitpid(pid, &status, WNOHANG) == pid)
+		SKIP("the kernel takes no 32-bit calls");
+	subject_checkpoint();
+	CHECK(kill(pid, SIGKILL) == 0);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "general", general },   { "flags", flags },
-		{ "x87", x87 },           { "sse", sse },
-		{ "avx", avx },           { "avx512", avx512 },
-		{ "bases", bases },       { "debug", debug },
-		{ "ldt", ldt },           { "ioperm", ioperm_bits },
-		{ "dispatch", dispatch }, { "amx", amx },
-		{ "lam", lam },           { "compat", compat },
+		{ "general", general },
+		{ "flags", flags },
+		{ "x87", x87 },
+		{ "sse", sse },
+		{ "avx", avx },
+		{ "avx512", avx512 },
+		{ "bases", bases },
+		{ "debug", debug },
+		{ "ldt", ldt },
+		{ "ioperm", ioperm_bits },
+		{ "dispatch", dispatch },
+		{ "amx", amx },
+		{ "lam", lam },
+		{ "compat", compat },
+		{ "compat_call", compat_call },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);

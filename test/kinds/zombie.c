@@ -4,6 +4,7 @@
  *
  * TEST exited round-trip -- exited
  * TEST killed round-trip -- killed
+ * TEST user round-trip -- user
  * TEST of-a-child round-trip -- of_child
  * TEST of-a-thread round-trip -- of_thread
  * TEST group-leader round-trip -- group_leader
@@ -83,6 +84,26 @@ static void killed(void)
 		CHECK(WIFSIGNALED(status) && !WCOREDUMP(status));
 		CHECK_EQ(WTERMSIG(status), signals[i]);
 	}
+}
+
+/* whose it was is told with how it ended */
+static void user(void)
+{
+	siginfo_t info = { 0 };
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		if (setresgid(1234, 1234, 1234) < 0 || setresuid(4321, 4321, 4321) < 0)
+			_exit(77);
+		_exit(0);
+	}
+	await_death(pid);
+	subject_checkpoint();
+	CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED) == 0);
+	if (info.si_status == 77)
+		SKIP("may not become another user");
+	CHECK_EQ(info.si_uid, 4321);
 }
 
 static void of_child(void)
@@ -233,6 +254,7 @@ int main(int argc, char **argv)
 	static const struct subject_case cases[] = {
 		{ "exited", exited },
 		{ "killed", killed },
+		{ "user", user },
 		{ "of_child", of_child },
 		{ "of_thread", of_thread },
 		{ "group_leader", group_leader },

@@ -267,6 +267,8 @@ def task_snapshot(tgid, tid):
             del out[key]
     for name in OF_A_TASK:
         out[name] = read(f"{base}/{name}")
+    if out.get("stat/class") == "Z":
+        del out["limits"]  # nothing will ever meet them
     kids = read(base + "/children")
     out["children"] = kids if kids.startswith("error") else sorted(map(int, kids.split()))
     if tgid == tid:

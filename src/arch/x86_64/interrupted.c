@@ -96,6 +96,11 @@ long arch_number_in_caller(const uint8_t *code, size_t size)
 	return -1;
 }
 
+bool arch_is_compat_call(const uint8_t *code, size_t size)
+{
+	return size >= 2 && code[size - 2] == 0xcd && code[size - 1] == 0x80;
+}
+
 bool arch_call_is_eintr(const struct user_regs_struct *regs)
 {
 	return (long)regs->rax == -EINTR_NR && (long)regs->orig_rax >= 0;
