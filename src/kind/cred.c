@@ -156,7 +156,7 @@ static int ask(struct checkpoint *c, const struct task *task, CredState *s, bool
 	if (calls[3].result < 0)
 		return error_raise(err, (int)-calls[3].result, "PR_GET_SECUREBITS");
 	s->securebits = (uint32_t)calls[3].result;
-	*ret_free = !landlock || calls[4].result >= 0;
+	*ret_free = !landlock || calls[4].result != -EPERM;
 	return 0;
 }
 
@@ -194,7 +194,7 @@ static int ask_about(struct checkpoint *c, pid_t tid, pid_t helper, struct error
 	int r = tracer_inject(c->tracer, tid, &question, 1, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (question.result >= 0)
+	if (question.result != -EPERM)
 		return 0;
 	error_refuse(&refusal, CODE_cred_landlock,
 	             "it is confined by Landlock, or another security module: it may not look at "

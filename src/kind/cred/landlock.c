@@ -48,9 +48,10 @@ pid_t landlock_helper(uint32_t uid, uint32_t gid)
 		become(uid, gid);
 	if (pid < 0)
 		return -1;
-	if (waitpid((pid_t)pid, &status, WUNTRACED | __WALL) != (pid_t)pid || !WIFSTOPPED(status))
-		return -1;
-	return (pid_t)pid;
+	while (waitpid((pid_t)pid, &status, WUNTRACED | __WALL) < 0)
+		if (errno != EINTR)
+			return -1;
+	return WIFSTOPPED(status) ? (pid_t)pid : -1;
 }
 
 void landlock_helper_end(pid_t pid)

@@ -21,16 +21,12 @@ int cred_parse_groups(const char *status, uint32_t **ret, size_t *ret_n, struct 
 	*ret_n = 0;
 	if (!p)
 		return error_raise(err, EBADMSG, "/proc/PID/status has no line of groups");
-	for (p += strlen("\nGroups:"); *p && *p != '\n';) {
+	p += strlen("\nGroups:");
+	/* not beyond the line, though strtoul() skips white space of any kind */
+	for (p += strspn(p, " \t"); *p >= '0' && *p <= '9'; p += strspn(p, " \t")) {
 		char *end;
-		unsigned long id = strtoul(p, &end, 10);
-		if (end == p) {
-			p++;
-			continue;
-		}
-		*array_push(*ret, *ret_n) = (uint32_t)id;
-		/* not beyond the line: strtoul() skips white space of any kind */
-		p = end + strspn(end, " \t");
+		*array_push(*ret, *ret_n) = (uint32_t)strtoul(p, &end, 10);
+		p = end;
 	}
 	return 0;
 }
