@@ -24,7 +24,7 @@ struct injection landlock_question(pid_t pid)
 }
 
 /* only system calls: other threads may have held locks at the clone */
-static void become(uint32_t uid, uint32_t gid)
+static void become(uint32_t uid, uint32_t gid, pid_t parent)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = { 0 };
@@ -34,6 +34,8 @@ static void become(uint32_t uid, uint32_t gid)
 	    syscall(SYS_setresuid, uid, uid, uid) < 0 || syscall(SYS_capset, &header, none) < 0)
 		syscall(SYS_exit_group, 1);
 	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL); /* changing ids has cleared it */
+	if (syscall(SYS_getppid) != parent)
+		syscall(SYS_exit_group, 1); /* it ended in between */
 	syscall(SYS_prctl, PR_SET_DUMPABLE, 1);
 	for (;;)
 		syscall(SYS_kill, syscall(SYS_getpid), SIGSTOP);
@@ -41,11 +43,12 @@ static void become(uint32_t uid, uint32_t gid)
 
 pid_t landlock_helper(uint32_t uid, uint32_t gid)
 {
+	pid_t parent = getpid();
 	long pid = syscall(SYS_clone, 0, 0, 0, 0, 0); /* its end sends no SIGCHLD */
 	int status;
 
 	if (pid == 0)
-		become(uid, gid);
+		become(uid, gid, parent);
 	if (pid < 0)
 		return -1;
 	while (waitpid((pid_t)pid, &status, WUNTRACED | __WALL) < 0)
