@@ -380,15 +380,25 @@ static bool (*const probes[])(void) = {
 
 /* ---- the answers ---- */
 
-/* whether the comma-separated list in STASIS_WITHOUT has this name */
-static bool forced_off(const char *name)
+/* what nothing works without: "all" leaves it */
+static bool is_essential(enum feature f)
 {
+	return f == FEATURE_kcmp || f == FEATURE_pidfd_getfd || f == FEATURE_clone3_set_tid ||
+	       f == FEATURE_set_mm_map || f == FEATURE_ptrace_rseq;
+}
+
+/* whether the comma-separated list in STASIS_WITHOUT has this name, or "all" and it is a probe */
+static bool forced_off(enum feature f)
+{
+	const char *name = infos[f].name;
 	const char *list = getenv("STASIS_WITHOUT");
 	size_t size = strlen(name);
 
 	while (list && *list) {
 		size_t n = strcspn(list, ",");
 		if (n == size && !memcmp(list, name, n))
+			return true;
+		if (n == 3 && !memcmp(list, "all", n) && infos[f].since && !is_essential(f))
 			return true;
 		list += n + (list[n] == ',');
 	}
@@ -403,7 +413,7 @@ bool feature(enum feature f)
 
 	/* two threads may both probe: harmless, and they find the same */
 	if (answer == UNKNOWN) {
-		answer = !forced_off(infos[f].name) && probes[f]() ? PRESENT : ABSENT;
+		answer = !forced_off(f) && probes[f]() ? PRESENT : ABSENT;
 		atomic_store(&answers[f], answer);
 	}
 	return answer == PRESENT;
@@ -420,7 +430,7 @@ int features_init(struct error *err)
 
 	while (list && *list) {
 		size_t n = strcspn(list, ",");
-		bool known = n == 0;
+		bool known = n == 0 || (n == 3 && !memcmp(list, "all", n));
 		for (size_t i = 0; i < N_FEATURES && !known; i++)
 			known = strlen(infos[i].name) == n && !memcmp(infos[i].name, list, n);
 		if (!known)

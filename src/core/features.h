@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What this kernel and these privileges can do: one probe per feature, run when first asked for,
- * remembered. Every fallback path hangs on feature(); STASIS_WITHOUT=name,name forces features off.
+ * remembered. Every fallback path hangs on feature(); STASIS_WITHOUT=name,name forces features off,
+ * "all" every probe of the kernel that something works without.
  */
 #pragma once
 

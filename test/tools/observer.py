@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "status/FDSize": "room in the kernel's table, not in the program's view",
     "status/SigQ": "counts all of the user's processes",
     "status/Mems_allowed*": "of the cpuset",
+    "sessionid": "audit's own number: it comes with the login uid",
     "fdinfo/*/mnt_id": "mount ids of a new mount namespace",
     "fdinfo/*/ino": "inode numbers of pipes and deleted files are new: compared as classes",
 }
@@ -44,7 +45,7 @@ NOT_LOOKED_AT = {
     "oom_score, oom_adj": "derived from oom_score_adj and memory",
     "clear_refs": "written only",
     "ksm_*, arch_status": "statistics",
-    "attr/": "labels of a security module, compared as attr/current",
+    "attr/": "labels of a security module: the kind cred refuses what it cannot put back",
 }
 
 KCMP = {"files": 2, "fs": 3, "io": 5, "mm": 1, "sighand": 4, "sysvsem": 6}
@@ -166,7 +167,8 @@ def maps_snapshot(tgid, tid, frames):
             guard_end = end if m[3] == "---p" else None
             continue
         key, _, value = line.partition(":")
-        if current and key in SMAPS:
+        # how much is locked is counted as Pss is: of files it depends on who else maps them
+        if current and key in SMAPS and not (key == "Locked" and "/" in out[current]):
             value = value.strip()
             if key == "Locked" and " /" in out[current]:
                 continue  # what is mapped of a file at the moment, divided by who else maps it
@@ -250,7 +252,7 @@ def scheduling(tid):
 
 
 OF_A_TASK = ("limits", "personality", "cgroup", "oom_score_adj", "comm", "loginuid", "sessionid", "cpuset",
-             "cmdline", "environ", "uid_map", "gid_map", "projid_map", "setgroups", "attr/current")
+             "cmdline", "environ", "uid_map", "gid_map", "projid_map", "setgroups")
 OF_A_PROCESS = ("timers", "timerslack_ns", "coredump_filter", "timens_offsets")
 
 
@@ -392,8 +394,11 @@ def differences(before, after, exceptions=()):
         if key.endswith("/stack"):
             continue
         # the same: what is touched of a stack that fork shared is no longer shared
-        if key.endswith("/shared pages") and key[:-len("shared pages")] + "stack" in before:
-            continue
+        if key.endswith("/shared pages"):
+            stack = key[:-len("shared pages")] + "stack" in before
+            lost = (a or (0,))[0] - (b or (0,))[0]
+            if stack or lost and abs(lost) <= 2:
+                continue
         if key == "pss_anon_kb":
             # 5 % for pages shared by fork, and a few pages of the stacks
             if b > a * 1.05 + 64 * len(before["tids"]):
