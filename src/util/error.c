@@ -39,10 +39,9 @@ int error_raise_at(struct error *err, int errnum, enum code code, const char *fu
 	return -errnum;
 }
 
-int error_trace_at(struct error *err, int r, const char *function, unsigned line)
+void error_trace_at(struct error *err, const char *function, unsigned line)
 {
 	push_frame(err, function, line);
-	return r;
 }
 
 void error_hint(struct error *err, const char *format, ...)

@@ -49,7 +49,7 @@ static_assert(sizeof(struct error) <= PIPE_BUF, "one atomic pipe write");
 
 int error_raise_at(struct error *err, int errnum, enum code code, const char *function,
                    unsigned line, const char *format, ...) __attribute__((format(printf, 6, 7)));
-int error_trace_at(struct error *err, int r, const char *function, unsigned line);
+void error_trace_at(struct error *err, const char *function, unsigned line);
 
 /**
  * error_raise() - start an error
@@ -59,14 +59,28 @@ int error_trace_at(struct error *err, int r, const char *function, unsigned line
  * text, printing adds it. Returns -errnum.
  */
 #define error_raise(err, errnum, ...) \
-	error_raise_at((err), (errnum), CODE_NONE, __func__, __LINE__, __VA_ARGS__)
+	error_negative(error_raise_at((err), (errnum), CODE_NONE, __func__, __LINE__, __VA_ARGS__))
 
 /** error_refuse() - start an error that is a refusal with a stable code; returns -EOPNOTSUPP */
 #define error_refuse(err, code, ...) \
-	error_raise_at((err), EOPNOTSUPP, (code), __func__, __LINE__, __VA_ARGS__)
+	error_negative(error_raise_at((err), EOPNOTSUPP, (code), __func__, __LINE__, __VA_ARGS__))
 
 /** error_trace() - pass an error on, noting where; returns @r */
-#define error_trace(err, r) error_trace_at((err), (r), __func__, __LINE__)
+#define error_trace(err, r)                                \
+	({                                                 \
+		int _r = (r);                              \
+		error_trace_at((err), __func__, __LINE__); \
+		_r;                                        \
+	})
+
+/* what the analysers cannot see in another file, and would follow into "success" without */
+#define error_negative(r)                        \
+	({                                       \
+		int _negative = (r);             \
+		if (_negative >= 0)              \
+			__builtin_unreachable(); \
+		_negative;                       \
+	})
 
 void error_hint(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void error_task(struct error *err, pid_t pid, const char *comm); /* unless already set */
