@@ -92,7 +92,7 @@ int pagemap_entries(int fd, uint64_t start, uint64_t *entries, size_t n, struct 
 static int scan_entries(int fd, uint64_t start, uint64_t end, struct page_range **ret,
                         size_t *ret_n, struct error *err)
 {
-	uint64_t entries[ENTRIES_BATCH];
+	uint64_t entries[ENTRIES_BATCH] = { 0 };
 
 	while (start < end) {
 		size_t n = (end - start) / PAGE < ENTRIES_BATCH ? (end - start) / PAGE

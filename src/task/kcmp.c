@@ -117,8 +117,9 @@ int kcmp_object_or_none(struct checkpoint *c, const struct kind *kind, int type,
 	bool is_new = false;
 	int r = set->nobody ? 0 : add_nobody(set, type, err);
 
-	if (r == 0)
-		r = kcmp_find(set, type, task->tid, 0, &member, &is_new, err);
+	if (r < 0)
+		return error_trace(err, r);
+	r = kcmp_find(set, type, task->tid, 0, &member, &is_new, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (is_new)

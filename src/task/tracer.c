@@ -119,6 +119,7 @@ static int request(struct tracer *t, struct message *in, const struct part *part
 {
 	int r;
 
+	*out = (struct message){ 0 };
 	in->size = 0;
 	for (size_t i = 0; i < n_parts; i++)
 		in->size += parts[i].size;
