@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -32,7 +33,7 @@
 /* object->live */
 struct fifo {
 	/* checkpoint */
-	char *path, *key; /* "file:[DEV:INO]" */
+	char *path, *key; /* "file:[MAJOR:MINOR:INO]" */
 	dev_t dev;
 	ino_t ino;
 	struct pipe_ends ends;
@@ -124,7 +125,7 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 	if (is_new) {
 		struct fifo *f = fifo_new();
 		f->path = xstrdup(d->link);
-		f->key = xasprintf("file:[%llu:%llu]", (unsigned long long)d->st.st_dev,
+		f->key = xasprintf("file:[%u:%u:%llu]", major(d->st.st_dev), minor(d->st.st_dev),
 		                   (unsigned long long)d->st.st_ino);
 		f->dev = d->st.st_dev;
 		f->ino = d->st.st_ino;

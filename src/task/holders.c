@@ -49,7 +49,7 @@ struct holders {
 	size_t n;
 	struct map *by_link, *by_inode; /* -> struct group */
 	struct map *namespaces;         /* link text -> struct group; NULL: not looked at yet */
-	size_t n_stated; /* of all: descriptors whose inode is known */
+	size_t n_stated;                /* of all: descriptors whose inode is known */
 	bool have_inodes;
 };
 

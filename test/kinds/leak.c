@@ -30,6 +30,7 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "subject.h"
@@ -354,7 +355,8 @@ static void test_external_fifo(void)
 	int reader = open_fifo(O_RDONLY | O_NONBLOCK), writer = open_fifo(O_WRONLY);
 	held_outside(reader, -1);
 	CHECK(fstat(writer, &st) == 0);
-	subject_options("checkpoint", "--external file:[%lu:%lu]=outside", st.st_dev, st.st_ino);
+	subject_options("checkpoint", "--external file:[%u:%u:%lu]=outside", major(st.st_dev),
+	                minor(st.st_dev), st.st_ino);
 	supply();
 	close(reader);
 	subject_checkpoint();
