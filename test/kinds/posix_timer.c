@@ -9,6 +9,7 @@
  * TEST thread round-trip -- thread
  * TEST value round-trip -- value
  * TEST pending round-trip -- pending
+ * TEST pending-disarmed round-trip -- pending_disarmed
  * TEST periodic round-trip -- periodic
  * TEST cpu-clock refuse code=posix_timer.cpu-clock -- cpu_clock
  * TEST thread-clock refuse code=posix_timer.cpu-clock -- thread_clock
@@ -213,6 +214,39 @@ static void pending(void)
 	CHECK_EQ(take(SIGRTMIN).si_timerid, id);
 }
 
+/* whether a pending signal still comes when its timer is disarmed: kernels differ */
+static void expire(int id)
+{
+	sigset_t set;
+
+	arm(id, 0, (struct timespec){ 0, 1000 }, (struct timespec){ 0 });
+	do {
+		CHECK(sigpending(&set) == 0);
+	} while (!sigismember(&set, SIGRTMIN));
+}
+
+static bool comes_when_disarmed(int id)
+{
+	sigset_t set;
+
+	arm(id, 0, (struct timespec){ 0 }, (struct timespec){ 0 });
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	return sigtimedwait(&set, NULL, &(struct timespec){ 0 }) == SIGRTMIN;
+}
+
+/* after the restart the kernel knows whose the signal is */
+static void pending_disarmed(void)
+{
+	block(SIGRTMIN);
+	int id = create(CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGRTMIN, 0, 0);
+	expire(id);
+	bool comes = comes_when_disarmed(id);
+	expire(id);
+	subject_checkpoint();
+	CHECK_EQ(comes_when_disarmed(id), comes);
+}
+
 static volatile int ticks;
 
 static void tick(int sig)
@@ -289,6 +323,7 @@ int main(int argc, char **argv)
 		{ "thread", thread },
 		{ "value", value },
 		{ "pending", pending },
+		{ "pending_disarmed", pending_disarmed },
 		{ "periodic", periodic },
 		{ "cpu_clock", cpu_clock },
 		{ "thread_clock", thread_clock },
