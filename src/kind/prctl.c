@@ -92,8 +92,7 @@ enum question {
 	ASK_MCE_KILL,
 	ASK_TIMER_SLACK,
 	ASK_SPECULATION,
-	N_OF_THREAD = ASK_SPECULATION + N_SPECULATIONS,
-	ASK_SUBREAPER = N_OF_THREAD,
+	ASK_SUBREAPER = ASK_SPECULATION + N_SPECULATIONS,
 	ASK_RESTORE_IDS,
 	ASK_DUMPABLE,
 	ASK_THP,
@@ -103,85 +102,96 @@ enum question {
 	N_QUESTIONS
 };
 
-static void prepare(struct injection calls[N_QUESTIONS])
-{
-	struct injection *call = calls;
+/* what a task is asked; each call costs some ten microseconds, so only what cannot be known */
+struct inquiry {
+	struct injection calls[N_QUESTIONS];
+	enum question what[N_QUESTIONS];
+	size_t n;
+	long results[N_QUESTIONS]; /* by question; negative where it was not asked */
+};
 
-#define PRCTL(...)                                       \
-	*call++ = (struct injection)                     \
-	{                                                \
-		.nr = __NR_prctl, .arg = { __VA_ARGS__ } \
-	}
-#define PRCTL_TO(op, at)                                                   \
-	*call++ = (struct injection)                                       \
-	{                                                                  \
-		.nr = __NR_prctl, .arg = { op, at }, .buffer_args = 1 << 1 \
-	}
-	PRCTL_TO(PR_GET_PDEATHSIG, offsetof(struct answers, parent_death_signal));
-	PRCTL_TO(PR_GET_TSC, offsetof(struct answers, tsc));
-	*call++ = (struct injection){ .nr = __NR_arch_prctl, .arg = { ARCH_GET_CPUID } };
-	PRCTL(PR_MCE_KILL_GET);
-	PRCTL(PR_GET_TIMERSLACK);
+static void add(struct inquiry *q, enum question what, struct injection call)
+{
+	q->what[q->n] = what;
+	q->calls[q->n++] = call;
+}
+
+static void add_prctl(struct inquiry *q, enum question what, int option, unsigned arg)
+{
+	add(q, what, (struct injection){ .nr = __NR_prctl, .arg = { (unsigned)option, arg } });
+}
+
+/* the answer is written to the buffer, at @offset */
+static void add_prctl_to(struct inquiry *q, enum question what, int option, size_t offset)
+{
+	add(q, what,
+	    (struct injection){
+		    .nr = __NR_prctl, .arg = { (unsigned)option, offset }, .buffer_args = 1 << 1 });
+}
+
+static void add_of_thread(struct inquiry *q, bool needs_slack)
+{
+	add_prctl_to(q, ASK_PDEATHSIG, PR_GET_PDEATHSIG,
+	             offsetof(struct answers, parent_death_signal));
+	add_prctl_to(q, ASK_TSC, PR_GET_TSC, offsetof(struct answers, tsc));
+	add(q, ASK_CPUID, (struct injection){ .nr = __NR_arch_prctl, .arg = { ARCH_GET_CPUID } });
+	add_prctl(q, ASK_MCE_KILL, PR_MCE_KILL_GET, 0);
+	if (needs_slack)
+		add_prctl(q, ASK_TIMER_SLACK, PR_GET_TIMERSLACK, 0);
+	/* whether threads have a control of their own is the same for all on this host */
 	for (size_t i = 0; i < N_SPECULATIONS; i++)
-		PRCTL(PR_GET_SPECULATION_CTRL, speculations[i]);
-	PRCTL_TO(PR_GET_CHILD_SUBREAPER, offsetof(struct answers, subreaper));
-	PRCTL(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET);
-	PRCTL(PR_GET_DUMPABLE);
-	PRCTL(PR_GET_THP_DISABLE);
-	PRCTL(PR_GET_MDWE);
-	PRCTL(PR_GET_MEMORY_MERGE);
-	*call++ = (struct injection){ .nr = __NR_membarrier,
-		                      .arg = { MEMBARRIER_GET_REGISTRATIONS } };
-#undef PRCTL
-#undef PRCTL_TO
-	assert(call == calls + N_QUESTIONS);
+		if (own_speculation(i) > 0 && own_speculation(i) & PR_SPEC_PRCTL)
+			add_prctl(q, ASK_SPECULATION + i, PR_GET_SPECULATION_CTRL, speculations[i]);
+}
+
+static void add_of_process(struct inquiry *q)
+{
+	add_prctl_to(q, ASK_SUBREAPER, PR_GET_CHILD_SUBREAPER, offsetof(struct answers, subreaper));
+	add_prctl(q, ASK_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET);
+	add_prctl(q, ASK_DUMPABLE, PR_GET_DUMPABLE, 0);
+	add_prctl(q, ASK_THP, PR_GET_THP_DISABLE, 0);
+	add_prctl(q, ASK_MDWE, PR_GET_MDWE, 0);
+	add_prctl(q, ASK_MERGE, PR_GET_MEMORY_MERGE, 0);
+	add(q, ASK_MEMBARRIER,
+	    (struct injection){ .nr = __NR_membarrier, .arg = { MEMBARRIER_GET_REGISTRATIONS } });
 }
 
 /* an answer that older kernels refuse to give counts as "off" */
-static uint32_t number(const struct injection *call)
+static uint32_t number(const struct inquiry *q, enum question what)
 {
-	return call->result < 0 ? 0 : (uint32_t)call->result;
+	return q->results[what] < 0 ? 0 : (uint32_t)q->results[what];
 }
 
-/* seen from outside it is a number of any size, but that needs CAP_SYS_NICE */
-static void take_slack(PrctlState *s, const struct task *task, const struct injection *call)
-{
-	char text[32];
-
-	if (read_file(task->tid, "timerslack_ns", text, sizeof(text)))
-		s->timer_slack_ns = strtoull(text, NULL, 10);
-	else
-		s->timer_slack_ns = (uint64_t)call->result;
-}
-
-static void take_thread(PrctlState *s, const struct injection *calls, const struct answers *a)
+static void take_thread(PrctlState *s, const struct inquiry *q, const struct answers *a)
 {
 	s->parent_death_signal = (uint32_t)a->parent_death_signal;
 	s->tsc_faults = a->tsc == PR_TSC_SIGSEGV;
-	s->cpuid_faults = calls[ASK_CPUID].result == 0;
-	if (calls[ASK_MCE_KILL].result >= 0 && calls[ASK_MCE_KILL].result != PR_MCE_KILL_DEFAULT)
-		s->machine_check = (uint32_t)calls[ASK_MCE_KILL].result + 1;
+	s->cpuid_faults = q->results[ASK_CPUID] == 0;
+	if (q->results[ASK_TIMER_SLACK] >= 0)
+		s->timer_slack_ns = (uint64_t)q->results[ASK_TIMER_SLACK];
+	if (q->results[ASK_MCE_KILL] >= 0 && q->results[ASK_MCE_KILL] != PR_MCE_KILL_DEFAULT)
+		s->machine_check = (uint32_t)q->results[ASK_MCE_KILL] + 1;
 	for (size_t i = 0; i < N_SPECULATIONS; i++) {
-		uint32_t value = number(&calls[ASK_SPECULATION + i]);
+		uint32_t value = number(q, ASK_SPECULATION + i);
 		*speculation_field(s, i) = value & PR_SPEC_PRCTL ? value : 0;
 	}
 }
 
 /* what is made of the answers about the process */
 static int take_process(struct checkpoint *c, const struct task *task, PrctlState *s,
-                        const struct injection *calls, const struct answers *a, struct error *err)
+                        const struct inquiry *q, const struct answers *a, struct error *err)
 {
 	PrctlProcess *p = s->process = xmalloc(sizeof(*p));
 	char text[32];
 
 	prctl_process__init(p);
 	p->subreaper = a->subreaper;
-	p->timer_restore_ids = number(&calls[ASK_RESTORE_IDS]);
-	p->dumpable = number(&calls[ASK_DUMPABLE]);
-	p->thp_disable = number(&calls[ASK_THP]);
-	p->deny_write_execute = number(&calls[ASK_MDWE]);
-	p->memory_merge = number(&calls[ASK_MERGE]);
-	p->membarrier = feature(FEATURE_membarrier_registrations) ? number(&calls[ASK_MEMBARRIER])
+	p->timer_restore_ids = number(q, ASK_RESTORE_IDS);
+	p->dumpable = number(q, ASK_DUMPABLE);
+	p->thp_disable = number(q, ASK_THP);
+	p->deny_write_execute = number(q, ASK_MDWE);
+	p->memory_merge = number(q, ASK_MERGE);
+	p->membarrier = feature(FEATURE_membarrier_registrations) ? number(q, ASK_MEMBARRIER)
 	                                                          : MEMBARRIER_REGISTERS;
 	if (read_file(task->tid, "coredump_filter", text, sizeof(text)))
 		p->coredump_filter = (uint32_t)strtoul(text, NULL, 16);
@@ -193,31 +203,40 @@ static int take_process(struct checkpoint *c, const struct task *task, PrctlStat
 	return 0;
 }
 
-static int ask(struct checkpoint *c, const struct task *task, PrctlState *s, struct error *err)
+static int ask(struct checkpoint *c, const struct task *task, PrctlState *s, bool needs_slack,
+               struct error *err)
 {
 	_Alignas(struct answers) char buffer[INJECT_BUFFER_SIZE] = { 0 };
-	struct injection calls[N_QUESTIONS];
+	struct inquiry q = { .n = 0 };
 	struct answers answers;
 
-	prepare(calls);
-	int r = tracer_inject(c->tracer, task->tid, calls, task->speaks ? N_QUESTIONS : N_OF_THREAD,
-	                      buffer, err);
+	add_of_thread(&q, needs_slack);
+	if (task->speaks)
+		add_of_process(&q);
+	int r = tracer_inject(c->tracer, task->tid, q.calls, q.n, buffer, err);
 	if (r < 0)
 		return error_trace(err, r);
+	for (size_t i = 0; i < N_QUESTIONS; i++)
+		q.results[i] = -ENOSYS;
+	for (size_t i = 0; i < q.n; i++)
+		q.results[q.what[i]] = q.calls[i].result;
 	memcpy(&answers, buffer, sizeof(answers));
-	take_thread(s, calls, &answers);
-	take_slack(s, task, &calls[ASK_TIMER_SLACK]);
-	return task->speaks ? take_process(c, task, s, calls, &answers, err) : 0;
+	take_thread(s, &q, &answers);
+	return task->speaks ? take_process(c, task, s, &q, &answers, err) : 0;
 }
 
-static int read_outside(const struct task *task, PrctlState *s, struct error *err)
+/* *ret_slack: whether the timer slack was there; others' needs CAP_SYS_NICE */
+static int read_outside(const struct task *task, PrctlState *s, bool *ret_slack, struct error *err)
 {
 	_cleanup_(free_p) char *personality = NULL;
+	char slack[32];
 
 	int r = task_read(task, "personality", &personality, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
 	s->personality = (uint32_t)strtoul(personality, NULL, 16);
+	*ret_slack = read_file(task->tid, "timerslack_ns", slack, sizeof(slack));
+	s->timer_slack_ns = strtoull(slack, NULL, 10);
 	s->no_new_privs = task->status.no_new_privs;
 	s->io_flusher = (task->stat.flags & PF_IO_FLUSHER) == PF_IO_FLUSHER;
 	return 0;
@@ -241,12 +260,13 @@ static void judge_core(struct checkpoint *c, const struct task *task)
 static int prctl_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	PrctlState *s = xmalloc(sizeof(*s));
+	bool has_slack = false;
 
 	prctl_state__init(s);
 	judge_core(c, task);
-	int r = read_outside(task, s, err);
+	int r = read_outside(task, s, &has_slack, err);
 	if (r == 0 && c->tracer)
-		r = ask(c, task, s, err);
+		r = ask(c, task, s, !has_slack, err);
 	else
 		check_unexamined(c, task, "settings of prctl(2) that /proc does not show");
 	if (r < 0) {

@@ -41,7 +41,7 @@ code, out, err = as_user("restart", "image", "--new-pidns", "--detach")
 expect(code == 0, f"restart in a new user namespace: {code} {err}")
 if code == 0:
     pid = int(out)
-    expect(state(pid) == "S", f"the program sleeps on: {state(pid)}")
+    wait_for(lambda: state(pid) == "S", "the program sleeps on")
     after = {key: status(pid, key) for key in before}
     expect(before == after, f"its credentials: {before}, {after}")
     os.kill(pid, 9)
@@ -50,7 +50,7 @@ if code == 0:
 other = sleeper()
 code, out, err = as_user("checkpoint", other.pid, "-o", "image2")
 expect(code == 1 and "task.permission]" in err, f"checkpoint of root's program: {code} {err}")
-expect(state(other.pid) == "S", "it sleeps on")
+wait_for(lambda: state(other.pid) == "S", "it sleeps on")
 code = subprocess.run([STASIS, "checkpoint", str(other.pid), "-o", "image3"]).returncode
 expect(code == 0, f"checkpoint as root: {code}")
 other.wait()
