@@ -143,6 +143,28 @@ def stack_pointers(tgid):
     return out
 
 
+def merge_neighbours(out, ranges):
+    """anonymous mappings that touch and differ in nothing are one: whether the kernel keeps two depends on which fork
+    their pages come from (anon_vma), which is nothing that a program can see"""
+    kept = []
+    for key, start, end, private in ranges:
+        before = kept[-1] if kept else None
+        alike = ("VmFlags", "THPeligible", "KernelPageSize", "stack")
+        if (before and before[2] == start and private and before[3] and "/" not in out[key]
+                and out[before[0]].split(" ", 1)[1] == out[key].split(" ", 1)[1]
+                and all(out.get(f"{before[0]}/{k}") == out.get(f"{key}/{k}") for k in alike)):
+            for k in ("Size", "Locked"):
+                a, b = (int(out.get(f"{x}/{k}", "0 kB").split()[0]) for x in (before[0], key))
+                out[f"{before[0]}/{k}"] = f"{a + b} kB"
+            out[before[0]] = f"{before[0][4:]}-{end:x} " + out[key].split(" ", 1)[1]
+            for name in [n for n in out if n == key or n.startswith(key + "/")]:
+                del out[name]
+            kept[-1] = (before[0], before[1], end, True)
+        else:
+            kept.append((key, start, end, private))
+    return kept
+
+
 def maps_snapshot(tgid, tid, frames):
     """the mappings of a process; notes in @frames {frame: [(tid, address)...]} what may be shared"""
     out, ranges = {}, []
@@ -176,6 +198,7 @@ def maps_snapshot(tgid, tid, frames):
                 # "sd" (soft dirty) is bookkeeping of the kernel
                 value = " ".join(w for w in value.split() if w not in ("sd",))
             out[f"{current}/{key}"] = value
+    ranges = merge_neighbours(out, ranges)
     for line in read(f"/proc/{tgid}/task/{tid}/numa_maps").splitlines():
         address, policy = line.split()[:2] if len(line.split()) > 1 else ("", "")
         if f"map/{address}" in out and policy != "default":

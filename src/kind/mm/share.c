@@ -240,11 +240,11 @@ static int plan_sharing(struct restart *r, struct sharing **ret, struct error *e
 			e = plan_set(r, set, err);
 		}
 	}
-	if (!first) {
-		free(sharing);
-		return error_raise(err, EBADMSG, "the image has no address space");
-	}
-	first->sharing = *ret = sharing;
+	*ret = sharing;
+	if (first)
+		first->sharing = sharing;
+	else
+		free(take_ptr(*ret));
 	return e;
 }
 
@@ -807,7 +807,7 @@ int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, 
 
 	if (ret < 0)
 		return error_trace(err, ret);
-	if (!sharing->n)
+	if (!sharing || !sharing->n)
 		return 0;
 	if (first) /* mappings of the set may be wanted where the coordinator has its vDSO */
 		ret = vdso_stage(r, parent, err);
@@ -963,7 +963,7 @@ int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, 
 
 	if (ret < 0)
 		return error_trace(err, ret);
-	if (!sharing->n)
+	if (!sharing || !sharing->n)
 		return 0;
 	struct inheritance *in = inheritance_of(stub);
 	for (struct inheritance *a = in; a; phase = a->index, a = a->parent)
