@@ -191,6 +191,7 @@ orphan = int(open("orphan").read() or 0)
 expect(code == 3 and "pid.in-use" in err, f"a dead session's pid: {code} {err}")
 expect(live() == [str(orphan)], f"only the orphan is left: {live()}")
 os.kill(orphan, signal.SIGKILL)
+wait_for(lambda: not live(), "the orphan is dead and its session with it")
 os.unlink("orphan")
 
 # SIGINT and SIGTERM before the launch: as if nothing had been
