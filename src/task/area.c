@@ -124,7 +124,7 @@ int area_new(struct stub_area **ret, size_t n_slots, uint64_t start, struct erro
 	if (p == MAP_FAILED)
 		return error_raise(err, errno, "map the stub area, %" PRIu64 " bytes at %" PRIx64,
 		                   size, start);
-	memcpy(p, stasis_stub_code, stasis_stub_code_end - stasis_stub_code);
+	memcpy(p, stasis_stub_code, (uintptr_t)stasis_stub_code_end - (uintptr_t)stasis_stub_code);
 	if (mprotect(p, STUB_CODE_SIZE, PROT_READ | PROT_EXEC) < 0) {
 		int r = error_raise(err, errno, "make the stub's code executable");
 		munmap(p, size);

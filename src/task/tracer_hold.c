@@ -136,7 +136,7 @@ static bool begin(struct trace *t, struct hold *hold)
 }
 
 /* reads what a task is put back to; -errno when it has gone */
-static int remember(struct traced *task)
+static int remember(struct trace *t, struct traced *task)
 {
 	if (task->has_registers)
 		return 0;
@@ -147,7 +147,7 @@ static int remember(struct traced *task)
 		return r;
 	task->has_registers = true;
 	abort_rseq(task);
-	timed_after(task);
+	timed_after(t, task);
 	return 0;
 }
 
@@ -190,7 +190,7 @@ static void finish(struct trace *t, struct hold *hold, uint64_t end)
 	struct traced *task = trace_find(t, hold->tid);
 	int r = await_stop(t, task, end);
 
-	if (r > 0 && remember(task) < 0)
+	if (r > 0 && remember(t, task) < 0)
 		r = -ESRCH;
 	if (r < 0) {
 		trace_forget(t, task);

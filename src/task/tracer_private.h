@@ -34,7 +34,8 @@ struct traced {
 	long blocked_nr;
 	uint64_t blocked_sp;
 	long blocked_kernel; /* what restart_syscall stands for, as the kernel's stack shows it */
-	double blocked_since_ms; /* se.exec_start; < 0 unknown */
+	double blocked_since_ms; /* se.exec_start, by the clock of ... */
+	int blocked_cpu;         /* ... the CPU it ran on; < 0 unknown */
 	long blocked_switches;   /* how often it had gone to sleep by then; < 0 unknown */
 	uint64_t held_ms;        /* now_ms() of when it stopped */
 	/* injection */
@@ -42,6 +43,11 @@ struct traced {
 	struct frame frame;
 	void *frame_image, *frame_saved;
 	int mem; /* /proc/TID/mem, -1 */
+};
+
+/* what CLOCK_MONOTONIC is ahead of a CPU's scheduler clock, and when that was so */
+struct cpu_clock {
+	double at_ms, ahead_ms;
 };
 
 struct trace {
@@ -60,6 +66,8 @@ struct trace {
 	size_t xstate_size; /* of the enabled state; asked once: CPUID is slow under a hypervisor */
 	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
 	size_t n_libc_gadgets;
+	struct cpu_clock *clocks; /* by CPU, for the time that timed calls have slept */
+	size_t n_clocks;
 };
 
 /* ---- tracer_wait.c: the ptrace stops ---- */
@@ -92,8 +100,9 @@ int trace_open_mem(struct traced *task);
 
 /* ---- tracer_timed.c: how interrupted calls go on ---- */
 void timed_before(struct traced *task); /* before the interrupt */
-void timed_after(struct traced *task);  /* when it has stopped: fills task->call */
-void timed_fix(struct traced *task);    /* at thaw: the last word on the registers */
+/* when it has stopped: fills task->call */
+void timed_after(struct trace *t, struct traced *task);
+void timed_fix(struct traced *task); /* at thaw: the last word on the registers */
 
 /* ---- tracer_gadget.c ---- */
 int trace_find_gadget(struct trace *t, const struct traced *task, struct gadget *ret,

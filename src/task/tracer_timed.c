@@ -5,8 +5,10 @@
  * left, which a restart needs. nanosleep with a remainder pointer has stored it (exact). For the
  * rest it is estimated by when the task last stopped running: se.exec_start in /proc/PID/sched,
  * read before the interrupt wakes it. (A task woken in between to no avail seems to have begun
- * later than it did; a call that was restarted before counts from then: stasis(1) says so.) So a
- * timeout may end late, and never early.
+ * later than it did; a call that was restarted before counts from then: stasis(1) says so.) That is
+ * by the clock of one CPU, which stands still while a hypervisor gives the CPU to others; what it
+ * is behind CLOCK_MONOTONIC is measured afterwards, when it is more, if anything. So a timeout may
+ * end late, and never early.
  *
  * The few calls that answer EINTR to any stop are told at once to go on as the kernel's restart
  * codes do, so that nothing depends on this process any more; only those with a timeout wait for
@@ -14,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -21,6 +24,7 @@
 #include <unistd.h>
 
 #include "task/tracer_private.h"
+#include "util/alloc.h"
 
 /* reads a small file of /proc/TID; false when it cannot be read */
 static bool read_proc(pid_t tid, const char *name, char *text, size_t size)
@@ -55,6 +59,51 @@ static double sched_value(pid_t tid, const char *key)
 static double exec_start(pid_t tid)
 {
 	return sched_value(tid, "se.exec_start");
+}
+
+/* the CPU that it ran on last: field 39 of /proc/PID/stat, proc(5); -1 unknown */
+static int last_cpu(pid_t tid)
+{
+	char text[1024];
+	int cpu;
+
+	if (!read_proc(tid, "stat", text, sizeof(text)))
+		return -1;
+	const char *p = strrchr(text, ')');
+	for (int field = 2; p && field < 39; field++)
+		p = strchr(p + 1, ' ');
+	return p && sscanf(p, "%d", &cpu) == 1 ? cpu : -1;
+}
+
+/* what CLOCK_MONOTONIC is ahead of the CPU's clock; needs this process to run there for a moment */
+static bool measure_clock(int cpu, struct cpu_clock *ret)
+{
+	cpu_set_t mine, there;
+	struct timespec now;
+
+	CPU_ZERO(&there);
+	CPU_SET(cpu, &there);
+	if (sched_getaffinity(0, sizeof(mine), &mine) < 0 ||
+	    sched_setaffinity(0, sizeof(there), &there) < 0)
+		return false;
+	ret->at_ms = exec_start(getpid());
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ret->ahead_ms = (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6 - ret->at_ms;
+	(void)sched_setaffinity(0, sizeof(mine), &mine);
+	return ret->at_ms >= 0;
+}
+
+/* CLOCK_MONOTONIC in ms at @since_ms of the CPU's clock, or later; -1 unknown */
+static double monotonic(struct trace *t, int cpu, double since_ms)
+{
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return -1;
+	while (t->n_clocks <= (size_t)cpu)
+		array_push(t->clocks, t->n_clocks)->at_ms = -1;
+	struct cpu_clock *clock = &t->clocks[cpu];
+	if (clock->at_ms < since_ms && !measure_clock(cpu, clock))
+		return -1;
+	return since_ms + clock->ahead_ms;
 }
 
 /* how often it has gone to sleep */
@@ -126,6 +175,7 @@ void timed_before(struct traced *task)
 		task->blocked_kernel = call_in_kernel(task->tid, args);
 	task->blocked_nr = nr;
 	task->blocked_switches = switches(task->tid);
+	task->blocked_cpu = last_cpu(task->tid);
 	task->blocked_since_ms = exec_start(task->tid);
 }
 
@@ -158,7 +208,7 @@ static bool read_timespec(struct traced *task, uint64_t address, uint64_t *ret_n
 }
 
 /* the whole timeout of the call, minus the time it has slept */
-static uint64_t time_left(struct traced *task, const struct timed_call *timed,
+static uint64_t time_left(struct trace *t, struct traced *task, const struct timed_call *timed,
                           const uint64_t args[6])
 {
 	uint64_t ns = 0;
@@ -167,11 +217,12 @@ static uint64_t time_left(struct traced *task, const struct timed_call *timed,
 		ns = (uint64_t)(int)args[timed->arg] * 1000000;
 	else if (!read_timespec(task, args[timed->arg], &ns))
 		return 0;
-	/* the tracer has just run: its own exec_start is the same clock's now */
-	double now = exec_start(getpid());
-	if (task->blocked_since_ms < 0 || now < 0)
+	double since_ms = task->blocked_since_ms;
+	if (since_ms >= 0)
+		since_ms = monotonic(t, task->blocked_cpu, since_ms);
+	if (since_ms < 0)
 		return ns;
-	double slept_ms = now - task->blocked_since_ms;
+	double slept_ms = (double)task->held_ms - since_ms;
 	uint64_t slept = slept_ms > 0 ? (uint64_t)(slept_ms * 1e6) : 0;
 	return slept < ns ? ns - slept : 0;
 }
@@ -193,7 +244,7 @@ static bool deliverable_signal(const struct traced *task)
 	return (hex_after(text, "SigPnd:") | hex_after(text, "ShdPnd:")) & ~task->sigmask;
 }
 
-void timed_after(struct traced *task)
+void timed_after(struct trace *t, struct traced *task)
 {
 	struct user_regs_struct regs = task->regs;
 	struct interrupted_call *call = &task->call;
@@ -219,7 +270,7 @@ void timed_after(struct traced *task)
 	if (call->timed.remainder >= 0 &&
 	    read_timespec(task, args[call->timed.remainder], &call->left_ns))
 		return;
-	call->left_ns = time_left(task, &call->timed, args);
+	call->left_ns = time_left(t, task, &call->timed, args);
 }
 
 /*
