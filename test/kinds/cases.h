@@ -25,9 +25,9 @@ static inline int subject_run_case(const struct subject_case *cases, size_t n, i
 	subject_run_case((cases), sizeof(cases) / sizeof(*(cases)), (argc), (argv))
 
 /*
- * For children and threads: says that it is set up, and waits for the end. All that waiting needs has
- * been used before, so that no page changes hands between the observer's looks. The parent waits for
- * the name before its own subject_checkpoint().
+ * For children and threads: says that it is set up, and waits for the end. All that waiting needs
+ * has been used before, so that no page changes hands between the observer's looks. The parent
+ * waits for the name before its own subject_checkpoint().
  */
 static __attribute__((unused)) void subject_settle(const char *name)
 {

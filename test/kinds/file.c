@@ -120,7 +120,8 @@ static void check_shared(int a, int b, bool shared)
 
 static void duplicate(void)
 {
-	int a = make("file", O_RDWR), b = dup(a), c = make("file", O_RDWR), d = fcntl(c, F_DUPFD, 50);
+	int a = make("file", O_RDWR), b = dup(a), c = make("file", O_RDWR),
+	    d = fcntl(c, F_DUPFD, 50);
 
 	subject_checkpoint();
 	check_shared(a, b, true);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Descriptor tables: numbers, close-on-exec, who shares them; and what no kind supports.
- * The size of a very large table is the kernel's matter (status/FDSize); the observer takes too long
- * for thousands of descriptors.
+ * The size of a very large table is the kernel's matter (status/FDSize); the observer takes too
+ * long for thousands of descriptors.
  *
  * TEST numbers round-trip -- numbers
  * TEST empty round-trip -- empty
@@ -14,8 +14,8 @@
  * TEST threads round-trip -- threads
  * TEST processes round-trip -- processes
  * TEST memory-apart round-trip -- memory-apart
- * TEST own-table round-trip -- own-table
- * TEST dead-leader round-trip -- dead-leader
+ * TEST own-table round-trip needs=pidfd_thread -- own-table
+ * TEST dead-leader round-trip needs=pidfd_thread -- dead-leader
  * TEST own-table-unreachable refuse code=files.thread without=pidfd_thread -- own-table
  * TEST dead-leader-unreachable refuse code=files.thread without=pidfd_thread -- dead-leader
  * TEST too-many refuse code=files.too-many observe=no -- too-many

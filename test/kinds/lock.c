@@ -9,7 +9,7 @@
  * TEST posix_of_child round-trip -- of_child
  * TEST posix_of_relatives round-trip -- relatives
  * TEST posix_shared_table round-trip -- shared_table
- * TEST posix_own_table round-trip -- own_table
+ * TEST posix_own_table round-trip needs=pidfd_thread -- own_table
  * TEST posix_second_descriptor round-trip -- second
  * TEST flock_exclusive round-trip -- flock
  * TEST flock_shared round-trip -- flock_shared

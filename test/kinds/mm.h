@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the subjects of kind mm share: memory that can be told apart, and what the kernel says of it. */
+/* What the subjects of kind mm share: memory that can be told apart, and what the kernel says of
+ * it. */
 #pragma once
 
 #include <linux/prctl.h>
@@ -40,8 +41,9 @@ static inline void mm_check_zero(const void *p, uint64_t n_pages)
 static inline void *mm_anon(uint64_t n_pages, int prot, int flags)
 {
 	void *p = mmap(NULL, n_pages * PAGE, prot,
-		       (flags & (MAP_SHARED | MAP_PRIVATE) ? 0 : MAP_PRIVATE) | MAP_ANONYMOUS | flags,
-		       -1, 0);
+	               (flags & (MAP_SHARED | MAP_PRIVATE) ? 0 : MAP_PRIVATE) | MAP_ANONYMOUS |
+	                       flags,
+	               -1, 0);
 
 	if (p == MAP_FAILED)
 		FAIL("mmap of %lu pages: %s", (unsigned long)n_pages, strerror(errno));

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is said of mappings: madvise(2), locks, guard regions, NUMA policies, seals, huge pages. That
- * the words in VmFlags are the same is compared by the observer; here is what they do.
+ * What is said of mappings: madvise(2), locks, guard regions, NUMA policies, seals, huge pages.
+ * That the words in VmFlags are the same is compared by the observer; here is what they do.
  *
  * TEST advice round-trip
  * TEST fork round-trip -- fork
- * TEST droppable round-trip -- droppable
- * TEST sealed round-trip -- sealed
- * TEST guard round-trip -- guard
+ * TEST droppable round-trip needs=map_droppable -- droppable
+ * TEST sealed round-trip needs=mseal -- sealed
+ * TEST guard round-trip needs=madv_guard,pagemap_scan_guard -- guard
  * TEST numa round-trip -- numa
  * TEST thp round-trip observe=no -- thp
  * TEST ksm round-trip -- ksm
@@ -43,9 +43,9 @@ static void advice(void)
 		const char *word;
 		bool anonymous_only;
 	} all[] = {
-		{ MADV_DONTFORK, "dc", false }, { MADV_WIPEONFORK, "wf", true },
-		{ MADV_DONTDUMP, "dd", false }, { MADV_MERGEABLE, "mg", true },
-		{ MADV_HUGEPAGE, "hg", true },  { MADV_NOHUGEPAGE, "nh", true },
+		{ MADV_DONTFORK, "dc", false },   { MADV_WIPEONFORK, "wf", true },
+		{ MADV_DONTDUMP, "dd", false },   { MADV_MERGEABLE, "mg", true },
+		{ MADV_HUGEPAGE, "hg", true },    { MADV_NOHUGEPAGE, "nh", true },
 		{ MADV_SEQUENTIAL, "sr", false }, { MADV_RANDOM, "rr", false },
 	};
 	char *p[8][4];
@@ -107,7 +107,8 @@ static void fork_advice(void)
 
 static void droppable(void)
 {
-	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_DROPPABLE | MAP_ANONYMOUS, -1,
+	               0);
 
 	if (p == MAP_FAILED)
 		SKIP("no MAP_DROPPABLE here");
@@ -121,7 +122,8 @@ static void droppable(void)
 
 static void sealed(void)
 {
-	char *p = mm_anon(16, PROT_READ | PROT_WRITE, 0), *q = mm_anon(16, PROT_READ | PROT_WRITE, 0);
+	char *p = mm_anon(16, PROT_READ | PROT_WRITE, 0),
+	     *q = mm_anon(16, PROT_READ | PROT_WRITE, 0);
 
 	mm_fill(p, 16, 1), mm_fill(q, 8, 2);
 	CHECK(mprotect(q, 16 * PAGE, PROT_READ) == 0);
@@ -174,12 +176,17 @@ static int policy_at(void *p, unsigned long *mask)
 	return mode;
 }
 
-/* one node is all that this machine has: bound to node 0, interleaved over it, preferring it, local */
+/* one node is all that this machine has: bound to node 0, interleaved over it, preferring it, local
+ */
 static void numa(void)
 {
-	static const int modes[] = { MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED, 5 /* PREFERRED_MANY */,
-				     MPOL_BIND | MPOL_F_STATIC_NODES, MPOL_PREFERRED | MPOL_F_RELATIVE_NODES,
-				     MPOL_LOCAL };
+	static const int modes[] = { MPOL_BIND,
+		                     MPOL_INTERLEAVE,
+		                     MPOL_PREFERRED,
+		                     5 /* PREFERRED_MANY */,
+		                     MPOL_BIND | MPOL_F_STATIC_NODES,
+		                     MPOL_PREFERRED | MPOL_F_RELATIVE_NODES,
+		                     MPOL_LOCAL };
 	unsigned long nodes = 1, mask[16];
 	char *p[7], *s = mm_anon(16, PROT_READ | PROT_WRITE, MAP_SHARED);
 	int got[7];
@@ -188,7 +195,7 @@ static void numa(void)
 		p[i] = mm_anon(16, PROT_READ | PROT_WRITE, 0);
 		bool local = modes[i] == MPOL_LOCAL;
 		if (syscall(SYS_mbind, p[i] + PAGE, 8 * PAGE, modes[i], local ? NULL : &nodes,
-			    local ? 0ul : 64ul, 0) < 0)
+		            local ? 0ul : 64ul, 0) < 0)
 			SKIP("mbind of mode %d: %s", modes[i], strerror(errno));
 		mm_fill(p[i], 16, i);
 		got[i] = policy_at(p[i] + PAGE, mask);
@@ -229,7 +236,8 @@ static void thp(void)
 	CHECK_EQ(*(uint64_t *)(p + 1535 * PAGE), mm_word(1, 1535, 0));
 }
 
-/* pages that the kernel has merged: within one process, and with a child; each is its own on writing */
+/* pages that the kernel has merged: within one process, and with a child; each is its own on
+ * writing */
 static void ksm(void)
 {
 	char *p = mm_anon(64, PROT_READ | PROT_WRITE, 0);
@@ -293,8 +301,9 @@ static long huge_pages(long want)
 }
 
 /*
- * Huge pages proper, private and shared with a child. The number of them is the machine's: a guardian
- * outside the set raises it and puts it back when the last that uses it has gone; one test at a time.
+ * Huge pages proper, private and shared with a child. The number of them is the machine's: a
+ * guardian outside the set raises it and puts it back when the last that uses it has gone; one test
+ * at a time.
  */
 static void hugetlb(void)
 {
@@ -323,8 +332,10 @@ static void hugetlb(void)
 	mm_reap(helper);
 	CHECK(read(ready[0], &byte, 1) == 1);
 	close(ready[0]), close(ready[1]);
-	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	char *s = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	char *s = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB,
+	               -1, 0);
 	if (p == MAP_FAILED || s == MAP_FAILED) {
 		subject_mark("done");
 		SKIP("no huge pages to be had");

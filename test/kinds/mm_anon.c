@@ -21,11 +21,11 @@ static void contents(void)
 {
 	char *p = mm_anon(300, PROT_READ | PROT_WRITE, 0);
 	char *low = mmap((void *)0x10000, PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	char *first_4g = mmap((void *)0xfffff000, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	char *last = mmap((void *)0x7fffffffe000, PAGE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	CHECK(low != MAP_FAILED && first_4g != MAP_FAILED);
 	mm_fill(p, 300, 1);
@@ -46,8 +46,12 @@ static void contents(void)
 /* contents behind each protection; PROT_NONE keeps its contents, and keeps them from the program */
 static void protections(void)
 {
-	static const int prots[] = { PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_READ | PROT_EXEC,
-				     PROT_READ | PROT_WRITE | PROT_EXEC };
+	static const int prots[] = { PROT_NONE,
+		                     PROT_READ,
+		                     PROT_WRITE,
+		                     PROT_EXEC,
+		                     PROT_READ | PROT_EXEC,
+		                     PROT_READ | PROT_WRITE | PROT_EXEC };
 	char *p[6], *never;
 
 	for (int i = 0; i < 6; i++) {
@@ -87,7 +91,8 @@ static void sparse(void)
 	}
 }
 
-/* pages that were only read are the kernel's zero page; those written with zeros read as zero, too */
+/* pages that were only read are the kernel's zero page; those written with zeros read as zero, too
+ */
 static void zero(void)
 {
 	char *p = mm_anon(64, PROT_READ | PROT_WRITE, 0), *file;
@@ -130,7 +135,8 @@ static void noreserve(void)
 	mm_check_zero(q, 64);
 }
 
-/* accounted for and then made read-only, with pages, without, and without any longer: VmFlags "ac" */
+/* accounted for and then made read-only, with pages, without, and without any longer: VmFlags "ac"
+ */
 static void accounting(void)
 {
 	char *p = mm_anon(16, PROT_READ | PROT_WRITE, 0), *q, *r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pages that processes share copy-on-write since fork: saved once, shared again. The observer compares
- * the sum of Pss; the processes check what they see, and that writing stays their own.
+ * Pages that processes share copy-on-write since fork: saved once, shared again. The observer
+ * compares the sum of Pss; the processes check what they see, and that writing stays their own.
  *
  * TEST children round-trip
  * TEST tree round-trip -- tree
@@ -16,10 +16,11 @@
  * TEST protected round-trip -- protected
  * TEST threads round-trip -- threads
  *
- * prefork-orphans: pages that the server wrote only after its first fork are shared by the root and the
- * first two workers in one state and by later ones in others. Without the server, who is dead, the root
- * would have to be in two states when it clones them: those few pages are each worker's own afterwards.
- * moved: what was moved with mremap(2) after the fork is saved for each on its own; Pss grows.
+ * prefork-orphans: pages that the server wrote only after its first fork are shared by the root and
+ * the first two workers in one state and by later ones in others. Without the server, who is dead,
+ * the root would have to be in two states when it clones them: those few pages are each worker's
+ * own afterwards. moved: what was moved with mremap(2) after the fork is saved for each on its own;
+ * Pss grows.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -187,7 +188,8 @@ static void executed_2(void)
 	}
 }
 
-/* a server that goes on writing between its forks: each generation of workers shares another state */
+/* a server that goes on writing between its forks: each generation of workers shares another state
+ */
 static void prefork(void)
 {
 	char *p = mm_anon(600, PROT_READ | PROT_WRITE, 0);
@@ -268,11 +270,13 @@ static void reshaped(void)
 			if (i == 2)
 				CHECK(mprotect(p, 300 * PAGE, PROT_READ) == 0);
 			if (i == 3)
-				CHECK(mprotect(p - 512 * PAGE, 512 * PAGE, PROT_READ | PROT_WRITE) == 0);
+				CHECK(mprotect(p - 512 * PAGE, 512 * PAGE,
+				               PROT_READ | PROT_WRITE) == 0);
 			if (i == 4)
 				CHECK(madvise(p, 500 * PAGE, MADV_DONTDUMP) == 0 &&
 				      mmap(p + 700 * PAGE, 10 * PAGE, PROT_READ | PROT_WRITE,
-				           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+				           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+				           0) != MAP_FAILED);
 			if (i == 3)
 				mm_fill(p - 512 * PAGE, 512, 3);
 			ready_child(counter);
@@ -311,7 +315,8 @@ static void moved(void)
 			CHECK(q != MAP_FAILED);
 			if (i == 2) /* something else where it was */
 				CHECK(mmap(p, 512 * PAGE, PROT_READ | PROT_WRITE,
-				           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == p);
+				           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+				           0) == p);
 			if (i == 2)
 				mm_fill(p, 512, 7);
 			ready_child(counter);
@@ -390,7 +395,8 @@ static void fragments(void)
 /* shared pages behind other protections, in a changed file, on the heap and the stack */
 static void protected(void)
 {
-	char *none = mm_anon(100, PROT_READ | PROT_WRITE, 0), *read_only, *file, *zero, stack[8 * PAGE];
+	char *none = mm_anon(100, PROT_READ | PROT_WRITE, 0), *read_only, *file, *zero,
+	     stack[8 * PAGE];
 	int *counter = new_counter(), fd = open("f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	char *heap = malloc(64 * PAGE);
 
@@ -469,12 +475,18 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} tests[] = { { "children", children },   { "tree", tree },
-		      { "executed", executed },   { "executed-2", executed_2 },
-		      { "prefork", prefork },     { "prefork-orphans", prefork_orphans },
-		      { "reshaped", reshaped },   { "moved", moved },
-		      { "mappings", mappings },   { "fragments", fragments },
-		      { "protected", protected }, { "threads", threads },
+	} tests[] = { { "children", children },
+		      { "tree", tree },
+		      { "executed", executed },
+		      { "executed-2", executed_2 },
+		      { "prefork", prefork },
+		      { "prefork-orphans", prefork_orphans },
+		      { "reshaped", reshaped },
+		      { "moved", moved },
+		      { "mappings", mappings },
+		      { "fragments", fragments },
+		      { "protected", protected },
+		      { "threads", threads },
 		      { "dead-ancestor", dead_ancestor } };
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)

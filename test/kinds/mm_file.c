@@ -171,8 +171,8 @@ static void exe(void)
 
 static void odd_name(void)
 {
-	static const char *const names[] = { "new\nline", "back\\012slash", " blank (deleted)", "[heap]",
-					     "\xff\xfe" };
+	static const char *const names[] = { "new\nline", "back\\012slash", " blank (deleted)",
+		                             "[heap]", "\xff\xfe" };
 	char *p[5];
 
 	for (int i = 0; i < 5; i++) {
@@ -204,6 +204,6 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "odd-name"))
 		odd_name();
 	else
-		private();
+	private();
 	return 0;
 }

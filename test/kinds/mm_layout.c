@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The layout of an address space: stacks that grow, the heap and its exact end, what PR_SET_MM_MAP
- * sets, the auxiliary vector, the vDSO. The observer compares /proc/PID/stat, cmdline, environ, auxv.
+ * sets, the auxiliary vector, the vDSO. The observer compares /proc/PID/stat, cmdline, environ,
+ * auxv.
  *
  * TEST stack round-trip
  * TEST grows-down round-trip -- grows-down
@@ -44,7 +45,7 @@ static void grows_down(void)
 	char *room = mm_anon(2048, PROT_NONE, 0);
 	CHECK(munmap(room, 2048 * PAGE) == 0);
 	char *p = mmap(room + 2044 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
 
 	CHECK(p != MAP_FAILED);
 	mm_fill(p, 4, 1);
@@ -75,7 +76,8 @@ static void heap(void)
 	/* goes on growing, as one mapping, and shrinks */
 	CHECK(brk_to(end + 100 * PAGE) == end + 100 * PAGE);
 	memset(end, 'i', 100 * PAGE);
-	CHECK(mremap(start, 0, PAGE, MREMAP_MAYMOVE) == MAP_FAILED); /* private: no second mapping */
+	CHECK(mremap(start, 0, PAGE, MREMAP_MAYMOVE) ==
+	      MAP_FAILED); /* private: no second mapping */
 	CHECK(brk_to(start + PAGE) == start + PAGE);
 	CHECK(brk_to(end) == end);
 	mm_check_zero((void *)(((uintptr_t)start + 2 * PAGE) & ~(PAGE - 1)), 5);

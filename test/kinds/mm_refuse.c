@@ -30,7 +30,7 @@ static void userfaultfd(void)
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .range = { (uintptr_t)p, 8 * PAGE },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+		                       .mode = UFFDIO_REGISTER_MODE_MISSING };
 
 	if (fd < 0)
 		SKIP("no userfaultfd here");
@@ -113,14 +113,15 @@ static void uprobe(bool hit)
 	fclose(f);
 	f = fopen("/proc/self/maps", "re");
 	while (fgets(maps, sizeof(maps), f))
-		if (sscanf(maps, "%lx-%lx %*s %lx %*s %*s %255s", &start, &end, &offset, path) == 4 &&
+		if (sscanf(maps, "%lx-%lx %*s %lx %*s %*s %255s", &start, &end, &offset, path) ==
+		            4 &&
 		    start <= (uintptr_t)probed && (uintptr_t)probed < end)
 			break;
 	fclose(f);
 	struct perf_event_attr attr = { .type = (unsigned)type,
-					.size = sizeof(attr),
-					.uprobe_path = (uintptr_t)path,
-					.probe_offset = (uintptr_t)probed - start + offset };
+		                        .size = sizeof(attr),
+		                        .uprobe_path = (uintptr_t)path,
+		                        .probe_offset = (uintptr_t)probed - start + offset };
 	pid_t self = getpid(), helper = fork();
 	if (helper == 0) {
 		if (fork() != 0)
@@ -128,7 +129,8 @@ static void uprobe(bool hit)
 		setsid();
 		for (int i = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC); i < 3; i++)
 			dup2(null, i);
-		int fd = (int)syscall(SYS_perf_event_open, &attr, self, -1, -1, PERF_FLAG_FD_CLOEXEC);
+		int fd = (int)syscall(SYS_perf_event_open, &attr, self, -1, -1,
+		                      PERF_FLAG_FD_CLOEXEC);
 		subject_mark(fd < 0 ? "no-probe" : "probe");
 		subject_wait("done");
 		_exit(0);
@@ -151,8 +153,8 @@ static void uprobe(bool hit)
 static void perf_ring(void)
 {
 	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE,
-					.size = sizeof(attr),
-					.config = PERF_COUNT_SW_DUMMY };
+		                        .size = sizeof(attr),
+		                        .config = PERF_COUNT_SW_DUMMY };
 	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 
 	if (fd < 0)

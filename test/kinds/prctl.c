@@ -2,7 +2,7 @@
 /*
  * Settings of prctl(2), arch_prctl(2), personality(2) and membarrier(2).
  *
- * TEST defaults round-trip -- defaults
+ * TEST defaults round-trip needs=membarrier_registrations -- defaults
  * TEST no-new-privs round-trip -- no_new_privs
  * TEST personality round-trip -- personality
  * TEST timer-slack round-trip -- timer_slack
@@ -19,12 +19,12 @@
  * TEST dumpable-with-threads round-trip -- dumpable_threads
  * TEST dumpable-by-root round-trip before="sh on" -- dumpable_root
  * TEST thp-disable round-trip -- thp
- * TEST thp-disable-except-advised round-trip -- thp_advised
- * TEST deny-write-execute round-trip -- mdwe
- * TEST deny-write-execute-here round-trip -- mdwe_no_inherit
- * TEST memory-merge round-trip -- merge
- * TEST membarrier round-trip -- membarrier
- * TEST membarrier-unseen round-trip without=membarrier_registrations -- membarrier
+ * TEST thp-disable-except-advised round-trip needs=thp_except_advised -- thp_advised
+ * TEST deny-write-execute round-trip needs=mdwe -- mdwe
+ * TEST deny-write-execute-here round-trip needs=mdwe -- mdwe_no_inherit
+ * TEST memory-merge round-trip needs=memory_merge -- merge
+ * TEST membarrier round-trip needs=membarrier_registrations -- membarrier
+ * TEST membarrier-unseen round-trip needs=membarrier_registrations without=membarrier_registrations -- membarrier
  * TEST coredump-filter round-trip -- coredump_filter
  * TEST threads round-trip -- threads
  * TEST parent-death-of-root restart-refuse code=prctl.parent-death -- parent_death_root

@@ -177,8 +177,7 @@ static void test_path(void)
 	for (int i = 0; i < 5; i++) {
 		CHECK_EQ(fstat(fds[i], &st), 0);
 		CHECK_EQ(st.st_mode & S_IFMT, types[i]);
-		CHECK_EQ(fcntl(fds[i], F_GETFL),
-		         O_PATH | O_NOFOLLOW | (i == 1 ? O_DIRECTORY : 0));
+		CHECK_EQ(fcntl(fds[i], F_GETFL), O_PATH | O_NOFOLLOW | (i == 1 ? O_DIRECTORY : 0));
 		check_link(fds[i], names[i]);
 	}
 }
@@ -541,10 +540,10 @@ static void test_open(const char *path)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
-#define CASE(what, call)          \
+#define CASE(what, call)           \
 	if (!strcmp(name, what)) { \
-		call;             \
-		return 0;         \
+		call;              \
+		return 0;          \
 	}
 	CASE("plain", test_plain("file"))
 	CASE("odd-name", test_plain("a name with\nnewline, \\ and \303\244 \377"))

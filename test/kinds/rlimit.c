@@ -5,7 +5,7 @@
  * TEST lowered round-trip -- lowered
  * TEST untouched round-trip -- untouched
  * TEST child round-trip -- child
- * TEST thread-of-dead-leader round-trip -- dead_leader
+ * TEST thread-of-dead-leader round-trip needs=pidfd_thread -- dead_leader
  * TEST no-descriptors-left round-trip -- nofile
  * TEST raised restart-refuse code=rlimit.raise under="prlimit --msgqueue=100:100" -- untouched
  */

@@ -4,26 +4,26 @@
  * own. Whether filters of threads are one chain, by SECCOMP_FILTER_FLAG_TSYNC, which wants that.
  *
  * TEST none round-trip -- none
- * TEST strict round-trip killed=9 -- strict
- * TEST filter round-trip -- filter
- * TEST filters-in-order round-trip -- filters
- * TEST many round-trip -- many
- * TEST long round-trip -- long_filter
- * TEST all-calls-denied round-trip -- denied
- * TEST user-with-no-new-privs round-trip -- user
- * TEST logged round-trip -- logged
- * TEST child-inherits round-trip -- child_inherits
- * TEST child-has-more round-trip -- child_more
- * TEST child-has-less round-trip -- child_less
- * TEST orphan-has-less round-trip -- orphan_less
- * TEST threads-share round-trip -- threads_share
- * TEST threads-own round-trip -- threads_own
- * TEST threads-synchronized round-trip -- threads_tsync
- * TEST dead-leader round-trip -- dead_leader
- * TEST notify refuse code=seccomp.notify -- notify
- * TEST computed-return refuse code=seccomp.notify -- computed
+ * TEST strict round-trip needs=ptrace_suspend_seccomp killed=9 -- strict
+ * TEST filter round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- filter
+ * TEST filters-in-order round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- filters
+ * TEST many round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- many
+ * TEST long round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- long_filter
+ * TEST all-calls-denied round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- denied
+ * TEST user-with-no-new-privs round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- user
+ * TEST logged round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- logged
+ * TEST child-inherits round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- child_inherits
+ * TEST child-has-more round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- child_more
+ * TEST child-has-less round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- child_less
+ * TEST orphan-has-less round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- orphan_less
+ * TEST threads-share round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- threads_share
+ * TEST threads-own round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- threads_own
+ * TEST threads-synchronized round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- threads_tsync
+ * TEST dead-leader round-trip needs=pidfd_thread,ptrace_suspend_seccomp,ptrace_seccomp_filter -- dead_leader
+ * TEST notify refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.notify -- notify
+ * TEST computed-return refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.notify -- computed
  * TEST unreadable refuse code=seccomp.unreadable without=ptrace_seccomp_filter -- filter
- * TEST no-privilege restart-refuse code=seccomp.privilege without=ptrace_suspend_seccomp -- filter
+ * TEST no-privilege restart-refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.privilege without=ptrace_suspend_seccomp -- filter
  * TEST own-filter restart-refuse code=seccomp.own under="$BUILD/test/seccomp.subject under" -- none
  */
 #include <linux/audit.h>

@@ -78,13 +78,14 @@ static void parts(void)
 	if (child == 0) {
 		CHECK(munmap(p, 8 * PAGE) == 0 && munmap(p + 24 * PAGE, 8 * PAGE) == 0);
 		char *q = mremap(p + 8 * PAGE, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
-				 room + 5 * PAGE);
+		                 room + 5 * PAGE);
 		CHECK(q == room + 5 * PAGE);
 		subject_mark("child");
 		subject_wait_go();
 		for (int i = 0; i < 16; i++)
 			CHECK_EQ(*(uint64_t *)(q + i * PAGE), mm_word(1, 8 + i, 0));
-		*(volatile uint64_t *)(q + 16 * PAGE - 8) = 4711; /* page 23: the parent has it, too */
+		*(volatile uint64_t *)(q + 16 * PAGE - 8) =
+			4711; /* page 23: the parent has it, too */
 		_exit(0);
 	}
 	subject_wait("child");

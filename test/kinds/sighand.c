@@ -5,7 +5,7 @@
  * TEST actions round-trip -- actions
  * TEST shared round-trip -- shared
  * TEST ignored-children round-trip -- children
- * TEST dead-leader round-trip -- dead_leader
+ * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
  */
 #include <pthread.h>
 #include <sched.h>

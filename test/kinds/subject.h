@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the subjects of the kinds tests share. A subject sets one thing up, says that it is ready, waits
- * (it is checkpointed and restarted meanwhile) and then checks the thing itself. It runs in an empty
- * directory of its own; "ready" and "go" are files there. Exit status: 0 pass, 1 fail, 77 skip.
+ * What the subjects of the kinds tests share. A subject sets one thing up, says that it is ready,
+ * waits (it is checkpointed and restarted meanwhile) and then checks the thing itself. It runs in
+ * an empty directory of its own; "ready" and "go" are files there. Exit status: 0 pass, 1 fail, 77
+ * skip.
  *
  * The runner (test/run) finds the tests of a file in its comments: see test/README.md.
  */
@@ -21,33 +22,33 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FAIL(...)                                                                                  \
-	do {                                                                                       \
-		fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);                                    \
-		fprintf(stderr, __VA_ARGS__);                                                      \
-		fputc('\n', stderr);                                                               \
-		_exit(1);                                                                          \
+#define FAIL(...)                                               \
+	do {                                                    \
+		fprintf(stderr, "%s:%d: ", __FILE__, __LINE__); \
+		fprintf(stderr, __VA_ARGS__);                   \
+		fputc('\n', stderr);                            \
+		_exit(1);                                       \
 	} while (0)
 
 /* fails the test with the text of the condition and errno */
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			FAIL("%s does not hold (errno: %s)", #condition, strerror(errno));         \
+#define CHECK(condition)                                                                   \
+	do {                                                                               \
+		if (!(condition))                                                          \
+			FAIL("%s does not hold (errno: %s)", #condition, strerror(errno)); \
 	} while (0)
 
-#define CHECK_EQ(a, b)                                                                             \
-	do {                                                                                       \
-		long long _a = (long long)(a), _b = (long long)(b);                                \
-		if (_a != _b)                                                                      \
-			FAIL("%s is %lld (0x%llx), expected %s = %lld (0x%llx)", #a, _a, _a, #b,   \
-			     _b, _b);                                                              \
+#define CHECK_EQ(a, b)                                                                           \
+	do {                                                                                     \
+		long long _a = (long long)(a), _b = (long long)(b);                              \
+		if (_a != _b)                                                                    \
+			FAIL("%s is %lld (0x%llx), expected %s = %lld (0x%llx)", #a, _a, _a, #b, \
+			     _b, _b);                                                            \
 	} while (0)
 
-#define SKIP(...)                                                                                  \
-	do {                                                                                       \
-		fprintf(stderr, __VA_ARGS__);                                                      \
-		_exit(77);                                                                         \
+#define SKIP(...)                             \
+	do {                                  \
+		fprintf(stderr, __VA_ARGS__); \
+		_exit(77);                    \
 	} while (0)
 
 /* this file exists now */

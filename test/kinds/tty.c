@@ -106,8 +106,8 @@ static void make_terminal(bool named)
 	CHECK(fstat(slave, &st) == 0);
 	slave_number = minor(st.st_rdev);
 	if (named)
-		subject_options("restart", "--external tty-%u-%u=%s", major(st.st_rdev), minor(st.st_rdev),
-				slave_path);
+		subject_options("restart", "--external tty-%u-%u=%s", major(st.st_rdev),
+		                minor(st.st_rdev), slave_path);
 }
 
 static void set_odd(struct termios *t)

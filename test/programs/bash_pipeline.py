@@ -18,6 +18,6 @@ echo "done, status $?"
 exit 7
 """
 
-same_result(["bash", "-c", SCRIPT], grown("progress", 500))
+same_result(["bash", "-c", SCRIPT], grown("out", 500))
 if b"trapped" not in output():
     complain("the trap did not run")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever. */
+/* What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever.
+ */
 #include <sys/mman.h>
 
 #include "../kinds/subject.h"
@@ -51,7 +52,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "mappings")) {
 		for (long i = 0; i < a; i++) {
 			char *p = mmap(NULL, 8192, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE,
-				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			CHECK(p != MAP_FAILED);
 			if (i % 2 == 0)
 				*p = 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * 100 forked children that share memory copy-on-write and shared mappings; each changes some pages of
- * its own, counts in the shared ones, and at the end everybody checks everything.
+ * 100 forked children that share memory copy-on-write and shared mappings; each changes some pages
+ * of its own, counts in the shared ones, and at the end everybody checks everything.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -43,9 +43,9 @@ static int child(uint64_t who, volatile uint64_t *memory, struct shared *shared)
 int main(void)
 {
 	uint64_t *memory = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pthread_mutexattr_t attr;
 	int failed = 0;
 

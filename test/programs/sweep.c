@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What tools/sweep disturbs: a process with a child, a thread, a pipe between them with bytes in it, a timer
- * and a timed sleep. It counts what arrives, so that a lost byte or tick is seen; ends with 0 after "go".
+ * What tools/sweep disturbs: a process with a child, a thread, a pipe between them with bytes in
+ * it, a timer and a timed sleep. It counts what arrives, so that a lost byte or tick is seen; ends
+ * with 0 after "go".
  */
 #include <pthread.h>
 #include <signal.h>

@@ -96,6 +96,11 @@ def stat_fields(text):
     return out
 
 
+def is_busy(tgid, tid):
+    """whether it runs, or is about to"""
+    return read(f"/proc/{tgid}/task/{tid}/stat").rpartition(")")[2].split()[:1] in (["R"], ["D"])
+
+
 @functools.cache
 def zero_frame():
     """the frame of the zero page: read once from a mapping of ours that was never written"""

@@ -74,14 +74,22 @@ def end_tree(p):
     wait_for(lambda: not any(os.path.exists(f"/proc/{t}") for t in tgids), "the tree is dead")
 
 
+def snapshot_stopped(root):
+    """
+    without SIGCHLD: after the image was made, parents were told that their children stopped, and may
+    have begun to take that signal before they stopped themselves
+    """
+    found = observer.snapshot(root)
+    for key in [k for k in found if k.endswith(("/status/ShdPnd", "/status/SigBlk"))]:
+        found[key] = f"{int(found[key], 16) & ~(1 << (signal.SIGCHLD - 1)):016x}"
+    return found
+
+
 def checkpoint_observed(p):
     """leaves the image and a dead tree; what the observer saw of it when it was stopped"""
     checkpoint(p.pid, "--leave-stopped")
     wait_for(lambda: all_stopped(p.pid), "the tree is left stopped")
-    before = observer.snapshot(p.pid)
-    for key in [k for k in before if k.endswith("/status/ShdPnd")]:
-        # parents were told that their children stopped, after the image was made
-        before[key] = f"{int(before[key], 16) & ~(1 << (signal.SIGCHLD - 1)):016x}"
+    before = snapshot_stopped(p.pid)
     end_tree(p)
     return before
 
@@ -94,7 +102,7 @@ def restart_observed(root, before, exceptions=()):
         wait_for(lambda: p.poll() is not None or all_stopped(root), "the tree is restarted and left stopped")
         if p.poll() is not None:
             complain(f"restart: exit {p.returncode}\n" + p.stdout.read().decode(errors="replace"))
-        found = observer.differences(before, observer.snapshot(root), exceptions)
+        found = observer.differences(before, snapshot_stopped(root), exceptions)
         if found:
             p.kill()
             complain("the observer finds a difference after restart:\n  " + "\n  ".join(found[:40]))
