@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "core/features.h"
+#include "host/features.h"
 
 static const struct command *const commands[] = {
 	&checkpoint_command, &restart_command, &check_command, &inspect_command,

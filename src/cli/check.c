@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "core/checkpoint.h"
 #include "core/external.h"
-#include "core/features.h"
+#include "host/features.h"
 
 enum { OPTION_JSON = OPTION_LAST };
 

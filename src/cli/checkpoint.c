@@ -223,6 +223,7 @@ static int checkpoint_go(struct arguments *a)
 	if (a->show_bar && !o->json)
 		o->progress = &bar;
 	int r = checkpoint_run(o, &result, &err);
+	o->progress = NULL;
 	bar_clear(&bar);
 	if (r == 0)
 		print_summary(&result, o->json);

@@ -167,6 +167,7 @@ static int restart_go(struct arguments *a, struct restart_result *result)
 		o->progress = &bar;
 	*result = (struct restart_result){ .root_pidfd = -1 };
 	int r = restart_run(o, result, &err);
+	o->progress = NULL;
 	bar_clear(&bar);
 	if (r == 0)
 		print_summary(result, o->json);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A hook of the test suite (builds with -Dtest_hooks=true only): STASIS_DROP=pipe.capacity makes a
- * restart forget one field of one message, so that `make test-mutation` can prove that a test notices.
- * Fields of nested messages are named with their path: "mm.mappings.flags".
+ * restart forget one field of one message, so that `make test-mutation` can prove that a test
+ * notices. Fields of nested messages are named with their path: "mm.mappings.flags".
  */
 #pragma once
 

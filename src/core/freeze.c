@@ -162,8 +162,8 @@ static int scan_children(struct freezer *f, struct scan *s, size_t index, struct
 
 	if (n == -ENOENT && find_hold(f, item.tid))
 		return error_raise(err, ENOENT, "read %s, which needs CONFIG_PROC_CHILDREN", path);
-	if (n < 0)
-		return 0; /* it has gone; the next scan sorts that out */
+	if (n <= 0 || !text)
+		return 0; /* it has none, or has gone: the next scan sorts that out */
 	for (char *p = text; *p;) {
 		char *end;
 		long tid = strtol(p, &end, 10);
@@ -198,7 +198,7 @@ static void refuse_tid(struct freezer *f, pid_t tid, struct error *refusal)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/comm", tid), *comm = NULL;
 
-	if (read_file(path, &comm) > 0)
+	if (read_file(path, &comm) > 0 && comm)
 		comm[strcspn(comm, "\n")] = 0;
 	error_task(refusal, tid, comm);
 	refuse(f->c, NULL, refusal);
@@ -341,7 +341,7 @@ static int read_task(struct freezer *f, struct task *task, struct error *err)
 {
 	_cleanup_(free_p) char *stat = NULL, *status = NULL;
 	struct error refusal = ERROR_INIT;
-	char unknown[64];
+	char unknown[64] = "";
 	int r = task_read(task, "stat", &stat, NULL, err);
 
 	if (r == 0)

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/features.h"
+#include "host/features.h"
 #include "task/plan.h"
 #include "task/stub.h"
 #include "util/alloc.h"

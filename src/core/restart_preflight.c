@@ -3,14 +3,15 @@
  * Restart, phase preflight: all that stands in the way, at once, before anything is made. What only
  * a try can tell (a pid that is taken in the meantime) fails later and is rolled back.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "core/features.h"
 #include "core/pidns.h"
 #include "core/restart_parts.h"
+#include "host/features.h"
 #include "kind/kind.h"
 #include "proc/stat.h"
 #include "task/plan.h"
@@ -31,12 +32,16 @@ static bool pid_in_use(pid_t pid)
 static pid_t parent_of_dead(pid_t pid)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/stat", pid);
-	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
-	char text[1024] = "";
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[1024];
 	struct proc_stat stat;
 	struct error ignored;
 
-	if (!f || !fgets(text, sizeof(text), f) || proc_stat_parse(text, &stat, &ignored) < 0)
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return -1;
+	text[n] = 0;
+	if (proc_stat_parse(text, &stat, &ignored) < 0)
 		return -1;
 	return stat.state == 'Z' || stat.state == 'X' ? stat.ppid : 0;
 }

@@ -4,7 +4,7 @@
  * (distributions backport). Those that need a traced or a cloned child share one kind of child
  * that ends by itself and whose death no SIGCHLD announces.
  */
-#include "core/features.h"
+#include "host/features.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -31,7 +31,7 @@
 static const struct feature_info infos[] = {
 #define FEATURE(name, since, purpose)     { #name, since, purpose },
 #define CAPABILITY(name, number, purpose) { #name, NULL, purpose },
-#include "core/features.def"
+#include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 };
@@ -366,14 +366,14 @@ static uint64_t effective_capabilities(void)
 	{                                                           \
 		return effective_capabilities() & CAP_MASK(number); \
 	}
-#include "core/features.def"
+#include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 
 static bool (*const probes[])(void) = {
 #define FEATURE(name, since, purpose)     probe_##name,
 #define CAPABILITY(name, number, purpose) probe_##name,
-#include "core/features.def"
+#include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 };
@@ -449,7 +449,7 @@ bool features_capability(int cap)
 #define CAPABILITY(name, number, purpose) \
 	case number:                      \
 		return feature(FEATURE_##name);
-#include "core/features.def"
+#include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 	default:

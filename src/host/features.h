@@ -14,7 +14,7 @@
 enum feature {
 #define FEATURE(name, since, purpose)     FEATURE_##name,
 #define CAPABILITY(name, number, purpose) FEATURE_##name,
-#include "core/features.def"
+#include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 	N_FEATURES

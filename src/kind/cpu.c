@@ -19,9 +19,9 @@
 
 #include "arch/arch.h"
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
 #include "cpu.pb-c.h"
+#include "host/features.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "task/tracer.h"

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
 #include "cred.pb-c.h"
+#include "host/features.h"
 #include "kind/cred/landlock.h"
 #include "kind/cred/own.h"
 #include "task/stub.h"

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
 #include "files.pb-c.h"
+#include "host/features.h"
 #include "kind/file.h"
 #include "task/kcmp.h"
 #include "task/stub.h"

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
 #include "fs.pb-c.h"
+#include "host/features.h"
 #include "task/kcmp.h"
 #include "task/stub.h"
 #include "task/task.h"

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "image/image.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/share.h"
@@ -234,7 +234,8 @@ int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct 
 		free(taken);
 		return error_trace(err, r);
 	}
-	qsort(taken, n, sizeof(*taken), by_start);
+	if (n)
+		qsort(taken, n, sizeof(*taken), by_start);
 	size += MM_STAGING;
 	for (size_t i = 0; i < n; i++) {
 		if (taken[i].start > at && taken[i].start - at >= size + 2 * margin)

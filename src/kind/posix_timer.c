@@ -16,8 +16,8 @@
 #include <time.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/sigpending.h"
 #include "posix_timer.pb-c.h"
 #include "task/stub.h"

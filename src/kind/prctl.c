@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/task.h"
 #include "prctl.pb-c.h"
 #include "task/plan.h"

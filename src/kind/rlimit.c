@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "rlimit.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -94,8 +94,8 @@ static int parse_limits(struct checkpoint *c, const struct task *task, char *tex
 {
 	char *save = NULL;
 
-	/* the first line is the heading */
-	for (char *line = strtok_r(text, "\n", &save); (line = strtok_r(NULL, "\n", &save));)
+	(void)strtok_r(text, "\n", &save); /* the heading */
+	for (char *line; (line = strtok_r(NULL, "\n", &save));)
 		if (!parse_line(line, limits))
 			refuse_line(c, task, line);
 	for (uint32_t i = 0; i < N_LIMITS; i++)

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/task.h"
 #include "proc/cpus.h"
 #include "sched.pb-c.h"

@@ -20,8 +20,8 @@
 #include <sys/syscall.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/seccomp/chains.h"
 #include "proc/status.h"
 #include "seccomp.pb-c.h"

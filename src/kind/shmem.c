@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "image/image.h"
 #include "kind/mm/pages.h"
 #include "shmem.pb-c.h"

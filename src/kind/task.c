@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -99,7 +99,7 @@ static void list_objects(const struct task *task, TaskState *s)
 static int stop_waited(const struct task *task, bool *ret, struct error *err)
 {
 	_cleanup_(free_p) char *text = NULL;
-	struct proc_stat stat;
+	struct proc_stat stat = { 0 };
 	int r = task_read(task, "../../stat", &text, NULL, err);
 
 	if (r == 0)

@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "core/features.h"
+#include "host/features.h"
 #include "util/alloc.h"
 #include "util/uapi.h"
 

@@ -45,6 +45,14 @@ char *xstrdup(const char *s)
 	return xmemdup(s, strlen(s) + 1);
 }
 
+char *xstrndup(const char *s, size_t size)
+{
+	char *copy = strndup(s, size);
+	if (!copy)
+		out_of_memory();
+	return copy;
+}
+
 void *xmemdup(const void *p, size_t size)
 {
 	void *copy = xmalloc(size);

@@ -13,6 +13,7 @@ void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *p, size_t n, size_t size)
 	__attribute__((returns_nonnull)); /* n * size, checked */
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
+char *xstrndup(const char *s, size_t size) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 void *xmemdup(const void *p, size_t size) __attribute__((returns_nonnull));
 

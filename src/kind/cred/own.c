@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "proc/status.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"

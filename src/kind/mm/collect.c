@@ -48,7 +48,7 @@ static char *given_name(const struct proc_map *map)
 	for (size_t i = 0; i < 2; i++) {
 		size_t n = strlen(prefixes[i]), size = strlen(map->name);
 		if (!strncmp(map->name, prefixes[i], n) && size > n)
-			return strndup(map->name + n, size - n - 1);
+			return xstrndup(map->name + n, size - n - 1);
 	}
 	return NULL;
 }
@@ -114,7 +114,7 @@ static int open_map_file(const struct task *task, const struct proc_map *map, ch
 	         (unsigned long long)map->start, (unsigned long long)map->end);
 	int fd = open(path, O_PATH | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : readlink(path, link, sizeof(link));
-	*ret_link = n > 0 && n < (ssize_t)sizeof(link) ? strndup(link, (size_t)n)
+	*ret_link = n > 0 && n < (ssize_t)sizeof(link) ? xstrndup(link, (size_t)n)
 	                                               : xstrdup(map->name);
 	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
 		return fd;

@@ -66,7 +66,7 @@ int fill_data(const struct fill_target *target, const struct page_run *runs, uin
 
 int fill_touch(const struct fill_target *target, uint64_t start, uint64_t n_pages)
 {
-	char byte[RUNS_MAX];
+	char byte[RUNS_MAX] = "";
 	struct iovec remote[RUNS_MAX];
 
 	for (uint64_t page = 0; page < n_pages;) {

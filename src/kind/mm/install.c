@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/features.h"
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"

@@ -570,7 +570,7 @@ static int temporary_for(struct restart *r, struct inheritance *in, struct resta
 	const Mapping *m = NULL;
 	int ret = agree(r, set, start, &m, ret_end, err);
 
-	if (ret <= 0)
+	if (ret <= 0 || !m)
 		return ret;
 	const struct temporary *there = find_temporary(in, start, start + MM_PAGE);
 	if (there) {

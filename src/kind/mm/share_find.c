@@ -85,22 +85,22 @@ static void forget_excluded(const struct search *f, struct space *space)
 	}
 }
 
-/* calls on each part of the space's page ranges that lies in the window */
-#define for_each_part(f, space, i, part) \
-	for (size_t i = (space)->at;     \
-	     i < (space)->mm->n_pages && window_part((f), &(space)->mm->pages[i], &(part)); i++)
-
-static bool window_part(const struct search *f, const struct page_range *range,
+/* whether the space's page range @i, as far as it lies in the window, is *ret; they ascend */
+static bool window_part(const struct search *f, const struct space *space, size_t i,
                         struct page_range *ret)
 {
 	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
-	*ret = *range;
+	if (i >= space->mm->n_pages)
+		return false;
+	*ret = space->mm->pages[i];
+	if (ret->start >= end)
+		return false;
 	if (ret->start < f->start)
 		ret->start = f->start;
 	if (ret->end > end)
 		ret->end = end;
-	return range->start < end;
+	return true;
 }
 
 static int read_frames(struct search *f, struct space *space, struct error *err)
@@ -111,8 +111,7 @@ static int read_frames(struct search *f, struct space *space, struct error *err)
 	if (fd < 0)
 		return error_raise(err, -fd, "opening pagemap");
 	space->frames = xcalloc(f->n_pages, sizeof(*space->frames));
-	for_each_part(f, space, i, part)
-	{
+	for (size_t i = space->at; window_part(f, space, i, &part); i++) {
 		uint64_t *entries = space->frames + (part.start - f->start) / MM_PAGE;
 		size_t n = (part.end - part.start) / MM_PAGE;
 		if (part.zero || part.end <= part.start)
@@ -252,8 +251,7 @@ static void keep_rest(const struct search *f, struct space *space)
 	struct page_range part;
 	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
-	for_each_part(f, space, i, part)
-	{
+	for (size_t i = space->at; window_part(f, space, i, &part); i++) {
 		uint64_t from = part.start;
 		for (uint64_t at = part.start; space->frames && at < part.end; at += MM_PAGE)
 			if (space->frames[(at - f->start) / MM_PAGE] == TAKEN) {

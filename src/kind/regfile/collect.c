@@ -19,6 +19,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 #define DELETED " (deleted)"
 
@@ -136,12 +137,8 @@ static int leads_there(const struct look *l, const char *path)
 /* the folder that a deleted name was in must be on the same mount: it is made there again */
 static int check_folder(struct look *l, struct error *refusal)
 {
-	char *slash = strrchr(l->path, '/');
 	struct statx there;
-
-	_cleanup_(free_p) char *folder = slash == l->path
-	                                         ? xstrdup("/")
-	                                         : strndup(l->path, (size_t)(slash - l->path));
+	_cleanup_(free_p) char *folder = path_folder(l->path);
 	_cleanup_(close_p) int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_refuse(refusal, CODE_regfile_folder,
@@ -158,7 +155,7 @@ static int find_deleted(struct look *l, struct error *refusal)
 {
 	bool directory = S_ISDIR(l->st.stx_mode);
 
-	l->path = strndup(l->text, strlen(l->text) - strlen(DELETED));
+	l->path = xstrndup(l->text, strlen(l->text) - strlen(DELETED));
 	if (!directory && !S_ISREG(l->st.stx_mode))
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted, and is neither a file nor a directory");

@@ -10,6 +10,7 @@
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 static bool same_type(const RegfileState *s, const struct stat *st)
 {
@@ -42,9 +43,7 @@ static int compare(const RegfileState *s, const struct stat *st, struct error *r
 /* a descriptor of the folder of @path that open_by_handle_at(2) takes; -1 with errno */
 static int open_folder(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	_cleanup_(free_p) char *folder = slash == path ? xstrdup("/")
-	                                               : strndup(path, (size_t)(slash - path));
+	_cleanup_(free_p) char *folder = path_folder(path);
 
 	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }

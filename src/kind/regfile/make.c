@@ -18,6 +18,7 @@
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 #define PAGE 4096ull
 
@@ -165,7 +166,7 @@ static int set_attributes(int fd, uint32_t wanted, struct error *err)
 
 static int set_xattr(int fd, const RegfileXattr *x, struct error *err)
 {
-	_cleanup_(free_p) char *name = strndup((const char *)x->name.data, x->name.len);
+	_cleanup_(free_p) char *name = xstrndup((const char *)x->name.data, x->name.len);
 
 	if (fsetxattr(fd, name, x->value.data, x->value.len, 0) < 0)
 		return error_raise(err, errno, "set the extended attribute %s", name);
@@ -240,11 +241,8 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 	if (m.s->name == REGFILE_STATE__NAME__HERE)
 		return 0;
 	m.path = regfile_path(m.s);
-	char *slash = strrchr(m.path, '/');
-	m.name = slash + 1;
-	_cleanup_(free_p) char *folder = slash == m.path
-	                                         ? xstrdup("/")
-	                                         : strndup(m.path, (size_t)(slash - m.path));
+	m.name = strrchr(m.path, '/') + 1;
+	_cleanup_(free_p) char *folder = path_folder(m.path);
 	_cleanup_(close_p) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	m.folder = fd;
 	int e = fd < 0 ? error_raise(err, errno, "open the directory %s", folder) : 0;
