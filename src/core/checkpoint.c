@@ -81,6 +81,21 @@ struct task *checkpoint_task(const struct checkpoint *c, pid_t tid)
 	return map_get(c->by_tid, &tid, sizeof(tid));
 }
 
+pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid)
+{
+	const struct task *task = checkpoint_task(c, tid);
+
+	return task ? task->recorded.tid : 0;
+}
+
+pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp)
+{
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (c->tasks[i]->stat.pgrp == pgrp)
+			return c->tasks[i]->recorded.pgid;
+	return 0;
+}
+
 /* an operation of a kind may end with a refusal as its error: the walk goes on. 0 or an error. */
 static int settle(struct checkpoint *c, const struct task *task, struct error *err, int r)
 {

@@ -69,6 +69,12 @@ void refuse(struct checkpoint *c, const struct task *task, const struct error *r
 /* notes for `check PID` that @what of @task was not examined; nothing when a tracer is there */
 void check_unexamined(struct checkpoint *c, const struct task *task, const char *what);
 struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */
+/*
+ * The number under which a task, or a process group with members in the set, is recorded: that of
+ * the root task's pid namespace. 0: it is not in the set, or began outside that namespace.
+ */
+pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid);
+pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp);
 
 /*
  * Runs all phases. Returns 0; -EOPNOTSUPP with the refusals in @ret_refusals and @err empty;

@@ -337,6 +337,20 @@ static int hold_set(struct freezer *f, struct error *err)
 
 /* ---- the list of tasks ---- */
 
+/* what the root's pid namespace calls it; what is outside of that has no number there */
+static void number_task(const struct checkpoint *c, struct task *task)
+{
+	const struct proc_status *s = &task->status, *root = &c->tasks[0]->status;
+	size_t level = root->n_ns_pids - 1;
+
+	if (level >= s->n_ns_pids)
+		return;
+	task->recorded = (struct task_numbers){ .tid = s->ns_pid[level],
+		                                .tgid = s->ns_tgid[level],
+		                                .pgid = s->ns_pgid[level],
+		                                .sid = s->ns_sid[level] };
+}
+
 static int read_task(struct freezer *f, struct task *task, struct error *err)
 {
 	_cleanup_(free_p) char *stat = NULL, *status = NULL;
@@ -352,6 +366,7 @@ static int read_task(struct freezer *f, struct task *task, struct error *err)
 		r = proc_status_parse(status, &task->status, unknown, err);
 	if (r < 0)
 		return error_trace(err, r);
+	number_task(f->c, task);
 	snprintf(task->comm, sizeof(task->comm), "%.19s", task->stat.comm);
 	if (unknown[0]) {
 		error_refuse(&refusal, CODE_unknown_state,

@@ -53,6 +53,7 @@ struct restart {
 	int stub_socket;      /* the number of the stubs' end, above all they use */
 	int stub_socket_here; /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
+	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
 	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */
 	pid_t new_init;                /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */

@@ -63,7 +63,7 @@ static bool pid_stays_in_use(pid_t pid, unsigned *patience_ms)
 
 bool preflight_needs_pid(const struct restart *r, pid_t pid)
 {
-	for (size_t i = 0; !r->options->new_pidns && i < r->plan->n_nodes; i++)
+	for (size_t i = 0; !r->new_pidns && i < r->plan->n_nodes; i++)
 		if (r->plan->nodes[i].tid == pid)
 			return true;
 	return false;
@@ -107,10 +107,9 @@ static void check_pids(struct restart *r)
 	for (size_t i = 0; i < r->plan->n_nodes; i++) {
 		const struct plan_node *node = &r->plan->nodes[i];
 		/* pid 1 of a new namespace is the root, or an init of ours */
-		bool in_use = r->options->new_pidns
-		                      ? node->tid == 1 && i != r->plan->root
-		                      : node->tid < max &&
-		                                pid_stays_in_use(node->tid, &patience_ms);
+		bool in_use = r->new_pidns ? node->tid == 1 && i != r->plan->root
+		                           : node->tid < max &&
+		                                     pid_stays_in_use(node->tid, &patience_ms);
 		if (node->tid > 0 && in_use)
 			refuse_pid(r, node->tid);
 		if (node->tid > highest)
@@ -136,7 +135,7 @@ static void refuse_capability(struct restart *r, int capability, const char *wha
 
 static void check_privileges(struct restart *r)
 {
-	if (r->options->new_pidns) {
+	if (r->new_pidns) {
 		if (!features_capability(CAP_SYS_ADMIN) && !feature(FEATURE_user_namespaces))
 			refuse_capability(r, CAP_SYS_ADMIN, "make a pid namespace",
 			                  "restart as root, or allow unprivileged user namespaces");
@@ -151,7 +150,7 @@ static void check_groups(struct restart *r)
 {
 	struct error refusal;
 
-	for (size_t i = 0; r->options->new_pidns && i < r->plan->n_steps; i++) {
+	for (size_t i = 0; r->new_pidns && i < r->plan->n_steps; i++) {
 		const struct plan_step *step = &r->plan->steps[i];
 		if (step->action != PLAN_SETPGID || step->pgid)
 			continue;

@@ -5,6 +5,7 @@
 #include "core/progress.h"
 #include "core/restart_parts.h"
 #include "kind/kind.h"
+#include "kind/pid_ns.h"
 
 int restart_read(struct restart *r, struct error *err)
 {
@@ -19,6 +20,7 @@ int restart_read(struct restart *r, struct error *err)
 	r->plan_tasks = c->plan_tasks;
 	r->n_tasks = c->n_tasks;
 	r->plan = c->plan;
+	r->new_pidns = r->options->new_pidns || pid_ns_of_root(r->tasks[0], r->objects);
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 
 #include "core/pidns.h"
+#include "core/spawn.h"
 #include "task/area.h"
 #include "task/plan.h"
 #include "task/stub.h"
@@ -127,7 +128,7 @@ static long clone_into(const struct clone_args *args, uint64_t code, uint64_t sl
 
 static int clone_root(struct restart *r, struct stub *root, struct error *err)
 {
-	bool is_init = r->options->new_pidns && pidns_root_is_init(r);
+	bool is_init = r->new_pidns && pidns_root_is_init(r);
 	const struct plan_node *node = &r->plan->nodes[root->node];
 	pid_t tid = node->tid;
 	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0),
@@ -180,10 +181,10 @@ int root_clone(struct restart *r, struct stub *root, struct error *err)
 		return error_trace(err, e);
 	add_protect(r, root->calls);
 	calls_start(root->calls);
-	e = r->options->new_pidns ? pidns_enter(r, err) : 0;
+	e = r->new_pidns ? pidns_enter(r, err) : 0;
 	if (e == 0)
 		e = clone_root(r, root, err);
-	if (e == 0 && r->options->new_pidns)
+	if (e == 0 && r->new_pidns)
 		e = pidns_leave(r, err);
 	if (e < 0)
 		return error_trace(err, e);
@@ -194,5 +195,7 @@ int root_clone(struct restart *r, struct stub *root, struct error *err)
 	if (recv(r->socket, &byte, 1, MSG_DONTWAIT) != 1)
 		return error_raise(err, EPROTO, "hear from the root stub");
 	e = adopt(r, root, err);
+	if (e == 0)
+		e = spawn_enter(r, root, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -233,7 +233,7 @@ static int run_list(struct restart *r, struct stub *stub, struct error *err)
 
 	if (e == -EEXIST && err->code == CODE_NONE)
 		err->code = CODE_pid_in_use;
-	if (e == 0 && r->options->new_pidns && !calls_left(stub->calls))
+	if (e == 0 && r->new_pidns && !calls_left(stub->calls))
 		e = pidns_resolve(r, stub, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
@@ -257,6 +257,36 @@ static int before_clone(struct restart *r, struct stub *parent, struct stub *chi
 			return error_trace(err, e);
 	}
 	return 0;
+}
+
+/*
+ * A stub is in the namespaces of the one that cloned it, and enters those that are others. Dead
+ * tasks have no objects: they stay where they were made.
+ */
+int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
+{
+	const struct stub *maker = stub->parent;
+
+	for (size_t i = 0; i < n_kinds; i++) {
+		struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
+		if (!o || (maker && stub_object(maker, kinds[i]) == o))
+			continue;
+		int e = kinds[i]->enter(r, o, stub, err);
+		if (e < 0) {
+			error_object(err, "%s %u", kinds[i]->name, o->id);
+			return error_trace(err, e);
+		}
+	}
+	return 0;
+}
+
+static bool enters(const struct stub *stub)
+{
+	for (size_t i = 0; i < stub->n_objects; i++)
+		if (stub->objects[i]->kind->enter &&
+		    stub_object(stub->parent, stub->objects[i]->kind) != stub->objects[i])
+			return true;
+	return false;
 }
 
 static int name_placeholder(struct execution *x, struct stub *stub, struct error *err)
@@ -283,13 +313,19 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 		e = before_clone(r, parent, child, err);
 	if (e < 0)
 		return error_trace(err, e);
-	if (!r->options->new_pidns)
+	if (!r->new_pidns)
 		child->host_tid = child->tid;
 	calls_reserve(parent->calls, 1, 256);
 	args.set_tid = calls_copy(parent->calls, &child->tid, sizeof(child->tid));
 	args.set_tid_size = 1;
 	calls_add_clone(parent->calls, &args, sizeof(args), area_slot(r->area, step->node));
-	return 0;
+	if (!enters(child))
+		return 0;
+	x->last = NULL;
+	e = run_list(r, parent, err);
+	if (e == 0)
+		e = spawn_enter(r, child, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* the restart's own process group, as the stubs see it */

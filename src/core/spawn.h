@@ -12,6 +12,8 @@
 int spawn_prepare(struct restart *r, struct error *err);
 /* clones the root stub and executes the plan; r->root is set as soon as there is a task */
 int spawn_tree(struct restart *r, struct error *err);
+/* the stub, just cloned, enters the namespaces that it does not share with the one that made it */
+int spawn_enter(struct restart *r, struct stub *stub, struct error *err);
 /* closes the stubs' end of the socket in every descriptor table */
 int spawn_close_sockets(struct restart *r, struct error *err);
 /* fills launch.tid and launch.unmap_* of each live stub, by the order of r->stubs */

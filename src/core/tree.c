@@ -25,21 +25,21 @@ static void from_task(const struct task *task, struct plan_task *ret)
 		                                  [TASK_ZOMBIE] = PLAN_ZOMBIE,
 		                                  [TASK_DEAD_LEADER] = PLAN_DEAD_LEADER };
 
-	*ret = (struct plan_task){ .tid = task->tid,
-		                   .tgid = task->tgid,
-		                   .parent = task->parent ? task->parent->tid : 0,
-		                   .pgid = task->stat.pgrp,
-		                   .sid = task->stat.session,
+	*ret = (struct plan_task){ .tid = task->recorded.tid,
+		                   .tgid = task->recorded.tgid,
+		                   .parent = task->parent ? task->parent->recorded.tid : 0,
+		                   .pgid = task->recorded.pgid,
+		                   .sid = task->recorded.sid,
 		                   .exit_signal = task->stat.exit_signal,
 		                   .state = states[task->state] };
 	for (size_t i = 0; i < task->n_objects; i++)
 		note_share(ret, task->objects[i]);
 }
 
-static const struct task *find_task(const struct checkpoint *c, pid_t tid)
+static const struct task *find_recorded(const struct checkpoint *c, pid_t tid)
 {
 	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->tid == tid)
+		if (c->tasks[i]->recorded.tid == tid)
 			return c->tasks[i];
 	return NULL;
 }
@@ -57,7 +57,9 @@ int tree_judge(struct checkpoint *c, struct error *err)
 		why.errnum = EOPNOTSUPP;
 		if (why.code == CODE_image_invalid || why.code == CODE_NONE)
 			why.code = CODE_tree_shape;
-		refuse(c, find_task(c, why.pid), &why);
+		const struct task *task = find_recorded(c, why.pid);
+		why.pid = 0;
+		refuse(c, task, &why);
 	}
 	return 0;
 }

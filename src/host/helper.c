@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,45 +15,57 @@
 struct answer {
 	int result;
 	struct error err;
+	char arg[];
 };
 
-static void __attribute__((noreturn))
-helper_main(pid_t parent, helper_fn *fn, void *arg, struct answer *answer)
+static void __attribute__((noreturn)) helper_main(pid_t parent, helper_fn *fn, void *arg,
+                                                  size_t size, struct answer *answer)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
+	/* 0: the parent is outside the pid namespace that it makes children in */
+	if (getppid() != parent && getppid() != 0)
 		_exit(1);
 	prctl(PR_SET_NAME, "stasis-helper");
 	answer->err = ERROR_INIT;
 	answer->result = fn(arg, &answer->err);
+	memcpy(answer->arg, arg, size);
 	_exit(0);
 }
 
-int helper_run(helper_fn *fn, void *arg, struct error *err)
+/* the status of a child that has ended */
+static int await(pid_t pid)
 {
-	struct answer *answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE,
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+int helper_run(helper_fn *fn, void *arg, size_t size, struct error *err)
+{
+	size_t room = sizeof(struct answer) + size;
+	struct answer *answer = mmap(NULL, room, PROT_READ | PROT_WRITE,
 	                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t self = getpid();
-	int status = 0, r;
+	int r;
 
 	if (answer == MAP_FAILED)
 		return error_raise(err, errno, "map memory to hear from a helper");
 	/* as fork(2), but for the descriptors */
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
-		helper_main(self, fn, arg, answer);
-	if (pid < 0) {
-		r = error_raise(err, errno, "start a helper");
-		munmap(answer, sizeof(*answer));
-		return r;
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+		helper_main(self, fn, arg, size, answer);
+	int status = pid < 0 ? 0 : await(pid);
 	r = answer->result;
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
+	if (pid < 0)
+		r = error_raise(err, errno, "start a helper");
+	else if (!WIFEXITED(status) || WEXITSTATUS(status))
 		r = error_raise(err, ECHILD, "a helper died, status %x", status);
 	else if (r < 0)
 		*err = answer->err;
-	munmap(answer, sizeof(*answer));
+	if (r >= 0)
+		memcpy(arg, answer->arg, size);
+	munmap(answer, room);
 	return r;
 }

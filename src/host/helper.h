@@ -6,16 +6,20 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #include "util/error.h"
 
 /*
- * What runs in the helper: a copy of our memory, so results are descriptors, or what lies in shared
- * memory. Descriptors that it leaves open are ours. 0, or a negative errno with *err filled.
+ * What runs in the helper, on a copy of our memory. Descriptors that it leaves open are ours.
+ * Returns >= 0, or a negative errno with *err filled.
  */
 typedef int helper_fn(void *arg, struct error *err);
 
-/*
- * Runs fn(arg) in a helper and waits for its end. Returns what it has returned, *err included;
- * -ECHILD when it has died. It is killed when we die. Not while other threads of ours run.
+/**
+ * helper_run() - run fn(arg) in a helper and wait for its end
+ * @arg, @size:	what is @arg when fn returns is copied back: results without pointers
+ * Returns what fn has returned, *err included; -ECHILD when the helper has died. It is killed when
+ * we die. Not while other threads of ours run.
  */
-int helper_run(helper_fn *fn, void *arg, struct error *err);
+int helper_run(helper_fn *fn, void *arg, size_t size, struct error *err);

@@ -172,25 +172,17 @@ static void judge_flags(struct look *l, const char *link)
 	}
 }
 
-static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
-{
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->stat.pgrp == pgrp)
-			return true;
-	return false;
-}
-
-static void judge_owner(struct look *l, const struct f_owner_ex *owner, const char *link)
+/* @recorded: the owner's number in the image; 0 outside the set */
+static void judge_owner(struct look *l, const struct f_owner_ex *owner, pid_t recorded,
+                        const char *link)
 {
 	struct error refusal;
-	bool inside = owner->type == F_OWNER_PGRP ? group_in_set(l->c, owner->pid)
-	                                          : checkpoint_task(l->c, owner->pid) != NULL;
 
 	if (S_ISDIR(l->st.st_mode)) {
 		error_refuse(&refusal, CODE_file_dnotify,
 		             "a notification (F_NOTIFY) may be set on it, which cannot be seen");
 		refuse_file(l, &refusal, link);
-	} else if (owner->pid && !inside) {
+	} else if (owner->pid && !recorded) {
 		error_refuse(&refusal, CODE_file_owner,
 		             "its signals go to process%s %d, which is outside the set",
 		             owner->type == F_OWNER_PGRP ? " group" : "", owner->pid);
@@ -221,10 +213,12 @@ static void collect_owner(struct look *l, int fd, const char *link, FileState *s
 	s->owner = xmalloc(sizeof(*s->owner));
 	file_owner__init(s->owner);
 	s->owner->type = (uint32_t)owner.type;
-	s->owner->pid = (uint32_t)owner.pid;
+	pid_t recorded = owner.type == F_OWNER_PGRP ? checkpoint_group(l->c, owner.pid)
+	                                            : checkpoint_pid(l->c, owner.pid);
+	s->owner->pid = (uint32_t)recorded;
 	s->owner->uid = uids[0];
 	s->owner->euid = uids[1];
-	judge_owner(l, &owner, link);
+	judge_owner(l, &owner, recorded, link);
 }
 
 /*

@@ -80,6 +80,12 @@ struct kind {
 	/* Makes the live object in the coordinator: object->live. */
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
+	 * For namespaces: @stub, which has just been cloned and has no thread and no child yet,
+	 * enters this one. Called when the stub that cloned it is in another.
+	 */
+	int (*enter)(struct restart *r, struct object *object, struct stub *stub,
+	             struct error *err);
+	/*
 	 * @parent is about to clone @child (both objects' parts are at most partly installed): what
 	 * must be in the parent at that moment (page sets shared by fork, a controlling terminal)
 	 * is put there. Either may be a placeholder (stub->task NULL), that has no objects.

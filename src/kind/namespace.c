@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Namespaces other than the coordinator's are refused. Threads may differ in them: each is looked
- * at. The table names every link in /proc/PID/ns of Linux 6.1 to 6.18; one that it lacks is unknown
- * state.
+ * Namespaces other than the coordinator's that no kind of their own is for are refused. Threads may
+ * differ in them: each is looked at. The table names every link in /proc/PID/ns of Linux 6.1
+ * to 6.18; one that it lacks is unknown state.
  */
 #include "kind/namespace.h"
 
@@ -13,18 +13,21 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "kind/pid_ns.h"
+#include "kind/uts_ns.h"
 #include "task/task.h"
 #include "util/cleanup.h"
 
 static const struct link {
 	const char *name;
 	const char *what;
+	const struct kind *kind; /* whose business it is, if others than ours are supported */
 } links[] = {
-	{ "cgroup", "cgroup" }, { "ipc", "IPC" },
-	{ "mnt", "mount" },     { "net", "network" },
-	{ "pid", "pid" },       { "pid_for_children", "pid" },
-	{ "time", "time" },     { "time_for_children", "time" },
-	{ "user", "user" },     { "uts", "UTS" },
+	{ "cgroup", "cgroup", NULL }, { "ipc", "IPC", NULL },
+	{ "mnt", "mount", NULL },     { "net", "network", NULL },
+	{ "pid", "pid", &pid_ns_kind },       { "pid_for_children", "pid", &pid_ns_kind },
+	{ "time", "time", NULL },     { "time_for_children", "time", NULL },
+	{ "user", "user", NULL },     { "uts", "UTS", &uts_ns_kind },
 };
 
 static const struct link *find_link(const char *name)
@@ -66,6 +69,8 @@ static int compare_link(struct checkpoint *c, const struct task *task, int dir, 
 		refuse_unknown(c, task, name);
 		return 0;
 	}
+	if (link->kind)
+		return 0;
 	ssize_t n = readlinkat(dir, name, theirs, sizeof(theirs) - 1);
 	if (n < 0 && errno == ENOENT) {
 		/* CLONE_NEWPID was unshared, and no child made yet: there is no namespace */

@@ -227,6 +227,7 @@ static int judge_timer(struct checkpoint *c, const struct task *task, PosixTimer
 			             "the thread that its signal goes to has ended", NULL);
 			return 0;
 		}
+		t->thread = target->recorded.tid;
 	}
 	if (t->notify == SIGEV_NONE)
 		return 0;

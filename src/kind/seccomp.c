@@ -191,8 +191,8 @@ static int seccomp_preflight(struct restart *r, struct object *object, struct er
 		restart_refuse(r, &refusal);
 	}
 	if ((s->strict || s->n_filters) &&
-	    (r->options->new_pidns ? !features_capability(CAP_SYS_ADMIN)
-	                           : !feature(FEATURE_ptrace_suspend_seccomp))) {
+	    (r->new_pidns ? !features_capability(CAP_SYS_ADMIN)
+	                  : !feature(FEATURE_ptrace_suspend_seccomp))) {
 		error_refuse(&refusal, CODE_seccomp_privilege,
 		             "a task has seccomp filters, which needs CAP_SYS_ADMIN");
 		error_hint(&refusal, "restart as root of the initial user namespace");

@@ -115,11 +115,11 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 
 	task_state__init(s);
 	object->message = &s->base;
-	s->tid = (uint32_t)task->tid;
-	s->tgid = (uint32_t)task->tgid;
-	s->parent = task->parent ? (uint32_t)task->parent->tid : 0;
-	s->pgid = (uint32_t)task->stat.pgrp;
-	s->sid = (uint32_t)task->stat.session;
+	s->tid = (uint32_t)task->recorded.tid;
+	s->tgid = (uint32_t)task->recorded.tgid;
+	s->parent = task->parent ? (uint32_t)task->parent->recorded.tid : 0;
+	s->pgid = (uint32_t)task->recorded.pgid;
+	s->sid = (uint32_t)task->recorded.sid;
 	s->state = state_of(task);
 	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER) {
 		s->exit_code = (uint32_t)task->stat.exit_code;

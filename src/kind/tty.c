@@ -356,14 +356,6 @@ static const char *session_problem(const struct task *task, const struct task *l
 	return NULL;
 }
 
-static bool group_in_set(const struct checkpoint *c, pid_t pgrp)
-{
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->stat.pgrp == pgrp)
-			return true;
-	return false;
-}
-
 /* whose terminal it is, which all tasks together say */
 static void note_session(struct checkpoint *c, const struct tty *tty, TtyState *s)
 {
@@ -372,9 +364,9 @@ static void note_session(struct checkpoint *c, const struct tty *tty, TtyState *
 		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != tty->device)
 			continue;
 		if (session_leader(c, task))
-			s->session = (uint32_t)task->stat.session;
-		if (task->stat.tpgid > 0 && group_in_set(c, task->stat.tpgid))
-			s->foreground = (uint32_t)task->stat.tpgid;
+			s->session = (uint32_t)task->recorded.sid;
+		if (task->stat.tpgid > 0)
+			s->foreground = (uint32_t)checkpoint_group(c, task->stat.tpgid);
 		break;
 	}
 }

@@ -391,9 +391,32 @@ static void read_inodes(struct holders *h)
 
 /* ---- namespaces ---- */
 
+/* the pid namespace that it made for its children is over when its init is: nobody can use it */
+static bool is_use(const char *name)
+{
+	return name[0] != '.' && strcmp(name, "pid_for_children") != 0;
+}
+
+static void read_namespaces_of(struct holders *h, const struct process *p, pid_t tid)
+{
+	char path[64], link[64], what[24];
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns", (int)p->pid, (int)tid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (!is_use(entry->d_name) ||
+		    !read_link(dirfd(dir), entry->d_name, link, sizeof(link)))
+			continue;
+		snprintf(what, sizeof(what), "%.12s namespace", entry->d_name);
+		add_link(h->namespaces, add_held(h, p, tid, -1, what), link);
+	}
+}
+
+/* of all threads: each may be in its own */
 static void read_namespaces(struct holders *h)
 {
-	char path[40], link[64], what[24];
+	char path[40];
 	struct dirent *entry;
 
 	if (h->namespaces)
@@ -401,14 +424,11 @@ static void read_namespaces(struct holders *h)
 	h->namespaces = map_new();
 	for (size_t i = 0; i < h->n_processes; i++) {
 		const struct process *p = &h->processes[i];
-		snprintf(path, sizeof(path), "/proc/%d/ns", (int)p->pid);
+		snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
 		_cleanup_(closedir_p) DIR *dir = p->visible ? opendir(path) : NULL;
-		while (dir && (entry = readdir(dir))) {
-			if (!read_link(dirfd(dir), entry->d_name, link, sizeof(link)))
-				continue;
-			snprintf(what, sizeof(what), "%.12s namespace", entry->d_name);
-			add_link(h->namespaces, add_held(h, p, p->pid, -1, what), link);
-		}
+		while (dir && (entry = readdir(dir)))
+			if (entry->d_name[0] != '.')
+				read_namespaces_of(h, p, atoi(entry->d_name));
 	}
 }
 

@@ -20,8 +20,14 @@ enum task_state {
 	TASK_DEAD_LEADER /* its process has exited as a leader (zombie) while other threads live */
 };
 
+/* a task's numbers in the pid namespace of the root task: those are recorded; 0 = not there */
+struct task_numbers {
+	pid_t tid, tgid, pgid, sid;
+};
+
 struct task {
-	pid_t tid, tgid;     /* in the coordinator's pid namespace */
+	pid_t tid, tgid; /* in the coordinator's pid namespace, as is all in stat */
+	struct task_numbers recorded;
 	struct task *leader; /* of its thread group; itself for a leader */
 	struct task *parent; /* the task (thread) that is its real parent; for a non-leader thread
 	                        its leader's parent; NULL for the root */

@@ -3,7 +3,6 @@
  * Namespaces other than the coordinator's are refused, those of threads and those that are only for
  * children to come as well.
  *
- * TEST uts refuse code=namespace.other -- uts
  * TEST network refuse code=namespace.other -- net
  * TEST ipc refuse code=namespace.other -- ipc
  * TEST cgroup refuse code=namespace.other -- cgroup
@@ -33,11 +32,6 @@ static void with(int flag)
 {
 	CHECK(unshare(flag) == 0);
 	subject_checkpoint();
-}
-
-static void uts(void)
-{
-	with(CLONE_NEWUTS);
 }
 
 static void net(void)
@@ -98,7 +92,7 @@ static void child(void)
 
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		CHECK(unshare(CLONE_NEWUTS) == 0);
+		CHECK(unshare(CLONE_NEWNET) == 0);
 		subject_mark("child");
 		subject_wait_go();
 		_exit(0);
@@ -111,7 +105,7 @@ static void child(void)
 static void *unshared(void *arg)
 {
 	subject_use_stack();
-	CHECK(unshare(CLONE_NEWUTS) == 0);
+	CHECK(unshare(CLONE_NEWNET) == 0);
 	subject_mark("thread");
 	subject_wait_go();
 	return NULL;
@@ -135,7 +129,6 @@ static void own(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "uts", uts },
 		{ "net", net },
 		{ "ipc", ipc },
 		{ "cgroup", cgroup },

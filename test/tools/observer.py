@@ -10,6 +10,7 @@ import ctypes
 import fnmatch
 import functools
 import os
+import pickle
 import re
 import struct
 import sys
@@ -388,6 +389,14 @@ def is_live(t):
     return stat_fields(read(f"/proc/{t[0]}/task/{t[1]}/stat"))["class"] not in "ZX"
 
 
+def number_namespaces(out):
+    """a namespace is the observer's own, or known by who is in it"""
+    names = {os.readlink(f"/proc/self/ns/{sort}"): "own" for sort in os.listdir("/proc/self/ns")}
+    for key in out:
+        if "/ns/" in key:
+            out[key] = names.setdefault(out[key], f"namespace {len(names)}")
+
+
 def snapshot(root):
     tids = tree(root)
     live = [t for t in tids if is_live(t)]
@@ -406,6 +415,7 @@ def snapshot(root):
     out.update(sharing_of_pages(frames))
     out.update(sharing_snapshot(live))
     out["pss_anon_kb"] = total
+    number_namespaces(out)
     return out
 
 
@@ -440,5 +450,8 @@ def differences(before, after, exceptions=()):
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--pickle":
+        pickle.dump(snapshot(int(sys.argv[2])), sys.stdout.buffer)
+        sys.exit()
     for k, v in snapshot(int(sys.argv[1])).items():
         print(k, v)

@@ -152,6 +152,7 @@ static int spawn_and_compare(void (*make)(struct restart *r))
 {
 	const struct restart_options options = { .terminal = -1, .new_pidns = new_pidns };
 	struct restart r = { .options = &options,
+		             .new_pidns = new_pidns,
 		             .socket = -1,
 		             .stub_socket_here = -1,
 		             .init_socket = -1,

@@ -78,7 +78,7 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 		return error_trace(err, e);
 	memcpy(ret->uid, status.uid, sizeof(ret->uid));
 	memcpy(ret->gid, status.gid, sizeof(ret->gid));
-	ret->new_user = r->options->new_pidns && !features_capability(CAP_SYS_ADMIN);
+	ret->new_user = r->new_pidns && !features_capability(CAP_SYS_ADMIN);
 	if (ret->new_user) {
 		ret->permitted = ret->bounding = all_capabilities();
 		return 0;

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Namespaces: what their kinds have in common. See ns.h. */
+#include "kind/namespace/ns.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "host/helper.h"
+#include "task/holders.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* ---- checkpoint ---- */
+
+static bool is_own(const struct ns_type *type, const struct stat *st)
+{
+	char path[64];
+	struct stat own;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", type->link);
+	return stat(path, &own) == 0 && own.st_dev == st->st_dev && own.st_ino == st->st_ino;
+}
+
+/* its parent is in another one: the way back needs one from outside */
+static void refuse_return(struct checkpoint *c, const struct task *task, const struct ns_type *type)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_namespace_other,
+	             "it is in the %s namespace of stasis, and its parent is not", type->what);
+	error_hint(&refusal, "run stasis in the namespaces of the root: nsenter --target %d --all",
+	           c->tasks[0]->tid);
+	refuse(c, task, &refusal);
+}
+
+int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
+               const struct ns_type *type, struct object **ret, struct error *err)
+{
+	char relative[32];
+	struct stat st;
+	bool is_new;
+
+	*ret = NULL;
+	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER)
+		return 0;
+	snprintf(relative, sizeof(relative), "ns/%s", type->link);
+	_cleanup_(close_p) int fd = task_openat(task, relative, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, fd < 0 ? -fd : errno, "open /proc/%d/ns/%s", task->tid,
+		                   type->link);
+	if (is_own(type, &st)) {
+		if (task->parent && task_object(task->parent, kind))
+			refuse_return(c, task, type);
+		return 0;
+	}
+	struct object *object = objects_get(c->objects, kind, &st.st_ino, sizeof(st.st_ino),
+	                                    &is_new);
+	if (is_new) {
+		struct ns *ns = ns_live(object, type);
+		ns->fd = take_fd(&fd);
+		ns->task = task;
+		snprintf(ns->link, sizeof(ns->link), "%s:[%llu]", type->link,
+		         (unsigned long long)st.st_ino);
+	}
+	task_refer(task, object);
+	*ret = object;
+	return 0;
+}
+
+int ns_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct ns *ns = object->live;
+	const struct holder *holder;
+	int r = holders_find_link(c, ns->link, &holder, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (r > 0)
+		refuse_leak(c, ns->task, ns->link, NULL, holder);
+	return 0;
+}
+
+/* ---- restart ---- */
+
+struct ns *ns_live(struct object *object, const struct ns_type *type)
+{
+	if (!object->live) {
+		struct ns *ns = object->live = xcalloc(1, sizeof(*ns));
+		ns->fd = -1;
+		ns->type = type;
+	}
+	return object->live;
+}
+
+/* what the helper needs, and a descriptor number that it hands back through shared memory */
+struct making {
+	const struct object *object;
+	const struct ns_type *type;
+	int (*fill)(const struct object *object, struct error *err);
+};
+
+/* returns the descriptor of the new namespace */
+static int make_in_helper(void *arg, struct error *err)
+{
+	const struct making *m = arg;
+	char path[64];
+
+	if (unshare(m->type->flag) < 0)
+		return error_raise(err, errno, "make a %s namespace", m->type->what);
+	int e = m->fill(m->object, err);
+	if (e < 0)
+		return error_trace(err, e);
+	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", m->type->link);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open %s", path) : fd;
+}
+
+int ns_make(struct object *object, const struct ns_type *type,
+            int (*fill)(const struct object *object, struct error *err), struct error *err)
+{
+	struct making m = { object, type, fill };
+	int fd = helper_run(make_in_helper, &m, sizeof(m), err);
+
+	if (fd < 0)
+		return error_trace(err, fd);
+	ns_live(object, type)->fd = fd;
+	return 0;
+}
+
+int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err)
+{
+	const struct ns *ns = object->live;
+	int e = stub_send_fds(r, stub, &ns->fd, 1, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	CALL(stub->calls, setns, 0, ns->type->flag);
+	CALL(stub->calls, close, 0);
+	e = calls_run(stub->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+void ns_release(struct object *object)
+{
+	struct ns *ns = object->live;
+
+	if (ns)
+		close_p(&ns->fd);
+	free(ns);
+	object->live = NULL;
+}

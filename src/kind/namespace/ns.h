@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the kinds that are namespaces have in common: identity, leaks, entering. namespaces(7). */
+#pragma once
+
+#include <stdbool.h>
+
+#include "kind/kind.h"
+
+/* which namespace of a task; the link in /proc/PID/ns, and CLONE_NEW* for setns(2) */
+struct ns_type {
+	const char *link; /* "uts" */
+	int flag;
+	const char *what; /* "UTS" */
+};
+
+/* object->live of all of them */
+struct ns {
+	int fd; /* at checkpoint the namespace; at restart the new one, -1 until it is made */
+	const struct ns_type *type;
+	struct task *task; /* checkpoint: the first that is in it */
+	char link[64];     /* "uts:[4026532211]" */
+};
+
+/**
+ * ns_collect() - the namespace of a task, for a kind's collect()
+ * @ret:	the object, which the task refers to now; NULL when it is the coordinator's own
+ *		namespace, which is not recorded: a restart inherits its own
+ */
+int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
+               const struct ns_type *type, struct object **ret, struct error *err);
+/* refuses a namespace that a process outside the set is in, or has open; for a kind's judge() */
+int ns_judge(struct checkpoint *c, struct object *object, struct error *err);
+
+/* restart: object->live, made when it is missing */
+struct ns *ns_live(struct object *object, const struct ns_type *type);
+/* a new namespace of the type, fresh from unshare(2), with @fill run in it; for a kind's restore()
+ */
+int ns_make(struct object *object, const struct ns_type *type,
+            int (*fill)(const struct object *object, struct error *err), struct error *err);
+int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err);
+void ns_release(struct object *object);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * UTS namespaces: one for all, one of a child, one of a thread; one that is shared with the
+ * outside.
+ *
+ * TEST own round-trip -- own
+ * TEST child round-trip -- child
+ * TEST thread round-trip -- thread
+ * TEST leak refuse code=leak -- leak
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+static void make(const char *name)
+{
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	CHECK(sethostname(name, strlen(name)) == 0);
+	CHECK(setdomainname("example", 7) == 0);
+}
+
+static void check(const char *name)
+{
+	struct utsname u;
+
+	CHECK(uname(&u) == 0);
+	CHECK(!strcmp(u.nodename, name));
+	CHECK(!strcmp(u.domainname, "example"));
+}
+
+static void own(void)
+{
+	make("lighthouse");
+	subject_checkpoint();
+	check("lighthouse");
+	CHECK(sethostname("elsewhere", 9) == 0);
+}
+
+static void child(void)
+{
+	int status;
+
+	make("lighthouse");
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		make("boat");
+		subject_mark("child");
+		subject_wait_go();
+		check("boat");
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	check("lighthouse");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void *other(void *arg)
+{
+	make("boat");
+	subject_mark("thread");
+	subject_wait_go();
+	check("boat");
+	return arg;
+}
+
+static void thread(void)
+{
+	pthread_t t;
+
+	make("lighthouse");
+	CHECK(pthread_create(&t, NULL, other, NULL) == 0);
+	subject_wait("thread");
+	subject_checkpoint();
+	check("lighthouse");
+	CHECK(pthread_join(t, NULL) == 0);
+}
+
+/* the one outside is in it, too */
+static void leak(void)
+{
+	make("lighthouse");
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "own", own },
+		{ "child", child },
+		{ "thread", thread },
+		{ "leak", leak },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
