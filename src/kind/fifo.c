@@ -23,8 +23,10 @@
 #include "core/external.h"
 #include "core/restart.h"
 #include "fifo.pb-c.h"
+#include "kind/fifo/deleted.h"
 #include "kind/pipe/contents.h"
 #include "kind/pipe/ends.h"
+#include "kind/regfile/folder.h"
 #include "task/holders.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -36,6 +38,8 @@ struct fifo {
 	char *path, *key; /* "file:[MAJOR:MINOR:INO]" */
 	dev_t dev;
 	ino_t ino;
+	bool deleted;
+	struct stat st; /* of a deleted one */
 	struct pipe_ends ends;
 	int reader, writer; /* duplicates of what the set has; -1 = none */
 	bool quiet, hung;   /* there are readers that do not see POLLHUP, or do */
@@ -66,26 +70,25 @@ static void refuse_fifo(struct checkpoint *c, const struct task *task, const cha
 	refuse(c, task, refusal);
 }
 
-/* whether it is to be found under its path, as at restart */
-static bool judge_path(struct checkpoint *c, const struct descriptor *d)
+/* the path under which it is to be found at restart, or was before it was deleted; NULL: refused */
+static char *judge_path(struct checkpoint *c, const struct descriptor *d)
 {
 	struct error refusal;
 	struct stat st;
 
 	if (lstat(d->link, &st) == 0 && st.st_dev == d->st.st_dev && st.st_ino == d->st.st_ino)
-		return true;
-	if (d->st.st_nlink == 0) {
-		error_refuse(&refusal, CODE_fifo_deleted, "the FIFO has been deleted");
-		error_hint(&refusal, "let the program close it, or link it again: ln -L "
-		                     "/proc/PID/fd/N PATH");
-	} else {
+		return xstrdup(d->link);
+	char *path = fifo_deleted_path(d, &refusal);
+	if (path)
+		return path;
+	if (refusal.code == CODE_NONE) {
 		error_refuse(&refusal, CODE_fifo_path,
 		             "the FIFO is not to be found under this path");
 		error_hint(&refusal, "it was renamed, or lies in another mount namespace");
 	}
 	error_fd(&refusal, d->fd);
 	refuse_fifo(c, d->task, d->link, &refusal);
-	return false;
+	return NULL;
 }
 
 static void keep_duplicate(int *ret, int fd)
@@ -119,12 +122,15 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 	bool is_new;
 
 	*ret = NULL;
-	if (!judge_path(c, d))
+	_cleanup_(free_p) char *path = judge_path(c, d);
+	if (!path)
 		return 0;
 	*ret = objects_get(c->objects, &fifo_kind, key, sizeof(key), &is_new);
 	if (is_new) {
 		struct fifo *f = fifo_new();
-		f->path = xstrdup(d->link);
+		f->deleted = d->st.st_nlink == 0;
+		f->st = d->st;
+		f->path = take_ptr(path);
 		f->key = xasprintf("file:[%u:%u:%llu]", major(d->st.st_dev), minor(d->st.st_dev),
 		                   (unsigned long long)d->st.st_ino);
 		f->dev = d->st.st_dev;
@@ -214,6 +220,8 @@ static FifoState *new_state(const struct fifo *f, const char *external)
 	s->inode = f->ino;
 	s->has_reader = f->ends.reader.task != NULL;
 	s->has_writer = f->ends.writer.task != NULL;
+	if (f->deleted && !external)
+		s->deleted = fifo_deleted_describe(&f->st);
 	if (external) {
 		s->external.data = (uint8_t *)xstrdup(external);
 		s->external.len = strlen(external);
@@ -279,6 +287,10 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 	if (s->external.len)
 		return 0;
 	int r = pipe_contents_validate(s->contents, err);
+	if (r == 0 && s->deleted && s->path.data[s->path.len - 1] == '/')
+		r = error_refuse(err, CODE_image_invalid, "fifo: a deleted one without a name");
+	if (r == 0 && s->deleted)
+		r = fifo_deleted_validate(s->deleted, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (s->quiet && (s->has_writer || s->contents->n_runs))
@@ -312,6 +324,13 @@ static int fifo_preflight(struct restart *r, struct object *object, struct error
 		pipe_external_preflight(r, name, s->has_reader, s->has_writer);
 		return 0;
 	}
+	if (s->deleted && folder_check(path, &refusal) == 0)
+		return pipe_contents_preflight(r, s->contents, path);
+	if (s->deleted) {
+		error_object(&refusal, "%s", path);
+		restart_refuse(r, &refusal);
+		return 0;
+	}
 	if (lstat(path, &st) < 0) {
 		error_refuse(&refusal, CODE_fifo_changed, "the FIFO is not there: %s",
 		             strerror(errno));
@@ -339,12 +358,22 @@ static int open_base(struct restart *r, const FifoState *s, const char *path, in
                      struct error *err)
 {
 	int access = s->quiet ? O_RDONLY : O_RDWR, n = 0;
-	_cleanup_(close_p) int fd = open(path, access | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_(close_p) int made = -1;
 	struct stat st;
+	char link[40];
 
+	if (s->deleted) {
+		int e = fifo_deleted_make(path, &made, err);
+		if (e < 0)
+			return error_trace(err, e);
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", made);
+	}
+	_cleanup_(close_p) int fd = made >= 0 ? open(link, access | O_NONBLOCK | O_CLOEXEC)
+	                                      : open(path,
+	                                             access | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open the FIFO");
-	if (!is_same(r, s, &st))
+	if (made < 0 && !is_same(r, s, &st))
 		return error_raise(err, ESTALE, "it has been replaced meanwhile");
 	if (ioctl(fd, FIONREAD, &n) < 0)
 		return error_raise(err, errno, "FIONREAD");
@@ -407,6 +436,8 @@ static int fifo_finish(struct restart *r, struct object *object, struct error *e
 
 	if (!s->external.len && s->contents->n_runs)
 		e = pipe_write(f->base, s->contents, f->bytes, err);
+	if (e == 0 && s->deleted && !s->external.len)
+		e = fifo_deleted_finish(f->base, s->deleted, err);
 	close_p(&f->base);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -16,7 +16,12 @@
  * TEST no_fifo restart-refuse code=fifo.changed before="rm f; touch f" -- allow
  * TEST replaced_allowed round-trip except=inode* before="mv f g; mkfifo f" -- allow
  * TEST above_max restart-refuse code=pipe.capacity -- above_max
- * TEST deleted refuse code=fifo.deleted -- deleted
+ * TEST deleted round-trip -- deleted
+ * TEST deleted-quiet round-trip -- deleted_quiet
+ * TEST deleted-with-directory round-trip -- deleted_folder
+ * TEST deleted-taken round-trip except=fd/? -- deleted_taken
+ * TEST deleted-attributes refuse code=fifo.deleted -- deleted_attributes
+ * TEST deleted-directory-taken restart-refuse code=regfile.directory before="touch folder" -- deleted_folder
  * TEST renamed refuse code=fifo.path -- renamed
  * TEST differing_readers refuse code=fifo.hangup -- differing
  * TEST unread_hangup refuse code=fifo.hangup -- unread_hangup
@@ -25,8 +30,9 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
-#include "subject.h"
+#include "cases.h"
 
 static int open_fifo(int flags)
 {
@@ -220,15 +226,110 @@ static void test_above_max(void)
 	subject_checkpoint();
 }
 
+static void check_link(int fd, const char *name)
+{
+	char path[40], text[4096] = "", cwd[2048], expected[4096];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK(readlink(path, text, sizeof(text) - 1) > 0);
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	snprintf(expected, sizeof(expected), "%s/%s (deleted)", cwd, name);
+	if (strcmp(text, expected) != 0)
+		FAIL("the link is \"%s\", not \"%s\"", text, expected);
+}
+
+/* a FIFO by name @name, held by a child as well, packets and bytes in it */
+static void check_deleted(const char *name)
+{
+	struct stat before, after;
+	int status, f[2];
+
+	f[0] = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	f[1] = open(name, O_WRONLY | O_CLOEXEC);
+	CHECK(f[0] >= 0 && f[1] >= 0);
+	pid_t child = fork();
+	if (child == 0) {
+		close(f[0]);
+		subject_settle("child");
+		put(f[1], "child");
+		_exit(0);
+	}
+	subject_wait("child");
+	put(f[1], "one");
+	CHECK(fchown(f[0], 12, 34) == 0 && fchmod(f[0], 0640) == 0);
+	CHECK_EQ(fcntl(f[0], F_SETPIPE_SZ, 8192), 8192);
+	CHECK(unlink(name) == 0);
+	if (strchr(name, '/'))
+		CHECK(rmdir("folder") == 0);
+	CHECK(fstat(f[0], &before) == 0);
+	subject_checkpoint();
+	CHECK(fstat(f[0], &after) == 0);
+	CHECK_EQ(after.st_nlink, 0);
+	CHECK_EQ(after.st_mode, before.st_mode);
+	CHECK_EQ(after.st_uid, 12);
+	CHECK_EQ(after.st_gid, 34);
+	CHECK_EQ(fcntl(f[0], F_GETPIPE_SZ), 8192);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	get(f[0], "onechild");
+	put(f[1], "two");
+	get(f[0], "two");
+	check_link(f[0], name);
+	check_link(f[1], name);
+	CHECK(access(name, F_OK) < 0);
+	CHECK(access("folder", F_OK) < 0);
+}
+
 static void test_deleted(void)
+{
+	check_deleted("f");
+}
+
+static void test_deleted_folder(void)
+{
+	CHECK(mkdir("folder", 0755) == 0 && mkfifo("folder/f", 0600) == 0);
+	check_deleted("folder/f");
+}
+
+/* another file has its name by now, which stays that file's */
+static void test_deleted_taken(void)
 {
 	int f[2];
 
 	open_both(f);
-	unlink("f");
-	subject_checkpoint();
+	CHECK(unlink("f") == 0);
+	close(open("f", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	put(f[1], "one");
+	subject_checkpoint();
 	get(f[0], "one");
+	struct stat st;
+	CHECK(stat("f", &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1);
+}
+
+static void test_deleted_quiet(void)
+{
+	CHECK(link("f", "g") == 0 && unlink("g") == 0);
+	int reader = open_fifo(O_RDONLY | O_NONBLOCK);
+	struct stat before, after;
+
+	CHECK(unlink("f") == 0);
+	CHECK(fstat(reader, &before) == 0);
+	subject_checkpoint();
+	CHECK_EQ(events(reader), 0);
+	CHECK(fstat(reader, &after) == 0);
+	CHECK_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+	CHECK_EQ(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+	CHECK_EQ(after.st_atim.tv_nsec, before.st_atim.tv_nsec);
+	CHECK_EQ(after.st_atim.tv_sec, before.st_atim.tv_sec);
+}
+
+static void test_deleted_attributes(void)
+{
+	int f[2];
+
+	open_both(f);
+	CHECK(setxattr("f", "trusted.stasis", "x", 1, 0) == 0);
+	CHECK(unlink("f") == 0);
+	subject_checkpoint();
 }
 
 /* what the link says is not true when a directory above was replaced by a mount: here, by links */
@@ -286,6 +387,10 @@ int main(int argc, char **argv)
 		{ "blocked_open", test_blocked_open },
 		{ "above_max", test_above_max },
 		{ "deleted", test_deleted },
+		{ "deleted_quiet", test_deleted_quiet },
+		{ "deleted_folder", test_deleted_folder },
+		{ "deleted_taken", test_deleted_taken },
+		{ "deleted_attributes", test_deleted_attributes },
 		{ "renamed", test_renamed },
 		{ "differing", test_differing },
 		{ "unread_hangup", test_unread_hangup },

@@ -13,7 +13,7 @@
  * TEST gone restart-refuse code=regfile.changed before="rmdir folder" -- cwd
  * TEST replaced restart-refuse code=regfile.changed before="mkdir new; rmdir folder; mv new folder" -- cwd
  * TEST renamed round-trip except=cwd before="mv folder other" -- renamed
- * TEST parent-gone refuse code=regfile.directory -- parent-gone
+ * TEST parent-gone round-trip -- parent-gone
  * TEST shadowed refuse code=regfile.path -- shadowed
  * TEST proc refuse code=regfile.filesystem -- proc
  */
@@ -216,6 +216,10 @@ static void parent_gone(void)
 	CHECK_EQ(unlinkat(top, "folder/inner", AT_REMOVEDIR), 0);
 	CHECK_EQ(unlinkat(top, "folder", AT_REMOVEDIR), 0);
 	checkpoint();
+	char text[4096] = "";
+	CHECK(readlink("/proc/self/cwd", text, sizeof(text) - 1) > 0);
+	CHECK(strstr(text, "/folder/inner (deleted)"));
+	CHECK_EQ(faccessat(top, "folder", F_OK, 0), -1);
 }
 
 static void shadowed(void)

@@ -32,10 +32,12 @@
  * TEST other-type restart-refuse code=regfile.changed before="rm file; mkdir file" -- plain
  * TEST other-directory restart-refuse code=regfile.changed before="mkdir new; rmdir folder; mv new folder" -- empty-directory
  * TEST linked-changed restart-refuse code=regfile.changed before="echo >>other" -- linked
- * TEST folder-gone-since restart-refuse code=regfile.directory before="rm -r folder" -- deleted-in-folder
+ * TEST folder-gone-since round-trip before="rm -r folder" -- deleted-in-folder
+ * TEST folder-taken restart-refuse code=regfile.directory before="rm -r folder; touch folder" -- deleted-in-folder
  * TEST changed-allow round-trip restart="--files-changed allow" before="echo >>file" -- changed-allow
  * TEST replaced-allow round-trip restart="--files-changed allow" before="cp file other; mv other file" -- plain
- * TEST folder-gone refuse code=regfile.directory -- folder-gone
+ * TEST folder-gone round-trip -- folder-gone
+ * TEST folder-gone-linked round-trip -- folder-gone-linked
  * TEST two-names refuse code=regfile.deleted -- two-names
  * TEST deleted-fifo refuse code=regfile.deleted -- deleted-fifo
  * TEST append-only refuse code=regfile.attributes -- append-only
@@ -479,6 +481,28 @@ static void test_in_folder(bool remove)
 		CHECK_EQ(rmdir("folder"), 0);
 	subject_checkpoint();
 	check_text(fd);
+	check_link(fd, "folder/file (deleted)");
+	CHECK(!remove || access("folder", F_OK) < 0);
+}
+
+/* the name and its directory are gone, the file is not */
+static void test_folder_gone_linked(void)
+{
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	CHECK_EQ(mkdir("folder/inner", 0755), 0);
+	int fd = make("folder/inner/file", O_RDWR);
+	CHECK_EQ(rename("folder/inner/file", "kept"), 0);
+	CHECK_EQ(link("kept", "folder/inner/file"), 0);
+	int second = open("folder/inner/file", O_RDWR);
+	CHECK_EQ(unlink("folder/inner/file"), 0);
+	CHECK_EQ(rmdir("folder/inner"), 0);
+	CHECK_EQ(rmdir("folder"), 0);
+	subject_checkpoint();
+	check_text(fd);
+	check_text(second);
+	check_link(fd, "kept");
+	check_link(second, "folder/inner/file (deleted)");
+	CHECK(access("folder", F_OK) < 0);
 }
 
 static void test_two_names(void)
@@ -568,6 +592,7 @@ int main(int argc, char **argv)
 	CASE("linked-taken", test_linked(true))
 	CASE("renamed", test_renamed())
 	CASE("folder-gone", test_in_folder(true))
+	CASE("folder-gone-linked", test_folder_gone_linked())
 	CASE("two-names", test_two_names())
 	CASE("deleted-fifo", test_deleted_fifo())
 	CASE("append-only", test_append_only())

@@ -65,6 +65,8 @@ struct restart_set {
 struct sharing {
 	struct restart_set **sets; /* by number - 1 */
 	size_t n;
+	bool staged; /* all stubs have the vDSO in these places */
+	struct vdso_places vdso;
 };
 
 /* which set each page of 2 MiB of addresses was last filled from; 0 = none */
@@ -810,7 +812,9 @@ int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, 
 	if (!sharing || !sharing->n)
 		return 0;
 	if (first) /* mappings of the set may be wanted where the coordinator has its vDSO */
-		ret = vdso_stage(r, parent, err);
+		ret = vdso_stage(r, parent, &sharing->vdso, err);
+	if (first && ret >= 0)
+		sharing->staged = true;
 	struct inheritance *in = inheritance_of(parent), *own = inheritance_of(child);
 	if (ret < 0 || own == in || own->stub != child)
 		return ret < 0 ? error_trace(err, ret) : 0;
@@ -984,6 +988,13 @@ int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, 
 		qsort(mm->kept, mm->n_kept, sizeof(*mm->kept), by_start);
 	ret = calls_run(stub->calls, err);
 	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+const struct vdso_places *mm_share_vdso(const struct restart *r)
+{
+	const struct sharing *sharing = sharing_of(r);
+
+	return sharing && sharing->staged ? &sharing->vdso : NULL;
 }
 
 void mm_share_map(struct mm *mm, struct stub *stub, const Mapping *m, int fd)

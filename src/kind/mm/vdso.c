@@ -18,51 +18,46 @@
 #include "util/cleanup.h"
 
 static const char *const names[] = { "[vdso]", "[vvar]", "[vvar_vclock]" };
-#define N_NAMES 3
-
-struct place {
-	uint64_t start, size; /* size 0 = there is none */
-};
 
 /* where the coordinator has them, all stubs as well until they are moved */
-static int own_places(struct place ret[N_NAMES], struct error *err)
+static int own_places(struct vdso_place ret[VDSO_N], struct error *err)
 {
 	char line[512];
 	_cleanup_(fclose_p) FILE *f = fopen("/proc/self/maps", "re");
 
 	if (!f)
 		return error_raise(err, errno, "opening /proc/self/maps");
-	memset(ret, 0, N_NAMES * sizeof(ret[0]));
+	memset(ret, 0, VDSO_N * sizeof(ret[0]));
 	while (fgets(line, sizeof(line), f)) {
 		unsigned long long start, end;
 		line[strcspn(line, "\n")] = '\0';
 		const char *name = strrchr(line, ' ');
 		if (!name || sscanf(line, "%llx-%llx", &start, &end) != 2)
 			continue;
-		for (size_t i = 0; i < N_NAMES; i++)
+		for (size_t i = 0; i < VDSO_N; i++)
 			if (!strcmp(name + 1, names[i]))
-				ret[i] = (struct place){ start, end - start };
+				ret[i] = (struct vdso_place){ start, end - start };
 	}
 	return 0;
 }
 
-static void recorded_places(const MmState *s, struct place ret[N_NAMES])
+static void recorded_places(const MmState *s, struct vdso_place ret[VDSO_N])
 {
-	memset(ret, 0, N_NAMES * sizeof(ret[0]));
+	memset(ret, 0, VDSO_N * sizeof(ret[0]));
 	for (size_t i = 0; i < s->n_mappings; i++) {
 		const Mapping *m = s->mappings[i];
 		if (m->backing != MM_STATE__MAPPING__BACKING__KERNEL)
 			continue;
-		for (size_t k = 0; k < N_NAMES; k++)
+		for (size_t k = 0; k < VDSO_N; k++)
 			if (m->name.len == strlen(names[k]) &&
 			    !memcmp(m->name.data, names[k], m->name.len))
-				ret[k] = (struct place){ m->start, m->size };
+				ret[k] = (struct vdso_place){ m->start, m->size };
 	}
 }
 
 int vdso_fits(const MmState *s, struct error *refusal)
 {
-	struct place here[N_NAMES], there[N_NAMES];
+	struct vdso_place here[VDSO_N], there[VDSO_N];
 	struct error err = ERROR_INIT;
 	uint64_t hash = 0;
 
@@ -72,7 +67,7 @@ int vdso_fits(const MmState *s, struct error *refusal)
 	            hash == s->vdso_hash;
 	/* a program may have unmapped its data pages, but there must be nothing this kernel lacks
 	 */
-	for (size_t i = 0; i < N_NAMES && same; i++)
+	for (size_t i = 0; i < VDSO_N && same; i++)
 		same = there[i].size == 0 || there[i].size == here[i].size;
 	if (same)
 		return 0;
@@ -86,7 +81,7 @@ int vdso_fits(const MmState *s, struct error *refusal)
 
 int vdso_syscall(const MmState *s, uint64_t *ret, struct error *err)
 {
-	struct place here[N_NAMES], there[N_NAMES];
+	struct vdso_place here[VDSO_N], there[VDSO_N];
 	bool pops;
 	int r = own_places(here, err);
 
@@ -102,23 +97,23 @@ int vdso_syscall(const MmState *s, uint64_t *ret, struct error *err)
 	return 0;
 }
 
-static void queue_move(struct stub *stub, const struct place *from, uint64_t to)
+static void queue_move(struct stub *stub, const struct vdso_place *from, uint64_t to)
 {
 	if (from->size && from->start != to)
 		CALL(stub->calls, mremap, from->start, from->size, from->size,
 		     MREMAP_MAYMOVE | MREMAP_FIXED, to);
 }
 
-static bool overlap(const struct place *a, const struct place *b)
+static bool overlap(const struct vdso_place *a, const struct vdso_place *b)
 {
 	return a->size && b->size && a->start < b->start + b->size && b->start < a->start + a->size;
 }
 
 /* whether something of the coordinator's lies where this layout wants something else */
-static bool in_the_way(const struct place here[N_NAMES], const struct place there[N_NAMES])
+static bool in_the_way(const struct vdso_place here[VDSO_N], const struct vdso_place there[VDSO_N])
 {
-	for (size_t i = 0; i < N_NAMES; i++)
-		for (size_t k = 0; k < N_NAMES; k++)
+	for (size_t i = 0; i < VDSO_N; i++)
+		for (size_t k = 0; k < VDSO_N; k++)
 			if (overlap(&here[i], &there[k]) &&
 			    !(i == k && here[i].start == there[k].start))
 				return true;
@@ -126,7 +121,7 @@ static bool in_the_way(const struct place here[N_NAMES], const struct place ther
 }
 
 /* queues the moves into the staging area; @places: where they are, then where they come to be */
-static int queue_staging(struct restart *r, struct stub *stub, struct place places[N_NAMES],
+static int queue_staging(struct restart *r, struct stub *stub, struct vdso_place places[VDSO_N],
                          struct error *err)
 {
 	uint64_t staging = 0;
@@ -135,7 +130,7 @@ static int queue_staging(struct restart *r, struct stub *stub, struct place plac
 	if (ret < 0)
 		return error_trace(err, ret);
 	staging += MM_PAGE;
-	for (size_t i = 0; i < N_NAMES; i++) {
+	for (size_t i = 0; i < VDSO_N; i++) {
 		queue_move(stub, &places[i], staging);
 		places[i].start = staging;
 		staging += places[i].size;
@@ -143,47 +138,38 @@ static int queue_staging(struct restart *r, struct stub *stub, struct place plac
 	return 0;
 }
 
-/* where all stubs have them after vdso_stage(); of this one restart */
-static struct {
-	const struct restart *restart;
-	struct place places[N_NAMES];
-} staged;
-
-int vdso_stage(struct restart *r, struct stub *stub, struct error *err)
+int vdso_stage(struct restart *r, struct stub *stub, struct vdso_places *ret_places,
+               struct error *err)
 {
-	struct place places[N_NAMES];
-	int ret = own_places(places, err);
+	int ret = own_places(ret_places->at, err);
 
 	if (ret >= 0)
-		ret = queue_staging(r, stub, places, err);
+		ret = queue_staging(r, stub, ret_places->at, err);
 	if (ret >= 0)
 		ret = calls_run(stub->calls, err);
-	if (ret < 0)
-		return error_trace(err, ret);
-	staged.restart = r;
-	memcpy(staged.places, places, sizeof(places));
-	return 0;
+	return ret < 0 ? error_trace(err, ret) : 0;
 }
 
 /*
  * A mapping cannot be moved onto a place that overlaps its own, and one must not land on another:
  * then all go by way of the staging area.
  */
-int vdso_move(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
+int vdso_move(struct restart *r, const MmState *s, struct stub *stub,
+              const struct vdso_places *staged, struct error *err)
 {
-	struct place here[N_NAMES], there[N_NAMES];
+	struct vdso_place here[VDSO_N], there[VDSO_N];
 	int ret = own_places(here, err);
 
 	if (ret < 0)
 		return error_trace(err, ret);
 	recorded_places(s, there);
-	if (staged.restart == r)
-		memcpy(here, staged.places, sizeof(here));
+	if (staged)
+		memcpy(here, staged->at, sizeof(here));
 	else if (in_the_way(here, there))
 		ret = queue_staging(r, stub, here, err);
 	if (ret < 0)
 		return error_trace(err, ret);
-	for (size_t i = 0; i < N_NAMES; i++) {
+	for (size_t i = 0; i < VDSO_N; i++) {
 		if (there[i].size)
 			queue_move(stub, &here[i], there[i].start);
 		else if (here[i].size)

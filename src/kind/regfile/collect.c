@@ -15,11 +15,11 @@
 
 #include "core/checkpoint.h"
 #include "kind/regfile.h"
+#include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-#include "util/path.h"
 
 #define DELETED " (deleted)"
 
@@ -134,15 +134,19 @@ static int leads_there(const struct look *l, const char *path)
 	return same_mount(&l->st, &there) && l->st.stx_ino == there.stx_ino;
 }
 
-/* the folder that a deleted name was in must be on the same mount: it is made there again */
+/*
+ * The folder that a deleted name was in, or what is left above it, must be on the same mount: it
+ * is made there again.
+ */
 static int check_folder(struct look *l, struct error *refusal)
 {
 	struct statx there;
-	_cleanup_(free_p) char *folder = path_folder(l->path);
-	_cleanup_(close_p) int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(close_p) int fd = folder_nearest(l->path);
+
 	if (fd < 0)
-		return error_refuse(refusal, CODE_regfile_folder,
-		                    "it was deleted, and so was the directory it was in: %s",
+		return error_refuse(refusal, CODE_regfile_path,
+		                    "it was deleted, and the directory it was in is not to be "
+		                    "found under its path: %s",
 		                    strerror(errno));
 	if (look_at(fd, &there) < 0 || !same_mount(&l->st, &there))
 		return error_refuse(refusal, CODE_regfile_path,

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-#include "util/path.h"
 
 static bool same_type(const RegfileState *s, const struct stat *st)
 {
@@ -40,14 +40,6 @@ static int compare(const RegfileState *s, const struct stat *st, struct error *r
 	return -EOPNOTSUPP;
 }
 
-/* a descriptor of the folder of @path that open_by_handle_at(2) takes; -1 with errno */
-static int open_folder(const char *path)
-{
-	_cleanup_(free_p) char *folder = path_folder(path);
-
-	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 int regfile_open_handle(const RegfileState *s, const char *path, int flags)
 {
 	struct {
@@ -60,7 +52,7 @@ int regfile_open_handle(const RegfileState *s, const char *path, int flags)
 		errno = EOPNOTSUPP;
 		return -1;
 	}
-	_cleanup_(close_p) int folder = open_folder(path);
+	_cleanup_(close_p) int folder = folder_nearest(path);
 	if (folder < 0)
 		return -1;
 	memcpy(handle.head.f_handle, s->handle.data, s->handle.len);
@@ -149,22 +141,6 @@ static int find_linked(struct restart *r, struct object *object, const char *pat
 	return 0;
 }
 
-int regfile_check_folder(const RegfileState *s, struct error *err)
-{
-	_cleanup_(free_p) char *path = regfile_path(s);
-	_cleanup_(close_p) int folder = open_folder(path);
-	char link[40];
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", folder);
-	if (folder >= 0 && access(link, W_OK | X_OK) == 0)
-		return 0;
-	error_refuse(err, CODE_regfile_folder,
-	             "it was deleted, and cannot be made again in the directory it was in: %s",
-	             strerror(errno));
-	error_hint(err, "make that directory, and let it be written to, for the restart");
-	return -EOPNOTSUPP;
-}
-
 int regfile_find(struct restart *r, struct object *object, struct error *err)
 {
 	const RegfileState *s = object_state(object, RegfileState);
@@ -176,7 +152,7 @@ int regfile_find(struct restart *r, struct object *object, struct error *err)
 	else if (s->name == REGFILE_STATE__NAME__LINKED)
 		e = find_linked(r, object, path, err);
 	else
-		e = regfile_check_folder(s, err);
+		e = folder_check(path, err);
 	if (e < 0)
 		error_object(err, "%s", path);
 	return e;

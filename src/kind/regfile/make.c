@@ -15,10 +15,10 @@
 
 #include "core/journal.h"
 #include "core/restart.h"
+#include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-#include "util/path.h"
 
 #define PAGE 4096ull
 
@@ -242,15 +242,15 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 		return 0;
 	m.path = regfile_path(m.s);
 	m.name = strrchr(m.path, '/') + 1;
-	_cleanup_(free_p) char *folder = path_folder(m.path);
-	_cleanup_(close_p) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	m.folder = fd;
-	int e = fd < 0 ? error_raise(err, errno, "open the directory %s", folder) : 0;
 	m.journal = journal_new();
+	struct folder folder = FOLDER_INIT;
+	int e = folder_open(m.journal, m.path, &folder, err);
+	m.folder = folder.fd;
 	if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
 		e = hide_name(&m, err);
 	else if (e == 0)
 		e = make_deleted(r, object, &m, err);
+	folder_done(&folder);
 	journal_free(m.journal);
 	if (e < 0)
 		error_object(err, "%s", m.path);

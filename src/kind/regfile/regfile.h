@@ -49,8 +49,6 @@ int regfile_validate(const struct objects *objects, const struct object *object,
 int regfile_find(struct restart *r, struct object *object, struct error *err);
 /* opens what the handle of @s names, of the file system that @path is on; -1 with errno */
 int regfile_open_handle(const RegfileState *s, const char *path, int flags);
-/* whether the folder of a deleted one is still there to make it in again; a refusal if not */
-int regfile_check_folder(const RegfileState *s, struct error *err);
 /* makes a deleted file with all its contents, or directory; or hides a name again (LINKED) */
 int regfile_make(struct restart *r, struct object *object, struct error *err);
 int regfile_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Directories for what was deleted. See folder.h. */
+#include "kind/regfile/folder.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/journal.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/path.h"
+
+static int open_directory(const char *path)
+{
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* makes @path and what is missing above it */
+static int make(struct journal *journal, const char *path, struct folder *folder, struct error *err)
+{
+	int r = 0;
+
+	if (access(path, F_OK) == 0)
+		return 0;
+	_cleanup_(free_p) char *above = path_folder(path);
+	if (strcmp(above, path) != 0)
+		r = make(journal, above, folder, err);
+	if (r == 0)
+		r = journal_note(journal, JOURNAL_RMDIR, path, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (mkdir(path, 0700) == 0)
+		*array_push(folder->made, folder->n_made) = xstrdup(path);
+	else if (errno != EEXIST)
+		return error_raise(err, errno, "make the deleted directory %s", path);
+	return 0;
+}
+
+int folder_open(struct journal *journal, const char *path, struct folder *ret, struct error *err)
+{
+	_cleanup_(free_p) char *folder = path_folder(path);
+	int r = make(journal, folder, ret, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	ret->fd = open_directory(folder);
+	return ret->fd < 0 ? error_raise(err, errno, "open the directory %s", folder) : 0;
+}
+
+void folder_done(struct folder *folder)
+{
+	close_p(&folder->fd);
+	while (folder->n_made) {
+		char *path = folder->made[--folder->n_made];
+		rmdir(path);
+		free(path);
+	}
+	free(folder->made);
+	folder->made = NULL;
+}
+
+int folder_nearest(const char *path)
+{
+	char *folder = path_folder(path);
+	int fd = open_directory(folder);
+
+	while (fd < 0 && errno == ENOENT && folder[1]) {
+		char *above = path_folder(folder);
+		free(folder);
+		folder = above;
+		fd = open_directory(folder);
+	}
+	int saved = errno;
+	free(folder);
+	errno = saved;
+	return fd;
+}
+
+int folder_check(const char *path, struct error *refusal)
+{
+	_cleanup_(close_p) int fd = folder_nearest(path);
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (fd >= 0 && access(link, W_OK | X_OK) == 0)
+		return 0;
+	error_refuse(refusal, CODE_regfile_folder,
+	             "it was deleted, and cannot be made again in the directory it was in: %s",
+	             strerror(errno));
+	error_hint(refusal, "let that directory be there and be written to, for the restart");
+	return -EOPNOTSUPP;
+}
