@@ -11,7 +11,14 @@
  * TEST undo-list-of-processes round-trip -- undo_processes
  * TEST undo-list-separate round-trip -- undo_separate
  * TEST semaphores-of-others round-trip -- undo_others
+ * TEST semaphores-without-undo round-trip -- plain
+ * TEST semaphores-of-many-values round-trip -- undo_values
  * TEST undo refuse code=sysvsem.undo -- undo
+ * TEST undo-of-less refuse code=sysvsem.undo -- undo_less
+ * TEST undo-of-the-highest refuse code=sysvsem.undo -- undo_highest
+ * TEST undo-since-others refuse code=sysvsem.undo -- undo_since
+ * TEST undo-of-one-in-many refuse code=sysvsem.undo -- undo_in_many
+ * TEST undo-without-access refuse code=sysvsem.undo -- undo_closed
  * TEST undo-of-threads refuse code=sysvsem.undo -- undo_with_thread
  */
 #include <linux/ioprio.h>
@@ -20,6 +27,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/sem.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -259,6 +267,119 @@ static void undo_with_thread(void)
 	remove_semaphore();
 }
 
+/* used without SEM_UNDO, and with it and undone again, by a process with threads */
+static void plain(void)
+{
+	pthread_t t;
+	pid_t tid;
+
+	CHECK(pthread_create(&t, NULL, wait_here, &tid) == 0);
+	subject_wait("thread");
+	make_semaphore();
+	operate(2, 0);
+	operate(-1, SEM_UNDO);
+	operate(1, SEM_UNDO);
+	subject_checkpoint();
+	CHECK_EQ(semctl(semaphore, 0, GETVAL), 2);
+	end_children();
+	CHECK(pthread_join(t, NULL) == 0);
+	remove_semaphore();
+}
+
+static int get_value(int k)
+{
+	return semctl(semaphore, k, GETVAL);
+}
+
+/* at both ends of what a semaphore can be, in a set of many */
+static void undo_values(void)
+{
+	static const int values[] = { 0, 1, 2, 32766, 32767 };
+	struct sembuf op = { 0, 1, SEM_UNDO };
+
+	semaphore = semget(IPC_PRIVATE, 50, 0600);
+	CHECK(semaphore >= 0);
+	CHECK(semop(semaphore, &op, 1) == 0);
+	op.sem_op = -1;
+	CHECK(semop(semaphore, &op, 1) == 0);
+	for (int i = 0; i < 50; i++)
+		CHECK(semctl(semaphore, i, SETVAL, values[i % 5]) == 0);
+	int pid = semctl(semaphore, 7, GETPID);
+	subject_checkpoint();
+	for (int i = 0; i < 50; i++)
+		CHECK_EQ(get_value(i), values[i % 5]);
+	CHECK_EQ(semctl(semaphore, 7, GETPID), pid);
+	remove_semaphore();
+}
+
+static void undo_less(void)
+{
+	make_semaphore();
+	operate(1, 0);
+	operate(-1, SEM_UNDO);
+	subject_checkpoint();
+	CHECK_EQ(get_value(0), 0);
+	remove_semaphore();
+}
+
+static void undo_highest(void)
+{
+	make_semaphore();
+	operate(32766, 0);
+	operate(1, SEM_UNDO);
+	subject_checkpoint();
+	CHECK_EQ(get_value(0), 32767);
+	remove_semaphore();
+}
+
+/* another process was the last to operate on it, and this one has threads */
+static void undo_since(void)
+{
+	pthread_t t;
+	pid_t tid;
+	int status;
+
+	CHECK(pthread_create(&t, NULL, wait_here, &tid) == 0);
+	subject_wait("thread");
+	make_semaphore();
+	operate(1, SEM_UNDO);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		operate(1, 0);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_checkpoint();
+	end_children();
+	CHECK(pthread_join(t, NULL) == 0);
+	remove_semaphore();
+}
+
+static void undo_in_many(void)
+{
+	struct sembuf op = { 41, 5, SEM_UNDO };
+
+	semaphore = semget(IPC_PRIVATE, 50, 0600);
+	CHECK(semaphore >= 0);
+	CHECK(semop(semaphore, &op, 1) == 0);
+	subject_checkpoint();
+	CHECK_EQ(get_value(41), 5);
+	remove_semaphore();
+}
+
+static void undo_closed(void)
+{
+	make_semaphore();
+	operate(1, SEM_UNDO);
+	CHECK(chmod(".", 0777) == 0);
+	CHECK(setresuid(1000, 1000, 0) == 0);
+	subject_checkpoint();
+	CHECK(setresuid(0, 0, 0) == 0);
+	CHECK_EQ(get_value(0), 1);
+	remove_semaphore();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
@@ -271,6 +392,13 @@ int main(int argc, char **argv)
 		{ "undo_separate", undo_separate },
 		{ "undo_others", undo_others },
 		{ "undo", undo },
+		{ "plain", plain },
+		{ "undo_values", undo_values },
+		{ "undo_less", undo_less },
+		{ "undo_highest", undo_highest },
+		{ "undo_since", undo_since },
+		{ "undo_in_many", undo_in_many },
+		{ "undo_closed", undo_closed },
 		{ "undo_with_thread", undo_with_thread },
 	};
 

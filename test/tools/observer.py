@@ -79,7 +79,8 @@ def tree(root):
             found.append((tgid, tid))
             kids = read(f"/proc/{tgid}/task/{tid}/children")
             if not kids.startswith("error"):
-                todo += [int(k) for k in kids.split()]
+                # in the order of their pids: the kernel's list has orphans where they were adopted
+                todo += sorted(int(k) for k in kids.split())
     return found
 
 
