@@ -170,9 +170,15 @@ static int check_main(int argc, char **argv)
 {
 	struct arguments a = { .options = { .externals = externals_new(), .timeout_ms = 10000 } };
 	int exit_code = parse(argc, argv, &a);
+	struct error err;
 
-	if (exit_code == 0)
+	if (exit_code == 0) {
 		exit_code = a.has_pid ? check_tree(&a) : check_host(a.json);
+		if (finish_output(&err) < 0) {
+			report_error(&err, "check", false, false);
+			exit_code = EXIT_REFUSED;
+		}
+	}
 	externals_free(a.options.externals);
 	return exit_code < 0 ? EXIT_DONE : exit_code;
 }

@@ -3,6 +3,7 @@
 #include "core/checkpoint.h"
 
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -220,6 +221,7 @@ static int checkpoint_go(struct arguments *a)
 	struct progress bar = { .draw = bar_draw };
 	struct error err = ERROR_INIT;
 
+	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error like a full disk */
 	if (a->show_bar && !o->json)
 		o->progress = &bar;
 	int r = checkpoint_run(o, &result, &err);

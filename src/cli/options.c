@@ -30,8 +30,13 @@ int next_option(const struct command *command, int argc, char **argv, const char
 	int option = getopt_long(argc, argv, short_options, options, NULL);
 
 	if (option == 'h') {
+		struct error err;
 		fputs(command->help, stdout);
 		*ret_exit = EXIT_DONE;
+		if (finish_output(&err) < 0) {
+			report_error(&err, command->name, false, false);
+			*ret_exit = EXIT_REFUSED;
+		}
 		return -2;
 	}
 	if (option != '?' && option != ':')

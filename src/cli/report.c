@@ -52,7 +52,7 @@ json_object *error_to_json(const struct error *err, const char *level, const cha
 		json_object_object_add(o, "fd", json_object_new_int(err->fd));
 	add_text(o, "object", err->object);
 	add_text(o, "cause", err->cause);
-	if (!err->code) {
+	if (!err->code && strcmp(level, "not-examined")) {
 		add_text(o, "errno", strerrorname_np(err->errnum));
 		add_text(o, "errno_text", strerror(err->errnum));
 	}

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "cli/follow.h"
 #include "cli/terminal.h"
 #include "core/external.h"
+#include "core/image_file.h"
 #include "util/cleanup.h"
 
 enum {
@@ -229,40 +231,80 @@ static int restart_foreground(struct arguments *a)
 	end_as(status);
 }
 
-/* created before anything else, so that a bad path is a refusal and not a tree nobody knows of */
-static int open_pidfile(const struct arguments *a, int *ret_fd)
+/*
+ * Opened before anything else, so that a bad path is a refusal and not a tree nobody knows of; a
+ * file that is not there gets its name only with the pid in it, so that a failure leaves none.
+ */
+static int open_pidfile(const struct arguments *a, struct image_file *file)
 {
-	struct error err;
+	struct error err = ERROR_INIT;
 
-	*ret_fd = -1;
+	*file = IMAGE_FILE_INIT;
 	if (!a->pidfile)
 		return 0;
-	*ret_fd = open(a->pidfile, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	if (*ret_fd >= 0)
+	file->fd = open(a->pidfile, O_WRONLY | O_CLOEXEC);
+	file->path = "-"; /* it has its name */
+	if (file->fd >= 0)
 		return 0;
-	error_raise(&err, errno, "open the pid file %s", a->pidfile);
+	if (errno != ENOENT)
+		error_raise(&err, errno, "open the file");
+	else if (image_file_open(file, a->pidfile, false, &err) == 0)
+		return 0;
+	error_object(&err, "pid file %s", a->pidfile);
 	report_error(&err, "restart", a->options.json, a->options.verbose);
 	return EXIT_REFUSED;
 }
 
+static int write_pidfile(struct image_file *file, pid_t pid, struct error *err)
+{
+	mode_t mask = umask(0);
+
+	umask(mask);
+	if (strcmp(file->path, "-") && fchmod(file->fd, 0666 & ~mask) < 0)
+		return error_raise(err, errno, "fchmod");
+	/* EINVAL: a FIFO or a device */
+	if ((ftruncate(file->fd, 0) < 0 && errno != EINVAL) || dprintf(file->fd, "%d\n", pid) < 0)
+		return error_raise(err, errno, "write the pid %d", pid);
+	int r = image_file_publish(file, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* the tree runs, whatever happens here: 0, or an exit code that says that its pid got lost */
+static int tell_pid(struct arguments *a, struct image_file *file, pid_t pid)
+{
+	struct error err = ERROR_INIT;
+	int exit_code = EXIT_DONE;
+
+	if (file->fd >= 0 && write_pidfile(file, pid, &err) < 0) {
+		error_object(&err, "pid file %s", a->pidfile);
+		error_hint(&err, "the tree runs: its root is pid %d", pid);
+		report_error(&err, "restart", a->options.json, a->options.verbose);
+		exit_code = EXIT_INTERNAL;
+	}
+	printf("%d\n", pid);
+	if (finish_output(&err) < 0) {
+		error_hint(&err, "the tree runs: its root is pid %d", pid);
+		report_error(&err, "restart", a->options.json, a->options.verbose);
+		exit_code = EXIT_INTERNAL;
+	}
+	return exit_code;
+}
+
 static int restart_detached(struct arguments *a)
 {
-	_cleanup_(close_p) int pidfile = -1;
+	struct image_file pidfile;
 	struct restart_result result;
 
 	int exit_code = open_pidfile(a, &pidfile);
 	if (exit_code)
 		return exit_code;
 	exit_code = restart_go(a, &result);
-	if (exit_code)
-		return exit_code;
-	close_p(&result.root_pidfd);
-	if (pidfile >= 0 &&
-	    (ftruncate(pidfile, 0) < 0 || dprintf(pidfile, "%d\n", result.root) < 0))
-		fprintf(stderr, "stasis: restart: could not write %s: %s\n", a->pidfile,
-		        strerror(errno));
-	printf("%d\n", result.root);
-	return EXIT_DONE;
+	if (exit_code == 0) {
+		close_p(&result.root_pidfd);
+		exit_code = tell_pid(a, &pidfile, result.root);
+	}
+	image_file_close(&pidfile);
+	return exit_code;
 }
 
 static int restart_main(int argc, char **argv)
@@ -311,7 +353,7 @@ const struct command restart_command = {
 		"  -v, --verbose         also say where in Stasis an error arose\n"
 		"\n"
 		"exit status: the program's; 1 refused, nothing was made; 2 usage; 3 failed and\n"
-		"rolled back; 125 Stasis itself failed\n"
+		"rolled back; 125 Stasis itself failed (with --detach: the pid could not be told)\n"
 		"\n"
 		"example: move a job to another host\n"
 		"  stasis checkpoint 4711 --kill -o - | ssh host stasis restart --detach\n",

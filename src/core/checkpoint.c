@@ -245,10 +245,22 @@ static int for_each_object(struct checkpoint *c, save_operation *operation, stru
 	return 0;
 }
 
+static uint64_t bulk_bytes(const struct checkpoint *c)
+{
+	uint64_t bytes = 0;
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, NULL, &cursor));)
+		bytes += o->kind->bulk_bytes ? o->kind->bulk_bytes(o) : 0;
+	return bytes;
+}
+
 static int save(struct checkpoint *c, struct error *err)
 {
 	progress_phase(c->options->progress, "save", 0);
 	int r = for_each_object(c, save_record, err);
+	if (r == 0 && c->options->progress)
+		progress_phase(c->options->progress, "save", bulk_bytes(c));
 	if (r == 0)
 		r = for_each_object(c, save_pages, err);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
@@ -157,6 +158,34 @@ const char *externals_unused(const struct externals *e)
 bool externals_supplied(const struct externals *e, const char *name)
 {
 	return find_name(e, name);
+}
+
+const char *externals_unused_name(const struct externals *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (!e->items[i].used)
+			return e->items[i].name;
+	return NULL;
+}
+
+int externals_check(struct externals *e, const char *name, struct stat *ret, struct error *err)
+{
+	struct external *item = find_name(e, name);
+	struct stat st;
+	int fd;
+
+	item->used = true;
+	bool is_fd = !strncmp(item->what, "fd:", 3) && parse_fd(item->what + 3, &fd);
+	if ((is_fd ? fstat(fd, &st) : stat(item->what, &st)) == 0) {
+		if (ret)
+			*ret = st;
+		return 0;
+	}
+	error_refuse(err, CODE_external_missing, "what was supplied, %s, is not there: %s",
+	             item->what, strerror(errno));
+	error_object(err, "%s", name);
+	error_hint(err, "--external %s=PATH (or fd:N, an open descriptor)", name);
+	return -EOPNOTSUPP;
 }
 
 int externals_open(struct externals *e, const char *name, int flags, int *ret_fd, struct error *err)

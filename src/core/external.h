@@ -24,6 +24,14 @@ const char *externals_name(struct externals *e, const char *key);
 const char *externals_unused(const struct externals *e);
 /* restart: whether the user has supplied it */
 bool externals_supplied(const struct externals *e, const char *name);
+/* restart: a supplied name that nothing used, NULL if none */
+const char *externals_unused_name(const struct externals *e);
+/*
+ * restart, preflight: is what was supplied for this name there? Marks it used and opens nothing;
+ * @ret may be NULL. -EOPNOTSUPP external.missing when it is not.
+ */
+struct stat;
+int externals_check(struct externals *e, const char *name, struct stat *ret, struct error *err);
 /*
  * restart: a new descriptor for a name (F_DUPFD_CLOEXEC of fd:N, or open(2) of PATH with @flags);
  * -ENOENT external.missing when it was not supplied

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -478,6 +479,14 @@ static int check_ancestors(struct freezer *f, struct error *err)
 	return 0;
 }
 
+/* a thread other than the first: /proc/TID is there for those, too, but they have no pidfd */
+static bool is_thread(pid_t tid)
+{
+	_cleanup_(close_p) int fd = pidfd_open(tid, 0);
+
+	return fd < 0 && (errno == EINVAL || errno == ENOENT);
+}
+
 static int check_root(struct freezer *f, struct error *err)
 {
 	pid_t root = f->c->options->root;
@@ -485,13 +494,12 @@ static int check_root(struct freezer *f, struct error *err)
 	struct proc_stat stat;
 	int r = read_stat(root, root, &stat, err);
 
-	if (r == -ENOENT || r == -ESRCH) {
-		_cleanup_(free_p) char *path = xasprintf("/proc/%d", root);
-		if (access(path, F_OK) < 0)
-			return error_raise(err, ESRCH, "there is no process %d", root);
-		error_raise(err, EINVAL, "%d is a thread, not a process", root);
-		error_hint(err, "give the pid of its process (Tgid in %s/status)", path);
-		return -EINVAL;
+	if (r == -ENOENT || r == -ESRCH)
+		return error_raise(err, ESRCH, "there is no process %d", root);
+	if (r == 0 && is_thread(root)) {
+		r = error_raise(err, EINVAL, "%d is a thread, not a process", root);
+		error_hint(err, "give the pid of its process (Tgid in /proc/%d/status)", root);
+		return r;
 	}
 	if (r < 0)
 		return error_raise(err, -r, "read /proc/%d/stat", root);

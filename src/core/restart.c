@@ -296,7 +296,7 @@ static int finish(struct restart *r, int was_reaper, struct error *err)
 {
 	int e;
 
-	progress_phase(r->options->progress, "fill", 0);
+	progress_phase(r->options->progress, "fill", restart_blocks_left(r));
 	e = restart_fill(r, err);
 	if (e < 0)
 		return error_trace(err, e);
@@ -374,7 +374,7 @@ int restart_run(const struct restart_options *options, struct restart_result *re
 	progress_phase(options->progress, "read", 0);
 	e = open_image(&r, &fd, err);
 	if (e == 0)
-		e = restart_read(&r, err);
+		e = restart_read(&r, fd, err);
 	if (e == 0)
 		e = restart_preflight(&r, err);
 	if (e == 0)

@@ -6,7 +6,9 @@
 #include "util/error.h"
 
 /* read: all metadata up to the first page block or the trailer; objects, tasks, all validated */
-int restart_read(struct restart *r, struct error *err);
+int restart_read(struct restart *r, int fd, struct error *err);
+/* bytes of page blocks that are still to come, 0 = not known: for progress */
+uint64_t restart_blocks_left(const struct restart *r);
 /* preflight: host, privileges, pids, kinds; -EOPNOTSUPP with r->refusals; nothing is made */
 int restart_preflight(struct restart *r, struct error *err);
 /* whether the plan has a task or placeholder of this pid */

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/external.h"
 #include "core/pidns.h"
 #include "core/restart_parts.h"
 #include "host/features.h"
@@ -181,6 +182,20 @@ static int check_kinds(struct restart *r, struct error *err)
 	return 0;
 }
 
+/* every kind has looked at what it needs: a name that is left is mistyped */
+static void check_externals(struct restart *r)
+{
+	struct error refusal = ERROR_INIT;
+	const char *name = externals_unused_name(r->options->externals);
+
+	if (!name)
+		return;
+	error_refuse(&refusal, CODE_external_unused,
+	             "--external %s=...: the image has no external object of that name", name);
+	error_hint(&refusal, "stasis inspect FILE --objects shows the names");
+	restart_refuse(r, &refusal);
+}
+
 int restart_preflight(struct restart *r, struct error *err)
 {
 	check_privileges(r);
@@ -189,5 +204,6 @@ int restart_preflight(struct restart *r, struct error *err)
 	int e = check_kinds(r, err);
 	if (e < 0)
 		return error_trace(err, e);
+	check_externals(r);
 	return r->refusals.n ? -EOPNOTSUPP : 0;
 }

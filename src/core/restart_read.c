@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Restart, phases read and fill: the image's contents (core/contents.h), handed to the kinds. */
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "core/progress.h"
 #include "core/restart_parts.h"
 #include "kind/kind.h"
 #include "kind/pid_ns.h"
 
-int restart_read(struct restart *r, struct error *err)
+uint64_t restart_blocks_left(const struct restart *r)
+{
+	return r->blocks_size > r->blocks_done ? r->blocks_size - r->blocks_done : 0;
+}
+
+int restart_read(struct restart *r, int fd, struct error *err)
 {
 	struct contents *c = &r->image;
+	struct stat st;
 	int e = contents_read(c, err);
+
+	if (e == 0 && c->ahead.type && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size > c->ahead.offset)
+		r->blocks_size = (uint64_t)st.st_size - c->ahead.offset;
 
 	if (e == 0)
 		e = contents_check(c, err);
@@ -33,7 +44,8 @@ static int restore_block(void *context, struct object *object, const struct page
 	if (e < 0)
 		return error_trace(err, e);
 	atomic_fetch_add(&r->memory_bytes, block->data_size);
-	progress_add(r->options->progress, block->data_size);
+	atomic_fetch_add(&r->blocks_done, block->stored_size);
+	progress_add(r->options->progress, r->blocks_size ? block->stored_size : block->data_size);
 	return 0;
 }
 

@@ -44,6 +44,7 @@ struct page_block {
 	const struct page_run *runs;
 	const void *data; /* the pages of the runs that are not zero, packed in order */
 	size_t data_size;
+	size_t stored_size; /* reading: bytes of its record, compressed */
 };
 
 struct image_writer;

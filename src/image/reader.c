@@ -459,6 +459,7 @@ static int decode(struct record *record, void *buffer, struct page_run *runs,
 	if (e < 0)
 		return e;
 	ret->object = record->object;
+	ret->stored_size = record->size;
 	if (record->flags == IMAGE_RAW || raw_size == 0) {
 		if (ret->data_size != raw_size)
 			return invalid(err, image_invalid, "a page block with %zu bytes of %zu",

@@ -382,8 +382,12 @@ static int file_preflight(struct restart *r, struct object *object, struct error
 	const FileState *s = object_state(object, FileState);
 	_cleanup_(free_p) char *name = external_name(s);
 
-	if (!s->external.len || externals_supplied(r->options->externals, name))
+	if (!s->external.len)
 		return 0;
+	if (externals_supplied(r->options->externals, name)) {
+		int e = externals_check(r->options->externals, name, NULL, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
 	error_refuse(err, CODE_external_missing, "a file that was open outside is needed");
 	error_object(err, "%s", name);
 	error_hint(err, "--external %s=PATH (or fd:N)", name);

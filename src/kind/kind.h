@@ -68,6 +68,8 @@ struct kind {
 	int (*save)(struct checkpoint *c, struct object *object, struct error *err);
 	/* Bulk data that follows all metadata: deleted files' contents, memory, as page sets. */
 	int (*save_bulk)(struct checkpoint *c, struct object *object, struct error *err);
+	/* About how many bytes save_bulk writes: only the progress bar relies on it. */
+	uint64_t (*bulk_bytes)(struct object *object);
 
 	/* ---- restart, in this order; object->message is decoded and hostile ---- */
 

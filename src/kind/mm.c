@@ -261,6 +261,7 @@ const struct kind mm_kind = {
 	.collect = collect,
 	.judge = judge,
 	.save_bulk = save_bulk,
+	.bulk_bytes = mm_bulk_bytes,
 	.validate = mm_validate,
 	.preflight = preflight,
 	.before_clone = mm_before_clone,

@@ -201,6 +201,7 @@ const struct kind regfile_kind = {
 	.number = 20,
 	.message = &regfile_state__descriptor,
 	.save_bulk = regfile_save_bulk,
+	.bulk_bytes = regfile_bulk_bytes,
 	.validate = regfile_validate,
 	.preflight = regfile_find,
 	.restore = regfile_make,

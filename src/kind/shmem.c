@@ -150,6 +150,13 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
 	return 0;
 }
 
+static uint64_t bulk_bytes(struct object *object)
+{
+	struct stat st;
+
+	return stat(live(object)->path, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const ShmemState *s = object_state(object, ShmemState);
@@ -300,6 +307,7 @@ const struct kind shmem_kind = {
 	.number = 11,
 	.message = &shmem_state__descriptor,
 	.save_bulk = save_bulk,
+	.bulk_bytes = bulk_bytes,
 	.validate = validate,
 	.preflight = preflight,
 	.restore = restore,

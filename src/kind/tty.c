@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -473,13 +474,31 @@ static const struct object *heir(const struct restart *r)
 	return first;
 }
 
+/* what was given is looked at without opening it, which could make it somebody's terminal */
+static int check_supply(const struct restart *r, const char *name, struct error *err)
+{
+	struct stat st;
+	int e = externals_check(r->options->externals, name, &st, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	if (S_ISCHR(st.st_mode))
+		return 0;
+	error_refuse(err, CODE_external_missing, "what was supplied is no terminal");
+	error_object(err, "%s", name);
+	error_hint(err, "--external %s=/dev/pts/N (or fd:N)", name);
+	return -EOPNOTSUPP;
+}
+
 static int tty_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	_cleanup_(free_p) char *name = state_name(object);
 	struct error refusal;
 
-	if (object_state(object, TtyState)->stands_for || supplied(r, object) || heir(r) == object)
+	if (object_state(object, TtyState)->stands_for || heir(r) == object)
 		return 0;
+	if (supplied(r, object))
+		return check_supply(r, name, err);
 	error_refuse(&refusal, CODE_external_missing, "a terminal that the tree used is needed");
 	error_object(&refusal, "%s", name);
 	error_hint(&refusal,

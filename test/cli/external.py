@@ -3,6 +3,7 @@
 """Leaks are named, all at once, with the switch that lifts each; external pipes are supplied by
 descriptor and by path. The program is cat between two pipes whose other ends are this script's."""
 import os
+import pty
 import re
 import subprocess
 
@@ -80,6 +81,9 @@ code, out, err = stasis("restart", "image", "--detach", "--external", f"out=fd:{
 expect(code == 1 and "pipe.external]" in err and "written by the set" in err, f"the other wrong end: {code} {err}")
 
 code, out, err = stasis("restart", "image", "--detach", "--external", "out=fifo", "--external", f"in=fd:{new_read}",
+                        "--external", "inn=fifo", close_fds=False)
+expect(code == 1 and "external.unused]" in err and "--external inn=" in err, f"a mistyped name: {code} {err}")
+code, out, err = stasis("restart", "image", "--detach", "--external", "out=fifo", "--external", f"in=fd:{new_read}",
                         close_fds=False)
 expect(code == 0, f"restart with both supplied: {code} {err}")
 pid = int(out.split()[0]) if code == 0 else 0
@@ -92,6 +96,38 @@ os.close(new_write)
 expect(os.read(fifo, 100) == b"", "cat sees the end of its input, and ends")
 wait_for(lambda: gone(pid), "cat ends")
 os.close(fifo)
+
+# ---- a file and a terminal, whose keys the messages give ----
+
+master, slave = pty.openpty()
+with open("log", "w+b") as log:
+    p = subprocess.Popen(["sleep", "1000"], stdin=slave, stdout=log, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: open(f"/proc/{p.pid}/comm").read() == "sleep\n", "exec of sleep")
+    code, out, err = stasis("checkpoint", p.pid, "-o", "image3")
+    key = re.search(r"--external (file:\[[0-9:]+\])=NAME", err)
+    expect(code == 1 and key, f"a file that is open outside: {code} {err}")
+    os.write(master, b"typed\n")
+    code, out, err = stasis("checkpoint", p.pid, "-o", "image3")
+    tty_key = re.search(r"--external (tty:\[[0-9:]+\])=", err)
+    expect(code == 1 and "tty.input]" in err and tty_key, f"input that was not read, and the terminal's key: {code} {err}")
+    code, out, err = stasis("checkpoint", p.pid, "-o", "image3", "--external", key[1] + "=log", "--external", tty_key[1] + "=window")
+    expect(code == 0, f"both declared: {code} {err}")
+    p.wait()
+os.write(os.open("other", os.O_CREAT | os.O_WRONLY), b"other")
+window = "window=" + os.ttyname(slave)
+WRONG = [(["--external", window], "external.missing", "log"), (["--external", "log=other"], "external.missing", "window"),
+         (["--external", window, "--external", "log=not/there"], "external.missing", "not/there"),
+         (["--external", window, "--external", "log=fd:99"], "external.missing", "fd:99"),
+         (["--external", "window=not/there", "--external", "log=other"], "external.missing", "not/there"),
+         (["--external", "window=other", "--external", "log=other"], "external.missing", "no terminal")]
+for words, name, text in WRONG:
+    code, out, err = stasis("restart", "image3", "--detach", *words)
+    expect(code == 1 and name + "]" in err and text in err, f"{words}: {code} {err}")
+code, out, err = stasis("restart", "image3", "--detach", "--external", window, "--external", "log=other")
+expect(code == 0 and os.path.basename(os.readlink(f"/proc/{int(out)}/fd/1")) == "other", f"both supplied: {code} {err}")
+expect(os.readlink(f"/proc/{int(out)}/fd/0") == os.ttyname(slave), "the terminal that was supplied")
+os.kill(int(out), 9)
+wait_for(lambda: gone(int(out)), "it is dead")
 
 # ---- a FIFO of the set that others have written into meanwhile ----
 

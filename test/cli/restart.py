@@ -98,8 +98,26 @@ expect(runs(pid), "it runs when stasis has ended")
 go()
 expect(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5, "it ends by itself")
 os.unlink("program.go")
-code, out, err = stasis("restart", "program.image", "--detach", "--pidfile", "no/such/folder/pid")
-expect(code == 1 and not live(), f"a pid file that cannot be made: {code} {err} {live()}")
+with open("pid", "w") as f:
+    f.write("a longer text than a pid\n")
+for words in (["--pidfile", "pid"], ["--pidfile", "new"]):
+    code, out, err = stasis("restart", "program.image", "--detach", *words)
+    expect(code == 0 and open(words[1]).read() == f"{pid}\n", f"{words}: {code} {err}")
+    expect(os.stat(words[1]).st_mode & 0o777 == 0o644, f"{words}: others may read it")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not live(), "it is dead")
+os.unlink("pid")
+os.unlink("new")
+for path in "no/such/folder/pid", ".":
+    code, out, err = stasis("restart", "program.image", "--detach", "--pidfile", path)
+    expect(code == 1 and path in err and not live(), f"the pid file {path}: {code} {err} {live()}")
+with open("/dev/full", "w") as full:
+    for words, out in ([], full), (["--pidfile", "/dev/full"], subprocess.DEVNULL):
+        code, _, err = stasis("restart", "program.image", "--detach", *words, stdout=out)
+        expect(code == 125 and "No space left" in err and f"its root is pid {pid}" in err, f"nobody is told the pid, {words}: {code} {err}")
+        expect(runs(pid), "it runs all the same")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not live(), "it is dead")
 
 # ---- left stopped ----
 pid = program("os.fork()\n" + UNTIL_GO + "sys.exit(6)")
@@ -128,7 +146,8 @@ with open("/proc/sys/kernel/ns_last_pid", "w") as f:
     f.write(str(pid - 1))
 holder = subprocess.Popen(["sleep", "1000"])
 expect(holder.pid == pid, "a process with the pid")
-code, _, err = stasis("restart", "program.image", "--detach")
+code, _, err = stasis("restart", "program.image", "--detach", "--pidfile", "refused")
+expect(not os.path.exists("refused"), "a refused restart leaves no pid file")
 expect(code == 1 and f"pid {pid} is in use" in err and "pid.in-use" in err and "--new-pidns" in err, f"pid taken: {code} {err}")
 holder.kill()
 holder.wait()
@@ -166,7 +185,7 @@ begun = 0
 for part in (10, 30, 50, 70, 90, 99):
     n = size * part // 100
     reader = subprocess.Popen(["/usr/bin/python3", "-c", "import sys; " + feed.format(n=n)], stdout=subprocess.PIPE)
-    code, _, err = stasis("restart", "-", "--detach", stdin=reader.stdout)
+    code, _, err = stasis("restart", "-", "--detach", "--pidfile", "rolled-back", stdin=reader.stdout)
     reader.wait()
     begun += code == 3
     expect(code in (1, 3) and "image.truncated" in err and not live(), f"{part} % of a stream: {code} {err} {live()}")
@@ -197,7 +216,7 @@ os.unlink("orphan")
 # SIGINT and SIGTERM before the launch: as if nothing had been
 for number in (signal.SIGINT, signal.SIGTERM):
     reader, writer = os.pipe()
-    p = subprocess.Popen([STASIS, "restart", "-", "--detach"], stdin=reader, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    p = subprocess.Popen([STASIS, "restart", "-", "--detach", "--pidfile", "interrupted"], stdin=reader, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     os.close(reader)
     os.write(writer, image[:size * 9 // 10])
     wait_for(lambda: any(state(q) and "stasis" not in open(f"/proc/{q}/comm").read() for q in live()), "stubs are there", 5)

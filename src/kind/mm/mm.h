@@ -45,6 +45,7 @@ int mm_collect_state(struct checkpoint *c, struct task *task, struct object *obj
                      struct error *err);
 int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err);
 int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err);
+uint64_t mm_bulk_bytes(struct object *object);
 
 /* restart */
 int mm_validate(const struct objects *objects, const struct object *object, struct error *err);

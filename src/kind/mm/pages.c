@@ -101,7 +101,7 @@ static void *work(void *p)
 	return NULL;
 }
 
-static uint64_t data_bytes(const struct page_range *ranges, size_t n)
+uint64_t pages_bytes(const struct page_range *ranges, size_t n)
 {
 	uint64_t bytes = 0;
 
@@ -136,7 +136,7 @@ int pages_save(struct image_writer *image, uint32_t object, uint32_t page_set,
 		         .context = context,
 		         .progress = progress };
 	pthread_t threads[THREADS_MAX];
-	unsigned wanted = helpers(data_bytes(ranges, n)), started = 0;
+	unsigned wanted = helpers(pages_bytes(ranges, n)), started = 0;
 
 	pthread_mutex_init(&j.lock, NULL);
 	while (started < wanted && pthread_create(&threads[started], NULL, work, &j) == 0)

@@ -37,6 +37,8 @@ int pages_read(const struct pages_source *source, const struct page_run *runs, u
 typedef int (*pages_fetch)(void *context, const struct page_run *runs, uint32_t n_runs,
                            void *buffer, struct error *err);
 
+uint64_t pages_bytes(const struct page_range *ranges, size_t n); /* without those that are .zero */
+
 /**
  * pages_save() - write ranges as page blocks
  * @ranges:	ascending; those with .zero are written as zero runs, without data

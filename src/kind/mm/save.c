@@ -9,6 +9,7 @@
 #include "core/checkpoint.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
+#include "kind/mm/share.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -176,6 +177,13 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
                  struct error *err)
 {
 	return pages_read(context, runs, n_runs, buffer, err);
+}
+
+uint64_t mm_bulk_bytes(struct object *object)
+{
+	const struct mm *mm = mm_live(object);
+
+	return pages_bytes(mm->pages, mm->n_pages) + mm_share_bytes(mm->share);
 }
 
 int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err)

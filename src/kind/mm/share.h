@@ -15,7 +15,8 @@ struct vdso_places;
 int mm_share_find(struct checkpoint *c, struct error *err);
 /* writes the page sets that are kept in this object, before all mms' own pages */
 int mm_share_save(struct checkpoint *c, struct object *object, struct error *err);
-void mm_share_free(struct mm_share *share); /* takes NULL */
+uint64_t mm_share_bytes(const struct mm_share *share); /* that it will write; takes NULL */
+void mm_share_free(struct mm_share *share);            /* takes NULL */
 
 /* restart */
 int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, struct error *err);

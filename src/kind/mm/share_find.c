@@ -412,6 +412,15 @@ int mm_share_save(struct checkpoint *c, struct object *object, struct error *err
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+uint64_t mm_share_bytes(const struct mm_share *share)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; share && i < share->n; i++)
+		bytes += pages_bytes(share->sets[i]->ranges, share->sets[i]->n_ranges);
+	return bytes;
+}
+
 void mm_share_free(struct mm_share *share)
 {
 	if (!share)

@@ -170,6 +170,16 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
 	return 0;
 }
 
+uint64_t regfile_bulk_bytes(struct object *object)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	struct stat st;
+
+	if (s->name != REGFILE_STATE__NAME__DELETED || !S_ISREG(s->mode))
+		return 0;
+	return stat(regfile_live(object)->source, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
 int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const RegfileState *s = object_state(object, RegfileState);

@@ -42,6 +42,7 @@ int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
  */
 int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err);
 int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
+uint64_t regfile_bulk_bytes(struct object *object);
 
 /* restart */
 int regfile_validate(const struct objects *objects, const struct object *object, struct error *err);
