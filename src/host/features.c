@@ -388,7 +388,7 @@ static bool is_essential(enum feature f)
 }
 
 /* whether the comma-separated list in STASIS_WITHOUT has this name, or "all" and it is a probe */
-static bool forced_off(enum feature f)
+bool feature_forced_off(enum feature f)
 {
 	const char *name = infos[f].name;
 	const char *list = getenv("STASIS_WITHOUT");
@@ -413,7 +413,7 @@ bool feature(enum feature f)
 
 	/* two threads may both probe: harmless, and they find the same */
 	if (answer == UNKNOWN) {
-		answer = !forced_off(f) && probes[f]() ? PRESENT : ABSENT;
+		answer = !feature_forced_off(f) && probes[f]() ? PRESENT : ABSENT;
 		atomic_store(&answers[f], answer);
 	}
 	return answer == PRESENT;

@@ -33,6 +33,8 @@ int features_init(struct error *err);
  * capability is there when it is in the caller's effective set (of whatever user namespace).
  */
 bool feature(enum feature f);
+/* whether STASIS_WITHOUT names it: for the tracer, which must not probe */
+bool feature_forced_off(enum feature f);
 const struct feature_info *feature_info(enum feature f);
 /* whether the caller's effective set has CAP_*; false when STASIS_WITHOUT names it */
 bool features_capability(int cap);

@@ -125,6 +125,34 @@ static void *read_text(const struct traced *task, const struct line *l, size_t *
 	return text;
 }
 
+/*
+ * Whether the task may have other code there than its file: a page of its own. One that it shares
+ * with the file, or has not touched, is not read, which would make it present.
+ */
+static bool is_patched(const struct traced *task, uint64_t address)
+{
+	char path[64];
+	uint8_t code[9];
+	uint64_t entry[2] = { 0 };
+	const uint64_t page = 4096, in_memory = 1ull << 63 | 1ull << 62, of_file = 1ull << 61;
+	uint64_t first = address / page, last = (address + sizeof(code) - 1) / page;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", task->tid);
+	_cleanup_(close_p) int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	size_t size = (last - first + 1) * sizeof(entry[0]);
+	if (pread(pagemap, entry, size, (off_t)(first * sizeof(entry[0]))) != (ssize_t)size)
+		return true;
+	bool own = false;
+	for (size_t i = 0; i <= last - first; i++)
+		own = own || (entry[i] & in_memory && !(entry[i] & of_file));
+	if (!own)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mem", task->tid);
+	_cleanup_(close_p) int mem = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = pread(mem, code, sizeof(code), (off_t)address);
+	return n <= 0 || arch_find_sigreturn(code, (size_t)n) != 0;
+}
+
 /* looks in one mapping; the address of the instruction or 0 */
 static uint64_t look_in(struct trace *t, const struct traced *task, const struct line *l)
 {
@@ -167,8 +195,11 @@ static uint64_t find_sigreturn(struct trace *t, const struct traced *task, uint6
 				*ret_vdso = l.start;
 			const char *base = strrchr(l.name, '/');
 			bool libc = base && (!strncmp(base, "/libc", 5) || strstr(base, "musl"));
-			if (!found && l.inode && libc == (pass == 0))
-				found = look_in(t, task, &l);
+			if (found || !l.inode || libc != (pass == 0))
+				continue;
+			found = look_in(t, task, &l);
+			if (found && is_patched(task, found))
+				found = 0;
 		}
 	}
 	return found;

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "task/tracer_private.h"
 #include "task/tracer_protocol.h"
 #include "util/alloc.h"
@@ -258,7 +259,8 @@ static bool may_suspend(void)
 	}
 	if (f)
 		fclose(f);
-	return (caps & 1ul << 21) && mode == 0;
+	return (caps & 1ul << 21) && mode == 0 &&
+	       !feature_forced_off(FEATURE_ptrace_suspend_seccomp);
 }
 
 /* our own session, no signals, no descriptors but the socket */

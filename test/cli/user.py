@@ -46,6 +46,27 @@ if code == 0:
     expect(before == after, f"its credentials: {before}, {after}")
     os.kill(pid, 9)
 
+# mapped files that their user may not reach any more, or that have no name
+for n, hide in enumerate(["os.chmod('folder', 0)", "os.unlink('folder/mapped')"]):
+    p = subprocess.Popen([*AS_USER, sys.executable, "-c", f"""
+import mmap, os, time
+os.makedirs("folder", exist_ok=True)
+f = open("folder/mapped", "w+b")
+f.write(b"x" * 8192)
+f.flush()
+m = mmap.mmap(f.fileno(), 8192, mmap.MAP_PRIVATE, mmap.PROT_READ)
+f.close()
+{hide}
+os.mkdir("ready{n}")
+time.sleep(1000)"""], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: os.path.exists(f"ready{n}") and state(p.pid) == "S", "a file is mapped")
+    for command in ["check"], ["checkpoint", "-o", "image5"]:
+        code, out, err = as_user(*command, p.pid)
+        expect(code == 1 and "mm.file-link]" in out.decode() + err, f"{command} after {hide}: {code} {out} {err}")
+    p.kill()
+    p.wait()
+    os.chmod("folder", 0o755)
+
 # another user's program, and an image of one
 other = sleeper()
 code, out, err = as_user("checkpoint", other.pid, "-o", "image2")

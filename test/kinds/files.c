@@ -18,7 +18,7 @@
  * TEST dead-leader round-trip needs=pidfd_thread -- dead-leader
  * TEST own-table-unreachable refuse code=files.thread without=pidfd_thread -- own-table
  * TEST dead-leader-unreachable refuse code=files.thread without=pidfd_thread -- dead-leader
- * TEST too-many refuse code=files.too-many observe=no -- too-many
+ * TEST too-many refuse code=files.many observe=no -- too-many
  * TEST socket refuse code=fd.unsupported -- socket
  * TEST epoll refuse code=fd.unsupported -- epoll
  * TEST eventfd refuse code=fd.unsupported -- eventfd

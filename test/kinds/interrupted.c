@@ -12,6 +12,7 @@
  * TEST pipe round-trip -- pipe
  * TEST wait round-trip -- wait
  * TEST own-eintr round-trip -- own_eintr
+ * TEST hidden-call refuse code=cpu.call under="setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin" -- hidden_call
  */
 #include <linux/futex.h>
 #include <poll.h>
@@ -537,13 +538,65 @@ static void own_eintr(void)
 	join(s, 1);
 }
 
+static pid_t hidden_tid;
+
+static void until_shows(pid_t pid, const char *file, const char *text)
+{
+	char path[96], line[512] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)pid, (int)hidden_tid, file);
+	while (!strstr(line, text)) {
+		FILE *f = fopen(path, "re");
+		CHECK(f && fgets(line, sizeof(line), f));
+		fclose(f);
+	}
+}
+
+/* a call whose number does not stand in the code before it */
+static void *hidden_sleep(void *arg)
+{
+	static volatile long number = SYS_nanosleep;
+	struct timespec left, time = { .tv_sec = 1000 };
+	long result;
+
+	subject_use_stack();
+	hidden_tid = gettid();
+	subject_mark("sleeping");
+	__asm__ volatile("nop; nop; nop; nop; nop; nop; nop; syscall"
+	                 : "=a"(result)
+	                 : "a"(number), "D"(&time), "S"(&left)
+	                 : "rcx", "r11", "memory");
+	return (void *)result;
+}
+
+/* stopped and continued it restarts by restart_syscall: only root can see what that goes on with */
+static void hidden_call(void)
+{
+	pthread_t thread;
+	int status;
+
+	CHECK(pthread_create(&thread, NULL, hidden_sleep, NULL) == 0);
+	subject_wait("sleeping");
+	pid_t parent = getpid(), child = fork();
+	if (child == 0) {
+		until_shows(parent, "syscall", "35 0x"); /* nanosleep */
+		CHECK(kill(parent, SIGSTOP) == 0);
+		until_shows(parent, "stat", ") T ");
+		CHECK(kill(parent, SIGCONT) == 0);
+		until_shows(parent, "syscall", "219 0x"); /* restart_syscall */
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
 		{ "timed", timed },         { "timed_restarted", timed_restarted },
 		{ "endless", endless },     { "handler", handler },
 		{ "pipe", in_pipe },        { "wait", wait_children },
-		{ "own_eintr", own_eintr },
+		{ "own_eintr", own_eintr }, { "hidden_call", hidden_call },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);

@@ -5,6 +5,9 @@
  *
  * TEST advice round-trip
  * TEST fork round-trip -- fork
+ * TEST sealed-elsewhere restart-refuse needs=mseal code=not.supported under="env STASIS_WITHOUT=mseal" -- sealed
+ * TEST droppable-elsewhere restart-refuse needs=map_droppable code=not.supported under="env STASIS_WITHOUT=map_droppable" -- droppable
+ * TEST guard-elsewhere restart-refuse needs=madv_guard,pagemap_scan_guard code=not.supported under="env STASIS_WITHOUT=madv_guard" -- guard
  * TEST droppable round-trip needs=map_droppable -- droppable
  * TEST sealed round-trip needs=mseal -- sealed
  * TEST guard round-trip needs=madv_guard,pagemap_scan_guard -- guard

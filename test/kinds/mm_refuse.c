@@ -7,11 +7,16 @@
  * TEST sysv-shm refuse code=mm.sysv-shm -- sysv-shm
  * TEST aio refuse code=mm.aio -- aio
  * TEST vdso refuse code=mm.vdso -- vdso
+ * TEST vdso-differs restart-refuse code=mm.vdso-differs -- vdso-differs
+ * TEST no-sigreturn refuse code=inject.gadget -- no-sigreturn
+ * TEST lock-future refuse code=mm.lock-future -- lock-future
+ * TEST too-many refuse code=mm.too-many observe=no -- too-many (the observer would take minutes)
  * TEST hugetlbfs refuse code=mm.hugetlbfs -- hugetlbfs
  * TEST uprobe refuse code=mm.uprobes -- uprobe
  * TEST uprobe-hit refuse code=mm.uprobes -- uprobe-hit
  * TEST perf-ring refuse code=mm.vmflags -- perf-ring
  */
+#include <elf.h>
 #include <linux/aio_abi.h>
 #include <linux/if_packet.h>
 #include <linux/perf_event.h>
@@ -19,6 +24,8 @@
 #include <net/ethernet.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 
@@ -79,6 +86,65 @@ static void vdso(void)
 	CHECK(munmap((void *)getauxval(AT_SYSINFO_EHDR), 2 * PAGE) == 0);
 	while (access("go", F_OK) < 0)
 		syscall(SYS_nanosleep, &(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
+/* what a program does to its own copy is what another kernel's would look like */
+static void vdso_differs(void)
+{
+	off_t padding = (off_t)getauxval(AT_SYSINFO_EHDR) + EI_NIDENT - 1;
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+
+	if (pwrite(fd, "x", 1, padding) != 1)
+		SKIP("no writing to the vDSO: %s", strerror(errno));
+	close(fd);
+	subject_checkpoint();
+}
+
+/* a program whose code never calls rt_sigreturn: that of the C library is overwritten */
+static void no_sigreturn(void)
+{
+	static const char code[] = "\x48\xc7\xc0\x0f\0\0\0\x0f\x05";
+	unsigned long start, end;
+	char line[512], prot[8];
+	FILE *f = fopen("/proc/self/maps", "re");
+	int n = 0;
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f)) {
+		CHECK(sscanf(line, "%lx-%lx %7s", &start, &end, prot) == 3);
+		if (prot[2] != 'x' || strstr(line, "[v"))
+			continue;
+		char *at = (char *)start;
+		while ((at = memmem(at, end - (unsigned long)at, code, sizeof(code) - 1))) {
+			char *page = (char *)((unsigned long)at & -PAGE);
+			CHECK(mprotect(page, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+			memset(at, 0xf4, sizeof(code) - 1);
+			n++;
+		}
+	}
+	fclose(f);
+	CHECK(n > 0);
+	subject_checkpoint();
+}
+
+/* no room for the page by which mlockall(MCL_FUTURE) is noticed */
+static void lock_future(void)
+{
+	struct rlimit limit = { PAGE, PAGE };
+
+	CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+	subject_checkpoint();
+}
+
+static void too_many(void)
+{
+	size_t n = 60000;
+	char *p = mm_anon(n, PROT_READ, 0);
+
+	for (size_t i = 0; i < n; i += 2)
+		if (mprotect(p + i * PAGE, PAGE, PROT_NONE) < 0)
+			SKIP("vm.max_map_count is below %zu", n);
+	subject_checkpoint();
 }
 
 static void hugetlbfs(void)
@@ -177,6 +243,14 @@ int main(int argc, char **argv)
 		aio();
 	else if (!strcmp(what, "vdso"))
 		vdso();
+	else if (!strcmp(what, "vdso-differs"))
+		vdso_differs();
+	else if (!strcmp(what, "no-sigreturn"))
+		no_sigreturn();
+	else if (!strcmp(what, "lock-future"))
+		lock_future();
+	else if (!strcmp(what, "too-many"))
+		too_many();
 	else if (!strcmp(what, "hugetlbfs"))
 		hugetlbfs();
 	else if (!strcmp(what, "uprobe"))

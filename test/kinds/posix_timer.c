@@ -15,10 +15,13 @@
  * TEST thread-clock refuse code=posix_timer.cpu-clock -- thread_clock
  * TEST overrun refuse code=posix_timer.overrun -- overrun
  * TEST blocked-periodic refuse code=posix_timer.overrun -- blocked
+ * TEST high-id round-trip needs=timer_restore_ids -- high_id
+ * TEST high-id-elsewhere restart-refuse needs=timer_restore_ids code=posix_timer.id under="env STASIS_WITHOUT=timer_restore_ids" -- high_id
  * TEST dead-thread refuse code=posix_timer.thread -- dead_thread
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "cases.h"
@@ -304,6 +307,26 @@ static void blocked(void)
 	subject_checkpoint();
 }
 
+#ifndef PR_TIMER_CREATE_RESTORE_IDS
+#define PR_TIMER_CREATE_RESTORE_IDS 77
+#endif
+
+/* as after a restart of a program that had made very many */
+static void high_id(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_NONE };
+	int id = 2000000000;
+
+	if (prctl(PR_TIMER_CREATE_RESTORE_IDS, 1, 0, 0, 0) < 0)
+		SKIP("this kernel gives no timer a chosen id");
+	CHECK(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) == 0);
+	CHECK(prctl(PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0) == 0);
+	CHECK_EQ(id, 2000000000);
+	arm(id, 0, (struct timespec){ .tv_sec = 5000 }, (struct timespec){ 0 });
+	subject_checkpoint();
+	CHECK(left(id).it_value.tv_sec > 4000);
+}
+
 static void dead_thread(void)
 {
 	pthread_t t = start_thread();
@@ -329,6 +352,7 @@ int main(int argc, char **argv)
 		{ "thread_clock", thread_clock },
 		{ "overrun", overrun },
 		{ "blocked", blocked },
+		{ "high_id", high_id },
 		{ "dead_thread", dead_thread },
 	};
 

@@ -23,6 +23,7 @@
  * TEST notify refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.notify -- notify
  * TEST computed-return refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.notify -- computed
  * TEST unreadable refuse code=seccomp.unreadable without=ptrace_seccomp_filter -- filter
+ * TEST not-suspended refuse needs=ptrace_seccomp_filter code=inject.seccomp without=ptrace_suspend_seccomp -- filter
  * TEST no-privilege restart-refuse needs=ptrace_suspend_seccomp,ptrace_seccomp_filter code=seccomp.privilege without=ptrace_suspend_seccomp -- filter
  * TEST own-filter restart-refuse code=seccomp.own under="$BUILD/test/seccomp.subject under" -- none
  */

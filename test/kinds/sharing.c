@@ -13,6 +13,7 @@
  * TEST semaphores-of-others round-trip -- undo_others
  * TEST semaphores-without-undo round-trip -- plain
  * TEST semaphores-of-many-values round-trip -- undo_values
+ * TEST gap refuse code=sharing.gap -- gap
  * TEST undo refuse code=sysvsem.undo -- undo
  * TEST undo-of-less refuse code=sysvsem.undo -- undo_less
  * TEST undo-of-the-highest refuse code=sysvsem.undo -- undo_highest
@@ -136,6 +137,46 @@ static void io_unshared(void)
 	subject_checkpoint();
 	CHECK_EQ(io_priority(pid), 4);
 	end_children();
+}
+
+/* the middle one has left an address space that its parent and its child go on sharing */
+static char gap_stacks[2][65536] __attribute__((aligned(16)));
+
+static int gap_last(void *arg)
+{
+	subject_mark("last");
+	pause();
+	return 0;
+}
+
+static int gap_middle(void *arg)
+{
+	CHECK(clone(gap_last, gap_stacks[1] + sizeof(gap_stacks[1]), CLONE_VM | SIGCHLD, NULL) > 0);
+	execlp("sleep", "sleep", "1000", NULL);
+	return 1;
+}
+
+static void gap(void)
+{
+	char comm[32] = "", path[64];
+
+	pid_t pid = clone(gap_middle, gap_stacks[0] + sizeof(gap_stacks[0]), CLONE_VM | SIGCHLD,
+	                  NULL);
+	CHECK(pid > 0);
+	subject_wait("last");
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	while (strcmp(comm, "sleep\n")) {
+		FILE *f = fopen(path, "re");
+		CHECK(f && fgets(comm, sizeof(comm), f));
+		fclose(f);
+	}
+	subject_checkpoint();
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	FILE *f = fopen(path, "re");
+	int last = 0;
+	CHECK(f && fscanf(f, "%d", &last) == 1);
+	CHECK(kill(last, SIGKILL) == 0 && kill(pid, SIGKILL) == 0);
+	CHECK(waitpid(pid, NULL, 0) == pid);
 }
 
 /* none of them has one: nothing is shared */
@@ -387,6 +428,7 @@ int main(int argc, char **argv)
 		{ "io_threads", io_threads },
 		{ "io_unshared", io_unshared },
 		{ "io_none", io_none },
+		{ "gap", gap },
 		{ "undo_threads", undo_threads },
 		{ "undo_processes", undo_processes },
 		{ "undo_separate", undo_separate },

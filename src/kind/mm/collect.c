@@ -120,7 +120,10 @@ static int open_map_file(const struct task *task, const struct proc_map *map, ch
 		return fd;
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
 	struct stat st;
+	bool forbidden = errno == EPERM;
 	fd = open(map->name, O_PATH | O_CLOEXEC);
+	if (fd < 0 && forbidden)
+		errno = EPERM;
 	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->inode)) {
 		close(fd);
 		errno = EPERM;
