@@ -27,6 +27,8 @@ p = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.DEVNULL, 
                      stderr=subprocess.DEVNULL, start_new_session=True)
 wait_for(lambda: os.path.exists("ready"), "the program is ready")
 wait_for(lambda: state(p.pid) == "S", "it sleeps")
+kids = open(f"/proc/{p.pid}/task/{p.pid}/children").read().split()
+wait_for(lambda: sorted(map(state, kids)) == ["S", "Z"], "one child is dead, the other sleeps")
 maps = [line.split() for line in open(f"/proc/{p.pid}/maps")]
 code, _, err = stasis("checkpoint", p.pid, "-o", "image")
 expect(code == 0, f"checkpoint: {code} {err}")
