@@ -223,7 +223,7 @@ static int restart_foreground(struct arguments *a)
 	if (!terminal_present())
 		return restart_follow(a);
 	a->relay = getpid();
-	int status = terminal_run(restart_in_terminal, a, &err);
+	int status = terminal_run(restart_in_terminal, a, 0, &err);
 	if (status < 0) {
 		report_error(&err, "restart", a->options.json, a->options.verbose);
 		return EXIT_INTERNAL;

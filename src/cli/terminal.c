@@ -7,8 +7,10 @@
 #include "cli/terminal.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,8 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -142,8 +146,51 @@ static void relay_signal(struct relay *relay)
 		kill(relay->child, (int)info.ssi_signo);
 }
 
+/* from terminal_move(): a descriptor; -1 at the end */
+static int receive_fd(int socket)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &vector,
+		                  .msg_iovlen = 1,
+		                  .msg_control = control,
+		                  .msg_controllen = sizeof(control) };
+	int fd = -1;
+
+	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return -1;
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	return fd;
+}
+
+static int send_fd(int socket, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &vector,
+		                  .msg_iovlen = 1,
+		                  .msg_control = control,
+		                  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+		                    .cmsg_type = SCM_RIGHTS,
+		                    .cmsg_len = CMSG_LEN(sizeof(fd)) };
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
 static void relay_ready(struct relay *relay)
 {
+	int other = receive_fd(relay->ready);
+
+	if (other >= 0) {
+		close_p(&relay->master);
+		relay->master = other;
+		return;
+	}
 	close_p(&relay->ready);
 	make_raw(relay);
 }
@@ -244,22 +291,29 @@ static void relay_close(struct relay *relay)
 	close_p(&relay->ready);
 }
 
+pid_t fork_into(uint64_t flags)
+{
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+
+	fflush(NULL);
+	return flags ? (pid_t)syscall(SYS_clone3, &args, sizeof(args)) : fork();
+}
+
 static int relay_start(struct relay *relay, int slave, int (*child)(void *, int, int), void *data,
-                       struct error *err)
+                       uint64_t flags, struct error *err)
 {
 	_cleanup_(close_p) int ready_child = -1;
 	sigset_t set, saved;
 	int ready[2];
 
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		return error_raise(err, errno, "pipe2");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ready) < 0)
+		return error_raise(err, errno, "socketpair");
 	relay->ready = ready[0];
 	ready_child = ready[1];
 	follow_signals(&set);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, &saved);
-	fflush(NULL);
-	relay->child = fork();
+	relay->child = fork_into(flags);
 	if (relay->child == 0) {
 		close_p(&relay->master);
 		close_p(&relay->ready);
@@ -268,7 +322,7 @@ static int relay_start(struct relay *relay, int slave, int (*child)(void *, int,
 		exit(child(data, slave, take_fd(&ready_child)));
 	}
 	if (relay->child < 0)
-		return error_raise(err, errno, "fork");
+		return error_raise(err, errno, flags ? "make namespaces" : "fork");
 	relay->pidfd = pidfd_open(relay->child, 0);
 	relay->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (relay->pidfd < 0 || relay->signals < 0) {
@@ -280,14 +334,39 @@ static int relay_start(struct relay *relay, int slave, int (*child)(void *, int,
 	return 0;
 }
 
-int terminal_run(int (*child)(void *data, int slave, int ready), void *data, struct error *err)
+int terminal_move(int *slave, int ready, const char *ptmx, struct error *err)
+{
+	_cleanup_(close_p) int master = open(ptmx, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	struct termios settings;
+	struct winsize size;
+	int unlock = 0;
+
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
+		return error_raise(err, errno, "open %s", ptmx);
+	_cleanup_(close_p) int other = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (other < 0)
+		return error_raise(err, errno, "open the other side of %s", ptmx);
+	if (tcgetattr(*slave, &settings) == 0)
+		tcsetattr(other, TCSANOW, &settings);
+	if (ioctl(*slave, TIOCGWINSZ, &size) == 0)
+		ioctl(other, TIOCSWINSZ, &size);
+	int r = send_fd(ready, master);
+	if (r < 0)
+		return error_raise(err, -r, "hand on the terminal");
+	close_p(slave);
+	*slave = take_fd(&other);
+	return 0;
+}
+
+int terminal_run(int (*child)(void *data, int slave, int ready), void *data, uint64_t flags,
+                 struct error *err)
 {
 	struct relay relay;
 	int slave = -1;
 
 	int r = relay_open(&relay, &slave, err);
 	if (r == 0)
-		r = relay_start(&relay, slave, child, data, err);
+		r = relay_start(&relay, slave, child, data, flags, err);
 	close_p(&slave);
 	if (r == 0) {
 		r = relay_loop(&relay);

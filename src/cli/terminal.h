@@ -3,6 +3,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 struct error;
 
@@ -14,7 +16,19 @@ bool terminal_present(void);
  * @child:	gets the slave (close-on-exec, not yet anyone's controlling terminal) and a
  *		descriptor that it closes when the tree runs: until then the user's terminal stays
  *		as it is, so that messages look right. Its return value is the exit status.
+ * @flags:	CLONE_NEW* for the child
  * Relays bytes, window size and signals until the child ends. Returns the child's wait status, or
  * a negative errno with @err filled.
  */
-int terminal_run(int (*child)(void *data, int slave, int ready), void *data, struct error *err);
+int terminal_run(int (*child)(void *data, int slave, int ready), void *data, uint64_t flags,
+                 struct error *err);
+
+/* fork(2), with the child in new namespaces: CLONE_NEW* */
+pid_t fork_into(uint64_t flags);
+
+/**
+ * terminal_move() - in the child: a pty of another devpts takes the place of the one it got
+ * @slave:	is closed, and becomes the new one, with the same settings
+ * @ptmx:	a path of that devpts' multiplexor
+ */
+int terminal_move(int *slave, int ready, const char *ptmx, struct error *err);

@@ -48,6 +48,11 @@ WRONG = [
     ["restart", "a", "--external", "a b=x"], ["restart", "a", "--external", "p=x", "--external", "p=y"],
     ["restart", "a", "--cgroup", "x"], ["restart", "a", "--detach=yes"],
     ["check", "1", "2"], ["check", "x"], ["inspect"], ["verify"], ["cleanup", "x"], ["run"], ["run", "--"],
+    ["run", "--isolate"], ["run", "--root", "/", "true"], ["run", "--tmpfs", "/tmp", "true"],
+    ["run", "--bind", "/a:/b", "true"], ["run", "--isolate", "--tmpfs", "tmp", "true"],
+    ["run", "--isolate", "--bind", "/a", "true"], ["run", "--isolate", "--bind", "/a:b", "true"],
+    ["run", "--isolate", "--bind", ":/b", "true"], ["run", "--isolate", "--bind", "/a:/b:rw", "true"],
+    ["run", "--isolate", "--root", ".", "--bind", "/a:/b:ro:x", "true"],
 ]
 for words in WRONG:
     code, out, err = stasis(*words)
