@@ -3,7 +3,6 @@
  * Namespaces other than the coordinator's are refused, those of threads and those that are only for
  * children to come as well.
  *
- * TEST network refuse code=namespace.other -- net
  * TEST ipc refuse code=namespace.other -- ipc
  * TEST cgroup refuse code=namespace.other -- cgroup
  * TEST mount refuse code=namespace.other -- mnt
@@ -32,11 +31,6 @@ static void with(int flag)
 {
 	CHECK(unshare(flag) == 0);
 	subject_checkpoint();
-}
-
-static void net(void)
-{
-	with(CLONE_NEWNET);
 }
 
 static void ipc(void)
@@ -92,7 +86,7 @@ static void child(void)
 
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		CHECK(unshare(CLONE_NEWNET) == 0);
+		CHECK(unshare(CLONE_NEWCGROUP) == 0);
 		subject_mark("child");
 		subject_wait_go();
 		_exit(0);
@@ -105,7 +99,7 @@ static void child(void)
 static void *unshared(void *arg)
 {
 	subject_use_stack();
-	CHECK(unshare(CLONE_NEWNET) == 0);
+	CHECK(unshare(CLONE_NEWCGROUP) == 0);
 	subject_mark("thread");
 	subject_wait_go();
 	return NULL;
@@ -129,7 +123,6 @@ static void own(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "net", net },
 		{ "ipc", ipc },
 		{ "cgroup", cgroup },
 		{ "mnt", mnt },

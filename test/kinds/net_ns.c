@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Network namespaces: one that stays outside comes from where the user says; all others are
+ * refused.
+ *
+ * TEST own refuse code=namespace.network -- own
+ * TEST external round-trip -- external
+ * TEST not-supplied restart-refuse code=external.missing -- not_supplied
+ * TEST no-namespace restart-refuse code=namespace.network -- no_namespace
+ */
+#include <sched.h>
+#include <sys/stat.h>
+
+#include "cases.h"
+
+static void own(void)
+{
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	subject_checkpoint();
+}
+
+static unsigned long inode(void)
+{
+	struct stat st;
+
+	CHECK(stat("/proc/self/ns/net", &st) == 0);
+	return st.st_ino;
+}
+
+static void declare(void)
+{
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	subject_options("checkpoint", "--external net:[%lu]=net", inode());
+}
+
+/* held open by nobody but us, and by the test's own mount of it */
+static void external(void)
+{
+	unsigned long before;
+
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	before = inode();
+	CHECK(system("touch net && mount --bind /proc/self/ns/net net") == 0);
+	subject_options("checkpoint", "--external net:[%lu]=net", before);
+	subject_options("restart", "--external net=net");
+	subject_checkpoint();
+	CHECK_EQ(inode(), before);
+	CHECK(system("umount net") == 0);
+}
+
+static void not_supplied(void)
+{
+	declare();
+	subject_checkpoint();
+}
+
+static void no_namespace(void)
+{
+	declare();
+	subject_options("restart", "--external net=/dev/null");
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "own", own },
+		{ "external", external },
+		{ "not_supplied", not_supplied },
+		{ "no_namespace", no_namespace },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
