@@ -51,6 +51,11 @@ typedef int take_block(void *context, struct object *object, const struct page_b
                        struct error *err);
 /* the next page block: 1, or 0 when there are no more. Not for two threads at once. */
 int contents_next_block(struct contents *c, take_block *take, void *context, struct error *err);
+/*
+ * The next page block if it is @object's, undecoded: 1, or 0 when another's or the end comes. For
+ * who decodes and takes them himself. Not for two threads at once.
+ */
+int contents_next_of(struct contents *c, uint32_t object, struct record *ret, struct error *err);
 /* the object that the next page block belongs to: 1, or 0 when there are no more */
 int contents_peek(struct contents *c, uint32_t *ret_object, struct error *err);
 /* all that are left, in several threads; then the trailer has been verified */

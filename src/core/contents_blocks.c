@@ -81,6 +81,21 @@ int contents_peek(struct contents *c, uint32_t *ret_object, struct error *err)
 	return 1;
 }
 
+int contents_next_of(struct contents *c, uint32_t object, struct record *ret, struct error *err)
+{
+	struct record record;
+	int r = next_record(c, &record, err);
+
+	if (r <= 0)
+		return r < 0 ? error_trace(err, r) : 0;
+	if (record.object == object) {
+		*ret = record;
+		return 1;
+	}
+	c->ahead = record;
+	return 0;
+}
+
 int contents_next_block(struct contents *c, take_block *take, void *context, struct error *err)
 {
 	_cleanup_(free_p) struct scratch *scratch = NULL;

@@ -67,6 +67,17 @@ int image_writer_message(struct image_writer *w, uint32_t type, uint32_t object,
  * several; blocks land in any order unless the caller orders them. Finds zero pages itself.
  */
 int image_writer_block(struct image_writer *w, const struct page_block *block, struct error *err);
+/*
+ * The same for blocks that are to lie in order though several threads make them: @order is theirs
+ * in common, zeroed at first, and @number counts up from 0. It waits until all blocks with lower
+ * numbers have their place, so none may be left out. A block of at most IMAGE_BLOCK_PAGES pages,
+ * those of zero runs included.
+ */
+struct image_order {
+	uint64_t next;
+};
+int image_writer_block_in_order(struct image_writer *w, const struct page_block *block,
+                                struct image_order *order, uint64_t number, struct error *err);
 /* trailer and fsync(2) (where the descriptor can) */
 int image_writer_finish(struct image_writer *w, struct error *err);
 /* the stream ends with a record that says why; best effort */

@@ -32,9 +32,10 @@ struct image_writer {
 	uint8_t id[16];
 	struct scratch_pool scratches;
 
-	pthread_mutex_t lock; /* for all that follows */
-	uint64_t size;        /* bytes placed so far */
-	char *gathered;       /* small records at gathered_at, not yet written */
+	pthread_mutex_t lock;   /* for all that follows, and every struct image_order */
+	pthread_cond_t in_turn; /* an order has gone on, or there is a failure */
+	uint64_t size;          /* bytes placed so far */
+	char *gathered;         /* small records at gathered_at, not yet written */
 	size_t gathered_size;
 	uint64_t gathered_at;
 	struct image_index_entry *index;
@@ -54,8 +55,10 @@ static const char zeros[IMAGE_PAGE_SIZE];
 
 static int stick(struct image_writer *w, struct error *err, int r)
 {
-	if (r < 0 && !w->failure.errnum)
+	if (r < 0 && !w->failure.errnum) {
 		w->failure = *err;
+		pthread_cond_broadcast(&w->in_turn);
+	}
 	return r;
 }
 
@@ -140,6 +143,7 @@ int image_writer_new(struct image_writer **ret, int fd, const struct image_write
 	output_init(&w->output, fd);
 	scratch_pool_init(&w->scratches);
 	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->in_turn, NULL);
 	w->gathered = xmalloc(GATHER_SIZE);
 	int r = write_header(w, err);
 	if (r < 0) {
@@ -241,10 +245,36 @@ static uint64_t place_block(struct image_writer *w, const struct encoded_block *
 	return at;
 }
 
+/* a block on its way, and its place in an order, if there is one */
+struct writing {
+	struct image_writer *w;
+	struct image_order *order;
+	uint64_t number;
+};
+
+/* under the lock, which it gives up meanwhile */
+static int wait_for_turn(const struct writing *writing, struct error *err)
+{
+	struct image_writer *w = writing->w;
+
+	while (writing->order && writing->order->next != writing->number && !w->failure.errnum)
+		pthread_cond_wait(&w->in_turn, &w->lock);
+	return check_failure(w, err);
+}
+
+static void pass_turn(const struct writing *writing)
+{
+	if (!writing->order)
+		return;
+	writing->order->next++;
+	pthread_cond_broadcast(&writing->w->in_turn);
+}
+
 /* block_encode() calls it for each block that it makes */
 static int write_block(void *context, const struct encoded_block *b, struct error *err)
 {
-	struct image_writer *w = context;
+	const struct writing *writing = context;
+	struct image_writer *w = writing->w;
 	struct parts parts = { .header = {
 				       .type = IMAGE_PAGES,
 				       .flags = b->compression,
@@ -254,7 +284,7 @@ static int write_block(void *context, const struct encoded_block *b, struct erro
 			       } };
 
 	pthread_mutex_lock(&w->lock);
-	int r = check_failure(w, err);
+	int r = wait_for_turn(writing, err);
 	if (r == 0 && w->gathered_size)
 		r = stick(w, err, flush(w, err));
 	if (r < 0) {
@@ -262,6 +292,7 @@ static int write_block(void *context, const struct encoded_block *b, struct erro
 		return r;
 	}
 	uint64_t at = place_block(w, b, &parts);
+	pass_turn(writing);
 	if (!w->output.seekable)
 		r = stick(w, err, output_write(&w->output, at, parts.iov, parts.n_iov, err));
 	pthread_mutex_unlock(&w->lock);
@@ -276,12 +307,34 @@ static int write_block(void *context, const struct encoded_block *b, struct erro
 	return r;
 }
 
+static int encode_block(const struct writing *writing, const struct page_block *block,
+                        struct error *err)
+{
+	struct image_writer *w = writing->w;
+	_cleanup_(scratch_putp) struct scratch *scratch = scratch_get(&w->scratches);
+
+	return block_encode(scratch, &w->options, block, write_block, (void *)writing, err);
+}
+
 int image_writer_block(struct image_writer *w, const struct page_block *block, struct error *err)
 {
-	_cleanup_(scratch_putp) struct scratch *scratch = scratch_get(&w->scratches);
-	int r = block_encode(scratch, &w->options, block, write_block, w, err);
+	int r = encode_block(&(struct writing){ .w = w }, block, err);
 
 	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int image_writer_block_in_order(struct image_writer *w, const struct page_block *block,
+                                struct image_order *order, uint64_t number, struct error *err)
+{
+	struct writing writing = { w, order, number };
+	int r = encode_block(&writing, block, err);
+
+	if (r == 0)
+		return 0;
+	pthread_mutex_lock(&w->lock); /* nobody waits for a block that will not come */
+	stick(w, err, r);
+	pthread_mutex_unlock(&w->lock);
+	return error_trace(err, r);
 }
 
 static int write_trailer(struct image_writer *w, struct error *err)
@@ -366,6 +419,7 @@ void image_writer_free(struct image_writer *w)
 	if (!w)
 		return;
 	scratch_pool_done(&w->scratches);
+	pthread_cond_destroy(&w->in_turn);
 	pthread_mutex_destroy(&w->lock);
 	free(w->gathered);
 	free(w->index);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The contents of a tmpfs or ramfs as one stream of bytes, and back into an empty one: directories,
+ * files with their holes, symbolic links, FIFOs, device nodes, sockets (as nodes), hard links,
+ * owners, modes, times in nanoseconds, extended attributes (ACLs and file capabilities are such),
+ * attributes of chattr(1). Names are bytes. Not kept, since nobody can give them: inode numbers,
+ * change and birth times, and which pages of a file with holes are allocated without having been
+ * written (of a file that is allocated throughout, that it is).
+ *
+ * The format is ours (content_format.h) and not a pax archive, because pax cannot carry it all:
+ * it has no sockets; libarchive's reader refuses more than 1 MiB of extended attributes per
+ * inode, and recodes names by locale; and a path per entry makes deep trees quadratic, where a
+ * directory's number does not. What is left of such a library would be its parser, as root, in
+ * front of a hostile image.
+ *
+ * All work with the file system is done by the calling thread (whose fsuid decides), through
+ * descriptors beneath the given one: openat2(2) with RESOLVE_BENEATH, NO_SYMLINKS, NO_XDEV and
+ * NO_MAGICLINKS. /proc must be there: attributes of what cannot be opened go through /proc/self/fd.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "util/bytes.h"
+#include "util/error.h"
+
+struct content_totals {
+	uint64_t n_inodes; /* the root directory included */
+	uint64_t bytes;    /* of file data, holes not counted */
+};
+
+/**
+ * content_save() - read all of a file system
+ * @root:	a directory, O_PATH or not, of a mount that covers all and has nothing mounted on it
+ *(a detached clone). Reading a symbolic link sets its access time, so let the mount be noatime;
+ *nothing else is changed.
+ * @ret:	may be NULL
+ *
+ * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*).
+ */
+int content_save(int root, const struct byte_sink *sink, struct content_totals *ret,
+                 struct error *err);
+
+struct content;
+
+/**
+ * content_restore() - make all that content_save() has written in an empty file system
+ * @root:	the root directory of a mount that nobody else uses yet
+ * @source:	hostile; is read to its end
+ * @ret:	what content_settle() needs; content_free() it. Set on failure too, or NULL.
+ */
+int content_restore(int root, const struct byte_source *source, struct content **ret,
+                    struct error *err);
+
+/**
+ * content_settle() - what changes in directories would undo or be stopped by
+ * Times and default ACLs of directories, immutable and append-only attributes. When nothing is
+ * going to be made or deleted in the file system any more.
+ */
+int content_settle(struct content *c, struct error *err);
+const struct content_totals *content_totals(const struct content *c);
+void content_free(struct content *c); /* takes NULL */

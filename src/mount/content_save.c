@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A file system into the stream of content_format.h. Depth first: a directory is opened, written,
+ * listed; what lies in it is written at once, but for its directories, whose names wait.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "mount/content.h"
+#include "mount/content_folders.h"
+#include "mount/content_format.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+
+#define LISTING_SIZE 65536u /* bytes of directory entries read at once */
+#define PAGE         4096u
+
+/* a directory that has been seen and not yet visited */
+struct waiting {
+	uint32_t folder; /* that it lies in */
+	char *name;
+};
+
+struct saver {
+	const struct byte_sink *sink;
+	uint64_t at; /* bytes of the stream so far */
+	struct folders folders;
+	struct waiting *waiting;
+	size_t n_waiting;
+	struct map
+		*links; /* inode number -> its number in the stream, of those with several names */
+	struct content_totals totals;
+	char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
+};
+
+/* an inode that is being saved, under one of its names */
+struct inode {
+	uint32_t folder;
+	const char *name; /* NULL: the root */
+	int fd;           /* O_PATH when it cannot be opened otherwise */
+	struct stat st;
+};
+
+static int fail(const struct saver *s, const struct inode *i, const char *what, struct error *err)
+{
+	int errnum = errno;
+	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
+
+	return error_raise(err, errnum, "%s of %s", what, path);
+}
+
+static int refuse(const struct saver *s, const struct inode *i, const char *what, struct error *err)
+{
+	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
+
+	return error_refuse(err, CODE_content_attributes, "%s: %s", path, what);
+}
+
+/* ---- the stream ---- */
+
+static int put(struct saver *s, const void *data, size_t size, struct error *err)
+{
+	const char *from = data;
+
+	while (size) {
+		void *room;
+		size_t n;
+		int r = s->sink->room(s->sink->context, &room, &n, err);
+		if (r < 0)
+			return r;
+		if (n > size)
+			n = size;
+		memcpy(room, from, n);
+		r = s->sink->filled(s->sink->context, n, err);
+		if (r < 0)
+			return r;
+		from += n;
+		size -= n;
+		s->at += n;
+	}
+	return 0;
+}
+
+static int pad(struct saver *s, struct error *err)
+{
+	static const char zeros[CONTENT_ALIGN];
+
+	return put(s, zeros, (size_t)(-s->at % CONTENT_ALIGN), err);
+}
+
+/* ---- data of a file ---- */
+
+/* from the file into the stream's own buffer */
+static int put_bytes(struct saver *s, const struct inode *i, uint64_t offset, uint64_t size,
+                     struct error *err)
+{
+	while (size) {
+		void *room;
+		size_t most;
+		int r = s->sink->room(s->sink->context, &room, &most, err);
+		if (r < 0)
+			return r;
+		if (most > size)
+			most = (size_t)size;
+		ssize_t n = pread(i->fd, room, most, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			errno = EIO; /* it has become shorter */
+		if (n <= 0)
+			return fail(s, i, "read the contents", err);
+		r = s->sink->filled(s->sink->context, (size_t)n, err);
+		if (r < 0)
+			return r;
+		offset += (uint64_t)n;
+		size -= (uint64_t)n;
+		s->at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int put_extent(struct saver *s, const struct inode *i, uint64_t offset, uint64_t size,
+                      struct error *err)
+{
+	struct content_extent extent = { offset, size };
+	int r = put(s, &extent, sizeof(extent), err);
+
+	if (r == 0 && size >= CONTENT_ALIGN_FROM)
+		r = pad(s, err);
+	if (r == 0)
+		r = put_bytes(s, i, offset, size, err);
+	s->totals.bytes += size;
+	return r;
+}
+
+/* the next data at or after @at: 1, or 0 when there is none */
+static int next_data(const struct saver *s, const struct inode *i, uint64_t at,
+                     struct content_extent *ret, struct error *err)
+{
+	uint64_t size = (uint64_t)i->st.st_size;
+
+	if (at >= size)
+		return 0;
+	off_t start = lseek(i->fd, (off_t)at, SEEK_DATA);
+	if (start < 0 && errno == ENXIO)
+		return 0;
+	off_t end = start < 0 ? -1 : lseek(i->fd, start, SEEK_HOLE);
+	if (start < 0 || end <= start)
+		return fail(s, i, "look for the data", err);
+	*ret = (struct content_extent){ (uint64_t)start, (uint64_t)(end - start) };
+	return 1;
+}
+
+/*
+ * A file all of which is allocated, though not all of it has been written: fallocate(2), so that no
+ * write fails for want of space. (Of one with holes nobody can tell which parts are.)
+ */
+static uint64_t allocated(const struct stat *st, uint64_t data)
+{
+	uint64_t size = (uint64_t)st->st_size;
+	uint64_t pages = size / PAGE + (size % PAGE != 0);
+
+	return data < size && (uint64_t)st->st_blocks >= pages * (PAGE / 512) ? size : 0;
+}
+
+static int put_data(struct saver *s, const struct inode *i, struct error *err)
+{
+	struct content_extent extent;
+	uint64_t at = 0, data = 0;
+	int r;
+
+	while ((r = next_data(s, i, at, &extent, err)) > 0) {
+		r = put_extent(s, i, extent.offset, extent.size, err);
+		if (r < 0)
+			return r;
+		at = extent.offset + extent.size;
+		data += extent.size;
+	}
+	if (r < 0)
+		return r;
+	extent = (struct content_extent){ .offset = allocated(&i->st, data) };
+	return put(s, &extent, sizeof(extent), err);
+}
+
+/* ---- extended attributes ---- */
+
+/* of what is open only with O_PATH: by the link in /proc, which leads to the inode itself */
+static const char *proc_link(const struct inode *i, char room[40])
+{
+	snprintf(room, 40, "/proc/self/fd/%d", i->fd);
+	return room;
+}
+
+static bool is_open(const struct inode *i)
+{
+	return S_ISREG(i->st.st_mode) || S_ISDIR(i->st.st_mode);
+}
+
+static int list_xattrs(struct saver *s, const struct inode *i, size_t *ret_size, struct error *err)
+{
+	char link[40];
+	ssize_t n = is_open(i) ? flistxattr(i->fd, s->names, sizeof(s->names))
+	                       : listxattr(proc_link(i, link), s->names, sizeof(s->names));
+
+	*ret_size = n > 0 ? (size_t)n : 0;
+	if (n < 0 && errno != EOPNOTSUPP)
+		return fail(s, i, "list the extended attributes", err);
+	return 0;
+}
+
+static int put_xattr(struct saver *s, const struct inode *i, const char *name, struct error *err)
+{
+	char link[40];
+	ssize_t n = is_open(i) ? fgetxattr(i->fd, name, s->value, sizeof(s->value))
+	                       : getxattr(proc_link(i, link), name, s->value, sizeof(s->value));
+
+	if (n < 0) {
+		_cleanup_(free_p) char *what = xasprintf("read the extended attribute %s", name);
+		return fail(s, i, what, err);
+	}
+	struct content_xattr x = { (uint32_t)strlen(name), (uint32_t)n };
+	int r = put(s, &x, sizeof(x), err);
+	if (r == 0)
+		r = put(s, name, x.name_size, err);
+	return r < 0 ? r : put(s, s->value, x.value_size, err);
+}
+
+static int put_xattrs(struct saver *s, const struct inode *i, size_t size, struct error *err)
+{
+	int r = 0;
+
+	for (const char *n = s->names; r == 0 && n < s->names + size; n += strlen(n) + 1)
+		r = put_xattr(s, i, n, err);
+	return r;
+}
+
+static uint32_t count_names(const char *names, size_t size)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < size; i++)
+		n += names[i] == 0;
+	return n;
+}
+
+/* ---- an inode ---- */
+
+static int get_attributes(const struct saver *s, const struct inode *i, uint32_t *ret,
+                          struct error *err)
+{
+	unsigned flags = 0;
+
+	/* a file system or type of file without them */
+	if (!is_open(i) || ioctl(i->fd, FS_IOC_GETFLAGS, &flags) < 0)
+		flags = 0;
+	*ret = flags & CONTENT_ATTRIBUTES;
+	if (flags & ~CONTENT_ATTRIBUTES) {
+		_cleanup_(free_p) char *what = xasprintf(
+			"attributes %#x, which Stasis does not know", flags & ~CONTENT_ATTRIBUTES);
+		return refuse(s, i, what, err);
+	}
+	return 0;
+}
+
+static enum content_type type_of(const struct stat *st)
+{
+	switch (st->st_mode & S_IFMT) {
+	case S_IFREG:
+		return CONTENT_FILE;
+	case S_IFDIR:
+		return CONTENT_FOLDER;
+	case S_IFLNK:
+		return CONTENT_SYMLINK;
+	case S_IFIFO:
+		return CONTENT_FIFO;
+	case S_IFCHR:
+		return CONTENT_CHARDEV;
+	case S_IFBLK:
+		return CONTENT_BLOCKDEV;
+	case S_IFSOCK:
+		return CONTENT_SOCKET;
+	default:
+		return CONTENT_END;
+	}
+}
+
+/* all that stat(2) says; the rest is 0 */
+static struct content_entry describe(const struct inode *i)
+{
+	const struct stat *st = &i->st;
+	bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
+
+	return (struct content_entry){
+		.type = type_of(st),
+		.folder = i->folder,
+		.name_size = i->name ? (uint32_t)strlen(i->name) : 0,
+		.mode = st->st_mode & 07777,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.major = device ? major(st->st_rdev) : 0,
+		.minor = device ? minor(st->st_rdev) : 0,
+		.atime_ns = (uint32_t)st->st_atim.tv_nsec,
+		.mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
+		.atime = st->st_atim.tv_sec,
+		.mtime = st->st_mtim.tv_sec,
+		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
+	};
+}
+
+static int put_link(struct saver *s, const struct inode *i, uint32_t link, struct error *err)
+{
+	struct content_entry e = { .type = CONTENT_LINK,
+		                   .folder = i->folder,
+		                   .name_size = (uint32_t)strlen(i->name),
+		                   .link = link };
+	int r = put(s, &e, sizeof(e), err);
+
+	return r < 0 ? r : put(s, i->name, e.name_size, err);
+}
+
+/* the number of an inode with several names; *ret_old: it has been written under another one */
+static uint32_t link_number(struct saver *s, const struct stat *st, bool *ret_old)
+{
+	*ret_old = false;
+	if (S_ISDIR(st->st_mode) || st->st_nlink < 2)
+		return 0;
+	void *known = map_get(s->links, &st->st_ino, sizeof(st->st_ino));
+	*ret_old = known != NULL;
+	if (!known) {
+		known = (void *)(uintptr_t)(map_size(s->links) + 1);
+		map_put(s->links, &st->st_ino, sizeof(st->st_ino), known);
+	}
+	return (uint32_t)(uintptr_t)known;
+}
+
+static int put_target(struct saver *s, const struct inode *i, size_t size, struct error *err)
+{
+	char target[CONTENT_TARGET_MAX + 1];
+	ssize_t n = readlinkat(i->fd, "", target, sizeof(target));
+
+	if (n >= 0 && (size_t)n != size) {
+		errno = EIO; /* it is another one now */
+		n = -1;
+	}
+	if (n < 0)
+		return fail(s, i, "read the target", err);
+	return put(s, target, size, err);
+}
+
+static int put_inode(struct saver *s, const struct inode *i, struct error *err)
+{
+	struct content_entry e = describe(i);
+	size_t names;
+	bool old;
+
+	e.link = link_number(s, &i->st, &old);
+	if (old)
+		return put_link(s, i, e.link, err);
+	int r = get_attributes(s, i, &e.attributes, err);
+	if (r == 0)
+		r = list_xattrs(s, i, &names, err);
+	if (r < 0)
+		return r;
+	e.n_xattrs = count_names(s->names, names);
+	if (e.type == CONTENT_SYMLINK)
+		e.target_size = (uint32_t)i->st.st_size;
+	s->totals.n_inodes++;
+	r = put(s, &e, sizeof(e), err);
+	if (r == 0 && i->name)
+		r = put(s, i->name, e.name_size, err);
+	if (r == 0 && e.type == CONTENT_SYMLINK)
+		r = put_target(s, i, e.target_size, err);
+	if (r == 0 && e.type == CONTENT_FILE)
+		r = put_data(s, i, err);
+	return r < 0 ? r : put_xattrs(s, i, names, err);
+}
+
+/* ---- the walk ---- */
+
+/* anything but a directory */
+static int save_name(struct saver *s, int dir, uint32_t folder, const struct dirent64 *d,
+                     struct error *err)
+{
+	struct inode i = { .folder = folder, .name = d->d_name };
+	bool file = d->d_type == DT_REG;
+
+	/* opening a device or FIFO would do something; a file's lease is broken only by waiting */
+	_cleanup_(close_p) int fd = folders_openat(
+		dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
+	if (fd < 0)
+		return fail(s, &i, "open", err);
+	i.fd = fd;
+	if (fstat(fd, &i.st) < 0)
+		return fail(s, &i, "stat", err);
+	if (S_ISREG(i.st.st_mode) != file || S_ISDIR(i.st.st_mode) ||
+	    type_of(&i.st) == CONTENT_END) {
+		errno = EAGAIN;
+		return fail(s, &i, "the type", err);
+	}
+	return put_inode(s, &i, err);
+}
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+static int save_listed(struct saver *s, int dir, uint32_t folder, const struct dirent64 *d,
+                       struct error *err)
+{
+	if (is_dots(d->d_name))
+		return 0;
+	if (d->d_type != DT_DIR)
+		return save_name(s, dir, folder, d, err);
+	*array_push(s->waiting, s->n_waiting) = (struct waiting){ folder, xstrdup(d->d_name) };
+	return 0;
+}
+
+static int save_listing(struct saver *s, const struct inode *i, uint32_t folder, struct error *err)
+{
+	_cleanup_(free_p) char *listing = xmalloc(LISTING_SIZE);
+	ssize_t n;
+
+	while ((n = getdents64(i->fd, listing, LISTING_SIZE)) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *d = (void *)(listing + at);
+			int r = save_listed(s, i->fd, folder, d, err);
+			if (r < 0)
+				return r;
+			at += d->d_reclen;
+		}
+	return n < 0 ? fail(s, i, "list the entries", err) : 0;
+}
+
+static int save_folder(struct saver *s, uint32_t parent, const char *name, struct error *err)
+{
+	struct inode i = { .folder = parent, .name = name };
+	uint32_t folder = name ? folders_add(&s->folders, parent, name) : 0;
+	int r = folders_open(&s->folders, folder, &i.fd, err);
+
+	if (r < 0)
+		return r;
+	if (fstat(i.fd, &i.st) < 0)
+		return fail(s, &i, "stat", err);
+	r = put_inode(s, &i, err);
+	return r < 0 ? r : save_listing(s, &i, folder, err);
+}
+
+static int save_all(struct saver *s, struct error *err)
+{
+	struct content_header header = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
+	struct content_entry end = { .type = CONTENT_END };
+	int r = put(s, &header, sizeof(header), err);
+
+	if (r == 0)
+		r = save_folder(s, 0, NULL, err);
+	while (r == 0 && s->n_waiting) {
+		struct waiting next = s->waiting[--s->n_waiting];
+		r = save_folder(s, next.folder, next.name, err);
+		free(next.name);
+	}
+	return r < 0 ? r : put(s, &end, sizeof(end), err);
+}
+
+int content_save(int root, const struct byte_sink *sink, struct content_totals *ret,
+                 struct error *err)
+{
+	struct saver *s = xcalloc(1, sizeof(*s));
+
+	s->sink = sink;
+	s->links = map_new();
+	int r = folders_init(&s->folders, root, err);
+	if (r == 0)
+		r = save_all(s, err);
+	if (ret)
+		*ret = s->totals;
+	while (s->n_waiting)
+		free(s->waiting[--s->n_waiting].name);
+	free(s->waiting);
+	folders_done(&s->folders);
+	map_free(s->links);
+	free(s);
+	return r < 0 ? error_trace(err, r) : 0;
+}
