@@ -359,7 +359,7 @@ static int put_target(struct saver *s, const struct inode *i, size_t size, struc
 static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 {
 	struct content_entry e = describe(i);
-	size_t names;
+	size_t names = 0;
 	bool old;
 
 	e.link = link_number(s, &i->st, &old);
