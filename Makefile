@@ -3,7 +3,7 @@
 BUILD ?= build
 T     ?=
 
-.PHONY: all packages test test-mutation demo bench lint install clean
+.PHONY: all packages test test-vm test-mutation demo bench lint install clean
 
 all: packages
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) >/dev/null
@@ -19,6 +19,11 @@ packages:
 test: all
 	@tools/packages test
 	@test/run --build $(BUILD) $(T)
+
+# the tests, or a subset without T, on Debian 12's kernel 6.1 in an emulated machine
+test-vm: all
+	@tools/packages vm
+	@tools/test-vm --build $(BUILD) $(T)
 
 demo: all
 	@BUILD=$(BUILD) tools/reaper tools/demo
