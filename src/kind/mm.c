@@ -38,9 +38,14 @@ bool mm_has_pages(const Mapping *m)
 /*
  * A private mapping is filled through a writable one if that leaves no trace: it was accounted for
  * when it became writable, or never is (MAP_NORESERVE, hugetlb). Else /proc/PID/mem forces it.
+ * What was reserved for an allocator to grow into (PROT_NONE) stays a mapping of its own: as one with
+ * its neighbour it would get a huge page, where the kernel is set to always give them.
  */
 bool mm_fill_writable(const Mapping *m)
 {
+	if (m->prot == PROT_NONE && !(m->flags & (MM_ACCOUNTED | MM_HUGETLB)) &&
+	    feature(FEATURE_proc_mem_force))
+		return false;
 	return mm_has_pages(m) &&
 	       (m->prot & PROT_WRITE || m->flags & (MM_ACCOUNTED | MM_NORESERVE | MM_HUGETLB));
 }

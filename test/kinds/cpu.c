@@ -13,7 +13,7 @@
  * TEST debug-registers refuse code=cpu.debug-registers -- debug
  * TEST ldt refuse code=cpu.ldt -- ldt
  * TEST ioperm refuse code=cpu.ioperm -- ioperm
- * TEST dispatch refuse code=cpu.dispatch -- dispatch
+ * TEST dispatch refuse needs=ptrace_syscall_user_dispatch code=cpu.dispatch -- dispatch
  * TEST amx refuse code=cpu.amx -- amx
  * TEST lam refuse code=cpu.lam -- lam
  * TEST 32-bit refuse code=task.32bit -- compat
