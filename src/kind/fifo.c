@@ -324,7 +324,7 @@ static int fifo_preflight(struct restart *r, struct object *object, struct error
 		pipe_external_preflight(r, name, s->has_reader, s->has_writer);
 		return 0;
 	}
-	if (s->deleted && folder_check(path, &refusal) == 0)
+	if (s->deleted && folder_check(-1, path, &refusal) == 0)
 		return pipe_contents_preflight(r, s->contents, path);
 	if (s->deleted) {
 		error_object(&refusal, "%s", path);

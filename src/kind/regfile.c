@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/place.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -19,7 +20,7 @@ struct regfile *regfile_live(struct object *object)
 {
 	if (!object->live) {
 		struct regfile *f = xcalloc(1, sizeof(*f));
-		f->keep = f->made = f->contents = -1;
+		f->keep = f->made = f->contents = f->base = -1;
 		object->live = f;
 	}
 	return object->live;
@@ -46,12 +47,6 @@ static void release(struct object *object)
 }
 
 /* ---- restart ---- */
-
-static bool is_path(const ProtobufCBinaryData *path)
-{
-	return path->len > 0 && path->len < PATH_MAX && path->data[0] == '/' &&
-	       !bytes_have_nul(path);
-}
 
 static bool is_type(uint32_t mode)
 {
@@ -96,7 +91,7 @@ int regfile_validate(const struct objects *objects, const struct object *object,
 {
 	const RegfileState *s = object_state(object, RegfileState);
 
-	if (!is_path(&s->path) || !is_type(s->mode))
+	if (!place_valid(objects, s->mount, &s->path) || !is_type(s->mode))
 		return error_raise(err, EBADMSG, "a file of mode %o without a path", s->mode);
 	if (s->size > INT64_MAX - 4096 || s->mtime_nanoseconds >= SECOND_NS)
 		return error_raise(err, EBADMSG, "a file of %llu bytes",
@@ -143,7 +138,7 @@ static int open_again(const struct regfile *f, const char *path, uint32_t flags)
 	s.handle.data = handle.head.f_handle;
 	s.handle.len = handle.head.handle_bytes;
 	s.handle_type = handle.head.handle_type;
-	return regfile_open_handle(&s, path, (int)flags);
+	return regfile_open_handle(&s, f->base, path, (int)flags);
 }
 
 /* checks that nobody has exchanged it between preflight and now */
@@ -160,8 +155,8 @@ static int open_here(const struct regfile *f, uint32_t flags)
 	char link[40];
 
 	if (flags & (O_NOFOLLOW | O_PATH))
-		return open(f->path, (int)flags | O_CLOEXEC);
-	_cleanup_(close_p) int fd = open(f->path, O_PATH | O_CLOEXEC);
+		return place_open(f->base, f->path, (int)flags);
+	_cleanup_(close_p) int fd = place_open(f->base, f->path, O_PATH);
 	if (fd < 0 || !is_what_was_found(f, fd)) {
 		errno = fd < 0 ? errno : ESTALE;
 		return -1;

@@ -42,7 +42,7 @@ char *fifo_deleted_path(const struct descriptor *d, struct error *refusal)
 	if (d->st.st_nlink != 0 || size <= suffix || strcmp(d->link + size - suffix, DELETED) != 0)
 		return NULL;
 	_cleanup_(free_p) char *path = xstrndup(d->link, size - suffix);
-	_cleanup_(close_p) int folder = folder_nearest(path);
+	_cleanup_(close_p) int folder = folder_nearest(-1, path);
 	if (folder < 0 || fstat(folder, &st) < 0 || st.st_dev != d->st.st_dev) {
 		error_refuse(refusal, CODE_fifo_path,
 		             "it was deleted, and the directory it was in is not to be found "
@@ -145,7 +145,7 @@ int fifo_deleted_make(const char *path, int *ret_fd, struct error *err)
 {
 	struct journal *journal = journal_new();
 	struct folder folder = FOLDER_INIT;
-	int e = folder_open(journal, path, &folder, err);
+	int e = folder_open(journal, -1, path, &folder, err);
 
 	if (e == 0)
 		e = make_in(journal, folder.fd, path, ret_fd, err);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "kind/place.h"
 #include "kind/regfile.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
@@ -77,14 +78,13 @@ struct look {
 	struct checkpoint *c;
 	const struct descriptor *d;
 	struct statx st;               /* of what is open */
-	char text[PATH_MAX + 16];      /* the link, as it is and not as maps escape it */
+	struct place place;            /* the link says so */
 	enum _RegfileState__Name name; /* how it will be found again */
-	char *path;                    /* owned */
 };
 
 static int refuse_it(struct look *l, struct error *refusal)
 {
-	const char *text = l->text[0] ? l->text : l->d->link;
+	const char *text = l->place.path ? l->place.path : l->d->link;
 
 	if (l->d->fd >= 0)
 		error_object(refusal, "%s", text);
@@ -93,16 +93,6 @@ static int refuse_it(struct look *l, struct error *refusal)
 	error_fd(refusal, l->d->fd);
 	refuse(l->c, l->d->task, refusal);
 	return 0;
-}
-
-static bool read_text(int fd, char *text, size_t size)
-{
-	char link[40];
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(link, text, size - 1);
-	text[n < 0 ? 0 : n] = 0;
-	return n > 0 && (size_t)n < size - 1;
 }
 
 static int look_at(int fd, struct statx *ret)
@@ -114,24 +104,26 @@ static int look_at(int fd, struct statx *ret)
 	return ret->stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
 }
 
-static bool same_mount(const struct statx *a, const struct statx *b)
+/* on a mount of the set's we look through a clone of that, which has another id */
+static bool same_mount(const struct look *l, const struct statx *there)
 {
-	return a->stx_mnt_id == b->stx_mnt_id && a->stx_dev_major == b->stx_dev_major &&
-	       a->stx_dev_minor == b->stx_dev_minor;
+	return (l->place.mount || l->st.stx_mnt_id == there->stx_mnt_id) &&
+	       l->st.stx_dev_major == there->stx_dev_major &&
+	       l->st.stx_dev_minor == there->stx_dev_minor;
 }
 
-/* 1: @path leads to what is open; 0: to something else; -errno */
-static int leads_there(const struct look *l, const char *path)
+/* 1: the path leads to what is open; 0: to something else; -errno */
+static int leads_there(const struct look *l)
 {
 	struct statx there;
-	_cleanup_(close_p) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_(close_p) int fd = place_open(l->place.base, l->place.path, O_PATH | O_NOFOLLOW);
 
 	if (fd < 0)
 		return -errno;
 	int r = look_at(fd, &there);
 	if (r < 0)
 		return r;
-	return same_mount(&l->st, &there) && l->st.stx_ino == there.stx_ino;
+	return same_mount(l, &there) && l->st.stx_ino == there.stx_ino;
 }
 
 /*
@@ -141,14 +133,14 @@ static int leads_there(const struct look *l, const char *path)
 static int check_folder(struct look *l, struct error *refusal)
 {
 	struct statx there;
-	_cleanup_(close_p) int fd = folder_nearest(l->path);
+	_cleanup_(close_p) int fd = folder_nearest(l->place.base, l->place.path);
 
 	if (fd < 0)
 		return error_refuse(refusal, CODE_regfile_path,
 		                    "it was deleted, and the directory it was in is not to be "
 		                    "found under its path: %s",
 		                    strerror(errno));
-	if (look_at(fd, &there) < 0 || !same_mount(&l->st, &there))
+	if (look_at(fd, &there) < 0 || !same_mount(l, &there))
 		return error_refuse(refusal, CODE_regfile_path,
 		                    "it was deleted, and the directory it was in is not to be "
 		                    "found under its path");
@@ -159,7 +151,8 @@ static int find_deleted(struct look *l, struct error *refusal)
 {
 	bool directory = S_ISDIR(l->st.stx_mode);
 
-	l->path = xstrndup(l->text, strlen(l->text) - strlen(DELETED));
+	if (!l->place.mount) /* mount_of() has done it */
+		l->place.path[strlen(l->place.path) - strlen(DELETED)] = 0;
 	if (!directory && !S_ISREG(l->st.stx_mode))
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted, and is neither a file nor a directory");
@@ -184,14 +177,13 @@ static int refuse_path(const struct look *l, int r, struct error *refusal)
 /* how it can be found again: l->name and l->path; -EOPNOTSUPP with a refusal */
 static int find_name(struct look *l, struct error *refusal)
 {
-	int r = leads_there(l, l->text);
+	int r = leads_there(l);
 
 	if (r > 0) {
 		l->name = REGFILE_STATE__NAME__HERE;
-		l->path = xstrdup(l->text);
 		return 0;
 	}
-	return ends_deleted(l->text) ? find_deleted(l, refusal) : refuse_path(l, r, refusal);
+	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(l, r, refusal);
 }
 
 static int check_filesystem(const struct look *l, struct error *refusal)
@@ -247,7 +239,8 @@ static RegfileState *describe(const struct look *l)
 	RegfileState *s = xmalloc(sizeof(*s));
 
 	regfile_state__init(s);
-	set_bytes(&s->path, l->path, strlen(l->path));
+	set_bytes(&s->path, l->place.path, strlen(l->place.path));
+	s->mount = l->place.mount ? l->place.mount->id : 0;
 	s->name = l->name;
 	s->mode = l->st.stx_mode;
 	s->device = makedev(l->st.stx_dev_major, l->st.stx_dev_minor);
@@ -287,7 +280,7 @@ static void note_flags(const struct descriptor *d, RegfileState *s)
 /* the object: one per name, but a deleted file has one name only, so that it is saved once */
 static struct object *get_object(const struct look *l, bool *ret_new)
 {
-	size_t size = 32 + strlen(l->path);
+	size_t size = 32 + strlen(l->place.path);
 	_cleanup_(free_p) char *key = xcalloc(1, size);
 	uint64_t numbers[] = { makedev(l->st.stx_dev_major, l->st.stx_dev_minor), l->st.stx_ino,
 		               l->name == REGFILE_STATE__NAME__DELETED ? 0 : l->st.stx_mnt_id,
@@ -297,7 +290,7 @@ static struct object *get_object(const struct look *l, bool *ret_new)
 	if (l->name == REGFILE_STATE__NAME__DELETED)
 		size = sizeof(numbers);
 	else
-		memcpy(key + sizeof(numbers), l->path, size - sizeof(numbers));
+		memcpy(key + sizeof(numbers), l->place.path, size - sizeof(numbers));
 	return objects_get(l->c->objects, &regfile_kind, key, size, ret_new);
 }
 
@@ -324,8 +317,8 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 	}
 	RegfileState *s = object_state(object, RegfileState);
 	note_flags(l->d, s);
-	if (r == 0 &&
-	    (s->path.len != strlen(l->path) || memcmp(s->path.data, l->path, s->path.len) != 0))
+	if (r == 0 && (s->path.len != strlen(l->place.path) ||
+	               memcmp(s->path.data, l->place.path, s->path.len) != 0))
 		r = error_refuse(refusal, CODE_regfile_deleted,
 		                 "it was deleted under two names, and both are in use");
 	return r;
@@ -341,17 +334,15 @@ int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
 	int r = look_at(d->live, &l.st);
 	if (r < 0)
 		return error_raise(err, -r, "statx of %s", d->link);
-	if (!read_text(d->live, l.text, sizeof(l.text)) || l.text[0] != '/')
-		r = refuse_path(&l, -ENAMETOOLONG, &refusal);
-	else
-		r = collect_look(&l, ret, &refusal);
-	free(l.path);
+	r = place_find(c, d->task, d->live, &l.place, &refusal);
 	if (r == 0)
-		return 0;
-	if (r != -EOPNOTSUPP || refusal.code == CODE_NONE) {
+		r = collect_look(&l, ret, &refusal);
+	if (r < 0)
+		*ret = NULL;
+	if (r == -EOPNOTSUPP && refusal.code != CODE_NONE)
+		r = refuse_it(&l, &refusal);
+	place_done(&l.place);
+	if (r < 0)
 		*err = refusal;
-		return error_trace(err, r);
-	}
-	*ret = NULL;
-	return refuse_it(&l, &refusal);
+	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/place.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
@@ -40,7 +41,7 @@ static int compare(const RegfileState *s, const struct stat *st, struct error *r
 	return -EOPNOTSUPP;
 }
 
-int regfile_open_handle(const RegfileState *s, const char *path, int flags)
+int regfile_open_handle(const RegfileState *s, int base, const char *path, int flags)
 {
 	struct {
 		struct file_handle head;
@@ -52,7 +53,7 @@ int regfile_open_handle(const RegfileState *s, const char *path, int flags)
 		errno = EOPNOTSUPP;
 		return -1;
 	}
-	_cleanup_(close_p) int folder = folder_nearest(path);
+	_cleanup_(close_p) int folder = folder_nearest(base, path);
 	if (folder < 0)
 		return -1;
 	memcpy(handle.head.f_handle, s->handle.data, s->handle.len);
@@ -75,12 +76,14 @@ static int found(struct object *object, const char *path, const struct stat *st)
 static bool find_renamed(struct object *object, const char *path)
 {
 	const RegfileState *s = object_state(object, RegfileState);
-	_cleanup_(close_p) int fd = regfile_open_handle(s, path, O_PATH);
+	_cleanup_(close_p) int fd = regfile_open_handle(s, regfile_live(object)->base, path,
+	                                                O_PATH);
 	char link[40], text[PATH_MAX + 16];
 	struct error ignored;
 	struct stat st, there;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || compare(s, &st, &ignored) < 0)
+	/* on a mount of another namespace the text would lead elsewhere */
+	if (fd < 0 || s->mount || fstat(fd, &st) < 0 || compare(s, &st, &ignored) < 0)
 		return false;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, text, sizeof(text) - 1);
@@ -98,7 +101,8 @@ static int find_here(struct restart *r, struct object *object, const char *path,
 {
 	const RegfileState *s = object_state(object, RegfileState);
 	bool allow = r->options->files_changed_allow && !S_ISLNK(s->mode);
-	_cleanup_(close_p) int fd = open(path, O_PATH | O_CLOEXEC | (allow ? 0 : O_NOFOLLOW));
+	int base = regfile_live(object)->base;
+	_cleanup_(close_p) int fd = place_open(base, path, O_PATH | (allow ? 0 : O_NOFOLLOW));
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
@@ -123,7 +127,7 @@ static int find_linked(struct restart *r, struct object *object, const char *pat
 	struct regfile *f = regfile_live(object);
 	struct stat st;
 
-	f->keep = regfile_open_handle(s, path, O_PATH);
+	f->keep = regfile_open_handle(s, f->base, path, O_PATH);
 	if (f->keep < 0 || fstat(f->keep, &st) < 0 || st.st_nlink == 0) {
 		error_refuse(refusal, CODE_regfile_changed,
 		             "it was deleted under this name, and its others are not to be found: "
@@ -141,7 +145,7 @@ static int find_linked(struct restart *r, struct object *object, const char *pat
 	return 0;
 }
 
-int regfile_find(struct restart *r, struct object *object, struct error *err)
+int regfile_look(struct restart *r, struct object *object, struct error *err)
 {
 	const RegfileState *s = object_state(object, RegfileState);
 	_cleanup_(free_p) char *path = regfile_path(s);
@@ -152,8 +156,15 @@ int regfile_find(struct restart *r, struct object *object, struct error *err)
 	else if (s->name == REGFILE_STATE__NAME__LINKED)
 		e = find_linked(r, object, path, err);
 	else
-		e = folder_check(path, err);
+		e = folder_check(regfile_live(object)->base, path, err);
 	if (e < 0)
 		error_object(err, "%s", path);
 	return e;
+}
+
+int regfile_find(struct restart *r, struct object *object, struct error *err)
+{
+	if (object_state(object, RegfileState)->mount)
+		return 0; /* regfile_make() looks: the mount is not there yet */
+	return regfile_look(r, object, err);
 }

@@ -10,44 +10,49 @@
 #include <unistd.h>
 
 #include "core/journal.h"
+#include "kind/place.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/path.h"
 
-static int open_directory(const char *path)
+static int open_directory(int base, const char *path)
 {
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return place_open(base, path, O_RDONLY | O_DIRECTORY);
 }
 
 /* makes @path and what is missing above it */
 static int make(struct journal *journal, const char *path, struct folder *folder, struct error *err)
 {
+	_cleanup_(close_p) int there = place_open(folder->base, path, O_PATH);
+	_cleanup_(free_p) char *above = path_folder(path);
 	int r = 0;
 
-	if (access(path, F_OK) == 0)
+	if (there >= 0)
 		return 0;
-	_cleanup_(free_p) char *above = path_folder(path);
 	if (strcmp(above, path) != 0)
 		r = make(journal, above, folder, err);
-	if (r == 0)
+	if (r == 0 && folder->base < 0)
 		r = journal_note(journal, JOURNAL_RMDIR, path, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (mkdir(path, 0700) == 0)
+	_cleanup_(close_p) int fd = open_directory(folder->base, above);
+	if (fd >= 0 && mkdirat(fd, strrchr(path, '/') + 1, 0700) == 0)
 		*array_push(folder->made, folder->n_made) = xstrdup(path);
-	else if (errno != EEXIST)
+	else if (fd < 0 || errno != EEXIST)
 		return error_raise(err, errno, "make the deleted directory %s", path);
 	return 0;
 }
 
-int folder_open(struct journal *journal, const char *path, struct folder *ret, struct error *err)
+int folder_open(struct journal *journal, int base, const char *path, struct folder *ret,
+                struct error *err)
 {
 	_cleanup_(free_p) char *folder = path_folder(path);
-	int r = make(journal, folder, ret, err);
 
+	ret->base = base;
+	int r = make(journal, folder, ret, err);
 	if (r < 0)
 		return error_trace(err, r);
-	ret->fd = open_directory(folder);
+	ret->fd = open_directory(base, folder);
 	return ret->fd < 0 ? error_raise(err, errno, "open the directory %s", folder) : 0;
 }
 
@@ -55,24 +60,25 @@ void folder_done(struct folder *folder)
 {
 	close_p(&folder->fd);
 	while (folder->n_made) {
-		char *path = folder->made[--folder->n_made];
-		rmdir(path);
-		free(path);
+		_cleanup_(free_p) char *path = folder->made[--folder->n_made];
+		_cleanup_(free_p) char *above = path_folder(path);
+		_cleanup_(close_p) int fd = open_directory(folder->base, above);
+		(void)unlinkat(fd, strrchr(path, '/') + 1, AT_REMOVEDIR);
 	}
 	free(folder->made);
 	folder->made = NULL;
 }
 
-int folder_nearest(const char *path)
+int folder_nearest(int base, const char *path)
 {
 	char *folder = path_folder(path);
-	int fd = open_directory(folder);
+	int fd = open_directory(base, folder);
 
 	while (fd < 0 && errno == ENOENT && folder[1]) {
 		char *above = path_folder(folder);
 		free(folder);
 		folder = above;
-		fd = open_directory(folder);
+		fd = open_directory(base, folder);
 	}
 	int saved = errno;
 	free(folder);
@@ -80,9 +86,9 @@ int folder_nearest(const char *path)
 	return fd;
 }
 
-int folder_check(const char *path, struct error *refusal)
+int folder_check(int base, const char *path, struct error *refusal)
 {
-	_cleanup_(close_p) int fd = folder_nearest(path);
+	_cleanup_(close_p) int fd = folder_nearest(base, path);
 	char link[40];
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

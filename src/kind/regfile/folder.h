@@ -13,6 +13,7 @@ struct journal;
 
 struct folder {
 	int fd;      /* O_RDONLY; -1 = none */
+	int base;    /* what paths are below: place_open() */
 	char **made; /* directories that were not there, the outermost first */
 	size_t n_made;
 };
@@ -21,11 +22,15 @@ struct folder {
 		.fd = -1 \
 	}
 
-/* the directory that absolute @path names a file in; folder_done() also after a failure */
-int folder_open(struct journal *journal, const char *path, struct folder *ret, struct error *err);
+/*
+ * The directory that @path below @base (kind/place.h) names a file in; folder_done() also after a
+ * failure.
+ */
+int folder_open(struct journal *journal, int base, const char *path, struct folder *ret,
+                struct error *err);
 void folder_done(struct folder *folder); /* removes those that were made */
 
 /* the innermost directory of @path that is there: open, O_RDONLY; -1 with errno */
-int folder_nearest(const char *path);
+int folder_nearest(int base, const char *path);
 /* pure but for looking: whether folder_open() will do; -EOPNOTSUPP: @refusal says why not */
-int folder_check(const char *path, struct error *refusal);
+int folder_check(int base, const char *path, struct error *refusal);

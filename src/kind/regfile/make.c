@@ -15,6 +15,7 @@
 
 #include "core/journal.h"
 #include "core/restart.h"
+#include "kind/place.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
@@ -58,7 +59,8 @@ static int borrow_name(struct making *m, int fd, int *ret_fd, struct error *err)
 	*ret_fd = -1;
 	if (fstat(fd, &st) < 0)
 		return error_raise(err, errno, "fstat of a deleted file");
-	int e = journal_note_inode(m->journal, m->path, st.st_dev, st.st_ino, err);
+	int e = m->f->base < 0 ? journal_note_inode(m->journal, m->path, st.st_dev, st.st_ino, err)
+	                       : 0;
 	if (e < 0)
 		return error_trace(err, e);
 	if (linkat(AT_FDCWD, self_link(fd, link), m->folder, m->name, AT_SYMLINK_FOLLOW) < 0) {
@@ -84,7 +86,7 @@ static int make_named(struct making *m, int *ret_fd, struct error *err)
 
 	snprintf(name, sizeof(name), ".stasis-%d-%lx", (int)getpid(), (unsigned long)m->s->inode);
 	_cleanup_(free_p) char *path = xasprintf("%.*s/%s", (int)(slash - m->path), m->path, name);
-	int e = journal_note(m->journal, JOURNAL_UNLINK, path, err);
+	int e = m->f->base < 0 ? journal_note(m->journal, JOURNAL_UNLINK, path, err) : 0;
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_fd = openat(m->folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -130,7 +132,7 @@ static int make_file(struct making *m, struct error *err)
 
 static int make_directory(struct making *m, struct error *err)
 {
-	int e = journal_note(m->journal, JOURNAL_RMDIR, m->path, err);
+	int e = m->f->base < 0 ? journal_note(m->journal, JOURNAL_RMDIR, m->path, err) : 0;
 
 	if (e < 0)
 		return error_trace(err, e);
@@ -238,13 +240,19 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 {
 	struct making m = { .s = object_state(object, RegfileState), .f = regfile_live(object) };
 
+	m.f->base = place_base(r, m.s->mount);
+	if (m.s->mount) {
+		int found = regfile_look(r, object, err);
+		if (found < 0)
+			return error_trace(err, found);
+	}
 	if (m.s->name == REGFILE_STATE__NAME__HERE)
 		return 0;
 	m.path = regfile_path(m.s);
 	m.name = strrchr(m.path, '/') + 1;
 	m.journal = journal_new();
 	struct folder folder = FOLDER_INIT;
-	int e = folder_open(m.journal, m.path, &folder, err);
+	int e = folder_open(m.journal, m.f->base, m.path, &folder, err);
 	m.folder = folder.fd;
 	if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
 		e = hide_name(&m, err);

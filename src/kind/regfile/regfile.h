@@ -16,6 +16,7 @@ struct regfile {
 	char *source; /* deleted: a /proc link through which its contents can be read */
 
 	/* restart */
+	int base;   /* what path is below: place_open() */
 	char *path; /* where it was found; NULL before */
 	dev_t device;
 	ino_t inode;  /* of what was found there */
@@ -48,8 +49,10 @@ uint64_t regfile_bulk_bytes(struct object *object);
 int regfile_validate(const struct objects *objects, const struct object *object, struct error *err);
 /* finds a file that should still be there; -EOPNOTSUPP: @err is a refusal */
 int regfile_find(struct restart *r, struct object *object, struct error *err);
-/* opens what the handle of @s names, of the file system that @path is on; -1 with errno */
-int regfile_open_handle(const RegfileState *s, const char *path, int flags);
+int regfile_look(struct restart *r, struct object *object, struct error *err);
+/* opens what the handle of @s names, of the file system that @path below @base is on; -1 with
+ * errno */
+int regfile_open_handle(const RegfileState *s, int base, const char *path, int flags);
 /* makes a deleted file with all its contents, or directory; or hides a name again (LINKED) */
 int regfile_make(struct restart *r, struct object *object, struct error *err);
 int regfile_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a file is: by its path in the coordinator's mount namespace, or, in another namespace of
+ * the set, by a mount of that and the path on it. A path is absolute in both: "/" is the mount's
+ * root.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "kind/kind.h"
+
+struct place {
+	struct object *mount; /* of kind mount; NULL: the coordinator's namespace */
+	int base;             /* the mount's root, lent, for place_open(); -1 without a mount */
+	char *path;           /* owned; without " (deleted)" when that is what it is */
+	bool deleted;
+};
+
+/**
+ * place_find() - where something that a task refers to is, as the kernel says
+ * @fd:	our reference to it. Whether the path leads there is for the caller to try.
+ * -EOPNOTSUPP with a refusal when it is on no mount of the set or of ours.
+ */
+int place_find(struct checkpoint *c, const struct task *task, int fd, struct place *ret,
+               struct error *err);
+void place_done(struct place *place);
+
+/*
+ * open(2) of @path below the mount root @base, which is not left and on which no symlink is
+ * followed; with base < 0 plainly of @path. Close-on-exec. -1 with errno.
+ */
+int place_open(int base, const char *path, int flags);
+
+/* restart: the mount root of a recorded mount id, lent; -1 for 0 */
+int place_base(struct restart *r, uint32_t mount);
+/* pure: whether a record's mount and path are of the right form */
+bool place_valid(const struct objects *objects, uint32_t mount, const ProtobufCBinaryData *path);
