@@ -55,23 +55,49 @@ static FILE *open_maps(const struct traced *task)
 	return fopen(path, "re");
 }
 
-bool trace_is_stack(const struct traced *task, uint64_t start, uint64_t end)
+/* the maximal stretches of such memory: the pieces of one stack may be mappings of their own */
+static void read_stacks(struct trace *t, const struct traced *task)
 {
 	_cleanup_(fclose_p) FILE *f = open_maps(task);
 	char text[4096 + 128];
 	struct line l;
 
+	trace_forget_stacks(t);
+	t->stacks_of = task->tgid;
 	while (f && fgets(text, sizeof(text), f)) {
-		if (!parse_line(text, &l) || l.end <= start)
+		struct stack *last = t->n_stacks ? &t->stacks[t->n_stacks - 1] : NULL;
+		if (!parse_line(text, &l) || strncmp(l.perms, "rw", 2) || l.perms[3] != 'p' ||
+		    l.inode)
 			continue;
-		/* the next pieces of one stack may be mappings of their own (mprotect, madvise) */
-		if (l.start > start || strncmp(l.perms, "rw", 2) || l.perms[3] != 'p' || l.inode)
-			return false;
-		if (end <= l.end)
-			return true;
-		start = l.end;
+		if (last && last->end == l.start)
+			last->end = l.end;
+		else
+			*array_push(t->stacks, t->n_stacks) = (struct stack){ l.start, l.end };
 	}
-	return false;
+}
+
+void trace_forget_stacks(struct trace *t)
+{
+	free(t->stacks);
+	t->stacks = NULL;
+	t->n_stacks = 0;
+	t->stacks_of = 0;
+}
+
+bool trace_is_stack(struct trace *t, const struct traced *task, uint64_t start, uint64_t end)
+{
+	/* read once per process: a thousand threads have some thousand mappings */
+	if (!task->tgid || t->stacks_of != task->tgid)
+		read_stacks(t, task);
+	size_t low = 0, high = t->n_stacks;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (t->stacks[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < t->n_stacks && t->stacks[low].start <= start && end <= t->stacks[low].end;
 }
 
 /* the offset of the vDSO's usable system call; -1 when there is none */

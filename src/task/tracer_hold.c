@@ -208,6 +208,7 @@ int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_m
 {
 	uint64_t end = now_ms() + timeout_ms;
 
+	trace_forget_stacks(t);
 	for (size_t i = 0; i < n; i++) {
 		if (holds[i].tid <= 0)
 			return error_raise(err, EINVAL, "hold: bad tid %d", holds[i].tid);
@@ -237,7 +238,7 @@ void trace_release(struct trace *t, struct traced *task)
 			signal = WSTOPSIG(status); /* one on its way to the program */
 	}
 	if (task->has_registers)
-		timed_fix(task);
+		timed_fix(t, task);
 	ptrace(PTRACE_DETACH, task->tid, 0, signal);
 	trace_forget(t, task);
 }

@@ -101,7 +101,7 @@ static int lay_frame(struct trace *t, struct traced *task, struct error *err)
 		return r;
 	task->frame = arch_frame_place(task->regs.rsp, xstate_size, INJECT_BUFFER_SIZE);
 	if (!task->frame_saved &&
-	    !trace_is_stack(task, task->frame.address, task->frame.address + task->frame.size))
+	    !trace_is_stack(t, task, task->frame.address, task->frame.address + task->frame.size))
 		return error_refuse(err, CODE_inject_gadget,
 		                    "its stack has no room for a return frame");
 	r = trace_open_mem(task);
@@ -141,7 +141,7 @@ static int get_buffer(const struct traced *task, void *buffer)
 }
 
 static int make_call(struct trace *t, struct traced *task, struct injection *call, void *buffer,
-                     bool first, struct error *err)
+                     bool first, bool last, struct error *err)
 {
 	struct user_regs_struct regs = task->regs;
 	uint64_t arg[6];
@@ -150,7 +150,7 @@ static int make_call(struct trace *t, struct traced *task, struct injection *cal
 		arg[i] = call->arg[i] + (call->buffer_args & 1u << i
 		                                 ? task->frame.address + task->frame.buffer
 		                                 : 0);
-	if (put_buffer(task, buffer) < 0)
+	if (first && put_buffer(task, buffer) < 0)
 		return error_raise(err, EFAULT, "write arguments to the stack");
 	arch_call_frame(&regs, &task->gadget, &task->frame);
 	arch_call_set(&regs, &task->gadget, call->nr, arg);
@@ -166,7 +166,7 @@ static int make_call(struct trace *t, struct traced *task, struct injection *cal
 	if (r < 0)
 		return error_trace(err, r);
 	r = trace_get_regs(task->tid, &regs);
-	if (r < 0 || get_buffer(task, buffer) < 0)
+	if (r < 0 || (last && get_buffer(task, buffer) < 0))
 		return error_raise(err, EFAULT, "read the result of system call %ld", call->nr);
 	call->result = arch_call_result(&regs);
 	return 0;
@@ -196,7 +196,7 @@ int trace_inject(struct trace *t, struct traced *task, struct injection *calls, 
 	int r = lay_frame(t, task, err);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = make_call(t, task, &calls[i], buffer, i == 0, err);
+		r = make_call(t, task, &calls[i], buffer, i == 0, i + 1 == n, err);
 		if (r < 0) {
 			put_back(t, task, &ignored);
 			return error_trace(err, r);

@@ -116,8 +116,8 @@ uint64_t trace_dead_stack(const struct traced *task, size_t size)
 }
 
 /* where the timeout of a resumed call lies while the kernel reads it */
-static int lay_timeout(struct traced *task, const void *data, void *saved, uint64_t *ret_address,
-                       struct error *err)
+static int lay_timeout(struct trace *t, struct traced *task, const void *data, void *saved,
+                       uint64_t *ret_address, struct error *err)
 {
 	const size_t size = sizeof(struct timespec);
 
@@ -125,7 +125,7 @@ static int lay_timeout(struct traced *task, const void *data, void *saved, uint6
 	int r = trace_open_mem(task);
 	if (r < 0)
 		return error_raise(err, -r, "open /proc/%d/mem", task->tid);
-	if (!trace_is_stack(task, *ret_address, *ret_address + size) ||
+	if (!trace_is_stack(t, task, *ret_address, *ret_address + size) ||
 	    pread(task->mem, saved, size, (off_t)*ret_address) != (ssize_t)size ||
 	    pwrite(task->mem, data, size, (off_t)*ret_address) != (ssize_t)size)
 		return error_raise(err, EFAULT, "the stack has no room for a timeout");
@@ -167,7 +167,7 @@ static int resume_call(struct trace *t, struct traced *task, const struct resume
 
 	memcpy(arg, call->arg, sizeof(arg));
 	if (!call->timeout_ms)
-		r = lay_timeout(task, &ts, &saved, &address, err);
+		r = lay_timeout(t, task, &ts, &saved, &address, err);
 	arg[call->timeout_arg] = call->timeout_ms ? (ns + 999999) / 1000000 : address;
 	if (r == 0)
 		r = make_and_interrupt(t, task, call->nr, arg, &after, err);

@@ -64,6 +64,11 @@ struct trace {
 	} * deaths;
 	size_t n_deaths, next_death;
 	size_t xstate_size; /* of the enabled state; asked once: CPUID is slow under a hypervisor */
+	struct stack {
+		uint64_t start, end;
+	} * stacks; /* of the process that was last looked at, ascending */
+	size_t n_stacks;
+	pid_t stacks_of;
 	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
 	size_t n_libc_gadgets;
 	struct cpu_clock *clocks; /* by CPU, for the time that timed calls have slept */
@@ -102,13 +107,14 @@ int trace_open_mem(struct traced *task);
 void timed_before(struct traced *task); /* before the interrupt */
 /* when it has stopped: fills task->call */
 void timed_after(struct trace *t, struct traced *task);
-void timed_fix(struct traced *task); /* at thaw: the last word on the registers */
+void timed_fix(struct trace *t, struct traced *task); /* at thaw: the last word on the registers */
 
 /* ---- tracer_gadget.c ---- */
 int trace_find_gadget(struct trace *t, const struct traced *task, struct gadget *ret,
                       struct error *err);
 /* is [start, end) writable private memory that no file backs, as a stack is? */
-bool trace_is_stack(const struct traced *task, uint64_t start, uint64_t end);
+bool trace_is_stack(struct trace *t, const struct traced *task, uint64_t start, uint64_t end);
+void trace_forget_stacks(struct trace *t); /* when processes have run: they are read again */
 
 /* ---- tracer_restart.c ---- */
 int trace_adopt(struct trace *t, pid_t root, struct error *err);

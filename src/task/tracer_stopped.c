@@ -116,7 +116,7 @@ static int take_sigchld(struct trace *t, struct traced *parent, struct error *er
 	int r = trace_open_mem(parent);
 	if (r < 0)
 		return error_raise(err, -r, "open /proc/%d/mem", parent->tid);
-	if (!trace_is_stack(parent, address, address + sizeof(data)) ||
+	if (!trace_is_stack(t, parent, address, address + sizeof(data)) ||
 	    pread(parent->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved) ||
 	    pwrite(parent->mem, &data, sizeof(data), (off_t)address) != sizeof(data))
 		return error_raise(err, EFAULT, "the stack of %d has no room", parent->tid);

@@ -278,7 +278,7 @@ void timed_after(struct trace *t, struct traced *task)
  * with a timeout that answer EINTR: they are made again with what is left of it. The argument's
  * register keeps the new value; the C library's functions do not look at it again.
  */
-void timed_fix(struct traced *task)
+void timed_fix(struct trace *t, struct traced *task)
 {
 	const struct interrupted_call *call = &task->call;
 	struct user_regs_struct regs = task->regs;
@@ -295,7 +295,7 @@ void timed_fix(struct traced *task)
 		struct timespec ts = { (time_t)(left / 1000000000), (long)(left % 1000000000) };
 		uint64_t address = (regs.rsp - ARCH_RED_ZONE - 64) & ~15ull;
 		if (trace_open_mem(task) < 0 ||
-		    !trace_is_stack(task, address, address + sizeof(ts)) ||
+		    !trace_is_stack(t, task, address, address + sizeof(ts)) ||
 		    pwrite(task->mem, &ts, sizeof(ts), (off_t)address) != sizeof(ts))
 			address = 0; /* then the whole time again: late, not never */
 		if (address)

@@ -22,9 +22,12 @@ uint64_t arch_xstate_in_use(const void *xstate, size_t size)
 
 uint64_t arch_xstate_enabled(void)
 {
+	static int known = -1; /* CPUID is slow under a hypervisor, XGETBV is not */
 	unsigned a, b, c, d;
 
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
+	if (known < 0)
+		known = __get_cpuid(1, &a, &b, &c, &d) && c & bit_OSXSAVE;
+	if (!known)
 		return 0;
 	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
 	return ((uint64_t)d << 32 | a) & ~SUPERVISOR & ~XTILEDATA;
