@@ -45,10 +45,17 @@ struct space {
 	struct mm *mm;
 	uint32_t parent;         /* index of the address space it was forked from, or of itself */
 	size_t at;               /* the page range that is next */
+	size_t mapping;          /* the first mapping that ends behind the window's start */
 	struct page_range *kept; /* what stays its own */
 	size_t n_kept;
 	uint32_t n_members; /* in the sets that it owns */
 	uint64_t *frames;   /* within the window; NULL when it has no pages there */
+};
+
+/* one that may share the page that is looked at */
+struct candidate {
+	uint64_t frame;
+	uint32_t space; /* index */
 };
 
 struct search {
@@ -57,31 +64,38 @@ struct search {
 	uint64_t start, n_pages; /* the window */
 	struct map *by_members;
 	struct mm_share *share;
-	uint64_t *members; /* bit map in the making */
-	struct set *last;  /* the set of the page before, mostly the same */
+	struct candidate *candidates; /* room for one of each space */
+	uint64_t *members;            /* bit map in the making */
+	struct set *last;             /* the set of the page before, mostly the same */
 	uint64_t *last_members;
 };
+
+static uint64_t mapping_end(const Mapping *m)
+{
+	return m->start + m->size;
+}
 
 static bool excluded(const Mapping *m)
 {
 	return m->flags & MM_DROPPABLE;
 }
 
-/* frames of pages that cannot be shared by fork are forgotten */
+/* frames of pages that cannot be shared by fork are forgotten; windows ascend, as mappings do */
 static void forget_excluded(const struct search *f, struct space *space)
 {
 	const MmState *s = object_state(space->object, MmState);
 	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
-	for (size_t i = 0; i < s->n_mappings; i++) {
+	while (space->mapping < s->n_mappings &&
+	       mapping_end(s->mappings[space->mapping]) <= f->start)
+		space->mapping++;
+	for (size_t i = space->mapping; i < s->n_mappings && s->mappings[i]->start < end; i++) {
 		const Mapping *m = s->mappings[i];
-		if (!excluded(m) || m->start >= end || m->start + m->size <= f->start)
-			continue;
-		for (uint64_t page = 0; page < f->n_pages; page++) {
-			uint64_t address = f->start + page * MM_PAGE;
-			if (address >= m->start && address < m->start + m->size)
-				space->frames[page] = 0;
-		}
+		uint64_t from = m->start > f->start ? m->start : f->start;
+		uint64_t to = mapping_end(m) < end ? mapping_end(m) : end;
+		if (excluded(m))
+			memset(space->frames + (from - f->start) / MM_PAGE, 0,
+			       (to - from) / MM_PAGE * sizeof(*space->frames));
 	}
 }
 
@@ -211,26 +225,55 @@ static void add_page(struct set *set, uint64_t address)
 	object_state(set->owner, MmState)->page_sets[set->id - 1]->n_pages++;
 }
 
-/* all that have the same frame as spaces[first] at this page become one set */
-static void group(struct search *f, struct space *const *present, size_t n, size_t first,
-                  uint64_t page)
+static int by_frame(const void *a, const void *b)
 {
-	uint64_t frame = present[first]->frames[page];
-	size_t count = 0;
+	const struct candidate *x = a, *y = b;
 
+	if (x->frame != y->frame)
+		return x->frame < y->frame ? -1 : 1;
+	return (x->space > y->space) - (x->space < y->space);
+}
+
+/* those that have the same frame at this page, f->candidates[first, end), become one set */
+static void group(struct search *f, size_t first, size_t end, uint64_t page)
+{
+	if (end - first < 2)
+		return;
 	memset(f->members, 0, f->n_words * sizeof(uint64_t));
-	for (size_t i = first; i < n; i++)
-		if (present[i]->frames[page] == frame) {
-			size_t index = (size_t)(present[i] - f->spaces);
-			f->members[index / 64] |= 1ull << (index % 64);
-			count++;
-		}
-	struct set *set = count > 1 ? set_of_members(f) : NULL;
-	for (size_t i = first; i < n; i++)
-		if (present[i]->frames[page] == frame)
-			present[i]->frames[page] = set ? TAKEN : 0;
-	if (set)
-		add_page(set, f->start + page * MM_PAGE);
+	for (size_t i = first; i < end; i++) {
+		uint32_t space = f->candidates[i].space;
+		f->members[space / 64] |= 1ull << (space % 64);
+	}
+	struct set *set = set_of_members(f);
+	if (!set)
+		return;
+	for (size_t i = first; i < end; i++)
+		f->spaces[f->candidates[i].space].frames[page] = TAKEN;
+	add_page(set, f->start + page * MM_PAGE);
+}
+
+/* finds who has the same frame at this page */
+static void compare_page(struct search *f, struct space *const *present, size_t n, uint64_t page)
+{
+	bool sorted = true;
+	size_t n_candidates = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct candidate c = { present[i]->frames[page],
+			               (uint32_t)(present[i] - f->spaces) };
+		if (!c.frame)
+			continue;
+		sorted &= !n_candidates || f->candidates[n_candidates - 1].frame <= c.frame;
+		f->candidates[n_candidates++] = c;
+	}
+	if (!sorted)
+		qsort(f->candidates, n_candidates, sizeof(*f->candidates), by_frame);
+	for (size_t first = 0, end; first < n_candidates; first = end) {
+		end = first + 1;
+		while (end < n_candidates && f->candidates[end].frame == f->candidates[first].frame)
+			end++;
+		group(f, first, end, page);
+	}
 }
 
 static void keep(struct space *space, struct page_range range)
@@ -280,9 +323,7 @@ static int search_window(struct search *f, struct space **present, struct error 
 	for (size_t i = 0; i < n && n > 1 && r >= 0; i++)
 		r = read_frames(f, present[i], err);
 	for (uint64_t page = 0; page < f->n_pages && n > 1 && r >= 0; page++)
-		for (size_t i = 0; i < n; i++)
-			if (present[i]->frames[page] && present[i]->frames[page] != TAKEN)
-				group(f, present, n, i, page);
+		compare_page(f, present, n, page);
 	for (size_t i = 0; i < n; i++)
 		keep_rest(f, present[i]);
 	return r < 0 ? error_trace(err, r) : 0;
@@ -357,6 +398,7 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 	f->n_words = (f->n + 63) / 64;
 	f->members = xcalloc(f->n_words, sizeof(uint64_t));
 	f->last_members = xcalloc(f->n_words, sizeof(uint64_t));
+	f->candidates = xcalloc(f->n, sizeof(*f->candidates));
 	f->by_members = map_new();
 	find_parents(c, f);
 	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
@@ -368,6 +410,7 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 	map_free(f->by_members);
 	free(f->members);
 	free(f->last_members);
+	free(f->candidates);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
