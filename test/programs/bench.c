@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever.
  */
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "../kinds/subject.h"
 
@@ -25,6 +28,34 @@ static void wait_for_ever(void)
 		pause();
 }
 
+static void *idle(void *unused)
+{
+	(void)unused;
+	wait_for_ever();
+	return NULL;
+}
+
+static void make_threads(long n)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 << 10);
+	while (n-- > 0)
+		CHECK(pthread_create(&thread, &attr, idle, NULL) == 0);
+}
+
+/* each an open file description of its own, of one file */
+static void open_descriptors(long n)
+{
+	struct rlimit limit = { 65536, 65536 };
+
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (n-- > 0)
+		CHECK(open("bytes", O_RDWR | O_CREAT, 0600) >= 0);
+}
+
 int main(int argc, char **argv)
 {
 	long a = argc > 2 ? atol(argv[2]) : 0, b = argc > 3 ? atol(argv[3]) : 0;
@@ -36,9 +67,14 @@ int main(int argc, char **argv)
 		fill((size_t)a << 20, !strcmp(argv[3], "text"));
 	if (!strcmp(argv[1], "forked"))
 		fill((size_t)b << 20, false);
-	if (!strcmp(argv[1], "alone") || !strcmp(argv[1], "forked")) {
+	if (!strcmp(argv[1], "threads"))
+		make_threads(a);
+	if (!strcmp(argv[1], "alone") || !strcmp(argv[1], "forked") ||
+	    !strcmp(argv[1], "descriptors")) {
 		for (long i = 0; i < a; i++) {
 			if (fork() == 0) {
+				if (!strcmp(argv[1], "descriptors"))
+					open_descriptors(b);
 				if (!strcmp(argv[1], "alone"))
 					fill((size_t)b << 20, false);
 				CHECK(write(fds[1], "x", 1) == 1);
