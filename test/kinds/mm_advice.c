@@ -12,6 +12,7 @@
  * TEST sealed round-trip needs=mseal -- sealed
  * TEST guard round-trip needs=madv_guard,pagemap_scan_guard -- guard
  * TEST numa round-trip -- numa
+ * TEST numa-large round-trip -- numa-large
  * TEST thp round-trip observe=no -- thp
  * TEST ksm round-trip -- ksm
  * TEST hugetlb round-trip -- hugetlb
@@ -220,6 +221,16 @@ static void numa(void)
 	mm_check(s, 2, 50);
 }
 
+/* with so many pages that the task is asked for policies before numa_maps is read */
+static void numa_large(void)
+{
+	char *p = mm_anon(40000, PROT_READ | PROT_WRITE, 0);
+
+	mm_fill(p, 40000, 7);
+	numa();
+	mm_check(p, 40000, 7);
+}
+
 /* a huge page whole, one with a hole, and one of which a part has been zeroed */
 static void thp(void)
 {
@@ -384,10 +395,12 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} tests[] = { { "advice", advice }, { "fork", fork_advice }, { "droppable", droppable },
-		      { "sealed", sealed }, { "guard", guard },      { "numa", numa },
-		      { "thp", thp },       { "ksm", ksm },          { "hugetlb", hugetlb },
-		      { "name", name } };
+	} tests[] = {
+		{ "advice", advice },         { "fork", fork_advice }, { "droppable", droppable },
+		{ "sealed", sealed },         { "guard", guard },      { "numa", numa },
+		{ "numa-large", numa_large }, { "thp", thp },          { "ksm", ksm },
+		{ "hugetlb", hugetlb },       { "name", name }
+	};
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		if (!strcmp(tests[i].name, argc > 1 ? argv[1] : "advice"))
