@@ -220,10 +220,11 @@ static int restart_foreground(struct arguments *a)
 {
 	struct error err;
 
-	if (!terminal_present())
+	int terminal = terminal_find(!strcmp(a->options.input, "-"));
+	if (terminal < 0)
 		return restart_follow(a);
 	a->relay = getpid();
-	int status = terminal_run(restart_in_terminal, a, 0, &err);
+	int status = terminal_run(terminal, restart_in_terminal, a, 0, &err);
 	if (status < 0) {
 		report_error(&err, "restart", a->options.json, a->options.verbose);
 		return EXIT_INTERNAL;

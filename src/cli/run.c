@@ -146,8 +146,9 @@ static int run_main(int argc, char **argv)
 	if (parse(&run, argc, argv, &exit_code) < 0)
 		return exit_code;
 	uint64_t flags = isolate_prepare(&run.isolate);
-	if (terminal_present()) {
-		status = terminal_run(run_in_terminal, &run, flags, &err);
+	int terminal = terminal_find(false);
+	if (terminal >= 0) {
+		status = terminal_run(terminal, run_in_terminal, &run, flags, &err);
 		if (status < 0)
 			report_error(&err, "run", false, false);
 	} else

@@ -40,9 +40,13 @@ struct relay {
 	bool input_open, master_open;
 };
 
-bool terminal_present(void)
+int terminal_find(bool image_on_stdin)
 {
-	return isatty(STDIN_FILENO);
+	if (isatty(STDIN_FILENO))
+		return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (!image_on_stdin || !isatty(STDOUT_FILENO))
+		return -1;
+	return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
 static void copy_window_size(struct relay *relay)
@@ -251,19 +255,19 @@ static int relay_loop(struct relay *relay)
 }
 
 /* the first of the standard descriptors that shows the terminal */
-static int output_terminal(void)
+static int output_terminal(int input)
 {
 	if (isatty(STDOUT_FILENO))
 		return STDOUT_FILENO;
-	return isatty(STDERR_FILENO) ? STDERR_FILENO : STDIN_FILENO;
+	return isatty(STDERR_FILENO) ? STDERR_FILENO : input;
 }
 
-static int relay_open(struct relay *relay, int *ret_slave, struct error *err)
+static int relay_open(struct relay *relay, int input, int *ret_slave, struct error *err)
 {
 	struct winsize size = { 0 };
 
-	*relay = (struct relay){ .input = STDIN_FILENO,
-		                 .output = output_terminal(),
+	*relay = (struct relay){ .input = input,
+		                 .output = output_terminal(input),
 		                 .master = -1,
 		                 .signals = -1,
 		                 .pidfd = -1,
@@ -285,6 +289,7 @@ static void relay_close(struct relay *relay)
 {
 	if (relay->raw)
 		tcsetattr(relay->input, TCSADRAIN, &relay->saved);
+	close_p(&relay->input);
 	close_p(&relay->master);
 	close_p(&relay->signals);
 	close_p(&relay->pidfd);
@@ -315,6 +320,7 @@ static int relay_start(struct relay *relay, int slave, int (*child)(void *, int,
 	sigprocmask(SIG_BLOCK, &set, &saved);
 	relay->child = fork_into(flags);
 	if (relay->child == 0) {
+		close_p(&relay->input);
 		close_p(&relay->master);
 		close_p(&relay->ready);
 		setsid();
@@ -358,13 +364,13 @@ int terminal_move(int *slave, int ready, const char *ptmx, struct error *err)
 	return 0;
 }
 
-int terminal_run(int (*child)(void *data, int slave, int ready), void *data, uint64_t flags,
-                 struct error *err)
+int terminal_run(int terminal, int (*child)(void *data, int slave, int ready), void *data,
+                 uint64_t flags, struct error *err)
 {
 	struct relay relay;
 	int slave = -1;
 
-	int r = relay_open(&relay, &slave, err);
+	int r = relay_open(&relay, terminal, &slave, err);
 	if (r == 0)
 		r = relay_start(&relay, slave, child, data, flags, err);
 	close_p(&slave);

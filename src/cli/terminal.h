@@ -8,11 +8,15 @@
 
 struct error;
 
-/* whether the command is used on a terminal: standard input is one that can be read */
-bool terminal_present(void);
+/*
+ * The terminal that the command is used on, a descriptor of its own; -1 when there is none.
+ * Standard input is it; or, where the image comes from there, what standard output shows.
+ */
+int terminal_find(bool image_on_stdin);
 
 /**
  * terminal_run() - run a function in a child, a session leader with a new pty
+ * @terminal:	the user's, from terminal_find(); closed
  * @child:	gets the slave (close-on-exec, not yet anyone's controlling terminal) and a
  *		descriptor that it closes when the tree runs: until then the user's terminal stays
  *		as it is, so that messages look right. Its return value is the exit status.
@@ -20,8 +24,8 @@ bool terminal_present(void);
  * Relays bytes, window size and signals until the child ends. Returns the child's wait status, or
  * a negative errno with @err filled.
  */
-int terminal_run(int (*child)(void *data, int slave, int ready), void *data, uint64_t flags,
-                 struct error *err);
+int terminal_run(int terminal, int (*child)(void *data, int slave, int ready), void *data,
+                 uint64_t flags, struct error *err);
 
 /* fork(2), with the child in new namespaces: CLONE_NEW* */
 pid_t fork_into(uint64_t flags);

@@ -690,13 +690,16 @@ static int tty_commit(struct restart *r, struct object *object, struct stub *stu
 	return result < 0 ? error_trace(err, result) : 0;
 }
 
-/* the foreground group where we lead: as recorded, or the root's, since it is in the foreground */
+/*
+ * The foreground group where we lead: as recorded, or the root's, since it is in the foreground.
+ * 0 when the root has a session of its own, which that terminal is none of: ^C reaches it by us.
+ */
 static pid_t foreground_ours(const struct restart *r)
 {
 	const struct object *object = heir(r);
 	pid_t group = object ? (pid_t)object_state(object, TtyState)->foreground : 0;
 
-	if (!group)
+	if (!group && getsid(r->root) == getpid())
 		group = getpgid(r->root);
 	return group;
 }
@@ -709,6 +712,8 @@ int tty_give_foreground(struct restart *r, struct error *err)
 	if (!leads(r) || (object && object_state(object, TtyState)->session))
 		return 0;
 	pid_t group = foreground_ours(r);
+	if (!group)
+		return 0;
 	sigemptyset(&block);
 	sigaddset(&block, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &block, &saved);

@@ -8,9 +8,11 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
 
 from cli import STASIS, done, expect, stasis, state, wait_for
+from window import Window
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: a detached tree's root comes to us
 
@@ -75,6 +77,17 @@ for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV):
     expect(code == -number, f"ended by signal {number}: {code}")
     os.unlink("program.go")
 expect(not os.path.exists("core"), "no second core")
+
+# ---- on a terminal, of which the program knows nothing ----
+pid = program(UNTIL_GO)
+for end, status in (lambda w: os.kill(pid, signal.SIGTERM), -signal.SIGTERM), (lambda w: w.send("\x03"), -signal.SIGINT):
+    w = Window([STASIS, "restart", "program.image"])
+    w.expect(r"restart: 1 task.*\n")
+    wait_for(lambda: not w.local_flags() & termios.ICANON and runs(pid), "it runs")
+    end(w)
+    expect(w.end() == status, f"the end of a program in a window: {w.status}, expected {status}: {w.text!r}")
+    expect(w.local_flags() & termios.ICANON, "the window's terminal is as before")
+    wait_for(lambda: not live(), "nothing is left")
 
 # ---- signals, with their value ----
 pid = program(f"""
