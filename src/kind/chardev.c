@@ -13,6 +13,7 @@
 #include "chardev.pb-c.h"
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "kind/place.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -40,38 +41,73 @@ static bool chardev_claims(const struct descriptor *d)
 	       is_stateless(d->st.st_rdev);
 }
 
+static bool is_device(const struct stat *st, dev_t device)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == device;
+}
+
+/* whether the node is there: opening a FIFO that has taken its place would block */
+static bool leads_there(int base, const char *path, dev_t device)
+{
+	_cleanup_(close_p) int fd = place_open(base, path, O_PATH);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && is_device(&st, device);
+}
+
+static void refuse_node(struct checkpoint *c, const struct descriptor *d)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_chardev_changed, "%s: %s is not the device %u:%u (any more)",
+	             d->what, d->link, major(d->st.st_rdev), minor(d->st.st_rdev));
+	error_hint(&refusal, "put the device node back");
+	error_fd(&refusal, d->fd);
+	refuse(c, d->task, &refusal);
+}
+
+static ChardevState *describe(const struct place *place, dev_t device)
+{
+	ChardevState *s = xmalloc(sizeof(*s));
+
+	chardev_state__init(s);
+	s->path.len = strlen(place->path);
+	s->path.data = xmemdup(place->path, s->path.len);
+	s->major = major(device);
+	s->minor = minor(device);
+	s->mount = place->mount ? place->mount->id : 0;
+	return s;
+}
+
 /* the same device may have several nodes, and be seen through other mounts */
 static int chardev_collect(struct checkpoint *c, const struct descriptor *d, struct object **ret,
                            struct error *err)
 {
-	_cleanup_(free_p) char *key = xasprintf("%u:%u %s", major(d->st.st_rdev),
-	                                        minor(d->st.st_rdev), d->link);
-	struct error refusal = ERROR_INIT;
-	struct stat st;
+	_cleanup_(place_done) struct place place = { .base = -1 };
 	bool is_new = false;
 
 	*ret = NULL;
-	if (stat(d->link, &st) < 0 || st.st_rdev != d->st.st_rdev) {
-		error_refuse(&refusal, CODE_chardev_changed,
-		             "%s: %s is not the device %u:%u (any more)", d->what, d->link,
-		             major(d->st.st_rdev), minor(d->st.st_rdev));
-		error_hint(&refusal, "put the device node back");
-	} else {
-		*ret = objects_get(c->objects, &chardev_kind, key, strlen(key), &is_new);
+	/* check PID cannot have the descriptor itself */
+	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, err) : 0;
+	if (r == -EOPNOTSUPP) {
+		error_fd(err, d->fd);
+		refuse(c, d->task, err);
+		return 0;
 	}
-	if (refusal.code) {
-		error_fd(&refusal, d->fd);
-		refuse(c, d->task, &refusal);
+	if (r < 0)
+		return error_trace(err, r);
+	if (d->live < 0)
+		place.path = xstrdup(d->link);
+	if (!leads_there(place.base, place.path, d->st.st_rdev)) {
+		refuse_node(c, d);
+		return 0;
 	}
-	if (is_new) {
-		ChardevState *s = xmalloc(sizeof(*s));
-		chardev_state__init(s);
-		(*ret)->message = &s->base;
-		s->path.len = strlen(d->link);
-		s->path.data = xmemdup(d->link, s->path.len);
-		s->major = major(d->st.st_rdev);
-		s->minor = minor(d->st.st_rdev);
-	}
+	_cleanup_(free_p) char *key = xasprintf("%u:%u %u %s", major(d->st.st_rdev),
+	                                        minor(d->st.st_rdev),
+	                                        place.mount ? place.mount->id : 0, place.path);
+	*ret = objects_get(c->objects, &chardev_kind, key, strlen(key), &is_new);
+	if (is_new)
+		(*ret)->message = &describe(&place, d->st.st_rdev)->base;
 	return 0;
 }
 
@@ -80,8 +116,7 @@ static int chardev_validate(const struct objects *objects, const struct object *
 {
 	const ChardevState *s = object_state(object, ChardevState);
 
-	if (s->path.len == 0 || s->path.len >= PATH_MAX || s->path.data[0] != '/' ||
-	    bytes_have_nul(&s->path))
+	if (!place_valid(objects, s->mount, &s->path))
 		return error_raise(err, EBADMSG, "a path of %zu bytes", s->path.len);
 	if (!is_stateless(makedev(s->major, s->minor)))
 		return error_raise(err, EBADMSG, "the device %u:%u", s->major, s->minor);
@@ -91,11 +126,6 @@ static int chardev_validate(const struct objects *objects, const struct object *
 static char *path_of(const ChardevState *s)
 {
 	return xasprintf("%.*s", (int)s->path.len, (const char *)s->path.data);
-}
-
-static bool is_device(const ChardevState *s, const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(s->major, s->minor);
 }
 
 static int refuse_missing(const ChardevState *s, const char *path, struct error *err)
@@ -110,9 +140,11 @@ static int chardev_preflight(struct restart *r, struct object *object, struct er
 {
 	const ChardevState *s = object_state(object, ChardevState);
 	_cleanup_(free_p) char *path = path_of(s);
-	struct stat st;
 
-	return stat(path, &st) < 0 || !is_device(s, &st) ? refuse_missing(s, path, err) : 0;
+	/* a mount of its own is not there yet: then chardev_open() sees */
+	if (s->mount || leads_there(-1, path, makedev(s->major, s->minor)))
+		return 0;
+	return refuse_missing(s, path, err);
 }
 
 static int chardev_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
@@ -121,14 +153,16 @@ static int chardev_open(struct restart *r, struct object *object, uint32_t flags
 	const ChardevState *s = object_state(object, ChardevState);
 	_cleanup_(free_p) char *path = path_of(s);
 	_cleanup_(close_p) int fd = -1;
+	dev_t device = makedev(s->major, s->minor);
+	int base = place_base(r, s->mount);
 	struct stat st;
 
-	if (stat(path, &st) < 0 || !is_device(s, &st)) /* opening a FIFO would block */
+	if (!leads_there(base, path, device))
 		return refuse_missing(s, path, err);
-	fd = open(path, (int)flags | O_CLOEXEC | O_NOCTTY);
+	fd = place_open(base, path, (int)flags | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open %s", path);
-	if (!is_device(s, &st))
+	if (!is_device(&st, device))
 		return refuse_missing(s, path, err);
 	*ret_fd = take_fd(&fd);
 	return 0;

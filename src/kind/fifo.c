@@ -26,6 +26,7 @@
 #include "kind/fifo/deleted.h"
 #include "kind/pipe/contents.h"
 #include "kind/pipe/ends.h"
+#include "kind/place.h"
 #include "kind/regfile/folder.h"
 #include "task/holders.h"
 #include "task/task.h"
@@ -36,6 +37,7 @@
 struct fifo {
 	/* checkpoint */
 	char *path, *key; /* "file:[MAJOR:MINOR:INO]" */
+	uint32_t mount;   /* the object that path is on; 0 none */
 	dev_t dev;
 	ino_t ino;
 	bool deleted;
@@ -70,15 +72,34 @@ static void refuse_fifo(struct checkpoint *c, const struct task *task, const cha
 	refuse(c, task, refusal);
 }
 
-/* the path under which it is to be found at restart, or was before it was deleted; NULL: refused */
-static char *judge_path(struct checkpoint *c, const struct descriptor *d)
+static bool leads_there(const struct place *place, const struct stat *st)
 {
-	struct error refusal;
-	struct stat st;
+	_cleanup_(close_p) int fd = place_open(place->base, place->path, O_PATH | O_NOFOLLOW);
+	struct stat there;
 
-	if (lstat(d->link, &st) == 0 && st.st_dev == d->st.st_dev && st.st_ino == d->st.st_ino)
-		return xstrdup(d->link);
-	char *path = fifo_deleted_path(d, &refusal);
+	return fd >= 0 && fstat(fd, &there) == 0 && there.st_dev == st->st_dev &&
+	       there.st_ino == st->st_ino;
+}
+
+/*
+ * The path under which it is to be found at restart, or was before it was deleted; NULL: refused.
+ * *ret_mount: the object it is on.
+ */
+static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32_t *ret_mount)
+{
+	_cleanup_(place_done) struct place place = { .base = -1 };
+	struct error refusal = ERROR_INIT;
+	char *path = NULL;
+
+	/* check PID cannot have the descriptor itself */
+	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, &refusal) : 0;
+	if (d->live < 0)
+		place.path = xstrdup(d->link);
+	*ret_mount = place.mount ? place.mount->id : 0;
+	if (r == 0 && leads_there(&place, &d->st))
+		return take_ptr(place.path);
+	if (r == 0 && !place.mount)
+		path = fifo_deleted_path(d, &refusal);
 	if (path)
 		return path;
 	if (refusal.code == CODE_NONE) {
@@ -122,7 +143,8 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 	bool is_new;
 
 	*ret = NULL;
-	_cleanup_(free_p) char *path = judge_path(c, d);
+	uint32_t mount;
+	_cleanup_(free_p) char *path = judge_path(c, d, &mount);
 	if (!path)
 		return 0;
 	*ret = objects_get(c->objects, &fifo_kind, key, sizeof(key), &is_new);
@@ -131,6 +153,7 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 		f->deleted = d->st.st_nlink == 0;
 		f->st = d->st;
 		f->path = take_ptr(path);
+		f->mount = mount;
 		f->key = xasprintf("file:[%u:%u:%llu]", major(d->st.st_dev), minor(d->st.st_dev),
 		                   (unsigned long long)d->st.st_ino);
 		f->dev = d->st.st_dev;
@@ -216,6 +239,7 @@ static FifoState *new_state(const struct fifo *f, const char *external)
 	fifo_state__init(s);
 	s->path.data = (uint8_t *)xstrdup(f->path);
 	s->path.len = strlen(f->path);
+	s->mount = f->mount;
 	s->device = f->dev;
 	s->inode = f->ino;
 	s->has_reader = f->ends.reader.task != NULL;
@@ -280,8 +304,7 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 
 	if (!pipe_external_valid(&s->external))
 		return error_refuse(err, CODE_image_invalid, "fifo: the name of an external pipe");
-	if (!s->path.len || s->path.len >= PATH_MAX || s->path.data[0] != '/' ||
-	    bytes_have_nul(&s->path))
+	if (!place_valid(objects, s->mount, &s->path) || (s->mount && s->deleted))
 		return error_refuse(err, CODE_image_invalid, "fifo: a path of %zu bytes",
 		                    s->path.len);
 	if (s->external.len)
@@ -308,7 +331,7 @@ static bool is_same(const struct restart *r, const FifoState *s, const struct st
 {
 	if (!S_ISFIFO(st->st_mode))
 		return false;
-	return r->options->files_changed_allow ||
+	return r->options->files_changed_allow || place_is_new(r, s->mount) ||
 	       (st->st_dev == s->device && st->st_ino == s->inode);
 }
 
@@ -324,7 +347,8 @@ static int fifo_preflight(struct restart *r, struct object *object, struct error
 		pipe_external_preflight(r, name, s->has_reader, s->has_writer);
 		return 0;
 	}
-	if (s->deleted && folder_check(-1, path, &refusal) == 0)
+	/* a mount of its own is not there yet: fifo_restore() sees */
+	if (s->mount || (s->deleted && folder_check(-1, path, &refusal) == 0))
 		return pipe_contents_preflight(r, s->contents, path);
 	if (s->deleted) {
 		error_object(&refusal, "%s", path);
@@ -369,8 +393,8 @@ static int open_base(struct restart *r, const FifoState *s, const char *path, in
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", made);
 	}
 	_cleanup_(close_p) int fd = made >= 0 ? open(link, access | O_NONBLOCK | O_CLOEXEC)
-	                                      : open(path,
-	                                             access | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	                                      : place_open(place_base(r, s->mount), path,
+	                                                   access | O_NONBLOCK | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open the FIFO");
 	if (made < 0 && !is_same(r, s, &st))

@@ -71,6 +71,11 @@ int place_base(struct restart *r, uint32_t mount)
 	return -1;
 }
 
+bool place_is_new(const struct restart *r, uint32_t mount)
+{
+	return false;
+}
+
 bool place_valid(const struct objects *objects, uint32_t mount, const ProtobufCBinaryData *path)
 {
 	return path->len > 0 && path->len < PATH_MAX && path->data[0] == '/' &&

@@ -34,5 +34,8 @@ int place_open(int base, const char *path, int flags);
 
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);
+/* restart: whether that mount's file system was made anew: sizes and times are as before, inodes
+ * not */
+bool place_is_new(const struct restart *r, uint32_t mount);
 /* pure: whether a record's mount and path are of the right form */
 bool place_valid(const struct objects *objects, uint32_t mount, const ProtobufCBinaryData *path);

@@ -19,16 +19,18 @@ static bool same_type(const RegfileState *s, const struct stat *st)
 }
 
 /* regular files by inode, size and time; whatever is changed by its use by device and inode */
-static int compare(const RegfileState *s, const struct stat *st, struct error *refusal)
+static int compare(struct restart *r, const RegfileState *s, const struct stat *st,
+                   struct error *refusal)
 {
+	bool is_new = place_is_new(r, s->mount);
 	const char *what = NULL;
 
 	if (!same_type(s, st))
 		what = "it is of another type";
-	else if (s->inode != st->st_ino)
+	else if (!is_new && s->inode != st->st_ino)
 		what = "another file has its name";
 	else if (!S_ISREG(s->mode))
-		what = s->device != st->st_dev ? "it is on another device" : NULL;
+		what = !is_new && s->device != st->st_dev ? "it is on another device" : NULL;
 	else if (s->size != (uint64_t)st->st_size)
 		what = "its size has changed";
 	else if (s->mtime_seconds != st->st_mtim.tv_sec ||
@@ -73,7 +75,7 @@ static int found(struct object *object, const char *path, const struct stat *st)
 }
 
 /* renamed since: its handle leads to it, and the link text tells the new name */
-static bool find_renamed(struct object *object, const char *path)
+static bool find_renamed(struct restart *r, struct object *object, const char *path)
 {
 	const RegfileState *s = object_state(object, RegfileState);
 	_cleanup_(close_p) int fd = regfile_open_handle(s, regfile_live(object)->base, path,
@@ -83,7 +85,7 @@ static bool find_renamed(struct object *object, const char *path)
 	struct stat st, there;
 
 	/* on a mount of another namespace the text would lead elsewhere */
-	if (fd < 0 || s->mount || fstat(fd, &st) < 0 || compare(s, &st, &ignored) < 0)
+	if (fd < 0 || s->mount || fstat(fd, &st) < 0 || compare(r, s, &st, &ignored) < 0)
 		return false;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, text, sizeof(text) - 1);
@@ -107,16 +109,16 @@ static int find_here(struct restart *r, struct object *object, const char *path,
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		int saved = errno;
-		if (find_renamed(object, path))
+		if (find_renamed(r, object, path))
 			return 0;
 		error_refuse(refusal, CODE_regfile_changed, "it cannot be found: %s",
 		             strerror(saved));
 		error_hint(refusal, "put it back under its name");
 		return -EOPNOTSUPP;
 	}
-	if (compare(s, &st, refusal) == 0 || (allow && same_type(s, &st)))
+	if (compare(r, s, &st, refusal) == 0 || (allow && same_type(s, &st)))
 		return found(object, path, &st);
-	return find_renamed(object, path) ? 0 : -EOPNOTSUPP;
+	return find_renamed(r, object, path) ? 0 : -EOPNOTSUPP;
 }
 
 /* under a name that we do not know; kept open, since only the handle leads to it */
@@ -137,7 +139,7 @@ static int find_linked(struct restart *r, struct object *object, const char *pat
 		                    "system as before");
 		return -EOPNOTSUPP;
 	}
-	int e = compare(s, &st, refusal);
+	int e = compare(r, s, &st, refusal);
 	if (e < 0 && !(r->options->files_changed_allow && same_type(s, &st)))
 		return e;
 	f->device = st.st_dev;
