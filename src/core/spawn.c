@@ -386,6 +386,8 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 
 	if (e < 0)
 		return e;
+	if (t->dead_nice != getpriority(PRIO_PROCESS, 0))
+		CALL(stub->calls, setpriority, PRIO_PROCESS, 0, t->dead_nice);
 	if (t->dead_gid != getgid())
 		CALL(stub->calls, setresgid, t->dead_gid, t->dead_gid, t->dead_gid);
 	if (t->dead_uid != getuid())

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +126,7 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 		s->exit_code = (uint32_t)task->stat.exit_code;
 		s->dead_uid = task->status.uid[0];
 		s->dead_gid = task->status.gid[0];
+		s->dead_nice = (int32_t)task->stat.nice;
 	}
 	s->stop_signal = (uint32_t)task->stop_signal;
 	if (task == task->leader)
@@ -164,6 +166,8 @@ static int task_validate(const struct objects *objects, const struct object *obj
 	if (dead ? t->dead_uid == UINT32_MAX || t->dead_gid == UINT32_MAX
 	         : t->dead_uid || t->dead_gid)
 		return error_raise(err, EBADMSG, "user %u, group %u", t->dead_uid, t->dead_gid);
+	if (t->dead_nice < -20 || t->dead_nice > 19 || (!dead && t->dead_nice))
+		return error_raise(err, EBADMSG, "a dead task's nice value %d", t->dead_nice);
 	if (t->stop_waited && !t->stop_signal)
 		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
 	if (t->exit_signal > 64)
@@ -187,6 +191,14 @@ static int task_preflight(struct restart *r, struct object *object, struct error
 	            t->state == TASK_STATE__STATE__DEAD_LEADER;
 	bool may = features_capability(CAP_SETUID) && features_capability(CAP_SETGID);
 
+	if (dead && t->dead_nice < getpriority(PRIO_PROCESS, 0) &&
+	    !features_capability(CAP_SYS_NICE)) {
+		error_refuse(err, CODE_sched_privilege,
+		             "a dead task has the nice value %d, which needs CAP_SYS_NICE",
+		             t->dead_nice);
+		error_task(err, (pid_t)t->tid, NULL);
+		return -EOPNOTSUPP;
+	}
 	if (!dead || may || (t->dead_uid == getuid() && t->dead_gid == getgid()))
 		return 0;
 	error_refuse(err, CODE_cred_capability,

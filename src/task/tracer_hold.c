@@ -2,9 +2,11 @@
 /* The tracer at checkpoint: seizing tasks, letting them go as they were, or ending them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -254,10 +256,41 @@ void trace_thaw(struct trace *t, bool stop)
 		trace_release(t, t->tasks[i]);
 }
 
+/*
+ * When a thread ends the kernel marks the robust mutexes that it holds (FUTEX_OWNER_DIED,
+ * get_robust_list(2)): in mapped files too, which outlive the set, and which it is to find as it
+ * left them. So the list of a thread that holds any is made empty, if it is the thread's alone.
+ */
+void trace_keep_locks(struct trace *t, struct traced *task)
+{
+	struct robust_list_head *head = NULL, now, none = { 0 };
+	size_t size;
+	uint64_t address;
+
+	if (syscall(SYS_get_robust_list, task->tid, &head, &size) < 0 || !head ||
+	    trace_open_mem(task) < 0)
+		return;
+	address = (uintptr_t)head;
+	if (pread(task->mem, &now, sizeof(now), (off_t)address) != sizeof(now) ||
+	    ((uintptr_t)now.list.next == address && !now.list_op_pending) ||
+	    !trace_is_stack(t, task, address, address + sizeof(now)))
+		return;
+	none.list.next = &head->list;
+	none.futex_offset = now.futex_offset;
+	/* what was changed must not survive us, whatever becomes of us */
+	if (ptrace(PTRACE_SETOPTIONS, task->tid, 0, PTRACE_O_EXITKILL) < 0)
+		return;
+	(void)!pwrite(task->mem, &none, sizeof(none), (off_t)address);
+}
+
 void trace_kill(struct trace *t)
 {
 	int status;
 
+	/* before any: the first SIGKILL of a process reaches all its threads */
+	for (size_t i = 0; i < t->n; i++)
+		if (!t->tasks[i]->gone)
+			trace_keep_locks(t, t->tasks[i]);
 	for (size_t i = 0; i < t->n; i++)
 		if (!t->tasks[i]->gone)
 			kill(t->tasks[i]->tgid, SIGKILL);

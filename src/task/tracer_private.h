@@ -97,6 +97,8 @@ int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_m
 void trace_thaw(struct trace *t, bool stop);
 void trace_release(struct trace *t, struct traced *task);
 void trace_kill(struct trace *t);
+/* it is about to be killed: its locks in memory that outlives it stay as they are */
+void trace_keep_locks(struct trace *t, struct traced *task);
 
 /* ---- tracer_inject.c ---- */
 int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,

@@ -11,6 +11,10 @@
  * TEST handler round-trip -- handler
  * TEST pipe round-trip -- pipe
  * TEST wait round-trip -- wait
+ * TEST locks round-trip -- locks
+ * TEST message-queue round-trip -- full_queue
+ * TEST futexes round-trip -- futexes
+ * TEST pipes round-trip -- pipes
  * TEST own-eintr round-trip -- own_eintr
  * TEST hidden-call refuse code=cpu.call under="setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin" -- hidden_call
  */
@@ -18,9 +22,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -590,6 +596,226 @@ static void hidden_call(void)
 	subject_checkpoint();
 }
 
+/* ---- waiting for locks that a child holds ---- */
+
+static int lock_fds[5];
+
+static int in_flock(void)
+{
+	return result(flock(lock_fds[0], LOCK_EX));
+}
+
+static int in_flock_shared(void)
+{
+	return result(flock(lock_fds[1], LOCK_SH));
+}
+
+static struct flock whole(void)
+{
+	return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
+}
+
+static int in_setlkw(void)
+{
+	struct flock lock = whole();
+
+	return result(fcntl(lock_fds[2], F_SETLKW, &lock));
+}
+
+static int in_ofd_setlkw(void)
+{
+	struct flock lock = whole();
+
+	return result(fcntl(lock_fds[3], F_OFD_SETLKW, &lock));
+}
+
+static int in_lockf(void)
+{
+	return result(lockf(lock_fds[4], F_LOCK, 0));
+}
+
+static void open_locked(bool hold)
+{
+	static const char *const names[] = { "0", "1", "2", "3", "4" };
+	struct flock lock = whole();
+
+	for (int i = 0; i < 5; i++) {
+		lock_fds[i] = open(names[i], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		CHECK(lock_fds[i] >= 0);
+		if (hold && i < 2)
+			CHECK(flock(lock_fds[i], LOCK_EX) == 0);
+		else if (hold)
+			CHECK(fcntl(lock_fds[i], F_SETLK, &lock) == 0);
+	}
+}
+
+static void locks(void)
+{
+	static struct sleeper s[] = {
+		{ "flock", in_flock },     { "flock, shared", in_flock_shared },
+		{ "F_SETLKW", in_setlkw }, { "F_OFD_SETLKW", in_ofd_setlkw },
+		{ "lockf", in_lockf },
+	};
+	int status;
+	pid_t holder = fork();
+
+	CHECK(holder >= 0);
+	if (holder == 0) {
+		open_locked(true);
+		subject_mark("held");
+		subject_wait("release");
+		_exit(0);
+	}
+	subject_wait("held");
+	open_locked(false);
+	start(s, 5);
+	subject_checkpoint();
+	for (size_t i = 0; i < 5; i++)
+		CHECK(asleep(s[i].tid));
+	subject_mark("release");
+	join(s, 5);
+	CHECK(waitpid(holder, &status, 0) == holder && status == 0);
+}
+
+/* ---- a message queue that is full ---- */
+
+static int in_msgsnd(void)
+{
+	struct {
+		long type;
+		char text[8];
+	} message = { .type = 2 };
+
+	return result(msgsnd(queue, &message, sizeof(message.text), 0));
+}
+
+static void full_queue(void)
+{
+	static struct sleeper s[] = { { "msgsnd", in_msgsnd } };
+	struct msqid_ds ds;
+	struct {
+		long type;
+		char text[8];
+	} message = { .type = 1 };
+
+	queue = msgget(IPC_PRIVATE, 0600);
+	CHECK(queue >= 0 && msgctl(queue, IPC_STAT, &ds) == 0);
+	ds.msg_qbytes = 16;
+	CHECK(msgctl(queue, IPC_SET, &ds) == 0);
+	CHECK(msgsnd(queue, &message, 8, 0) == 0 && msgsnd(queue, &message, 8, 0) == 0);
+	start(s, 1);
+	subject_checkpoint();
+	CHECK(asleep(s[0].tid));
+	CHECK(msgrcv(queue, &message, 8, 1, 0) == 8 && message.type == 1);
+	join(s, 1);
+	CHECK(msgrcv(queue, &message, 8, 2, 0) == 8);
+	msgctl(queue, IPC_RMID, NULL);
+}
+
+/* ---- futexes of the rarer sorts ---- */
+
+static uint32_t pi_word, waitv_word, pi_timed;
+
+static int in_lock_pi(void)
+{
+	return result(syscall(SYS_futex, &pi_word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0));
+}
+
+/* with a deadline that does not come */
+static int in_lock_pi_until(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 3600;
+	return result(syscall(SYS_futex, &pi_timed, FUTEX_LOCK_PI_PRIVATE, 0, &ts, NULL, 0));
+}
+
+static int in_waitv(void)
+{
+	struct {
+		uint64_t value, address;
+		uint32_t flags, reserved;
+	} waiter = { 0, (uintptr_t)&waitv_word, 2 | FUTEX_PRIVATE_FLAG, 0 };
+
+	return result(syscall(449 /* futex_waitv, 5.16 */, &waiter, 1, 0, NULL, 0));
+}
+
+static void futexes(void)
+{
+	static struct sleeper s[] = { { "FUTEX_LOCK_PI", in_lock_pi },
+		                      { "FUTEX_LOCK_PI, deadline", in_lock_pi_until },
+		                      { "futex_waitv", in_waitv } };
+
+	pi_word = pi_timed = (uint32_t)gettid();
+	start(s, 3);
+	subject_checkpoint();
+	for (size_t i = 0; i < 3; i++)
+		CHECK(asleep(s[i].tid));
+	/* until they wait again: an unlock before that finds nobody to hand the lock to */
+	while (!(pi_word & FUTEX_WAITERS) || !(pi_timed & FUTEX_WAITERS))
+		usleep(1000);
+	CHECK(syscall(SYS_futex, &pi_word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0) == 0);
+	CHECK(syscall(SYS_futex, &pi_timed, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0) == 0);
+	waitv_word = 1;
+	CHECK(syscall(SYS_futex, &waitv_word, FUTEX_WAKE_PRIVATE, 1) >= 0);
+	join(s, 3);
+}
+
+/* ---- pipes that are full or empty, through calls that move pages ---- */
+
+static int full_pipe[2], empty_pipe[2], aside[2];
+
+static int in_write(void)
+{
+	static const char bytes[3000];
+
+	return write(full_pipe[1], bytes, sizeof(bytes)) == sizeof(bytes) ? 0 : errno;
+}
+
+static int in_splice(void)
+{
+	return splice(empty_pipe[0], NULL, aside[1], NULL, 100, 0) == 4 ? 0 : errno;
+}
+
+static int in_tee(void)
+{
+	return tee(empty_pipe[0], aside[1], 100, 0) >= 0 ? 0 : errno;
+}
+
+static int in_vmsplice(void)
+{
+	static char bytes[100];
+	struct iovec iov = { bytes, sizeof(bytes) };
+
+	return vmsplice(full_pipe[1], &iov, 1, 0) == sizeof(bytes) ? 0 : errno;
+}
+
+static void pipes(void)
+{
+	static struct sleeper s[] = { { "write", in_write },
+		                      { "vmsplice", in_vmsplice },
+		                      { "splice", in_splice },
+		                      { "tee", in_tee } };
+	static char room[65536];
+
+	CHECK(pipe(full_pipe) == 0 && pipe(empty_pipe) == 0 && pipe(aside) == 0);
+	CHECK_EQ(write(full_pipe[1], room, sizeof(room)), sizeof(room));
+	start(s, 4);
+	subject_checkpoint();
+	for (size_t i = 0; i < 4; i++)
+		CHECK(asleep(s[i].tid));
+	CHECK_EQ(read(full_pipe[0], room, sizeof(room)), sizeof(room));
+	CHECK_EQ(write(empty_pipe[1], "four", 4), 4);
+	pthread_join(s[0].thread, NULL);
+	pthread_join(s[1].thread, NULL);
+	pthread_join(s[2].thread, NULL);
+	close(empty_pipe[1]); /* whether tee saw the bytes before they were gone is its luck */
+	pthread_join(s[3].thread, NULL);
+	for (size_t i = 0; i < 4; i++)
+		CHECK_EQ(s[i].got, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
@@ -597,6 +823,8 @@ int main(int argc, char **argv)
 		{ "endless", endless },     { "handler", handler },
 		{ "pipe", in_pipe },        { "wait", wait_children },
 		{ "own_eintr", own_eintr }, { "hidden_call", hidden_call },
+		{ "locks", locks },         { "full_queue", full_queue },
+		{ "futexes", futexes },     { "pipes", pipes },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);

@@ -32,6 +32,9 @@
  * TEST no-mdwe restart-refuse code=prctl.kernel without=mdwe -- mdwe
  * TEST no-merge restart-refuse code=prctl.kernel without=memory_merge -- merge
  * TEST no-thp-advised restart-refuse code=prctl.kernel without=thp_except_advised -- thp_advised
+ * TEST core-scheduling refuse code=prctl.core-scheduling -- core_scheduling
+ * TEST io-flusher round-trip -- io_flusher
+ * TEST io-flusher-no-privilege restart-refuse code=prctl.privilege without=cap_sys_resource -- io_flusher
  * TEST inherited restart-refuse code=prctl.inherited under="setpriv --no-new-privs" -- defaults
  */
 #include <linux/membarrier.h>
@@ -437,11 +440,28 @@ static void threads(void)
 	CHECK_EQ(get(PR_GET_NO_NEW_PRIVS), 0);
 }
 
+static void core_scheduling(void)
+{
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD, 0) < 0)
+		SKIP("no core scheduling here: %s", strerror(errno));
+	subject_checkpoint();
+}
+
+static void io_flusher(void)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		SKIP("PR_SET_IO_FLUSHER: %s", strerror(errno));
+	subject_checkpoint();
+	CHECK_EQ(get(PR_GET_IO_FLUSHER), 1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
 		{ "defaults", defaults },
 		{ "no_new_privs", no_new_privs },
+		{ "core_scheduling", core_scheduling },
+		{ "io_flusher", io_flusher },
 		{ "personality", with_personality },
 		{ "timer_slack", timer_slack },
 		{ "timer_slack_rt", timer_slack_rt },

@@ -5,6 +5,7 @@
  * TEST sigmask round-trip -- sigmask
  * TEST altstack round-trip -- altstack
  * TEST robust-list round-trip -- robust
+ * TEST robust-list-in-a-file round-trip -- robust_file
  * TEST tid-address round-trip -- tid_address
  * TEST rseq round-trip -- rseq
  * TEST rseq-section round-trip -- rseq_section
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
+#include <sys/wait.h>
 
 #include "cases.h"
 
@@ -139,6 +141,8 @@ static void *with_stack(void *arg)
 		check_stack(1, 0, SS_DISABLE | SS_AUTODISARM);
 		break;
 	default:
+		/* what stasis lays its return frame on has been used before */
+		memset(stacks[3], 1, sizeof(stacks[3]));
 		set_stack(3, 65536, 0);
 		CHECK(raise(SIGUSR1) == 0);
 		check_stack(3, 65536, 0);
@@ -185,6 +189,69 @@ static void robust(void)
 	start_all(&thread, 1, hold_mutex);
 	join_all(&thread, 1);
 	CHECK_EQ(pthread_mutex_trylock(&robust_mutex), EOWNERDEAD);
+}
+
+/* mutexes in a file, which outlives the processes that hold them: still held afterwards */
+struct in_file {
+	pthread_mutex_t of_main, of_thread, of_child, inheriting;
+};
+
+static void make_shared(pthread_mutex_t *m, int protocol)
+{
+	pthread_mutexattr_t attr;
+
+	CHECK(pthread_mutexattr_init(&attr) == 0);
+	CHECK(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
+	CHECK(pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0);
+	CHECK(pthread_mutexattr_setprotocol(&attr, protocol) == 0);
+	CHECK(pthread_mutex_init(m, &attr) == 0);
+}
+
+static void *hold_in_file(void *arg)
+{
+	struct in_file *f = arg;
+
+	subject_use_stack();
+	CHECK(pthread_mutex_lock(&f->of_thread) == 0);
+	wait_here();
+	CHECK_EQ(pthread_mutex_trylock(&f->of_main), EBUSY);
+	CHECK_EQ(pthread_mutex_unlock(&f->of_thread), 0);
+	return NULL;
+}
+
+static void robust_file(void)
+{
+	pthread_t thread;
+	int status, fd = open("mutexes", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
+	struct in_file *f = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(f != MAP_FAILED);
+	make_shared(&f->of_main, PTHREAD_PRIO_NONE);
+	make_shared(&f->of_thread, PTHREAD_PRIO_NONE);
+	make_shared(&f->of_child, PTHREAD_PRIO_NONE);
+	make_shared(&f->inheriting, PTHREAD_PRIO_INHERIT);
+	CHECK(pthread_mutex_lock(&f->of_main) == 0);
+	CHECK(pthread_mutex_lock(&f->inheriting) == 0);
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		CHECK(pthread_mutex_lock(&f->of_child) == 0);
+		subject_settle("child");
+		CHECK(pthread_mutex_unlock(&f->of_child) == 0);
+		_exit(0);
+	}
+	subject_wait("child");
+	CHECK(pthread_barrier_init(&set_up, NULL, 2) == 0);
+	CHECK(pthread_create(&thread, NULL, hold_in_file, f) == 0);
+	join_all(&thread, 1);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	CHECK_EQ(pthread_mutex_unlock(&f->of_main), 0);
+	CHECK_EQ(pthread_mutex_unlock(&f->inheriting), 0);
+	CHECK_EQ(pthread_mutex_lock(&f->of_main), 0);
+	CHECK_EQ(pthread_mutex_lock(&f->of_thread), 0);
+	CHECK_EQ(pthread_mutex_lock(&f->of_child), 0);
+	CHECK_EQ(pthread_mutex_lock(&f->inheriting), 0);
 }
 
 /* ---- the address that is cleared at the end ---- */
@@ -373,9 +440,13 @@ static void policy(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "sigmask", masks }, { "altstack", altstack },
-		{ "robust", robust }, { "tid_address", tid_address },
-		{ "rseq", rseq },     { "rseq_section", rseq_section },
+		{ "sigmask", masks },
+		{ "altstack", altstack },
+		{ "robust", robust },
+		{ "robust_file", robust_file },
+		{ "tid_address", tid_address },
+		{ "rseq", rseq },
+		{ "rseq_section", rseq_section },
 		{ "policy", policy },
 	};
 

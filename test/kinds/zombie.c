@@ -5,6 +5,8 @@
  * TEST exited round-trip -- exited
  * TEST killed round-trip -- killed
  * TEST user round-trip -- user
+ * TEST nice round-trip -- nice_values
+ * TEST nice-no-privilege restart-refuse code=sched.privilege without=cap_sys_nice -- nice_values
  * TEST of-a-child round-trip -- of_child
  * TEST of-a-thread round-trip -- of_thread
  * TEST group-leader round-trip -- group_leader
@@ -104,6 +106,26 @@ static void user(void)
 	if (info.si_status == 77)
 		SKIP("may not become another user");
 	CHECK_EQ(info.si_uid, 4321);
+}
+
+static void nice_values(void)
+{
+	static const int values[] = { 7, 0, -3 };
+	pid_t pids[3];
+
+	for (int i = 0; i < 3; i++) {
+		pids[i] = fork();
+		CHECK(pids[i] >= 0);
+		if (pids[i] == 0)
+			_exit(setpriority(PRIO_PROCESS, 0, values[i]) < 0 ? 77 : i);
+		await_death(pids[i]);
+	}
+	subject_checkpoint();
+	for (int i = 0; i < 3; i++) {
+		errno = 0;
+		CHECK_EQ(getpriority(PRIO_PROCESS, (id_t)pids[i]), values[i]);
+		check_exited(pids[i], i);
+	}
 }
 
 static void of_child(void)
@@ -255,6 +277,7 @@ int main(int argc, char **argv)
 		{ "exited", exited },
 		{ "killed", killed },
 		{ "user", user },
+		{ "nice_values", nice_values },
 		{ "of_child", of_child },
 		{ "of_thread", of_thread },
 		{ "group_leader", group_leader },
