@@ -3,6 +3,7 @@
 
     interrupted(command, in_the_middle) -> exit status; what it wrote is in the file "out"
 """
+import contextlib
 import os
 import signal
 import subprocess
@@ -69,7 +70,8 @@ def end_tree(p):
     """SIGKILL to all of a stopped tree; init reaps what is not ours"""
     tgids = sorted({t[0] for t in observer.tree(p.pid)})
     for tgid in tgids:
-        os.kill(tgid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # a zombie, which init reaps when its parent is dead
+            os.kill(tgid, signal.SIGKILL)
     p.wait()
     wait_for(lambda: not any(os.path.exists(f"/proc/{t}") for t in tgids), "the tree is dead")
 
