@@ -256,6 +256,13 @@ static bool probe_mseal(void)
 	return syscall(__NR_mseal, 0, 0, 0) == 0; /* nothing, sealed */
 }
 
+static bool probe_pkeys(void)
+{
+	int key = pkey_alloc(0, 0);
+
+	return key > 0 && pkey_free(key) == 0;
+}
+
 static bool probe_proc_mem_force(void)
 {
 	/* kernels from 6.12 can forbid it (proc_mem.force_override=) */

@@ -13,6 +13,7 @@
 #include "host/features.h"
 #include "image/image.h"
 #include "kind/mm/mm.h"
+#include "kind/mm/pkeys.h"
 #include "kind/mm/share.h"
 #include "kind/mm/vdso.h"
 #include "task/kcmp.h"
@@ -38,8 +39,8 @@ bool mm_has_pages(const Mapping *m)
 /*
  * A private mapping is filled through a writable one if that leaves no trace: it was accounted for
  * when it became writable, or never is (MAP_NORESERVE, hugetlb). Else /proc/PID/mem forces it.
- * What was reserved for an allocator to grow into (PROT_NONE) stays a mapping of its own: as one with
- * its neighbour it would get a huge page, where the kernel is set to always give them.
+ * What was reserved for an allocator to grow into (PROT_NONE) stays a mapping of its own: as one
+ * with its neighbour it would get a huge page, where the kernel is set to always give them.
  */
 bool mm_fill_writable(const Mapping *m)
 {
@@ -135,44 +136,22 @@ static void need(struct restart *r, enum feature f, const char *what)
 	restart_refuse(r, &refusal);
 }
 
-/* whether the processor and the kernel have protection keys up to this one, pkeys(7) */
-static bool has_pkey(uint32_t highest)
-{
-	int got[16];
-	unsigned n = 0;
-
-	while (n < highest && (got[n] = pkey_alloc(0, 0)) >= 0)
-		n++;
-	for (unsigned i = 0; i < n; i++)
-		pkey_free(got[i]);
-	return n == highest;
-}
-
 static int preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const MmState *s = object_state(object, MmState);
 	struct error refusal = ERROR_INIT;
 	uint64_t flags = 0;
-	uint32_t pkey = 0;
 
-	for (size_t i = 0; i < s->n_mappings; i++) {
+	for (size_t i = 0; i < s->n_mappings; i++)
 		if (s->mappings[i]->backing != MM_STATE__MAPPING__BACKING__KERNEL)
 			flags |= s->mappings[i]->flags;
-		if (s->mappings[i]->pkey > pkey)
-			pkey = s->mappings[i]->pkey;
-	}
 	if (flags & MM_SEALED)
 		need(r, FEATURE_mseal, "sealed mappings");
 	if (flags & MM_DROPPABLE)
 		need(r, FEATURE_map_droppable, "droppable mappings");
 	if (s->n_guards)
 		need(r, FEATURE_madv_guard, "guard regions");
-	if (pkey && !has_pkey(pkey)) {
-		error_refuse(&refusal, CODE_not_supported,
-		             "the image uses memory protection key %u, which this machine lacks",
-		             pkey);
-		restart_refuse(r, &refusal);
-	}
+	mm_pkeys_preflight(r, s);
 	if (vdso_fits(s, &refusal) < 0)
 		restart_refuse(r, &refusal);
 	return 0;

@@ -82,6 +82,7 @@ static void sparse(void)
 	const uint64_t n = 1ul << 20; /* 4 GiB of addresses */
 	char *p = mm_anon(n, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 
+	CHECK(madvise(p, n * PAGE, MADV_NOHUGEPAGE) == 0);
 	for (uint64_t i = 0; i < n; i += n / 64)
 		mm_fill(p + i * PAGE, 1, i);
 	subject_checkpoint();
@@ -179,6 +180,7 @@ static void checkerboard(void)
 	const uint64_t n = 4096;
 	char *p = mm_anon(n, PROT_READ | PROT_WRITE, 0);
 
+	CHECK(madvise(p, n * PAGE, MADV_NOHUGEPAGE) == 0);
 	for (uint64_t i = 0; i < n; i += 2)
 		mm_fill(p + i * PAGE, 1, i);
 	for (uint64_t i = 1; i < n; i += 4)

@@ -226,8 +226,10 @@ def pages_snapshot(out, key, entries, start, private, where):
         return
     tgid, frames = where
     count, zero = 0, zero_frame()
+    # in an anonymous mapping it is the huge zero page that looks like a file's
+    ignored = FILE if re.search(r"/|\[v", out[key]) else 0
     for i, entry in enumerate(entries):
-        if not entry >> 62 or entry & FILE:
+        if not entry >> 62 or entry & ignored:
             continue
         count += 1
         frame = entry & PFN

@@ -12,9 +12,11 @@
 #include <xxhash.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
+#include "kind/mm/pkeys.h"
 #include "kind/shmem.h"
 #include "task/task.h"
 #include "task/tracer.h"
@@ -252,6 +254,12 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	m->prot = protection(map);
 	m->flags = flags;
 	m->pkey = map->protection_key > 0 ? (uint32_t)map->protection_key : 0;
+	if (m->pkey && !feature(FEATURE_pkeys)) {
+		error_refuse(&refusal, CODE_not_supported,
+		             "memory protection key %u is in use, but the keys cannot be examined",
+		             m->pkey);
+		refuse_mapping(l, map, &refusal);
+	}
 	if (flags & MM_HUGETLB)
 		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
 	*array_push(l->state->mappings, l->state->n_mappings) = m;
@@ -377,19 +385,21 @@ static int collect_lock_future(struct collector *l, long probe, uint64_t locked_
 /* what only the task itself can ask */
 static int collect_inside(struct collector *l, struct error *err)
 {
-	struct injection calls[] = {
+	struct injection calls[2 + MM_PKEYS] = {
 		{ .nr = SYS_brk },
 		{ .nr = SYS_mmap,
 		  .arg = { 0, MM_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		           (uint64_t)-1 } },
 	};
+	size_t n = feature(FEATURE_pkeys) ? 2 + MM_PKEYS : 2;
 
 	if (!l->c->tracer) {
 		check_unexamined(l->c, l->task, "brk and mlockall(MCL_FUTURE)");
 		return 0;
 	}
 	uint64_t locked = locked_bytes(l->task);
-	int r = tracer_inject(l->c->tracer, l->task->tid, calls, 2, NULL, err);
+	mm_pkeys_ask(calls + 2);
+	int r = tracer_inject(l->c->tracer, l->task->tid, calls, n, NULL, err);
 	if (r == -EOPNOTSUPP) {
 		refuse(l->c, l->task, err);
 		return 0;
@@ -397,6 +407,7 @@ static int collect_inside(struct collector *l, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	l->state->brk = (uint64_t)calls[0].result;
+	l->state->pkeys = mm_pkeys_answer(calls + 2);
 	return collect_lock_future(l, calls[1].result, locked, err);
 }
 

@@ -16,6 +16,7 @@
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
+#include "kind/mm/pkeys.h"
 #include "kind/mm/share.h"
 #include "kind/mm/vdso.h"
 #include "task/stub.h"
@@ -71,6 +72,8 @@ static void batch_close(struct batch *b)
 
 uint32_t mm_fill_protection(const Mapping *m)
 {
+	if (!mm_fill_writable(m) && m->prot == PROT_EXEC) /* which takes a protection key */
+		return PROT_READ | PROT_EXEC;
 	if (!mm_fill_writable(m) || m->prot & PROT_WRITE)
 		return m->prot;
 	return PROT_READ | PROT_WRITE;
@@ -254,7 +257,8 @@ static void queue_name(struct stub *stub, const Mapping *m)
 
 static void queue_protection(struct stub *stub, const Mapping *m)
 {
-	if (m->pkey)
+	/* with protection keys, plain mprotect(2) makes PROT_EXEC alone mean not readable */
+	if (m->pkey || (m->prot == PROT_EXEC && feature(FEATURE_pkeys)))
 		CALL(stub->calls, pkey_mprotect, m->start, m->size, m->prot, m->pkey);
 	else if (mm_fill_protection(m) != m->prot)
 		CALL(stub->calls, mprotect, m->start, m->size, m->prot);
@@ -274,7 +278,7 @@ static void queue_lock(struct stub *stub, const Mapping *m)
 		                                       .what = "mlock" });
 }
 
-static void queue_final(struct stub *stub, const Mapping *m)
+static void queue_final(struct stub *stub, const MmState *s, const Mapping *m)
 {
 	static const struct {
 		uint64_t flag;
@@ -291,20 +295,9 @@ static void queue_final(struct stub *stub, const Mapping *m)
 		if (!(m->flags & MM_DROPPABLE)) /* MAP_DROPPABLE implies some, forbids the rest */
 			queue_advice(stub, m, advice[i].flag, advice[i].advice);
 	queue_name(stub, m);
-	queue_protection(stub, m);
+	if (!mm_pkeys_execute_only(s, m))
+		queue_protection(stub, m);
 	queue_lock(stub, m);
-}
-
-/* allocates the protection keys up to the highest in use: the kernel gives the lowest free one */
-static void queue_pkeys(struct stub *stub, const MmState *s)
-{
-	uint32_t highest = 0;
-
-	for (size_t i = 0; i < s->n_mappings; i++)
-		if (s->mappings[i]->pkey > highest)
-			highest = s->mappings[i]->pkey;
-	for (uint32_t key = 1; key <= highest; key++)
-		CALL(stub->calls, pkey_alloc, 0, 0);
 }
 
 int mm_commit(struct restart *r, struct object *object, struct stub *stub, struct error *err)
@@ -326,9 +319,10 @@ int mm_commit(struct restart *r, struct object *object, struct stub *stub, struc
 		                          .arg = { s->guards[i]->start, s->guards[i]->size,
 		                                   MADV_GUARD_INSTALL },
 		                          .what = "madvise(MADV_GUARD_INSTALL)" });
-	queue_pkeys(stub, s);
+	mm_pkeys_allocate(stub, s);
 	for (size_t i = 0; i < s->n_mappings; i++)
-		queue_final(stub, s->mappings[i]);
+		queue_final(stub, s, s->mappings[i]);
+	mm_pkeys_settle(stub, s);
 	if (s->lock_future)
 		CALL(stub->calls, mlockall, s->lock_future);
 	for (size_t i = 0; i < s->n_mappings; i++)

@@ -163,6 +163,8 @@ int mm_validate(const struct objects *objects, const struct object *object, stru
 		r = validate_mapping(objects, s, i, err);
 	if (r >= 0)
 		r = validate_kernels_own(s, err);
+	if (r >= 0 && s->pkeys & ~0xfffeu)
+		r = error_raise(err, EBADMSG, "protection keys 0x%x", s->pkeys);
 	if (r >= 0)
 		r = validate_guards(s, err);
 	if (r >= 0)
