@@ -23,6 +23,7 @@
 #include "core/tree.h"
 #include "image/image.h"
 #include "kind/kind.h"
+#include "kind/mounts/mounts.h"
 #include "kind/task.h"
 #include "task/holders.h"
 #include "task/task.h"
@@ -279,6 +280,7 @@ struct run {
 static void drop_objects(struct checkpoint *c)
 {
 	objects_free(take_ptr(c->objects));
+	mounts_free(take_ptr(c->mounts));
 	for (size_t i = 0; i < KCMP_TYPES; i++)
 		kcmp_set_done(&c->kcmp[i]);
 }

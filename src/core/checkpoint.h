@@ -17,6 +17,7 @@ struct externals;
 struct holders;
 struct image_writer;
 struct map;
+struct mounts;
 struct objects;
 struct progress;
 struct task;
@@ -56,6 +57,7 @@ struct checkpoint {
 	struct refusals refusals;
 	struct refusals unexamined;       /* check PID: what only attaching reveals */
 	struct holders *holders;          /* who outside the set holds what; made on first use */
+	struct mounts *mounts;            /* kind/mounts/mounts.h; NULL: none yet */
 	struct image_writer *image;       /* during save */
 	struct kcmp_set kcmp[KCMP_TYPES]; /* kcmp_object(); kcmp_set_done() on each at the end */
 };

@@ -20,6 +20,7 @@
 #include "core/restart_parts.h"
 #include "core/spawn.h"
 #include "kind/kind.h"
+#include "kind/mounts/mounts.h"
 #include "kind/task.h"
 #include "kind/tty.h"
 #include "task/plan.h"
@@ -273,6 +274,20 @@ static int start_tracer(struct restart *r, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+static int after_clone(struct restart *r, struct error *err)
+{
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
+		int e = o->kind->after_clone ? o->kind->after_clone(r, o, err) : 0;
+		if (e < 0) {
+			error_object(err, "%s %u", o->kind->name, o->id);
+			return error_trace(err, e);
+		}
+	}
+	return 0;
+}
+
 static int build(struct restart *r, struct error *err)
 {
 	int e;
@@ -287,6 +302,8 @@ static int build(struct restart *r, struct error *err)
 		e = spawn_prepare(r, err);
 	if (e == 0)
 		e = spawn_tree(r, err);
+	if (e == 0)
+		e = after_clone(r, err);
 	if (e == 0)
 		e = install_all(r, err);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -352,6 +369,7 @@ static void restart_done(struct restart *r)
 {
 	tracer_stop(r->tracer);
 	spawn_free(r);
+	mounts_free(take_ptr(r->mounts));
 	contents_close(&r->image);
 	pthread_mutex_destroy(&r->socket_lock);
 }

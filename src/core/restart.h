@@ -15,6 +15,7 @@
 #include "util/error.h"
 
 struct map;
+struct mounts;
 struct plan;
 struct plan_task;
 struct stub;
@@ -41,6 +42,7 @@ struct restart {
 	struct stub **stubs;     /* in order of the plan */
 	size_t n_stubs;
 	struct refusals refusals;
+	struct mounts *mounts; /* kind/mounts/mounts.h; NULL: none yet */
 
 	/* the engine's own */
 	struct object **tasks;        /* the kind task's objects, in order of the image */

@@ -283,6 +283,21 @@ static bool probe_statmount(void)
 	return syscall(__NR_statmount, &req, &result, sizeof(result), 0) < 0 && errno == ENOENT;
 }
 
+static bool probe_statmount_ns(void)
+{
+	static const uint64_t wanted = STATMOUNT_OPT_ARRAY | STATMOUNT_MNT_UIDMAP;
+	struct mnt_id_req req = { .size = MNT_ID_REQ_SIZE_VER1, .param = STATMOUNT_SUPPORTED_MASK };
+	struct statmount result = { 0 };
+	struct statx sx;
+
+	if (!feature(FEATURE_statmount) ||
+	    statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &sx) < 0)
+		return false;
+	req.mnt_id = sx.stx_mnt_id;
+	return syscall(__NR_statmount, &req, &result, sizeof(result), 0) == 0 &&
+	       (result.supported_mask & wanted) == wanted;
+}
+
 static bool probe_timer_restore_ids(void)
 {
 	return prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;

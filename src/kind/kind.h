@@ -94,6 +94,9 @@ struct kind {
 	 */
 	int (*before_clone)(struct restart *r, struct stub *parent, struct stub *child,
 	                    struct error *err);
+	/* Once per object, when every task has been cloned and before anything is installed: what
+	 * had to wait for namespaces that only tasks make. */
+	int (*after_clone)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * Puts the object into a task that refers to it, when all its children have been cloned, by
 	 * calls on the stub (task/calls.h). For kinds with a clone_flag: once, in the first task of

@@ -68,12 +68,21 @@ struct mnt_id_req {
 	__u64 mnt_ns_id; /* 6.11 */
 };
 #define MNT_ID_REQ_SIZE_VER0     24
+#define MNT_ID_REQ_SIZE_VER1     32 /* 6.11 */
 #define STATMOUNT_SB_BASIC       0x01
 #define STATMOUNT_MNT_BASIC      0x02
 #define STATMOUNT_PROPAGATE_FROM 0x04
 #define STATMOUNT_MNT_ROOT       0x08
 #define STATMOUNT_MNT_POINT      0x10
 #define STATMOUNT_FS_TYPE        0x20
+#define STATMOUNT_MNT_NS_ID      0x40  /* 6.11 */
+#define STATMOUNT_FS_SUBTYPE     0x100 /* 6.13, and the next two */
+#define STATMOUNT_SB_SOURCE      0x200
+#define STATMOUNT_OPT_ARRAY      0x400
+#define STATMOUNT_OPT_SEC_ARRAY  0x800  /* 6.13 */
+#define STATMOUNT_SUPPORTED_MASK 0x1000 /* 6.15, and the next two */
+#define STATMOUNT_MNT_UIDMAP     0x2000
+#define STATMOUNT_MNT_GIDMAP     0x4000
 #define LSMT_ROOT                0xffffffffffffffffULL
 struct statmount {
 	__u32 size, mnt_opts;
@@ -85,13 +94,35 @@ struct statmount {
 	__u32 mnt_id_old, mnt_parent_id_old;
 	__u64 mnt_attr, mnt_propagation, mnt_peer_group, mnt_master, propagate_from;
 	__u32 mnt_root, mnt_point;
-	__u64 spare2[50];
+	__u64 mnt_ns_id;             /* 6.11 */
+	__u32 fs_subtype, sb_source; /* 6.13, and the next two */
+	__u32 opt_num, opt_array;
+	__u32 opt_sec_num, opt_sec_array;
+	__u64 supported_mask; /* 6.15, and the next two */
+	__u32 mnt_uidmap_num, mnt_uidmap;
+	__u32 mnt_gidmap_num, mnt_gidmap;
+	__u64 spare2[43];
 	char str[];
 };
 #endif
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x00004000U /* 6.8 */
 #endif
+
+/* linux/nsfs.h: ioctls on descriptors of mount namespaces */
+#ifndef NS_MNT_GET_INFO
+struct mnt_ns_info {
+	__u32 size, nr_mounts;
+	__u64 mnt_ns_id;
+};
+#define NS_GET_MNTNS_ID _IOR(0xb7, 0x5, __u64)             /* 6.11 */
+#define NS_MNT_GET_INFO _IOR(0xb7, 10, struct mnt_ns_info) /* 6.12, and the next two */
+#define NS_MNT_GET_NEXT _IOR(0xb7, 11, struct mnt_ns_info)
+#define NS_MNT_GET_PREV _IOR(0xb7, 12, struct mnt_ns_info)
+#endif
+
+/* 6.6, linux/mount.h: fsconfig(2), a superblock that is nobody else's */
+#define FSCONFIG_CMD_CREATE_EXCL_NR 8
 
 /* 6.3 and 6.6, prctl(2): memory-deny-write-execute */
 #ifndef PR_SET_MDWE

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mount namespaces. kind/mounts/mounts.h has the whole of mounts. */
+#pragma once
+
+#include "kind/kind.h"
+
+extern const struct kind mnt_ns_kind;
+
+/*
+ * The mount namespace of a task, with all its mounts and their superblocks. *ret is NULL when it is
+ * the coordinator's own, which is not recorded: a restart inherits its own.
+ */
+int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret, struct error *err);
+/* restart, after restore(): the namespace, lent */
+int mnt_ns_fd(struct restart *r, const struct object *object);

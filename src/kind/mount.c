@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mounts in namespaces of the set. */
+#include "kind/mount.h"
+
+#include "kind/mounts/parts.h"
+#include "mount.pb-c.h"
+
+const struct kind mount_kind = {
+	.name = "mount",
+	.number = 72,
+	.message = &mount_state__descriptor,
+	.save = mount_save,
+	.validate = mount_validate,
+	.restore = mount_restore,
+};

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mounts in namespaces of the set. kind/mounts/mounts.h has the whole. */
+#pragma once
+
+#include "kind/kind.h"
+
+extern const struct kind mount_kind;
+
+/**
+ * mount_of() - which mount a descriptor is on
+ * @fd:		our own reference to the file, directory or whatever
+ * @ret:	the mount's object; NULL when it is in the coordinator's own namespace
+ * @ret_path:	where on it, below the mount's root, without leading '/'; "" is that root. As the
+ *		kernel shows it, without " (deleted)". The caller frees it; NULL when *ret is.
+ * @ret_deleted: whether the kernel says so
+ * -EOPNOTSUPP with a refusal when it is on a mount of no namespace of the set, or of none at all
+ * (unmounted): mount.detached.
+ */
+int mount_of(struct checkpoint *c, const struct task *task, int fd, struct object **ret,
+             char **ret_path, bool *ret_deleted, struct error *err);
+/* checkpoint: our own private clone of the mount, O_PATH, for opening what mount_of() has found;
+ * kept until the end of the checkpoint, lent */
+int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err);
+/* restart, after its restore(): the root of the mount, O_PATH, lent; -1: it is late (a proc of a
+ * pid namespace of the set), and there after the last task has been cloned */
+int mount_fd(struct restart *r, const struct object *mount);
+/* restart: what is at @path (below the mount's root, "" = that), lookup as in mount_of(): no
+ * symlink is followed and the mount not left. The caller's, or -1 with errno. */
+int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checkpoint: namespaces into the table, an object for every line of it. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/mnt_ns.h"
+#include "kind/mount.h"
+#include "kind/mounts/mounts.h"
+#include "kind/superblock.h"
+#include "mount/class.h"
+#include "mount/reach.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+struct mounts *mounts_of_checkpoint(struct checkpoint *c)
+{
+	if (!c->mounts)
+		c->mounts = xcalloc(1, sizeof(*c->mounts));
+	return c->mounts;
+}
+
+/* ---- objects for the table's new lines ---- */
+
+static void refer_line(struct object *object, size_t line)
+{
+	object->live = (void *)(uintptr_t)(line + 1);
+}
+
+size_t mounts_index(const struct mounts *m, const struct object *object)
+{
+	return (size_t)(uintptr_t)object->live - 1;
+}
+
+static void add_sbs(struct checkpoint *c, struct mounts *m)
+{
+	while (m->n_sbs < m->table.n_sbs) {
+		const struct mount_sb *sb = &m->table.sbs[m->n_sbs];
+		uint32_t key[2] = { sb->major, sb->minor };
+		struct object *o = objects_get(c->objects, &superblock_kind, key, sizeof(key),
+		                               NULL);
+		refer_line(o, m->n_sbs);
+		*array_push(m->sbs, m->n_sbs) = o;
+	}
+}
+
+static void add_mounts(struct checkpoint *c, struct mounts *m)
+{
+	while (m->n_mounts < m->table.n_mounts) {
+		const struct mount_entry *e = &m->table.mounts[m->n_mounts];
+		uint64_t key[2] = { e->namespace, e->id };
+		struct object *o = objects_get(c->objects, &mount_kind, key, sizeof(key), NULL);
+		refer_line(o, m->n_mounts);
+		*array_push(m->mounts, m->n_mounts) = o;
+	}
+}
+
+/* the coordinator's own, once: what is mounted there, too, is not the set's alone */
+static int read_host(struct mounts *m, struct error *err)
+{
+	if (m->host.n_namespaces)
+		return 0;
+	_cleanup_(close_p) int fd = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_raise(err, errno, "open our own mount namespace");
+	int r = mount_table_add(&m->host, fd, 0, NULL, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int add_namespace(struct checkpoint *c, struct mounts *m, int nsfd, pid_t member,
+                         struct object **ret, struct error *err)
+{
+	size_t line, n;
+	int r = mount_table_add(&m->table, nsfd, member, &line, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (line < m->n_namespaces) {
+		*ret = m->namespaces[line];
+		return 0;
+	}
+	uint64_t key = m->table.namespaces[line].inode;
+	*ret = objects_get(c->objects, &mnt_ns_kind, &key, sizeof(key), NULL);
+	refer_line(*ret, line);
+	n = m->n_namespaces;
+	*array_push(m->nsfds, n) = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
+	*array_push(m->namespaces, m->n_namespaces) = *ret;
+	add_sbs(c, m);
+	add_mounts(c, m);
+	return 0;
+}
+
+static bool is_own(int nsfd)
+{
+	struct stat own, st;
+
+	return stat("/proc/thread-self/ns/mnt", &own) == 0 && fstat(nsfd, &st) == 0 &&
+	       own.st_dev == st.st_dev && own.st_ino == st.st_ino;
+}
+
+int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret, struct error *err)
+{
+	_cleanup_(close_p) int nsfd = task_openat(task, "ns/mnt", O_RDONLY);
+	struct mounts *m;
+	int r;
+
+	*ret = NULL;
+	if (nsfd < 0)
+		return error_raise(err, -nsfd, "open the mount namespace");
+	if (is_own(nsfd))
+		return 0;
+	m = mounts_of_checkpoint(c);
+	r = read_host(m, err);
+	if (r == 0)
+		r = add_namespace(c, m, nsfd, task->tid, ret, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mounts_classify(struct checkpoint *c, struct error *err)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+
+	if (!m->classified)
+		mount_classify(&m->table, &m->host);
+	m->classified = true;
+	return 0;
+}
+
+/* ---- which mount a descriptor is on ---- */
+
+/* where it is, as the kernel shows it from the root of whatever namespace: of an O_PATH copy */
+static int read_link(int fd, char *text, size_t size, bool *ret_deleted, struct error *err)
+{
+	static const char deleted[] = " (deleted)";
+	char link[40];
+	struct stat st;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, text, size - 1);
+	if (n <= 0 || (size_t)n >= size - 1)
+		return error_raise(err, n < 0 ? errno : ENAMETOOLONG, "read %s", link);
+	text[n] = 0;
+	*ret_deleted = false;
+	/* a name may end like that; what is not linked at all is certainly deleted */
+	if (n > 10 && !strcmp(text + n - 10, deleted) && fstat(fd, &st) == 0 &&
+	    (st.st_nlink == 0 || S_ISDIR(st.st_mode) || access(link, F_OK) < 0)) {
+		text[n - 10] = 0;
+		*ret_deleted = true;
+	}
+	return 0;
+}
+
+static int refuse_detached(const char *text, struct error *err)
+{
+	error_refuse(err, CODE_mount_detached,
+	             "it is on a mount that is in no mount namespace of the set");
+	error_object(err, "%s", text);
+	error_hint(err, "it was unmounted lazily, is of open_tree(2), or of another namespace");
+	return -EOPNOTSUPP;
+}
+
+int mount_of(struct checkpoint *c, const struct task *task, int fd, struct object **ret,
+             char **ret_path, bool *ret_deleted, struct error *err)
+{
+	char text[PATH_MAX + 16];
+	struct mounts *m = mounts_of_checkpoint(c);
+	uint64_t id = mount_id_of(fd);
+	int r = read_host(m, err);
+	size_t line;
+
+	*ret = NULL;
+	*ret_path = NULL;
+	*ret_deleted = false;
+	if (r == 0)
+		r = read_link(fd, text, sizeof(text), ret_deleted, err);
+	if (r < 0)
+		return error_trace(err, r);
+	line = mount_table_find(&m->table, id);
+	if (line == MOUNT_NONE)
+		return mount_table_find(&m->host, id) != MOUNT_NONE ? 0
+		                                                    : refuse_detached(text, err);
+	const char *point = m->table.mounts[line].point;
+	size_t size = strcmp(point, "/") ? strlen(point) : 0;
+	if (strncmp(text, point, size) || (text[size] && text[size] != '/'))
+		return refuse_detached(text, err);
+	*ret = m->mounts[line];
+	*ret_path = xstrdup(text + size + strspn(text + size, "/"));
+	return 0;
+}
+
+int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	size_t line = mounts_index(m, mount);
+
+	if (!m->reached) {
+		m->reached = xmalloc(m->n_mounts * sizeof(*m->reached));
+		memset(m->reached, 0xff, m->n_mounts * sizeof(*m->reached));
+	}
+	if (m->reached[line] < 0) {
+		int r = mount_reach(&m->table, m->nsfds[m->table.mounts[line].namespace], line,
+		                    &m->reached[line], err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	*ret_fd = m->reached[line];
+	return 0;
+}
+
+void mounts_free(struct mounts *m)
+{
+	if (!m)
+		return;
+	mount_build_free(m->build);
+	for (size_t i = 0; i < m->n_namespaces && m->nsfds; i++)
+		close_p(&m->nsfds[i]);
+	for (size_t i = 0; i < m->n_mounts && m->reached; i++)
+		close_p(&m->reached[i]);
+	for (size_t i = 0; i < m->n_anchors; i++) {
+		close_p(&m->anchors[i].fd);
+		free(m->anchors[i].root);
+	}
+	free(m->anchors);
+	free(m->nsfds);
+	free(m->reached);
+	free(m->key_fds);
+	free(m->owner_fds);
+	free(m->namespaces);
+	free(m->mounts);
+	free(m->sbs);
+	mount_table_done(&m->table);
+	mount_table_done(&m->host);
+	free(m);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kinds mnt_ns, mount and superblock are one thing in three records: all the mount namespaces
+ * of a set. What they know together is a struct mounts: the table of src/mount/ and which object
+ * stands for which line of it. collect.c and save.c: checkpoint; validate.c, anchors.c and
+ * restore.c: restart.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "kind/kind.h"
+#include "mount/build.h"
+#include "mount/table.h"
+
+struct mounts {
+	struct mount_table table;                    /* of the namespaces of the set */
+	struct object **namespaces, **mounts, **sbs; /* per line of the table */
+	size_t n_namespaces, n_mounts, n_sbs;
+
+	/* checkpoint */
+	struct mount_table host; /* the coordinator's own namespace */
+	int *nsfds;              /* per namespace */
+	int *reached;            /* per mount, -1 not; NULL: none yet */
+	bool classified;
+
+	/* restart */
+	struct mount_anchor *anchors;
+	size_t n_anchors;
+	int *key_fds; /* per superblock, for the builder */
+	int *owner_fds;
+	struct mount_build *build;
+	bool have_mounts, complete;
+};
+
+void mounts_free(struct mounts *m); /* takes NULL */
+
+/* ---- checkpoint ---- */
+
+struct mounts *mounts_of_checkpoint(struct checkpoint *c); /* made on first use */
+/* the line of an object's table; of the right kind */
+size_t mounts_index(const struct mounts *m, const struct object *object);
+/* superblock->live at checkpoint, kept there for save: what class it is of */
+int mounts_classify(struct checkpoint *c, struct error *err);
+
+/* ---- restart ---- */
+
+/* the table from the objects, checked as a whole; on first use */
+int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err);
+/* the same, without keeping anything: for validate() */
+int mounts_from_objects(const struct objects *objects, struct mounts **ret, struct error *err);
+/* opens what the host has to supply; refuses what it has not */
+int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err);

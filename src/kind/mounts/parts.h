@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The operations of the three kinds; see kind.h for what each does. */
+#pragma once
+
+#include "kind/mounts/mounts.h"
+
+int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err);
+int mount_save(struct checkpoint *c, struct object *object, struct error *err);
+int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
+int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
+int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
+
+int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err);
+int mount_validate(const struct objects *objects, const struct object *object, struct error *err);
+int superblock_validate(const struct objects *objects, const struct object *object,
+                        struct error *err);
+int superblock_preflight(struct restart *r, struct object *object, struct error *err);
+int superblock_restore(struct restart *r, struct object *object, struct error *err);
+int superblock_restore_bulk(struct restart *r, struct object *object,
+                            const struct page_block *block, struct error *err);
+int mount_restore(struct restart *r, struct object *object, struct error *err);
+int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);

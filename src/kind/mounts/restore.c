@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Restart: superblocks first, each filled when its turn comes, then all mounts at once; what needs
+ * a pid namespace that only tasks make, when they have been cloned.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/restart.h"
+#include "kind/mnt_ns.h"
+#include "kind/mount.h"
+#include "kind/mounts/parts.h"
+#include "kind/superblock.h"
+#include "mount/build.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static void refer_lines(struct object **objects, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		objects[i]->live = (void *)(uintptr_t)(i + 1);
+}
+
+static int *all_unknown(size_t n)
+{
+	int *fds = xmalloc((n + 1) * sizeof(*fds));
+
+	memset(fds, 0xff, (n + 1) * sizeof(*fds));
+	return fds;
+}
+
+int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
+{
+	int e = 0;
+
+	if (!r->mounts) {
+		e = mounts_from_objects(r->objects, &r->mounts, err);
+		if (e < 0)
+			return error_trace(err, e);
+		struct mounts *m = r->mounts;
+		refer_lines(m->namespaces, m->n_namespaces);
+		refer_lines(m->mounts, m->n_mounts);
+		refer_lines(m->sbs, m->n_sbs);
+		m->key_fds = all_unknown(m->n_sbs);
+		m->owner_fds = all_unknown(m->n_namespaces);
+		e = mounts_find_anchors(r, m, err);
+	}
+	*ret = r->mounts;
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int superblock_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m;
+	int e = mounts_of_restart(r, &m, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int start_build(struct mounts *m, struct error *err)
+{
+	const struct mount_input in = { .table = &m->table,
+		                        .anchors = m->anchors,
+		                        .n_anchors = m->n_anchors,
+		                        .key_fds = m->key_fds,
+		                        .owner_fds = m->owner_fds };
+
+	m->build = mount_build_new(&in);
+	int r = mount_build_superblocks(m->build, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int superblock_restore(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m;
+	int e = mounts_of_restart(r, &m, err);
+
+	if (e == 0 && !m->build)
+		e = start_build(m, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int mount_restore(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m;
+	int e = mounts_of_restart(r, &m, err);
+
+	if (e < 0 || m->have_mounts)
+		return e;
+	m->have_mounts = true;
+	e = mount_build_mounts(m->build, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m = r->mounts;
+
+	if (m->complete)
+		return 0;
+	m->complete = true;
+	int e = mount_build_late(m->build, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* ---- for others ---- */
+
+int mount_fd(struct restart *r, const struct object *mount)
+{
+	return mount_build_mount(r->mounts->build, mounts_index(r->mounts, mount));
+}
+
+int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)
+{
+	int fd = mount_fd(r, mount);
+
+	if (fd < 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return mount_open_below(fd, path, flags);
+}
+
+int mnt_ns_fd(struct restart *r, const struct object *object)
+{
+	return mount_build_ns(r->mounts->build, mounts_index(r->mounts, object));
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checkpoint: lines of the table into messages. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/mounts/parts.h"
+#include "mnt_ns.pb-c.h"
+#include "mount.pb-c.h"
+#include "mount/reach.h"
+#include "superblock.pb-c.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static ProtobufCBinaryData bytes_of(const char *text)
+{
+	size_t size = text ? strlen(text) : 0;
+
+	return (ProtobufCBinaryData){ .len = size, .data = size ? xmemdup(text, size) : NULL };
+}
+
+int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
+	MntNsState *s = xmalloc(sizeof(*s));
+
+	mnt_ns_state__init(s);
+	object->message = &s->base;
+	s->inode = ns->inode;
+	return 0;
+}
+
+int mount_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+	const struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
+	MountState *s = xmalloc(sizeof(*s));
+
+	mount_state__init(s);
+	object->message = &s->base;
+	s->namespace_ = m->namespaces[e->namespace]->id;
+	s->parent = e->parent == MOUNT_NONE ? 0 : m->mounts[e->parent]->id;
+	s->superblock = m->sbs[e->sb]->id;
+	s->id = e->id;
+	s->old_id = e->old_id;
+	s->point = bytes_of(e->point);
+	s->root = bytes_of(e->root);
+	s->deleted = e->deleted;
+	s->attributes = e->attributes;
+	s->unbindable = e->unbindable;
+	s->peer_group = e->peer_group;
+	s->master = e->master;
+	s->source = bytes_of(e->source);
+	s->uid_map = bytes_of(e->uid_map);
+	s->gid_map = bytes_of(e->gid_map);
+	return 0;
+}
+
+/* ---- superblocks ---- */
+
+static void identify(int fd, SuperblockAnchor *a)
+{
+	struct {
+		struct file_handle head;
+		unsigned char room[MAX_HANDLE_SZ];
+	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	struct statx sx;
+	int mount_id;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &sx) == 0) {
+		a->mode = sx.stx_mode;
+		a->inode = sx.stx_ino;
+	}
+	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) == 0) {
+		a->handle_type = handle.head.handle_type;
+		a->handle.len = handle.head.handle_bytes;
+		a->handle.data = xmemdup(handle.head.f_handle, handle.head.handle_bytes);
+	}
+}
+
+/* the host's mounts of it */
+static void add_anchors(const struct mounts *m, int own, const struct mount_sb *sb,
+                        SuperblockState *s)
+{
+	for (size_t i = 0; i < m->host.n_mounts; i++) {
+		const struct mount_entry *e = &m->host.mounts[i];
+		const struct mount_sb *other = &m->host.sbs[e->sb];
+		if (other->major != sb->major || other->minor != sb->minor || e->deleted)
+			continue;
+		_cleanup_(close_p) int fd = -1;
+		struct error ignored = ERROR_INIT;
+		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
+			continue;
+		SuperblockAnchor *a = xmalloc(sizeof(*a));
+		superblock_anchor__init(a);
+		a->root = bytes_of(e->root);
+		a->path = bytes_of(e->point);
+		identify(fd, a);
+		*array_push(s->anchors, s->n_anchors) = a;
+	}
+}
+
+int superblock_save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+	const struct mount_sb *sb = &m->table.sbs[mounts_index(m, object)];
+	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	SuperblockState *s = xmalloc(sizeof(*s));
+
+	superblock_state__init(s);
+	object->message = &s->base;
+	s->class_ = (SuperblockState__Class)sb->class;
+	s->type = bytes_of(sb->type);
+	s->subtype = bytes_of(sb->subtype);
+	s->flags = sb->flags;
+	s->device = makedev(sb->major, sb->minor);
+	for (size_t i = 0; i < sb->n_options; i++)
+		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);
+	if (sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON)
+		add_anchors(m, own, sb, s);
+	return 0;
+}
+
+/* ---- refusals ---- */
+
+static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
+{
+	for (size_t i = 0; i < m->table.n_mounts; i++)
+		if (m->table.mounts[i].sb == sb)
+			return &m->table.mounts[i];
+	return NULL;
+}
+
+int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct mounts *m = c->mounts;
+	size_t line = mounts_index(m, object);
+	const struct mount_sb *sb = &m->table.sbs[line];
+	const struct mount_entry *e = first_mount(m, line);
+	int r = mounts_classify(c, err);
+
+	if (r < 0 || !e)
+		return r;
+	if (sb->class != MOUNT_REFUSED && sb->class != MOUNT_COMPOSITE && sb->class != MOUNT_NSFS)
+		return 0;
+	error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted", sb->type);
+	error_object(err, "mnt:[%llu] mount %u %s",
+	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
+	             e->point);
+	error_hint(err,
+	           "unmount it, or mount it in stasis' own namespace, too, to make it external");
+	return -EOPNOTSUPP;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Restart: messages into the table; each is checked by itself, and then all of them together. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "kind/mnt_ns.h"
+#include "kind/mount.h"
+#include "kind/mounts/parts.h"
+#include "kind/superblock.h"
+#include "mnt_ns.pb-c.h"
+#include "mount.pb-c.h"
+#include "superblock.pb-c.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define OPTIONS_MAX 1000
+#define NAME_SIZE   64
+
+static bool is_text(const ProtobufCBinaryData *bytes, size_t max)
+{
+	return bytes->len < max && !bytes_have_nul(bytes);
+}
+
+/* absolute, no empty component, no "." or ".." */
+static bool is_path(const ProtobufCBinaryData *bytes)
+{
+	if (!is_text(bytes, PATH_MAX) || !bytes->len || bytes->data[0] != '/')
+		return false;
+	_cleanup_(free_p) char *copy = xstrndup((const char *)bytes->data, bytes->len);
+	char *rest = copy + 1;
+	if (!*rest)
+		return true;
+	for (char *part; (part = strsep(&rest, "/"));)
+		if (!*part || !strcmp(part, ".") || !strcmp(part, ".."))
+			return false;
+	return true;
+}
+
+static bool is_of(const struct objects *objects, uint32_t id, const struct kind *kind)
+{
+	const struct object *o = objects_by_id(objects, id);
+
+	return o && o->kind == kind && o->message;
+}
+
+static const struct object *first_of(const struct objects *objects, const struct kind *kind)
+{
+	size_t cursor = 0;
+
+	return objects_next(objects, kind, &cursor);
+}
+
+int superblock_validate(const struct objects *objects, const struct object *object,
+                        struct error *err)
+{
+	const SuperblockState *s = object_state(object, SuperblockState);
+
+	if ((unsigned)s->class_ >= MOUNT_REFUSED)
+		return error_raise(err, EBADMSG, "a superblock of class %d", (int)s->class_);
+	if (!s->type.len || !is_text(&s->type, NAME_SIZE) || !is_text(&s->subtype, NAME_SIZE))
+		return error_raise(err, EBADMSG, "the type of a superblock");
+	if (s->flags & ~MOUNT_SB_FLAGS || s->n_options > OPTIONS_MAX)
+		return error_raise(err, EBADMSG, "a superblock with flags %x, %zu options",
+		                   s->flags, s->n_options);
+	for (size_t i = 0; i < s->n_options; i++)
+		if (!is_text(&s->options[i], 1 << 16))
+			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
+	if (s->key && !objects_by_id(objects, s->key))
+		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
+	for (size_t i = 0; i < s->n_anchors; i++) {
+		const SuperblockAnchor *a = s->anchors[i];
+		if (!is_path(&a->root) || !is_path(&a->path) || a->handle.len > 128)
+			return error_raise(err, EBADMSG, "anchor %zu of a superblock", i);
+	}
+	return 0;
+}
+
+int mount_validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const MountState *s = object_state(object, MountState);
+
+	if (!is_of(objects, s->namespace_, &mnt_ns_kind) ||
+	    !is_of(objects, s->superblock, &superblock_kind) ||
+	    (s->parent && !is_of(objects, s->parent, &mount_kind)))
+		return error_raise(err, EBADMSG, "a mount of namespace %u, superblock %u, on %u",
+		                   s->namespace_, s->superblock, s->parent);
+	if (!is_path(&s->point) || !is_text(&s->source, PATH_MAX))
+		return error_raise(err, EBADMSG, "the place or source of a mount");
+	if (!is_path(&s->root) &&
+	    object_state(objects_by_id(objects, s->superblock), SuperblockState)->class_ !=
+	            SUPERBLOCK_STATE__CLASS__NAMESPACES)
+		return error_raise(err, EBADMSG, "the root of a mount");
+	if (s->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED) ||
+	    (s->unbindable && (s->peer_group || s->master)))
+		return error_raise(err, EBADMSG, "the attributes %llx of a mount",
+		                   (unsigned long long)s->attributes);
+	if (!is_text(&s->uid_map, 1 << 16) || !is_text(&s->gid_map, 1 << 16))
+		return error_raise(err, EBADMSG, "the id map of a mount");
+	return 0;
+}
+
+int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	struct mounts *m = NULL;
+	int r = 0;
+
+	/* all together, once; what they refer to has not been looked at yet */
+	if (first_of(objects, &mnt_ns_kind) != object)
+		return 0;
+	size_t cursor = 0;
+	for (struct object *o; r == 0 && (o = objects_next(objects, &mount_kind, &cursor));)
+		r = mount_validate(objects, o, err);
+	if (r == 0)
+		r = mounts_from_objects(objects, &m, err);
+	mounts_free(m);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- the table ---- */
+
+static char *text_of(const ProtobufCBinaryData *bytes)
+{
+	return xstrndup(bytes->len ? (const char *)bytes->data : "", bytes->len);
+}
+
+static void add_sb(struct mounts *m, struct object *o)
+{
+	const SuperblockState *s = object_state(o, SuperblockState);
+	struct mount_sb *sb = array_push(m->table.sbs, m->table.n_sbs);
+
+	sb->major = major(s->device);
+	sb->minor = minor(s->device);
+	sb->flags = s->flags;
+	sb->type = text_of(&s->type);
+	sb->subtype = s->subtype.len ? text_of(&s->subtype) : NULL;
+	sb->class = (enum mount_class)s->class_;
+	sb->key = s->key;
+	for (size_t i = 0; i < s->n_options; i++)
+		*array_push(sb->options, sb->n_options) = text_of(&s->options[i]);
+	*array_push(m->sbs, m->n_sbs) = o;
+}
+
+static size_t line_of(struct object *const *objects, size_t n, uint32_t id)
+{
+	size_t low = 0, high = n; /* ids ascend: the order of objects_next() */
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (objects[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void fill_entry(struct mounts *m, const struct objects *objects, const struct object *o)
+{
+	const MountState *s = object_state(o, MountState);
+	const struct object *parent = s->parent ? objects_by_id(objects, s->parent) : NULL;
+	struct mount_entry *e = array_push(m->table.mounts, m->table.n_mounts);
+
+	e->id = s->id;
+	e->old_id = s->old_id;
+	e->parent_id = parent ? object_state(parent, MountState)->id : 0;
+	e->sb = line_of(m->sbs, m->n_sbs, s->superblock);
+	e->point = text_of(&s->point);
+	e->root = text_of(&s->root);
+	e->deleted = s->deleted;
+	e->attributes = s->attributes;
+	e->unbindable = s->unbindable;
+	e->peer_group = s->peer_group;
+	e->master = s->master;
+	e->source = text_of(&s->source);
+	e->uid_map = s->uid_map.len ? text_of(&s->uid_map) : NULL;
+	e->gid_map = s->gid_map.len ? text_of(&s->gid_map) : NULL;
+}
+
+/* as the kernel lists them: by namespace, then id */
+static int by_namespace(const void *a, const void *b)
+{
+	const MountState *x = object_state(*(struct object *const *)a, MountState);
+	const MountState *y = object_state(*(struct object *const *)b, MountState);
+
+	if (x->namespace_ != y->namespace_)
+		return x->namespace_ < y->namespace_ ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/* every mount must be below the root of its namespace: no cycles, each id once */
+static int check_namespace(const struct mounts *m, const struct mount_ns *ns, struct error *err)
+{
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		size_t up = i, steps = 0;
+		if (i > ns->first && m->table.mounts[i].id == m->table.mounts[i - 1].id)
+			return error_raise(err, EBADMSG, "two mounts have one id");
+		while ((up = m->table.mounts[up].parent) != MOUNT_NONE)
+			if (++steps > ns->n)
+				return error_raise(err, EBADMSG, "mounts are on each other");
+	}
+	return 0;
+}
+
+static int add_namespaces(struct mounts *m, const struct objects *objects, struct error *err)
+{
+	size_t cursor = 0, next = 0;
+	int r = 0;
+
+	for (struct object *o; r == 0 && (o = objects_next(objects, &mnt_ns_kind, &cursor));) {
+		struct mount_ns *ns = array_push(m->table.namespaces, m->table.n_namespaces);
+		ns->inode = object_state(o, MntNsState)->inode;
+		ns->first = next;
+		*array_push(m->namespaces, m->n_namespaces) = o;
+		for (; next < m->n_mounts &&
+		       object_state(m->mounts[next], MountState)->namespace_ == o->id;
+		     next++)
+			fill_entry(m, objects, m->mounts[next]);
+		ns->n = next - ns->first;
+		r = mount_table_relate(&m->table, m->n_namespaces - 1, err);
+		if (r == 0)
+			r = check_namespace(m, ns, err);
+	}
+	return r;
+}
+
+int mounts_from_objects(const struct objects *objects, struct mounts **ret, struct error *err)
+{
+	struct mounts *m = xcalloc(1, sizeof(*m));
+	size_t cursor = 0;
+	int r;
+
+	for (struct object *o; (o = objects_next(objects, &superblock_kind, &cursor));)
+		add_sb(m, o);
+	cursor = 0;
+	for (struct object *o; (o = objects_next(objects, &mount_kind, &cursor));)
+		*array_push(m->mounts, m->n_mounts) = o;
+	if (m->n_mounts)
+		qsort(m->mounts, m->n_mounts, sizeof(*m->mounts), by_namespace);
+	r = add_namespaces(m, objects, err);
+	if (r < 0) {
+		mounts_free(m);
+		return error_trace(err, r);
+	}
+	*ret = m;
+	return 0;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The builder of mount namespaces: the steps. See build.h. */
+#include "mount/build.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host/helper.h"
+#include "mount/build_parts.h"
+#include "mount/verify.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+const char *build_below(const char *path, const char *root)
+{
+	size_t size = strcmp(root, "/") ? strlen(root) : 0;
+
+	if (strncmp(path, root, size) || (path[size] && path[size] != '/'))
+		return NULL;
+	path += size;
+	while (*path == '/')
+		path++;
+	return path;
+}
+
+/* ---- what is cloned from what ---- */
+
+static const struct mount_anchor *find_anchor(const struct mount_build *b,
+                                              const struct mount_entry *m)
+{
+	const struct mount_anchor *best = NULL;
+
+	for (size_t i = 0; i < b->in.n_anchors; i++) {
+		const struct mount_anchor *a = &b->in.anchors[i];
+		if (a->sb == m->sb && build_below(m->root, a->root) &&
+		    (!best || strlen(a->root) > strlen(best->root)))
+			best = a;
+	}
+	return best;
+}
+
+static size_t find_origin(struct mount_build *b, const struct mount_entry *m)
+{
+	const struct mount_anchor *anchor = find_anchor(b, m);
+
+	for (size_t i = 0; i < b->n_origins; i++) {
+		const struct mount_origin *o = &b->origins[i];
+		if (o->sb == m->sb && o->anchor == anchor &&
+		    (anchor || !strcmp(o->source, m->source)))
+			return i;
+	}
+	struct mount_origin *o = array_push(b->origins, b->n_origins);
+	*o = (struct mount_origin){ .sb = m->sb, .anchor = anchor, .source = m->source };
+	return b->n_origins - 1;
+}
+
+/* whether @mount or anything that it is on is of a superblock that must wait */
+static bool is_late(const struct mount_build *b, size_t mount)
+{
+	for (; mount != MOUNT_NONE; mount = b->t->mounts[mount].parent) {
+		const struct mount_sb *sb = &b->t->sbs[b->t->mounts[mount].sb];
+		if (sb->key && b->in.key_fds[b->t->mounts[mount].sb] < 0)
+			return true;
+	}
+	return false;
+}
+
+static void layout_fds(struct mount_build *b)
+{
+	const struct mount_table *t = b->t;
+
+	b->n_fds = 1 + t->n_namespaces + b->n_origins + 2 * t->n_mounts;
+	b->fds = mmap(NULL, b->n_fds * sizeof(*b->fds), PROT_READ | PROT_WRITE,
+	              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (b->fds == MAP_FAILED)
+		abort();
+	memset(b->fds, 0xff, b->n_fds * sizeof(*b->fds)); /* all -1 */
+	b->yard = b->fds;
+	b->ns = b->yard + 1;
+	b->origin = b->ns + t->n_namespaces;
+	b->mount = b->origin + b->n_origins;
+	b->place = b->mount + t->n_mounts;
+}
+
+struct mount_build *mount_build_new(const struct mount_input *input)
+{
+	struct mount_build *b = xcalloc(1, sizeof(*b));
+
+	b->in = *input;
+	b->t = input->table;
+	b->proc = -1;
+	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
+	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
+	for (size_t i = 0; i < b->t->n_mounts; i++) {
+		b->origin_of[i] = find_origin(b, &b->t->mounts[i]);
+		b->late[i] = is_late(b, i);
+	}
+	layout_fds(b);
+	return b;
+}
+
+int build_context(const struct mount_build *b, size_t mount, struct error *err, int r)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+	const struct mount_sb *sb = &b->t->sbs[m->sb];
+
+	error_object(err, "mount %u %s (%s, root %s)", m->old_id, m->point, sb->type, m->root);
+	return error_trace(err, r);
+}
+
+/* ---- the steps ---- */
+
+int mount_build_superblocks(struct mount_build *b, struct error *err)
+{
+	b->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (b->proc < 0)
+		return error_raise(err, errno, "open /proc");
+	int r = helper_run(build_yard, b, 0, err);
+	if (r == 0)
+		r = helper_run(build_origins, b, 0, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_build_mounts(struct mount_build *b, struct error *err)
+{
+	int r = helper_run(build_attach, b, 0, err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_build_late(struct mount_build *b, struct error *err)
+{
+	int r = helper_run(build_origins, b, 0, err);
+
+	if (r == 0)
+		r = helper_run(build_attach_late, b, 0, err);
+	if (r == 0)
+		r = helper_run(build_groups, b, 0, err);
+	if (r == 0)
+		r = helper_run(build_seal, b, 0, err);
+	if (r == 0)
+		r = mount_verify(b, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_build_sb(const struct mount_build *b, size_t sb)
+{
+	for (size_t i = 0; i < b->n_origins; i++)
+		if (b->origins[i].sb == sb && !b->origins[i].anchor)
+			return b->origin[i];
+	return -1;
+}
+
+int mount_build_mount(const struct mount_build *b, size_t mount)
+{
+	return b->mount[mount];
+}
+
+int mount_build_ns(const struct mount_build *b, size_t ns)
+{
+	return b->ns[ns];
+}
+
+void mount_build_free(struct mount_build *b)
+{
+	if (!b)
+		return;
+	for (size_t i = 0; i < b->n_fds; i++)
+		close_p(&b->fds[i]);
+	munmap(b->fds, b->n_fds * sizeof(*b->fds));
+	close_p(&b->proc);
+	free(b->origins);
+	free(b->origin_of);
+	free(b->late);
+	free(b);
+}

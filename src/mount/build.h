@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mount namespaces built from a table (mount/table.h), without ever walking a path in them: every
+ * mount is made detached, of a superblock that is attached in a yard, a mount namespace of our own
+ * that nobody sees; and then attached by descriptors. Nothing is propagated anywhere, since all is
+ * private until the very end.
+ *
+ *	b = mount_build_new(&input);
+ *	mount_build_superblocks(b, &err);   the yard, the namespaces (empty), the superblocks
+ *	... fill those of class content through mount_build_sb(b, sb)
+ *	mount_build_mounts(b, &err);        the mounts
+ *	... set input's key_fds that were not known before: the pid namespaces of tasks
+ *	mount_build_late(b, &err);          what had to wait for them; propagation; verification
+ *	mount_build_free(b);                takes the yard down; the namespaces stay where in use
+ *
+ * Each step forks helpers (host/helper.h): not while other threads of ours run.
+ */
+#pragma once
+
+#include "mount/table.h"
+
+/*
+ * Where the host has an external superblock or singleton: @fd is a detached private clone
+ * (mount_reach, mount_clone) that shows its @root; the builder attaches it, so it serves once.
+ */
+struct mount_anchor {
+	size_t sb;
+	char *root;
+	int fd;
+};
+
+struct mount_input {
+	const struct mount_table *table;
+	const struct mount_anchor *anchors; /* a mount takes the one with the longest root */
+	size_t n_anchors;
+	const int *key_fds;   /* per superblock: the namespace that it belongs to; -1 none, or
+	                         not yet */
+	const int *owner_fds; /* per namespace: the user namespace that owns it; -1: ours */
+};
+
+struct mount_build;
+
+/* @input and all it refers to stay the caller's and must outlive what is made */
+struct mount_build *mount_build_new(const struct mount_input *input);
+int mount_build_superblocks(struct mount_build *b, struct error *err);
+int mount_build_mounts(struct mount_build *b, struct error *err);
+int mount_build_late(struct mount_build *b, struct error *err);
+/* descriptors, the builder's own; -1: not made (yet) */
+int mount_build_sb(const struct mount_build *b, size_t sb);       /* the superblock's root */
+int mount_build_mount(const struct mount_build *b, size_t mount); /* O_PATH, the mount's root */
+int mount_build_ns(const struct mount_build *b, size_t ns);
+void mount_build_free(struct mount_build *b); /* closes them; takes NULL */
+
+/* what is at @path below the directory @fd, never following a symlink or leaving the mount; "":
+ * that itself. @flags of open(2). A descriptor, the caller's; -1 with errno. */
+int mount_open_below(int fd, const char *path, uint32_t flags);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The mounts themselves. Each is cloned, detached, with its attributes; the places for its children
+ * are opened while it has none, so that nothing covers them; then all are attached, parents first.
+ * A descriptor names (mount, directory): neither covers nor chains nor siblings need an order.
+ */
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mount/build_parts.h"
+#include "mount/reach.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+int mount_open_below(int fd, const char *path, uint32_t flags)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+		                .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS |
+		                           RESOLVE_NO_MAGICLINKS };
+	char link[40];
+
+	if (*path)
+		return (int)syscall(SYS_openat2, fd, path, &how, sizeof(how));
+	if (flags & O_PATH)
+		return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd); /* may be a file */
+	return open(link, (int)flags | O_CLOEXEC);
+}
+
+int build_open_below(int fd, const char *path)
+{
+	return mount_open_below(fd, path, O_PATH | O_NOFOLLOW);
+}
+
+/* ---- P6 ---- */
+
+static int set_attributes(const struct mount_entry *m, int fd, struct error *err)
+{
+	struct mount_attr attr = {
+		.attr_set = m->attributes & MOUNT_ATTRIBUTES,
+		.attr_clr = MOUNT_ATTRIBUTES,
+		.propagation = m->unbindable ? MS_UNBINDABLE : MS_PRIVATE,
+	};
+
+	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return error_raise(err, errno, "set the attributes %llx of a mount",
+		                   (unsigned long long)m->attributes);
+	return 0;
+}
+
+int build_clone(const struct mount_build *b, size_t mount, struct error *err)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
+	const char *path = build_below(m->root, o->anchor ? o->anchor->root : "/");
+	_cleanup_(close_p) int fd = path ? build_open_below(b->origin[b->origin_of[mount]], path)
+	                                 : (errno = EBADMSG, -1);
+	int r;
+
+	if (fd < 0)
+		return build_context(b, mount, err,
+		                     error_raise(err, errno, "find what it is to show"));
+	b->mount[mount] = mount_clone(fd);
+	if (b->mount[mount] < 0)
+		return build_context(b, mount, err, error_raise(err, errno, "clone a mount"));
+	r = set_attributes(m, b->mount[mount], err);
+	return r < 0 ? build_context(b, mount, err, r) : 0;
+}
+
+/* ---- P7, P8: children of each mount ---- */
+
+/* mounts below each mount: first child and next sibling */
+struct family {
+	size_t *child, *next;
+};
+
+static void family_done(struct family *f)
+{
+	free(f->child);
+	free(f->next);
+}
+
+static struct family make_family(const struct mount_build *b)
+{
+	size_t n = b->t->n_mounts;
+	struct family f = { xcalloc(n + 1, sizeof(size_t)), xcalloc(n + 1, sizeof(size_t)) };
+
+	for (size_t i = 0; i < n; i++)
+		f.child[i] = f.next[i] = MOUNT_NONE;
+	for (size_t i = n; i-- > 0;) {
+		size_t parent = b->t->mounts[i].parent;
+		if (parent == MOUNT_NONE)
+			continue;
+		f.next[i] = f.child[parent];
+		f.child[parent] = i;
+	}
+	return f;
+}
+
+static int open_place(const struct mount_build *b, size_t mount, struct error *err)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+
+	b->place[mount] = build_open_below(b->mount[m->parent], m->rel);
+	if (b->place[mount] >= 0)
+		return 0;
+	if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != EXDEV)
+		return build_context(
+			b, mount, err,
+			error_raise(err, errno, "open the place that it is mounted on"));
+	error_refuse(err, CODE_mount_point_missing,
+	             "the directory or file that it is mounted on is missing");
+	error_hint(err, "the file system below is not what it was: put it back as it was");
+	return build_context(b, mount, err, -EOPNOTSUPP);
+}
+
+/*
+ * The early children of @parent, or its late ones. The places of all are opened before any is
+ * attached: late ones keep theirs until they come.
+ */
+static int attach_children(const struct mount_build *b, const struct family *f, size_t parent,
+                           bool late, struct error *err)
+{
+	int r = 0;
+
+	for (size_t c = f->child[parent]; r == 0 && c != MOUNT_NONE; c = f->next[c])
+		if (b->late[parent] == late)
+			r = open_place(b, c, err);
+	for (size_t c = f->child[parent]; r == 0 && c != MOUNT_NONE; c = f->next[c]) {
+		if (b->late[c] != late)
+			continue;
+		if (move_mount(b->mount[c], "", b->place[c], "",
+		               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+			r = build_context(b, c, err, error_raise(err, errno, "attach a mount"));
+		close_p(&b->place[c]);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* what is below @top, parents before children, by a stack of our own: trees can be deep */
+static int attach_below(const struct mount_build *b, const struct family *f, size_t top, bool late,
+                        struct error *err)
+{
+	size_t *stack = NULL, n = 0;
+	int r = 0;
+
+	*array_push(stack, n) = top;
+	while (r == 0 && n) {
+		size_t parent = stack[--n];
+		r = attach_children(b, f, parent, late, err);
+		for (size_t c = f->child[parent]; c != MOUNT_NONE; c = f->next[c])
+			if (late || !b->late[c])
+				*array_push(stack, n) = c;
+	}
+	free(stack);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int attach_root(const struct mount_build *b, size_t ns, struct error *err)
+{
+	size_t root = b->t->namespaces[ns].root;
+	int fd = b->mount[root];
+
+	if (move_mount(fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(fd) < 0 ||
+	    syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+		return build_context(b, root, err,
+		                     error_raise(err, errno, "make it the root of a namespace"));
+	return 0;
+}
+
+static int clone_all(const struct mount_build *b, bool late, struct error *err)
+{
+	int r = build_enter(*b->yard, err);
+
+	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
+		if (b->late[i] == late)
+			r = build_clone(b, i, err);
+	return r;
+}
+
+static int attach_all(struct mount_build *b, bool late, struct error *err)
+{
+	_cleanup_(family_done) struct family f = make_family(b);
+	int r = clone_all(b, late, err);
+
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		r = build_enter(b->ns[i], err);
+		if (r == 0 && !late)
+			r = attach_root(b, i, err);
+		if (r == 0)
+			r = attach_below(b, &f, b->t->namespaces[i].root, late, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int build_attach(void *build, struct error *err)
+{
+	return attach_all(build, false, err);
+}
+
+int build_attach_late(void *build, struct error *err)
+{
+	return attach_all(build, true, err);
+}

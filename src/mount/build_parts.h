@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the builder know of each other. All but build.c runs in helpers. */
+#pragma once
+
+#include "mount/build.h"
+
+/* what mounts are cloned from: a superblock's root, or what an anchor shows of it */
+struct mount_origin {
+	size_t sb;
+	const struct mount_anchor *anchor; /* NULL: made anew */
+	const char *source;                /* made anew: what mountinfo shows */
+};
+
+struct mount_build {
+	struct mount_input in;
+	const struct mount_table *t;
+	struct mount_origin *origins;
+	size_t n_origins;
+	size_t *origin_of; /* per mount */
+	bool *late;        /* per mount: it, or what it is on, has to wait for a pid namespace */
+	/*
+	 * Descriptors, in memory that helpers share; each is open here, too, as they share our
+	 * table. -1: not made yet.
+	 */
+	int *fds;
+	size_t n_fds;
+	int *yard;   /* the yard's namespace */
+	int *ns;     /* per namespace */
+	int *origin; /* per origin */
+	int *mount;  /* per mount */
+	int *place;  /* per mount: where it is to be attached, while that is ahead */
+	int proc;    /* /proc of the host: namespaces may have none */
+};
+
+int build_yard(void *build, struct error *err);    /* P0, P2, P3 */
+int build_origins(void *build, struct error *err); /* P4: those whose namespace is known; anchors */
+int build_clone(const struct mount_build *b, size_t mount, struct error *err); /* P6 */
+int build_attach(void *build, struct error *err);      /* P6 to P8: all that is not late */
+int build_attach_late(void *build, struct error *err); /* the rest */
+int build_groups(void *build, struct error *err);      /* P9 */
+int build_seal(void *build, struct error *err);        /* P11 */
+
+/* enters a namespace of the build, or the yard */
+int build_enter(int nsfd, struct error *err);
+/* adds which mount it is */
+int build_context(const struct mount_build *b, size_t mount, struct error *err, int r);
+/* @path below @root, both absolute, without leading '/'; NULL: it is not below */
+const char *build_below(const char *path, const char *root);
+/* what is at @path below @fd, never following a symlink or leaving the mount; -1 with errno */
+int build_open_below(int fd, const char *path);

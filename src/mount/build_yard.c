@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The yard: a mount namespace of our own in which superblocks are attached while they are filled
+ * and cloned; and the new namespaces, which start as copies of it while it is empty.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "host/helper.h"
+#include "mount/build_parts.h"
+#include "mount/superblock.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+int build_enter(int nsfd, struct error *err)
+{
+	struct rlimit limit;
+
+	/* one for every mount; the helper's limit is what counts for descriptors that it opens */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (nsfd >= 0 && setns(nsfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace that is being built");
+	return 0;
+}
+
+/* ids of namespaces come in batches per CPU, and a namespace can only be bound in an older one */
+static void stay_on_one_cpu(void)
+{
+	cpu_set_t set;
+	int cpu = sched_getcpu();
+
+	CPU_ZERO(&set);
+	if (cpu >= 0 && cpu < CPU_SETSIZE) {
+		CPU_SET(cpu, &set);
+		sched_setaffinity(0, sizeof(set), &set);
+	}
+}
+
+/* ---- P2, P3 ---- */
+
+static int open_own_ns(const struct mount_build *b)
+{
+	return openat(b->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+}
+
+/* a namespace with nothing in it but an empty directory */
+static int make_yard(struct mount_build *b, struct error *err)
+{
+	static const struct mount_sb sb = { .type = (char *)"tmpfs", .class = MOUNT_CONTENT };
+	_cleanup_(close_p) int root = -1;
+	int r;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_raise(err, errno, "make a mount namespace");
+	r = mount_superblock_make(&sb, "stasis-yard", -1, &root, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0 ||
+	    syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+		return error_raise(err, errno, "empty a mount namespace");
+	*b->yard = open_own_ns(b);
+	return *b->yard < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;
+}
+
+struct new_ns {
+	struct mount_build *b;
+	size_t ns;
+};
+
+/* owned by the user namespace that this process is in */
+static int make_ns(void *arg, struct error *err)
+{
+	const struct new_ns *n = arg;
+	int owner = n->b->in.owner_fds ? n->b->in.owner_fds[n->ns] : -1;
+
+	if (owner >= 0 && setns(owner, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the user namespace of a mount namespace");
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "make a mount namespace");
+	n->b->ns[n->ns] = open_own_ns(n->b);
+	return n->b->ns[n->ns] < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;
+}
+
+int build_yard(void *build, struct error *err)
+{
+	struct mount_build *b = build;
+	int r;
+
+	stay_on_one_cpu();
+	r = build_enter(-1, err);
+	if (r == 0)
+		r = make_yard(b, err);
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		struct new_ns n = { b, i };
+		r = helper_run(make_ns, &n, 0, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- P4 ---- */
+
+/* a place of its own below the yard's root; what is a file is mounted on a file */
+static int attach_origin(const struct mount_build *b, size_t i, struct error *err)
+{
+	_cleanup_(free_p) char *name = xasprintf("/%zu", i);
+	struct stat st;
+
+	if (fstat(b->origin[i], &st) < 0)
+		return error_raise(err, errno, "look at what is to be mounted");
+	if (S_ISDIR(st.st_mode) ? mkdir(name, 0700) : mknod(name, S_IFREG | 0600, 0))
+		return error_raise(err, errno, "make a place to mount on");
+	if (move_mount(b->origin[i], "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return error_raise(err, errno, "mount in the yard");
+	return 0;
+}
+
+static int make_origin(const struct mount_build *b, size_t i, struct error *err)
+{
+	const struct mount_origin *o = &b->origins[i];
+	const struct mount_sb *sb = &b->t->sbs[o->sb];
+	int key = b->in.key_fds ? b->in.key_fds[o->sb] : -1;
+	int r = 0;
+
+	if (!o->anchor && (sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON))
+		return error_refuse(err, CODE_mount_external_missing,
+		                    "it is the host's, and the host has no mount of it");
+	if (o->anchor) {
+		b->origin[i] = fcntl(o->anchor->fd, F_DUPFD_CLOEXEC, 3);
+		r = b->origin[i] < 0 ? error_raise(err, errno, "use a mount of the host") : 0;
+	} else {
+		if (sb->key && key < 0)
+			return 0;
+		r = mount_superblock_make(sb, o->source, key, &b->origin[i], err);
+	}
+	if (r == 0)
+		r = attach_origin(b, i, err);
+	return r;
+}
+
+int build_origins(void *build, struct error *err)
+{
+	struct mount_build *b = build;
+	int r = build_enter(*b->yard, err);
+
+	for (size_t i = 0; r == 0 && i < b->n_origins; i++) {
+		if (b->origin[i] >= 0)
+			continue;
+		r = make_origin(b, i, err);
+		if (r < 0)
+			error_object(err, "%s '%s'", b->t->sbs[b->origins[i].sb].type,
+			             b->origins[i].source);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* P11, before anybody can have a file open in it for writing */
+int build_seal(void *build, struct error *err)
+{
+	struct mount_build *b = build;
+	int r = build_enter(*b->yard, err);
+
+	for (size_t i = 0; r == 0 && i < b->n_origins; i++)
+		if (!b->origins[i].anchor)
+			r = mount_superblock_seal(&b->t->sbs[b->origins[i].sb], b->origin[i], err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

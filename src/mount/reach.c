@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Getting at a mount of another namespace. See reach.h. What is covered cannot be named there; so
+ * the namespace is copied, and in the copy the covers are taken off. Not before it is certain that
+ * nothing in the copy is in a peer group any more: it would be unmounted in the original, too.
+ */
+#include "mount/reach.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "host/helper.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+struct reach {
+	const struct mount_table *t;
+	size_t mount;
+	const struct mount_entry *m;
+	int nsfd;
+	int proc; /* the host's: the namespace may have none */
+	int home; /* our own namespace */
+	int own;  /* the copy, to enter it anew when its root has changed */
+};
+
+static int refuse_unreachable(const struct reach *reach, const char *why, struct error *err)
+{
+	error_refuse(err, CODE_mount_unreachable, "it cannot be reached: %s", why);
+	error_object(err, "mount %u %s", reach->m->old_id, reach->m->point);
+	return -EOPNOTSUPP;
+}
+
+int mount_clone(int fd)
+{
+	struct mount_attr private = { .propagation = MS_PRIVATE };
+	int clone = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	/*
+	 * At once, before anything is done with it: a clone of a shared mount is its peer, and what
+	 * is mounted on one appears on the other.
+	 */
+	if (clone >= 0 && mount_setattr(clone, "", AT_EMPTY_PATH, &private, sizeof(private)) < 0)
+		close_p(&clone);
+	return clone;
+}
+
+/* the mount on top at a path */
+static int open_top(const char *path)
+{
+	return open_tree(AT_FDCWD, path, OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW);
+}
+
+/* 0: it is not on top, or may not be cloned */
+static int reach_directly(void *arg, struct error *err)
+{
+	const struct reach *reach = arg;
+
+	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace");
+	_cleanup_(close_p) int fd = open_top(reach->m->point);
+	if (fd < 0 || mount_id_of(fd) != reach->m->id)
+		return 0;
+	int clone = mount_clone(fd);
+	return clone < 0 ? 0 : clone;
+}
+
+/* ---- in a copy ---- */
+
+/*
+ * From outside of the copy: who is in it does not see below what covers "/". @id: the mount that
+ * must be the copy of the one that is wanted; 0: just see that nothing is shared.
+ */
+struct look {
+	const struct reach *reach;
+	uint64_t id;
+};
+
+static bool is_copy_of(const struct mount_table *copy, uint64_t id, const struct reach *reach)
+{
+	size_t i = mount_table_find(copy, id);
+	const struct mount_sb *sb = &reach->t->sbs[reach->m->sb];
+
+	return i != MOUNT_NONE && !strcmp(copy->mounts[i].root, reach->m->root) &&
+	       copy->sbs[copy->mounts[i].sb].major == sb->major &&
+	       copy->sbs[copy->mounts[i].sb].minor == sb->minor;
+}
+
+static int look_at_copy(void *arg, struct error *err)
+{
+	_cleanup_(mount_table_done) struct mount_table copy = { 0 };
+	const struct look *look = arg;
+	const struct reach *reach = look->reach;
+
+	if (setns(reach->home, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter our own mount namespace");
+	int r = mount_table_add(&copy, reach->own, 0, NULL, err);
+	for (size_t i = 0; r == 0 && i < copy.n_mounts; i++)
+		if (copy.mounts[i].peer_group || copy.mounts[i].master)
+			r = refuse_unreachable(reach, "what covers it is shared with others", err);
+	if (r == 0 && look->id && !is_copy_of(&copy, look->id, reach))
+		r = refuse_unreachable(reach, "another mount covers it", err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* a root directory below covers of "/" that a task has kept: -1 none. Enters nothing. */
+static int open_member_root(const struct reach *reach)
+{
+	pid_t member = reach->t->namespaces[reach->m->namespace].member;
+	_cleanup_(free_p) char *path = xasprintf("%d/root", member);
+
+	return member ? openat(reach->proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+static int enter_copy(struct reach *reach, struct error *err)
+{
+	struct mount_attr private = { .propagation = MS_PRIVATE };
+	_cleanup_(close_p) int root = open_member_root(reach);
+
+	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace");
+	if (root >= 0 && fchdir(root) < 0)
+		return error_raise(err, errno, "enter a task's root directory");
+	/* the working directory is carried over to the same place in the copy */
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "copy a mount namespace");
+	if ((root >= 0 &&
+	     mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, &private, sizeof(private)) < 0) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_raise(err, errno, "make the copy of a mount namespace private");
+	struct look look = { reach, 0 };
+	reach->own = openat(reach->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return helper_run(look_at_copy, &look, 0, err);
+}
+
+static int take_off(const struct reach *reach, const char *point, size_t n, struct error *err)
+{
+	for (; n; n--) {
+		if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+			return refuse_unreachable(reach, "what covers it is locked", err);
+		if (!strcmp(point, "/") && setns(reach->own, CLONE_NEWNS) < 0)
+			return error_raise(err, errno, "enter the copy of a mount namespace again");
+	}
+	return 0;
+}
+
+static size_t child_on_root(const struct mount_table *t, size_t mount)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (t->mounts[i].parent == mount && !*t->mounts[i].rel)
+			return i;
+	return MOUNT_NONE;
+}
+
+/* how many are stacked on its root */
+static size_t count_covers(const struct mount_table *t, size_t mount)
+{
+	size_t n = 0;
+
+	while ((mount = child_on_root(t, mount)) != MOUNT_NONE)
+		n++;
+	return n;
+}
+
+static bool is_above(const char *rel, const char *other)
+{
+	size_t size = strlen(rel);
+
+	return !strncmp(rel, other, size) && other[size] == '/';
+}
+
+/*
+ * Its siblings that are mounted on a directory above it. When the parent's root is free, the first
+ * of them on the way is what a path leads into; those below it are then free, too, or gone.
+ */
+static int take_off_siblings(const struct reach *reach, const struct mount_entry *m,
+                             struct error *err)
+{
+	const struct mount_ns *ns = &reach->t->namespaces[m->namespace];
+	int r = 0;
+
+	for (size_t done = 0; r == 0 && m->parent != MOUNT_NONE && done < strlen(m->rel);) {
+		size_t first = MOUNT_NONE, size = SIZE_MAX;
+		for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+			const struct mount_entry *s = &reach->t->mounts[i];
+			size_t length = strlen(s->rel);
+			if (s->parent == m->parent && is_above(s->rel, m->rel) && length > done &&
+			    length < size) {
+				first = i;
+				size = length;
+			}
+		}
+		if (first == MOUNT_NONE)
+			break;
+		r = take_off(reach, reach->t->mounts[first].point,
+		             1 + count_covers(reach->t, first), err);
+		done = size;
+	}
+	return r;
+}
+
+/* ancestors first, each made free on its root and on the way to the next */
+static int dig(const struct reach *reach, size_t mount, struct error *err)
+{
+	size_t *chain = NULL, n = 0;
+	int r = 0;
+
+	for (size_t i = mount; i != MOUNT_NONE; i = reach->t->mounts[i].parent)
+		*array_push(chain, n) = i;
+	while (r == 0 && n--) {
+		const struct mount_entry *m = &reach->t->mounts[chain[n]];
+		/* one that is on its parent's root is what is stacked there: it stays */
+		bool stays = n && !*reach->t->mounts[chain[n - 1]].rel;
+		r = take_off_siblings(reach, m, err);
+		if (r == 0 && !stays)
+			r = take_off(reach, m->point, count_covers(reach->t, chain[n]), err);
+	}
+	free(chain);
+	return r;
+}
+
+static int take_copy(const struct reach *reach, struct error *err)
+{
+	_cleanup_(close_p) int fd = open_top(reach->m->point);
+	struct look look = { reach, fd < 0 ? 0 : mount_id_of(fd) };
+
+	if (!look.id)
+		return refuse_unreachable(reach, "another mount covers it", err);
+	int r = helper_run(look_at_copy, &look, 0, err);
+	if (r < 0)
+		return error_trace(err, r);
+	int clone = mount_clone(fd);
+	return clone < 0 ? refuse_unreachable(reach, "mounts on it are locked", err) : clone;
+}
+
+static int reach_by_copy(void *arg, struct error *err)
+{
+	struct reach *reach = arg;
+	const struct mount_table *t = reach->t;
+	int r;
+
+	/* mountinfo does not show what is below, so that nobody could see whether it is shared */
+	if (!feature(FEATURE_statmount_ns) &&
+	    count_covers(t, t->namespaces[reach->m->namespace].root))
+		return refuse_unreachable(reach, "the root directory is covered", err);
+	r = enter_copy(reach, err);
+	if (r == 0)
+		r = dig(reach, reach->mount, err);
+	if (r == 0)
+		r = take_copy(reach, err);
+	close_p(&reach->own);
+	return r < 0 ? error_trace(err, r) : r;
+}
+
+int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd, struct error *err)
+{
+	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(close_p) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, home, -1 };
+	int fd = helper_run(reach_directly, &reach, 0, err);
+
+	if (fd == 0)
+		fd = helper_run(reach_by_copy, &reach, 0, err);
+	if (fd < 0)
+		return error_trace(err, fd);
+	*ret_fd = fd;
+	return 0;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Getting at a mount of another namespace, without changing anything there. */
+#pragma once
+
+#include "mount/table.h"
+
+/**
+ * mount_reach() - a private clone of a mount, without what is mounted on it
+ * @nsfd:	the namespace that it is in; may be our own
+ * @ret_fd:	its root directory or file: a detached mount, gone when this is closed
+ *
+ * What is covered, or unbindable, is dug out in a copy of the namespace. -EOPNOTSUPP with
+ * mount.unreachable when even that may not be done.
+ */
+int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd,
+                struct error *err);
+/* a detached private clone of what @fd, a descriptor in our own namespace, shows; -1 with errno */
+int mount_clone(int fd);

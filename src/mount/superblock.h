@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* New superblocks, by the calls of fsopen(2). */
+#pragma once
+
+#include "mount/table.h"
+
+/**
+ * mount_superblock_make() - a superblock like @sb, as a detached mount
+ * @source:	what mountinfo is to show as source
+ * @key:	the namespace that it belongs to (proc: pid, sysfs: net, mqueue: IPC); -1 ours
+ * It is writable whatever sb->flags say, so that it can be filled: mount_superblock_seal() does the
+ * rest. An option that the kernel refuses is an error with what the kernel says about it.
+ */
+int mount_superblock_make(const struct mount_sb *sb, const char *source, int key, int *ret_fd,
+                          struct error *err);
+/* makes it read-only if it is to be */
+int mount_superblock_seal(const struct mount_sb *sb, int fd, struct error *err);

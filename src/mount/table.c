@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of mounts: what is derived and looked up. See table.h. */
+#include "mount/table.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "mount/read.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/uapi.h"
+
+static const char *const class_names[] = {
+	[MOUNT_EXTERNAL] = "external",   [MOUNT_CONTENT] = "content",
+	[MOUNT_INSTANCE] = "instance",   [MOUNT_KEYED] = "keyed",
+	[MOUNT_SINGLETON] = "singleton", [MOUNT_COMPOSITE] = "composite",
+	[MOUNT_NSFS] = "namespace",      [MOUNT_REFUSED] = "unsupported",
+};
+
+const char *mount_class_name(enum mount_class class)
+{
+	return class < N_MOUNT_CLASSES ? class_names[class] : "?";
+}
+
+const char *mount_sb_option(const struct mount_sb *sb, const char *name)
+{
+	size_t size = strlen(name);
+
+	for (size_t i = 0; i < sb->n_options; i++) {
+		const char *option = sb->options[i];
+		if (!strncmp(option, name, size) && (option[size] == '=' || !option[size]))
+			return option[size] ? option + size + 1 : "";
+	}
+	return NULL;
+}
+
+size_t mount_table_ns(const struct mount_table *t, uint64_t inode)
+{
+	for (size_t i = 0; i < t->n_namespaces; i++)
+		if (t->namespaces[i].inode == inode)
+			return i;
+	return MOUNT_NONE;
+}
+
+size_t mount_table_find(const struct mount_table *t, uint64_t id)
+{
+	for (size_t i = 0; i < t->n_mounts; i++)
+		if (t->mounts[i].id == id)
+			return i;
+	return MOUNT_NONE;
+}
+
+uint64_t mount_id_of(int fd)
+{
+	unsigned mask = feature(FEATURE_statmount_ns) ? STATX_MNT_ID_UNIQUE : STATX_MNT_ID;
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, mask, &sx) < 0 ||
+	    !(sx.stx_mask & mask))
+		return 0;
+	return sx.stx_mnt_id;
+}
+
+size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor)
+{
+	for (size_t i = 0; i < t->n_sbs; i++)
+		if (t->sbs[i].major == major && t->sbs[i].minor == minor)
+			return i;
+	struct mount_sb *sb = array_push(t->sbs, t->n_sbs);
+	sb->major = major;
+	sb->minor = minor;
+	return t->n_sbs - 1;
+}
+
+/* ---- what follows from ids and paths ---- */
+
+static int by_id(const void *a, const void *b)
+{
+	const struct mount_entry *const *x = a, *const *y = b;
+
+	return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+static int id_to_entry(const void *key, const void *element)
+{
+	uint64_t id = *(const uint64_t *)key;
+	const struct mount_entry *m = *(struct mount_entry *const *)element;
+
+	return (id > m->id) - (id < m->id);
+}
+
+/*
+ * A mount's path is its parent's and what follows it: the kernel puts names together and looks
+ * nothing up, so this holds for covered mounts, too.
+ */
+static int relate_path(const struct mount_table *t, struct mount_entry *m, struct error *err)
+{
+	const char *above = t->mounts[m->parent].point;
+	size_t size = strcmp(above, "/") ? strlen(above) : 0;
+	const char *rest = m->point + size;
+
+	if (strncmp(m->point, above, size) || (*rest && *rest != '/'))
+		return error_raise(err, EBADMSG, "mount %u at %s is not below its parent's %s",
+		                   m->old_id, m->point, above);
+	while (*rest == '/')
+		rest++;
+	free(m->rel);
+	m->rel = xstrdup(rest);
+	return 0;
+}
+
+int mount_table_relate(struct mount_table *t, size_t ns, struct error *err)
+{
+	struct mount_ns *n = &t->namespaces[ns];
+	_cleanup_(free_p) struct mount_entry **ids = xcalloc(n->n + 1, sizeof(*ids));
+	size_t n_roots = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n->n; i++)
+		ids[i] = &t->mounts[n->first + i];
+	qsort(ids, n->n, sizeof(*ids), by_id);
+	for (size_t i = n->first; r == 0 && i < n->first + n->n; i++) {
+		struct mount_entry *m = &t->mounts[i];
+		struct mount_entry **up = bsearch(&m->parent_id, ids, n->n, sizeof(*ids),
+		                                  id_to_entry);
+		m->namespace = ns;
+		m->parent = up && *up != m ? (size_t)(*up - t->mounts) : MOUNT_NONE;
+		if (m->parent == MOUNT_NONE) {
+			n->root = i;
+			n_roots++;
+			free(m->rel);
+			m->rel = xstrdup("");
+		} else {
+			r = relate_path(t, m, err);
+		}
+	}
+	if (r == 0 && n_roots != 1)
+		return error_raise(err, EBADMSG, "%zu mounts have no parent", n_roots);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- reading ---- */
+
+static uint64_t owner_of(int nsfd)
+{
+	_cleanup_(close_p) int fd = ioctl(nsfd, NS_GET_USERNS);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+static int refuse_deleted_points(const struct mount_table *t, const struct mount_ns *ns,
+                                 struct error *err)
+{
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		const char *point = t->mounts[i].point, *suffix = strstr(point, "//deleted");
+		if (!suffix)
+			continue;
+		error_refuse(err, CODE_unknown_state,
+		             "the directory or file that it is mounted on has been deleted");
+		error_object(err, "mount %u %s", t->mounts[i].old_id, point);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err)
+{
+	struct stat st;
+	size_t i;
+
+	if (fstat(nsfd, &st) < 0)
+		return error_raise(err, errno, "look at a mount namespace");
+	i = mount_table_ns(t, st.st_ino);
+	if (ret)
+		*ret = i == MOUNT_NONE ? t->n_namespaces : i;
+	if (i != MOUNT_NONE)
+		return 0;
+	struct mount_ns *ns = array_push(t->namespaces, t->n_namespaces);
+	ns->device = st.st_dev;
+	ns->inode = st.st_ino;
+	ns->owner = owner_of(nsfd);
+	ns->member = member;
+	ns->first = t->n_mounts;
+	int r = feature(FEATURE_statmount_ns) ? mount_read_statmount(t, nsfd, member, err)
+	                                      : mount_read_mountinfo(t, nsfd, member, err);
+	ns->n = t->n_mounts - ns->first;
+	if (r == 0)
+		r = mount_table_relate(t, t->n_namespaces - 1, err);
+	if (r == 0)
+		r = refuse_deleted_points(t, ns, err);
+	if (r < 0)
+		error_object(err, "mnt:[%llu]", (unsigned long long)ns->inode);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- the end ---- */
+
+static void entry_done(struct mount_entry *m)
+{
+	free(m->point);
+	free(m->rel);
+	free(m->root);
+	free(m->source);
+	free(m->uid_map);
+	free(m->gid_map);
+}
+
+static void sb_done(struct mount_sb *sb)
+{
+	for (size_t i = 0; i < sb->n_options; i++)
+		free(sb->options[i]);
+	free(sb->options);
+	free(sb->type);
+	free(sb->subtype);
+}
+
+void mount_table_done(struct mount_table *t)
+{
+	for (size_t i = 0; i < t->n_mounts; i++)
+		entry_done(&t->mounts[i]);
+	for (size_t i = 0; i < t->n_sbs; i++)
+		sb_done(&t->sbs[i]);
+	free(t->mounts);
+	free(t->sbs);
+	free(t->namespaces);
+	*t = (struct mount_table){ 0 };
+}
