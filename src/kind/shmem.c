@@ -10,14 +10,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/features.h"
 #include "image/image.h"
-#include "kind/mm/pages.h"
+#include "kind/shmem/contents.h"
 #include "shmem.pb-c.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -106,50 +105,6 @@ static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, 
 	return 0;
 }
 
-/* what of it exists: holes stay holes */
-static int find_data(int fd, uint64_t size, struct page_range **ret, size_t *ret_n,
-                     struct error *err)
-{
-	off_t at = 0;
-
-	while ((uint64_t)at < size) {
-		off_t start = lseek(fd, at, SEEK_DATA);
-		if (start < 0 && errno == ENXIO)
-			break;
-		off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
-		if (start < 0 || end <= start)
-			return error_raise(err, errno, "looking for data in shared memory");
-		if ((uint64_t)end > size)
-			end = (off_t)size;
-		*array_push(*ret, *ret_n) =
-			(struct page_range){ .start = (uint64_t)start & ~(PAGE - 1),
-			                     .end = ((uint64_t)end + PAGE - 1) & ~(PAGE - 1) };
-		at = end;
-	}
-	return 0;
-}
-
-static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
-                 struct error *err)
-{
-	char *at = buffer;
-
-	for (uint32_t i = 0; i < n_runs; i++) {
-		for (size_t done = 0, size = runs[i].n_pages * PAGE; done < size;) {
-			ssize_t n = pread(*(int *)context, at + done, size - done,
-			                  (off_t)(runs[i].start * PAGE + done));
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0)
-				return error_raise(err, n < 0 ? errno : EIO,
-				                   "reading shared memory");
-			done += (size_t)n;
-		}
-		at += runs[i].n_pages * PAGE;
-	}
-	return 0;
-}
-
 static uint64_t bulk_bytes(struct object *object)
 {
 	struct stat st;
@@ -161,8 +116,6 @@ static int save_bulk(struct checkpoint *c, struct object *object, struct error *
 {
 	const ShmemState *s = object_state(object, ShmemState);
 	struct shmem *m = live(object);
-	struct page_range *ranges = NULL;
-	size_t n = 0;
 	_cleanup_(close_p) int fd = open(m->path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
@@ -170,11 +123,7 @@ static int save_bulk(struct checkpoint *c, struct object *object, struct error *
 		error_task(err, m->task->tid, m->task->comm);
 		return r;
 	}
-	int r = find_data(fd, s->size, &ranges, &n, err);
-	if (r >= 0)
-		r = pages_save(c->image, object->id, 0, ranges, n, fetch, &fd, c->options->progress,
-		               err);
-	free(ranges);
+	int r = shmem_contents_save(c, object, fd, s->size, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -236,45 +185,14 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 	return 0;
 }
 
-static int write_out(const struct shmem *m, uint64_t start, const char *at, size_t size,
-                     struct error *err)
-{
-	for (size_t done = 0; done < size;) {
-		/* to ourselves: where no huge page is to be had this is an error and no SIGBUS */
-		struct iovec from = { (void *)(at + done), size - done },
-			     to = { m->huge + start + done, size - done };
-		ssize_t n = m->huge ? process_vm_writev(getpid(), &from, 1, &to, 1, 0)
-		                    : pwrite(m->fd, at + done, size - done, (off_t)(start + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return error_raise(err, n < 0 ? errno : EIO, "writing shared memory");
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static int restore_bulk(struct restart *r, struct object *object, const struct page_block *block,
                         struct error *err)
 {
 	const ShmemState *s = object_state(object, ShmemState);
-	const char *at = block->data;
+	const struct shmem *m = live(object);
+	int e = shmem_contents_write(object, m->fd, m->huge, s->size, block, err);
 
-	for (uint32_t i = 0; i < block->n_runs; i++) {
-		uint64_t start = block->runs[i].start * PAGE;
-		size_t size = block->runs[i].n_pages * PAGE;
-
-		if (block->page_set != 0 || start > s->size || size > s->size - start)
-			return error_raise(err, EBADMSG, "a page outside of shared memory %u",
-			                   object->id);
-		if (block->runs[i].zero)
-			continue; /* a hole reads as zero */
-		int e = write_out(live(object), start, at, size, err);
-		if (e < 0)
-			return error_trace(err, e);
-		at += size;
-	}
-	return 0;
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int open_shmem(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,

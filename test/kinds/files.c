@@ -34,7 +34,7 @@
  * TEST userfaultfd refuse code=fd.unsupported -- userfaultfd
  * TEST pidfd refuse code=fd.unsupported -- pidfd
  * TEST namespace refuse code=fd.unsupported -- namespace
- * TEST mqueue refuse code=regfile.filesystem -- mqueue
+ * TEST mqueue refuse code=ipc.mq-descriptor -- mqueue
  * TEST ptmx refuse code=fd.unsupported -- ptmx
  * TEST device refuse code=fd.unsupported -- device
  * TEST mount refuse code=fd.unsupported -- mount

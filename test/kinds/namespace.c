@@ -3,7 +3,6 @@
  * Namespaces other than the coordinator's are refused, those of threads and those that are only for
  * children to come as well.
  *
- * TEST ipc refuse code=namespace.other -- ipc
  * TEST cgroup refuse code=namespace.other -- cgroup
  * TEST mount refuse code=namespace.other -- mnt
  * TEST user refuse code=namespace.other -- user
@@ -31,11 +30,6 @@ static void with(int flag)
 {
 	CHECK(unshare(flag) == 0);
 	subject_checkpoint();
-}
-
-static void ipc(void)
-{
-	with(CLONE_NEWIPC);
 }
 
 static void cgroup(void)
@@ -123,7 +117,6 @@ static void own(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "ipc", ipc },
 		{ "cgroup", cgroup },
 		{ "mnt", mnt },
 		{ "user", user },

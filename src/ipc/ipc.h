@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What lies in an IPC namespace: settings, System V shared memory, semaphores and message queues,
+ * POSIX message queues. No kinds and no tasks here: every function works in the IPC namespace of
+ * the calling thread, from and into the plain messages of ipc_ns.proto, which the caller frees
+ * (protobuf_c_message_free_unpacked). Ids of users are as the caller's user namespace has them.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc_ns.pb-c.h"
+#include "util/error.h"
+
+/* ---- where ---- */
+
+/* for _cleanup_(ipc_leave); .before = -1 when nothing was entered */
+struct ipc_visit {
+	int before;
+};
+#define IPC_VISIT_INIT ((struct ipc_visit){ .before = -1 })
+
+/* the calling thread enters the IPC namespace of descriptor @ns until ipc_leave() */
+int ipc_enter(struct ipc_visit *visit, int ns, struct error *err);
+void ipc_leave(struct ipc_visit *visit); /* takes one that has not entered */
+
+/* ---- settings ---- */
+
+/* fills @state with all that differ between IPC namespaces */
+int ipc_settings_read(IpcNsState *state, struct error *err);
+/* whether a name and a value are such that ipc_settings_write() takes them */
+bool ipc_setting_valid(const IpcNsState__Setting *setting);
+int ipc_settings_write(const IpcNsState *state, struct error *err);
+/* raises every limit, so that whatever has been in the namespace can be put into it again */
+int ipc_settings_open_wide(struct error *err);
+/*
+ * Raises one limit of a namespace in use for a moment. @before: IPC_SETTING_MAX bytes, what it was
+ * goes there; empty: it was not raised, and ipc_setting_restore() does nothing.
+ */
+#define IPC_SETTING_MAX 64
+int ipc_setting_raise(const char *name, char *before, struct error *err);
+int ipc_setting_restore(const char *name, const char *before, struct error *err);
+/* kernel.shm_rmid_forced: segments that nobody has attached do not last; 0, 1 or -errno */
+int ipc_shm_forced(struct error *err);
+
+/* ---- System V ---- */
+
+/*
+ * The objects of the namespace in order of index; appended to *ret. Nothing is changed, and no
+ * permission is needed, but to read semaphores. Other contents come later, by the functions below.
+ */
+int ipc_shm_list(IpcShmState ***ret, size_t *ret_n, struct error *err);
+int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err);
+int ipc_msg_list(IpcMsgState ***ret, size_t *ret_n, struct error *err);
+
+/* how many mappings there are of a segment, in all processes; -errno */
+int ipc_shm_attached(int id, struct error *err);
+
+/**
+ * ipc_shm_open() - the file behind a segment
+ * @writable:	for reading and writing, else for reading
+ * @ret_map:	NULL, or where it is mapped, for the caller to shmdt(2); needed for huge pages
+ * @huge_shift:	is set to log2 of the size of huge pages, 0 without them; may be NULL
+ * Returns a descriptor: pread(2), pwrite(2) (but for huge pages) and SEEK_DATA work on it. The
+ * segment's times and last pid change, which nothing can prevent.
+ */
+int ipc_shm_open(int id, bool writable, void **ret_map, uint32_t *huge_shift, struct error *err);
+
+/* messages as one stream, see IpcMsgState */
+struct ipc_stream {
+	unsigned char *data;
+	size_t size, room;
+	uint64_t n; /* messages */
+};
+void ipc_stream_free(struct ipc_stream *stream);
+/* whether size and n are such that a queue can have them; IPC_STREAM_MAX bounds memory */
+#define IPC_STREAM_MAX (1ull << 30)
+bool ipc_stream_valid(uint64_t size, uint64_t n, uint64_t max_message);
+
+/*
+ * Copies of all messages, which stay where they are (MSG_COPY). Where a message is larger than
+ * kernel.msgmax is by now, that limit is raised meanwhile.
+ */
+int ipc_msg_read(int id, uint64_t n, struct ipc_stream *ret, struct error *err);
+/* sends them, in order */
+int ipc_msg_write(int id, const struct ipc_stream *stream, struct error *err);
+
+/*
+ * New objects with exactly the id, key, owner, creator and mode of @state, empty. The caller is a
+ * helper of its own (its effective ids change meanwhile) with all limits open wide. SHM_DEST is
+ * not set: see ipc_shm_remove().
+ */
+int ipc_shm_make(const IpcShmState *state, struct error *err);
+int ipc_sem_make(const IpcSemState *state, struct error *err); /* values included */
+int ipc_msg_make(const IpcMsgState *state, struct error *err);
+/* what must wait until it is attached where it is to be: removes a segment that has SHM_DEST */
+int ipc_shm_remove(const IpcShmState *state, struct error *err);
+/* what must wait until the messages are in: a limit below what the queue holds */
+int ipc_msg_limit(const IpcMsgState *state, struct error *err);
+
+/* ---- POSIX message queues ---- */
+
+/* all that have a name */
+int ipc_mq_list(IpcMqState ***ret, size_t *ret_n, struct error *err);
+char *ipc_mq_name(const IpcMqState *state); /* a string, the caller's */
+int ipc_mq_open(const IpcMqState *state, int flags, struct error *err);
+/*
+ * Copies of all messages. They are taken out and sent back, so nobody may use the queue meanwhile
+ * or wait for it, and no notification may be set (state->notify_pid).
+ */
+int ipc_mq_read(const IpcMqState *state, struct ipc_stream *ret, struct error *err);
+int ipc_mq_write(const IpcMqState *state, const struct ipc_stream *stream, struct error *err);
+/* a new one, empty; in a helper, as ipc_shm_make() */
+int ipc_mq_make(const IpcMqState *state, struct error *err);

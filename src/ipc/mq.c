@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * POSIX message queues. Names and owners show in the mqueue file system, the rest by descriptors of
+ * it. The kernel lets nobody look at a message without taking it, so all are taken and sent back in
+ * the same order, which keeps them as they were: by priority, and within one by age. That is done
+ * by a process of its own, which does not end with us, so that nothing is lost.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/ipc.h"
+#include "ipc/perm.h"
+#include "ipc/stream.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* ---- what is there ---- */
+
+static int open_fs(struct error *err)
+{
+	_cleanup_(close_p) int context = fsopen("mqueue", FSOPEN_CLOEXEC);
+
+	if (context < 0 && errno == ENODEV)
+		return -ENODEV; /* CONFIG_POSIX_MQUEUE is off */
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return error_raise(err, errno, "make a file system of type mqueue");
+	int fd = fsmount(context, FSMOUNT_CLOEXEC, 0);
+	return fd < 0 ? error_raise(err, errno, "mount a file system of type mqueue") : fd;
+}
+
+static int read_attributes(int fd, IpcMqState *s, struct error *err)
+{
+	unsigned long size = 0;
+	struct mq_attr attr;
+	char text[256];
+	struct stat st;
+	int pid = 0;
+
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	if (n < 0 || fstat(fd, &st) < 0 || syscall(SYS_mq_getsetattr, fd, NULL, &attr) < 0)
+		return error_raise(err, errno, "look at message queue /%s", (char *)s->name.data);
+	text[n] = 0;
+	const char *notify = strstr(text, "NOTIFY_PID:");
+	if (sscanf(text, "QSIZE:%lu", &size) != 1 || !notify ||
+	    sscanf(notify, "NOTIFY_PID:%d", &pid) != 1)
+		return error_raise(err, EBADMSG, "message queue /%s reads '%s'",
+		                   (char *)s->name.data, text);
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
+	s->uid = st.st_uid;
+	s->gid = st.st_gid;
+	s->mode = st.st_mode & 07777;
+	s->max_messages = (uint64_t)attr.mq_maxmsg;
+	s->message_size = (uint64_t)attr.mq_msgsize;
+	s->n_messages = (uint64_t)attr.mq_curmsgs;
+	s->stream_size = s->n_messages * IPC_STREAM_HEADER + size;
+	s->notify_pid = (uint32_t)pid;
+	return 0;
+}
+
+static int open_queue(const char *name, int flags, struct error *err)
+{
+	/* always close-on-exec; O_CLOEXEC would only stay among the description's flags */
+	int fd = (int)syscall(SYS_mq_open, name, flags, 0, NULL);
+
+	return fd < 0 ? error_raise(err, errno, "open message queue /%s", name) : fd;
+}
+
+static int list_one(const char *name, IpcMqState ***ret, size_t *ret_n, struct error *err)
+{
+	_cleanup_(close_p) int fd = open_queue(name, O_RDONLY | O_NONBLOCK, err);
+
+	if (fd < 0)
+		return error_trace(err, fd);
+	IpcMqState *s = xmalloc(sizeof(*s));
+	ipc_mq_state__init(s);
+	*array_push(*ret, *ret_n) = s;
+	s->name.data = (uint8_t *)xstrdup(name);
+	s->name.len = strlen(name);
+	int r = read_attributes(fd, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int ipc_mq_list(IpcMqState ***ret, size_t *ret_n, struct error *err)
+{
+	_cleanup_(closedir_p) DIR *dir = NULL;
+	_cleanup_(close_p) int fs = open_fs(err);
+
+	if (fs == -ENODEV)
+		return 0;
+	if (fs < 0)
+		return error_trace(err, fs);
+	int fd = openat(fs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		close_p(&fd);
+		return error_raise(err, errno, "open a file system of type mqueue");
+	}
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		int r = list_one(e->d_name, ret, ret_n, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	return 0;
+}
+
+char *ipc_mq_name(const IpcMqState *s)
+{
+	return xstrndup((const char *)s->name.data, s->name.len);
+}
+
+int ipc_mq_open(const IpcMqState *s, int flags, struct error *err)
+{
+	_cleanup_(free_p) char *name = ipc_mq_name(s);
+	int fd = open_queue(name, flags, err);
+
+	return fd < 0 ? error_trace(err, fd) : fd;
+}
+
+/* ---- its messages ---- */
+
+/* memory that the process of its own shares with us */
+struct borrowed {
+	int result;           /* 0; -errno */
+	size_t size;          /* of data */
+	uint64_t n;           /* messages in it */
+	unsigned char data[]; /* as in a stream, and room for one more message */
+};
+
+/* system calls and memory only: we may have had threads. */
+static int borrow(int fd, struct borrowed *b, uint64_t n, size_t message_size, size_t room)
+{
+	for (; b->n < n; b->n++) {
+		unsigned char *at = b->data + b->size;
+		unsigned priority = 0;
+		if (room - b->size < IPC_STREAM_HEADER + message_size)
+			return -EOVERFLOW;
+		ssize_t size = syscall(SYS_mq_timedreceive, fd, at + IPC_STREAM_HEADER,
+		                       message_size, &priority, NULL);
+		if (size < 0)
+			return -errno;
+		uint64_t type = priority;
+		uint32_t size32 = (uint32_t)size;
+		memcpy(at, &type, sizeof(type));
+		memcpy(at + sizeof(type), &size32, sizeof(size32));
+		b->size += IPC_STREAM_HEADER + (size_t)size;
+	}
+	return 0;
+}
+
+static int give_back(int fd, const struct borrowed *b)
+{
+	const unsigned char *at = b->data;
+
+	for (uint64_t i = 0; i < b->n; i++) {
+		uint32_t priority, size;
+		memcpy(&priority, at, sizeof(priority));
+		memcpy(&size, at + sizeof(uint64_t), sizeof(size));
+		at += IPC_STREAM_HEADER;
+		while (syscall(SYS_mq_timedsend, fd, at, size, priority, NULL) < 0)
+			if (errno != EINTR && errno != ENOMEM)
+				return -errno;
+		at += size;
+	}
+	return 0;
+}
+
+static void __attribute__((noreturn))
+borrower(int fd, const struct stat *st, struct borrowed *b, const IpcMqState *s, size_t room)
+{
+	const struct timespec times[] = { st->st_atim, st->st_mtim };
+
+	prctl(PR_SET_NAME, "stasis-mq");
+	b->result = borrow(fd, b, s->n_messages, s->message_size, room);
+	int r = give_back(fd, b);
+	if (r < 0)
+		b->result = r;
+	futimens(fd, times);
+	_exit(0);
+}
+
+/* nothing but SIGKILL to itself ends it between taking and giving back */
+static int run_borrower(int fd, const IpcMqState *s, struct borrowed *b, size_t room,
+                        struct error *err)
+{
+	sigset_t all, before;
+	int status = 0;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "fstat of a message queue");
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setsid();
+		borrower(fd, &st, b, s, room);
+	}
+	int saved = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (pid < 0)
+		return error_raise(err, saved, "fork");
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status || b->result < 0)
+		return error_raise(err, status ? ECHILD : -b->result,
+		                   "take the messages of a queue and send them back");
+	return 0;
+}
+
+int ipc_mq_read(const IpcMqState *s, struct ipc_stream *ret, struct error *err)
+{
+	size_t room = s->stream_size + IPC_STREAM_HEADER + s->message_size;
+	size_t total = sizeof(struct borrowed) + room;
+
+	if (s->n_messages == 0)
+		return 0;
+	_cleanup_(close_p) int fd = ipc_mq_open(s, O_RDWR | O_NONBLOCK, err);
+	if (fd < 0)
+		return error_trace(err, fd);
+	struct borrowed *b = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+	                          -1, 0);
+	if (b == MAP_FAILED)
+		return error_raise(err, errno, "map memory for messages");
+	int r = run_borrower(fd, s, b, room, err);
+	if (r == 0) {
+		*ret = (struct ipc_stream){ .data = xmemdup(b->data, b->size),
+			                    .size = b->size,
+			                    .room = b->size,
+			                    .n = b->n };
+	}
+	munmap(b, total);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int ipc_mq_write(const IpcMqState *s, const struct ipc_stream *stream, struct error *err)
+{
+	_cleanup_(close_p) int fd = ipc_mq_open(s, O_RDWR | O_NONBLOCK, err);
+	struct ipc_message message;
+	size_t at = 0;
+
+	if (fd < 0)
+		return error_trace(err, fd);
+	for (int r; (r = ipc_stream_next(stream, &at, &message, err));) {
+		if (r < 0)
+			return error_trace(err, r);
+		if (mq_send(fd, message.data, message.size, (unsigned)message.type) < 0)
+			return error_raise(err, errno, "send %zu bytes to a message queue",
+			                   message.size);
+	}
+	return 0;
+}
+
+/* ---- making it ---- */
+
+int ipc_mq_make(const IpcMqState *s, struct error *err)
+{
+	struct mq_attr attr = { .mq_maxmsg = (long)s->max_messages,
+		                .mq_msgsize = (long)s->message_size };
+	_cleanup_(free_p) char *name = ipc_mq_name(s);
+	struct rlimit limit;
+
+	/* what the kernel reserves for it counts for its owner */
+	if (getrlimit(RLIMIT_MSGQUEUE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_MSGQUEUE, &limit);
+	}
+	int r = ipc_perm_become(s->uid, s->gid, err);
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(close_p) int fd = (int)syscall(SYS_mq_open, name, O_RDWR | O_CREAT | O_EXCL,
+	                                         s->mode & 0777, &attr);
+	int saved = errno;
+	r = ipc_perm_become(getuid(), getgid(), err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (fd < 0) {
+		r = error_raise(err, saved, "make the message queue /%s", name);
+		if (saved == EMFILE)
+			error_hint(err, "raise RLIMIT_MSGQUEUE: ulimit -q");
+		return r;
+	}
+	if (fchmod(fd, s->mode) < 0) /* not subject to the umask */
+		return error_raise(err, errno, "chmod of message queue /%s", name);
+	return 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* System V semaphores: values. What is to be undone at a process's end is the process's. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sem.h>
+
+#include "ipc/ipc.h"
+#include "ipc/perm.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#ifndef SEM_STAT_ANY
+#define SEM_STAT_ANY 20 /* 4.17 */
+#endif
+
+/* semctl(2): the caller defines it */
+union semun {
+	int value;
+	struct semid_ds *ds;
+	unsigned short *array;
+	struct seminfo *info;
+};
+
+static int read_values(IpcSemState *s, struct error *err)
+{
+	_cleanup_(free_p) unsigned short *values = xcalloc(s->n_values, sizeof(*values));
+
+	if (semctl(s->perm->id, 0, GETALL, (union semun){ .array = values }) < 0)
+		return error_raise(err, errno, "read the semaphores %d", s->perm->id);
+	for (size_t i = 0; i < s->n_values; i++)
+		s->values[i] = values[i];
+	return 0;
+}
+
+int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
+{
+	struct seminfo info;
+	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
+
+	if (last < 0)
+		return error_raise(err, errno, "semctl SEM_INFO");
+	for (int i = 0; i <= last; i++) {
+		struct semid_ds ds;
+		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });
+		if (id < 0 && errno == EINVAL)
+			continue;
+		if (id < 0)
+			return error_raise(err, errno, "semctl SEM_STAT_ANY");
+		IpcSemState *s = xmalloc(sizeof(*s));
+		ipc_sem_state__init(s);
+		s->perm = ipc_perm_new(id, &ds.sem_perm);
+		s->n_values = ds.sem_nsems;
+		s->values = xcalloc(s->n_values, sizeof(*s->values));
+		*array_push(*ret, *ret_n) = s;
+		int r = read_values(s, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
+	return 0;
+}
+
+int ipc_sem_make(const IpcSemState *s, struct error *err)
+{
+	_cleanup_(free_p) unsigned short *values = xcalloc(s->n_values, sizeof(*values));
+	int id = s->perm->id, flags = IPC_CREAT | IPC_EXCL | (int)(s->perm->mode & 0777);
+	struct semid_ds ds = { 0 };
+	int r = ipc_perm_make("sem", s->perm, err);
+
+	if (r == 0)
+		r = ipc_perm_made("sem", s->perm,
+		                  semget((key_t)s->perm->key, (int)s->n_values, flags), err);
+	if (r < 0)
+		return error_trace(err, r);
+	for (size_t i = 0; i < s->n_values; i++)
+		values[i] = (unsigned short)s->values[i];
+	if (semctl(id, 0, SETALL, (union semun){ .array = values }) < 0)
+		return error_raise(err, errno, "set the semaphores %d", id);
+	ipc_perm_set(&ds.sem_perm, s->perm);
+	if (semctl(id, 0, IPC_SET, (union semun){ .ds = &ds }) < 0)
+		return error_raise(err, errno, "set the owner of the semaphores %d", id);
+	return 0;
+}

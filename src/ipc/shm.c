@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System V shared memory. A segment is a file of the kernel's own tmpfs (or hugetlbfs); attaching
+ * it for a moment gives a link in map_files, and so the file, whose holes can be seen.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "ipc/ipc.h"
+#include "ipc/perm.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15 /* 4.17 */
+#endif
+#define HUGETLBFS_TYPE 0x958458f6
+#define PAGE           4096ul
+
+int ipc_shm_list(IpcShmState ***ret, size_t *ret_n, struct error *err)
+{
+	struct shm_info info;
+	int last = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
+
+	if (last < 0)
+		return error_raise(err, errno, "shmctl SHM_INFO");
+	for (int i = 0; i <= last; i++) {
+		struct shmid_ds ds;
+		int id = shmctl(i, SHM_STAT_ANY, &ds);
+		if (id < 0 && errno == EINVAL)
+			continue;
+		if (id < 0)
+			return error_raise(err, errno, "shmctl SHM_STAT_ANY");
+		IpcShmState *s = xmalloc(sizeof(*s));
+		ipc_shm_state__init(s);
+		s->perm = ipc_perm_new(id, &ds.shm_perm);
+		s->size = ds.shm_segsz;
+		*array_push(*ret, *ret_n) = s;
+	}
+	return 0;
+}
+
+static int stat_segment(int id, struct shmid_ds *ret, struct error *err)
+{
+	if (shmctl(id, IPC_STAT, ret) < 0)
+		return error_raise(err, errno, "look at segment %d", id);
+	return 0;
+}
+
+int ipc_shm_attached(int id, struct error *err)
+{
+	struct shmid_ds ds;
+	int r = stat_segment(id, &ds, err);
+
+	return r < 0 ? error_trace(err, r) : (int)ds.shm_nattch;
+}
+
+/* the end of the mapping at @map, as /proc shows it: whole pages of what size they have */
+static uint64_t mapping_end(const void *map)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/thread-self/maps", "re");
+	unsigned long long start, end;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && start == (uintptr_t)map)
+			return end;
+	return 0;
+}
+
+static int open_map(const void *map, int flags, struct error *err)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%llx", (unsigned long)map,
+	         (unsigned long long)mapping_end(map));
+	int fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open %s", path) : fd;
+}
+
+int ipc_shm_open(int id, bool writable, void **ret_map, uint32_t *huge_shift, struct error *err)
+{
+	void *map = shmat(id, NULL, writable ? 0 : SHM_RDONLY);
+	struct statfs fs;
+
+	if (map == (void *)-1)
+		return error_raise(err, errno, "attach segment %d", id);
+	int fd = open_map(map, writable ? O_RDWR : O_RDONLY, err);
+	if (fd >= 0 && fstatfs(fd, &fs) < 0) {
+		close_p(&fd);
+		fd = error_raise(err, errno, "fstatfs of segment %d", id);
+	}
+	if (fd < 0 || !ret_map)
+		shmdt(map);
+	if (fd < 0)
+		return error_trace(err, fd);
+	if (ret_map)
+		*ret_map = map;
+	if (huge_shift)
+		*huge_shift = fs.f_type == HUGETLBFS_TYPE
+		                      ? (uint32_t)__builtin_ctzll((uint64_t)fs.f_bsize)
+		                      : 0;
+	return fd;
+}
+
+static int get(const IpcShmState *s)
+{
+	int flags = IPC_CREAT | IPC_EXCL | (int)(s->perm->mode & 0777);
+
+	if (s->huge_shift)
+		flags |= SHM_HUGETLB | (int)(s->huge_shift << 26); /* SHM_HUGE_SHIFT */
+	int id = shmget((key_t)s->perm->key, s->size, flags);
+	if (id < 0 && errno == ENOMEM) /* more than there is: it was not reserved either */
+		id = shmget((key_t)s->perm->key, s->size, flags | SHM_NORESERVE);
+	return id;
+}
+
+int ipc_shm_make(const IpcShmState *s, struct error *err)
+{
+	struct shmid_ds ds;
+	int r = ipc_perm_make("shm", s->perm, err);
+
+	if (r == 0)
+		r = ipc_perm_made("shm", s->perm, get(s), err);
+	if (r == 0)
+		r = stat_segment(s->perm->id, &ds, err);
+	if (r < 0)
+		return error_trace(err, r);
+	ipc_perm_set(&ds.shm_perm, s->perm);
+	if (shmctl(s->perm->id, IPC_SET, &ds) < 0)
+		return error_raise(err, errno, "set the owner of segment %d", s->perm->id);
+	if (s->perm->mode & SHM_LOCKED && shmctl(s->perm->id, SHM_LOCK, NULL) < 0)
+		return error_raise(err, errno, "lock segment %d", s->perm->id);
+	return 0;
+}
+
+int ipc_shm_remove(const IpcShmState *s, struct error *err)
+{
+	int n = s->perm->mode & SHM_DEST ? ipc_shm_attached(s->perm->id, err) : 0;
+
+	if (n < 0)
+		return error_trace(err, n);
+	/* nobody has it: then it is no more, as soon as we are gone */
+	if (s->perm->mode & SHM_DEST && shmctl(s->perm->id, IPC_RMID, NULL) < 0)
+		return error_raise(err, errno, "remove segment %d", s->perm->id);
+	return 0;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * POSIX message queues of an IPC namespace that goes along, and what stands behind descriptors of
+ * them; kind/ipc_ns.c makes them.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#include "core/checkpoint.h"
+#include "core/restart.h"
+#include "ipc/ipc.h"
+#include "kind/ipc_ns.h"
+#include "kind/ipc_ns/messages.h"
+#include "util/cleanup.h"
+
+#define MQUEUE_TYPE      0x19800202
+#define MESSAGES_MAX     65536    /* HARD_MSGMAX */
+#define MESSAGE_SIZE_MAX 16777216 /* HARD_MSGSIZEMAX */
+#define NAME_LENGTH_MAX  255
+
+static void refuse_queue(struct checkpoint *c, const struct task *task, enum code code,
+                         const char *name, const char *what, const char *hint)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, code, "%s", what);
+	error_object(&refusal, "message queue %s", name);
+	error_hint(&refusal, "%s", hint);
+	refuse(c, task, &refusal);
+}
+
+static int judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const IpcMqState *s = object_state(object, IpcMqState);
+	_cleanup_(free_p) char *name = ipc_mq_name(s);
+
+	if (s->notify_pid)
+		refuse_queue(c, NULL, CODE_ipc_mq_notify, name,
+		             "a process is to be notified of its next message (mq_notify)",
+		             "the value that goes with the signal cannot be read; let it cancel "
+		             "that");
+	if (s->stream_size > IPC_STREAM_MAX)
+		return error_raise(err, EFBIG, "message queue /%s holds %llu bytes", name,
+		                   (unsigned long long)s->stream_size);
+	return 0;
+}
+
+static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(ipc_stream_free) struct ipc_stream stream = { 0 };
+	_cleanup_(ipc_leave) struct ipc_visit visit;
+	const IpcMqState *s = object_state(object, IpcMqState);
+	int r = ipc_ns_visit(c->objects, s->ns, &visit, err);
+
+	if (r == 0)
+		r = ipc_mq_read(s, &stream, err);
+	if (r == 0 && stream.size != s->stream_size)
+		r = error_raise(err, EAGAIN, "a message queue changes");
+	if (r == 0)
+		r = messages_save(c, object, &stream, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static bool name_valid(const ProtobufCBinaryData *name)
+{
+	return name->len > 0 && name->len <= NAME_LENGTH_MAX && !bytes_have_nul(name) &&
+	       !memchr(name->data, '/', name->len) &&
+	       !(name->len <= 2 && !memcmp(name->data, "..", name->len));
+}
+
+static int validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const IpcMqState *s = object_state(object, IpcMqState);
+	const struct object *ns = objects_by_id(objects, s->ns);
+
+	if (!ns || ns->kind != &ipc_ns_kind)
+		return error_raise(err, EBADMSG, "object %u is no IPC namespace", s->ns);
+	if (!name_valid(&s->name) || s->mode & ~07777u || s->notify_pid)
+		return error_raise(err, EBADMSG, "a message queue's name or mode is none");
+	if (s->max_messages == 0 || s->max_messages > MESSAGES_MAX || s->message_size == 0 ||
+	    s->message_size > MESSAGE_SIZE_MAX || s->n_messages > s->max_messages ||
+	    !ipc_stream_valid(s->stream_size, s->n_messages, s->message_size))
+		return error_raise(err, EBADMSG, "a message queue of sizes that cannot be");
+	return 0;
+}
+
+static int restore(struct restart *r, struct object *object, struct error *err)
+{
+	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
+	const IpcMqState *s = object_state(object, IpcMqState);
+	struct ipc_stream *stream;
+	int e = messages_take(r, object, s->stream_size, &stream, err);
+
+	if (e == 0)
+		e = ipc_ns_visit(r->objects, s->ns, &visit, err);
+	if (e == 0)
+		e = ipc_mq_write(s, stream, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* ---- descriptors ---- */
+
+static bool claims(const struct descriptor *d)
+{
+	struct statfs fs;
+
+	return d->fd >= 0 && S_ISREG(d->st.st_mode) && d->live >= 0 && fstatfs(d->live, &fs) == 0 &&
+	       fs.f_type == MQUEUE_TYPE;
+}
+
+static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                              struct error *err)
+{
+	const struct ipc_mq_key key = { d->st.st_dev, d->st.st_ino };
+
+	*ret = objects_find(c->objects, &ipc_mq_kind, &key, sizeof(key));
+	if (!*ret)
+		refuse_queue(c, d->task, CODE_ipc_mq_descriptor, d->link,
+		             "it has no name any more, or is not of an IPC namespace of the set",
+		             "close the descriptor");
+	return 0;
+}
+
+static int open_mq(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+                   struct error *err)
+{
+	_cleanup_(ipc_leave) struct ipc_visit visit;
+	const IpcMqState *s = object_state(object, IpcMqState);
+	int e = ipc_ns_visit(r->objects, s->ns, &visit, err);
+
+	if (e == 0)
+		*ret_fd = e = ipc_mq_open(s, (int)flags & (O_ACCMODE | O_NONBLOCK | O_CLOEXEC),
+		                          err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+const struct kind ipc_mq_kind = {
+	.name = "ipc_mq",
+	.number = 84,
+	.message = &ipc_mq_state__descriptor,
+	.judge = judge,
+	.save_bulk = save_bulk,
+	.validate = validate,
+	.restore = restore,
+	.restore_bulk = messages_restore_bulk,
+	.release = messages_release,
+	.claims = claims,
+	.collect_descriptor = collect_descriptor,
+	.open = open_mq,
+};

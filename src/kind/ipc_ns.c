@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * IPC namespaces. One visit finds everything in it at checkpoint; one helper makes everything
+ * again, with all limits open wide; the settings are written when all else is done.
+ */
+#include "kind/ipc_ns.h"
+
+#include <sched.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/restart.h"
+#include "host/helper.h"
+#include "ipc/ipc.h"
+#include "kind/namespace/ns.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static const struct ns_type type = { "ipc", CLONE_NEWIPC, "IPC" };
+
+int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *visit,
+                 struct error *err)
+{
+	const struct object *object = objects_by_id(objects, ns);
+	int r = ipc_enter(visit, ((struct ns *)object->live)->fd, err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- checkpoint ---- */
+
+/* takes the message */
+static void add(struct checkpoint *c, const struct kind *kind, uint32_t ns, int32_t id,
+                ProtobufCMessage *message)
+{
+	const struct ipc_key key = { ns, id };
+
+	objects_get(c->objects, kind, &key, sizeof(key), NULL)->message = message;
+}
+
+static int find_shm(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) IpcShmState **items = NULL;
+	size_t n = 0;
+	int r = ipc_shm_list(&items, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		items[i]->ns = object->id;
+		add(c, &ipc_shm_kind, object->id, items[i]->perm->id, &items[i]->base);
+	}
+	return r;
+}
+
+static int find_sem(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) IpcSemState **items = NULL;
+	size_t n = 0;
+	int r = ipc_sem_list(&items, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		items[i]->ns = object->id;
+		add(c, &ipc_sem_kind, object->id, items[i]->perm->id, &items[i]->base);
+	}
+	return r;
+}
+
+static int find_msg(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) IpcMsgState **items = NULL;
+	size_t n = 0;
+	int r = ipc_msg_list(&items, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		items[i]->ns = object->id;
+		add(c, &ipc_msg_kind, object->id, items[i]->perm->id, &items[i]->base);
+	}
+	return r;
+}
+
+static int find_mq(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) IpcMqState **items = NULL;
+	size_t n = 0;
+	int r = ipc_mq_list(&items, &n, err);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ipc_mq_key key = { items[i]->device, items[i]->inode };
+		items[i]->ns = object->id;
+		objects_get(c->objects, &ipc_mq_kind, &key, sizeof(key), NULL)->message =
+			&items[i]->base;
+	}
+	return r;
+}
+
+static int find_contents(struct checkpoint *c, struct object *object, struct error *err)
+{
+	_cleanup_(ipc_leave) struct ipc_visit visit;
+	int r = ipc_enter(&visit, ((struct ns *)object->live)->fd, err);
+
+	if (r == 0)
+		r = ipc_settings_read(object_state(object, IpcNsState), err);
+	if (r == 0)
+		r = find_shm(c, object, err);
+	if (r == 0)
+		r = find_sem(c, object, err);
+	if (r == 0)
+		r = find_msg(c, object, err);
+	if (r == 0)
+		r = find_mq(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	struct object *object;
+	int r = ns_collect(c, task, &ipc_ns_kind, &type, &object, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (!object || object->message)
+		return 0;
+	IpcNsState *s = xmalloc(sizeof(*s));
+	ipc_ns_state__init(s);
+	object->message = &s->base;
+	r = find_contents(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- restart ---- */
+
+static int validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const IpcNsState *s = object_state(object, IpcNsState);
+
+	for (size_t i = 0; i < s->n_settings; i++)
+		if (!ipc_setting_valid(s->settings[i]))
+			return error_raise(err, EBADMSG, "a setting of an IPC namespace is none");
+	return 0;
+}
+
+int ipc_ns_validate(const struct objects *objects, uint32_t ns, const IpcPerm *perm, uint32_t modes,
+                    struct error *err)
+{
+	const struct object *object = objects_by_id(objects, ns);
+
+	if (!object || object->kind != &ipc_ns_kind)
+		return error_raise(err, EBADMSG, "object %u is no IPC namespace", ns);
+	if (!perm || perm->id < 0 || perm->mode & ~modes)
+		return error_raise(err, EBADMSG, "it has no id or mode that it can have");
+	return 0;
+}
+
+struct making {
+	const struct objects *objects;
+	const struct object *object;
+	int fd;
+};
+
+static int make_one(const struct object *o, uint32_t ns, struct error *err)
+{
+	const IpcShmState *shm = o->kind == &ipc_shm_kind ? object_state(o, IpcShmState) : NULL;
+	const IpcSemState *sem = o->kind == &ipc_sem_kind ? object_state(o, IpcSemState) : NULL;
+	const IpcMsgState *msg = o->kind == &ipc_msg_kind ? object_state(o, IpcMsgState) : NULL;
+	const IpcMqState *mq = o->kind == &ipc_mq_kind ? object_state(o, IpcMqState) : NULL;
+	int r = 0;
+
+	if (shm && shm->ns == ns)
+		r = ipc_shm_make(shm, err);
+	else if (sem && sem->ns == ns)
+		r = ipc_sem_make(sem, err);
+	else if (msg && msg->ns == ns)
+		r = ipc_msg_make(msg, err);
+	else if (mq && mq->ns == ns)
+		r = ipc_mq_make(mq, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int make_in_helper(void *arg, struct error *err)
+{
+	static const struct kind *const made[] = { &ipc_shm_kind, &ipc_sem_kind, &ipc_msg_kind,
+		                                   &ipc_mq_kind };
+	const struct making *m = arg;
+
+	if (setns(m->fd, CLONE_NEWIPC) < 0)
+		return error_raise(err, errno, "enter the new IPC namespace");
+	for (size_t k = 0; k < sizeof(made) / sizeof(made[0]); k++) {
+		size_t cursor = 0;
+		for (const struct object *o; (o = objects_next(m->objects, made[k], &cursor));) {
+			int r = make_one(o, m->object->id, err);
+			if (r < 0)
+				return error_trace(err, r);
+		}
+	}
+	return 0;
+}
+
+static int open_wide(const struct object *object, struct error *err)
+{
+	int r = ipc_settings_open_wide(err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int restore(struct restart *r, struct object *object, struct error *err)
+{
+	int e = ns_make(object, &type, open_wide, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	struct making m = { r->objects, object, ((struct ns *)object->live)->fd };
+	e = helper_run(make_in_helper, &m, sizeof(m), err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int finish(struct restart *r, struct object *object, struct error *err)
+{
+	_cleanup_(ipc_leave) struct ipc_visit visit;
+	int e = ipc_ns_visit(r->objects, object->id, &visit, err);
+
+	if (e == 0)
+		e = ipc_settings_write(object_state(object, IpcNsState), err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+const struct kind ipc_ns_kind = {
+	.name = "ipc_ns",
+	.number = 80,
+	.message = &ipc_ns_state__descriptor,
+	.collect = collect,
+	.judge = ns_judge,
+	.validate = validate,
+	.restore = restore,
+	.enter = ns_enter,
+	.finish = finish,
+	.release = ns_release,
+};

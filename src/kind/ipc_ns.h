@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* IPC namespaces: settings, and all that lies in them, as objects of kinds ipc_*. */
+#pragma once
+
+#include "kind/kind.h"
+
+extern const struct kind ipc_ns_kind, ipc_shm_kind, ipc_sem_kind, ipc_msg_kind, ipc_mq_kind;
+
+struct ipc_visit;
+struct IpcPerm; /* ipc_ns.proto */
+
+/* the ids of the ipc_ns and, in it, of the System V object: the key of the object table */
+struct ipc_key {
+	uint32_t ns;
+	int32_t id;
+};
+
+/* the same for POSIX message queues: their files */
+struct ipc_mq_key {
+	uint64_t device, inode;
+};
+
+/* the calling thread enters the namespace of that object until ipc_leave() (ipc/ipc.h) */
+int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *visit,
+                 struct error *err);
+/* for validate(): whether @ns is an IPC namespace, and the rest a System V object can have */
+int ipc_ns_validate(const struct objects *objects, uint32_t ns, const struct IpcPerm *perm,
+                    uint32_t modes, struct error *err);

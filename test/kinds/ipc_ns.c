@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * IPC namespaces with all sorts of things in them: settings, System V shared memory, semaphores
+ * and message queues, POSIX message queues.
+ *
+ * TEST settings round-trip -- settings
+ * TEST shm round-trip -- shm
+ * TEST sem round-trip -- sem
+ * TEST msg round-trip -- msg
+ * TEST ids round-trip -- ids
+ * TEST mq round-trip -- mq
+ * TEST mq-descriptor round-trip -- mq_descriptor
+ * TEST mq-unlinked refuse code=ipc.mq-descriptor -- mq_unlinked
+ * TEST mq-notify refuse code=ipc.mq-notify -- mq_notified
+ * TEST child round-trip -- child
+ * TEST forced refuse code=ipc.shm-forced -- forced
+ * TEST leak refuse code=leak -- leak
+ */
+#include <fcntl.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+static void put(const char *name, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", name);
+	int fd = open(path, O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK(write(fd, value, strlen(value)) == (ssize_t)strlen(value));
+	close(fd);
+}
+
+static void expect(const char *name, const char *value)
+{
+	char path[128], text[128] = "";
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", name);
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	CHECK(n > 0 && text[n - 1] == '\n');
+	text[n - 1] = 0;
+	CHECK(!strcmp(text, value));
+	close(fd);
+}
+
+static void settings(void)
+{
+	static const char *const all[][2] = {
+		{ "kernel/shmmax", "1000000" },     { "kernel/shmall", "5000" },
+		{ "kernel/shmmni", "17" },          { "kernel/shm_rmid_forced", "1" },
+		{ "kernel/msgmax", "100" },         { "kernel/msgmnb", "200" },
+		{ "kernel/msgmni", "3" },           { "kernel/sem", "10\t20\t30\t40" },
+		{ "fs/mqueue/queues_max", "5" },    { "fs/mqueue/msg_max", "6" },
+		{ "fs/mqueue/msgsize_max", "777" }, { "fs/mqueue/msg_default", "3" },
+		{ "kernel/sem_next_id", "12345" },  { "fs/mqueue/msgsize_default", "555" },
+	};
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		put(all[i][0], all[i][1]);
+	subject_checkpoint();
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		expect(all[i][0], all[i][1]);
+	CHECK(semget(IPC_PRIVATE, 1, 0600) == 12345);
+}
+
+static void shm(void)
+{
+	const size_t size = 40 * 4096 + 5;
+	struct shmid_ds ds;
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	CHECK(setegid(5) == 0 && seteuid(7) == 0);
+	int a = shmget(0x1234, size, IPC_CREAT | 0640);
+	CHECK(seteuid(0) == 0 && setegid(0) == 0);
+	int b = shmget(IPC_PRIVATE, 1, 0600);
+	CHECK(a >= 0 && b >= 0);
+	char *p = shmat(a, NULL, 0);
+	CHECK(p != (void *)-1);
+	strcpy(p, "first");
+	strcpy(p + 30 * 4096, "last");
+	CHECK(shmdt(p) == 0);
+	CHECK(shmctl(a, IPC_STAT, &ds) == 0);
+	ds.shm_perm.uid = 8;
+	ds.shm_perm.mode = 0604;
+	CHECK(shmctl(a, IPC_SET, &ds) == 0);
+	CHECK(shmctl(b, SHM_LOCK, NULL) == 0);
+	subject_checkpoint();
+	CHECK(shmget(0x1234, 0, 0) == a);
+	CHECK(shmctl(a, IPC_STAT, &ds) == 0);
+	CHECK(ds.shm_segsz == size && ds.shm_perm.mode == 0604 && ds.shm_perm.uid == 8);
+	CHECK(ds.shm_perm.gid == 5 && ds.shm_perm.cuid == 7 && ds.shm_perm.cgid == 5);
+	CHECK(ds.shm_nattch == 0);
+	struct shm_info info;
+	CHECK(shmctl(0, SHM_INFO, (struct shmid_ds *)&info) >= 1);
+	CHECK(info.used_ids == 2 && info.shm_rss == 2);
+	p = shmat(a, NULL, 0);
+	CHECK(!strcmp(p, "first") && !strcmp(p + 30 * 4096, "last") && p[size - 1] == 0);
+	CHECK(shmctl(b, IPC_STAT, &ds) == 0);
+	CHECK(ds.shm_perm.mode == (0600 | SHM_LOCKED) && ds.shm_segsz == 1 && !ds.shm_perm.__key);
+}
+
+union semun {
+	int value;
+	struct semid_ds *ds;
+	unsigned short *array;
+};
+
+static void sem(void)
+{
+	unsigned short values[5] = { 3, 0, 32767, 1, 7 }, got[5];
+	struct semid_ds ds = { .sem_perm = { .uid = 9, .gid = 10, .mode = 0246 } };
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	CHECK(seteuid(7) == 0);
+	int id = semget(77, 5, IPC_CREAT | 0600);
+	CHECK(seteuid(0) == 0);
+	CHECK(id >= 0 && semctl(id, 0, SETALL, (union semun){ .array = values }) == 0);
+	CHECK(semctl(id, 0, IPC_SET, (union semun){ .ds = &ds }) == 0);
+	subject_checkpoint();
+	CHECK(semget(77, 0, 0) == id);
+	CHECK(semctl(id, 0, IPC_STAT, (union semun){ .ds = &ds }) == 0);
+	CHECK(ds.sem_nsems == 5 && ds.sem_perm.uid == 9 && ds.sem_perm.gid == 10);
+	CHECK(ds.sem_perm.mode == 0246 && ds.sem_perm.cuid == 7 && ds.sem_perm.cgid == 0);
+	CHECK(semctl(id, 0, GETALL, (union semun){ .array = got }) == 0);
+	CHECK(!memcmp(values, got, sizeof(got)));
+}
+
+struct message {
+	long type;
+	char text[8000];
+};
+
+static void send_one(int id, long type, const char *text, size_t size)
+{
+	struct message m = { .type = type };
+
+	memset(m.text, 'x', sizeof(m.text));
+	memcpy(m.text, text, strlen(text));
+	CHECK(msgsnd(id, &m, size, IPC_NOWAIT) == 0);
+}
+
+static void receive(int id, long type, long want, const char *text, size_t size)
+{
+	struct message m;
+
+	CHECK(msgrcv(id, &m, sizeof(m.text), type, IPC_NOWAIT) == (ssize_t)size);
+	CHECK(m.type == want && !memcmp(m.text, text, strlen(text)));
+	CHECK(size == strlen(text) || m.text[size - 1] == 'x');
+}
+
+/* more in it than the limits allow by now, and messages of no bytes */
+static void msg(void)
+{
+	struct msqid_ds ds;
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	int id = msgget(5, IPC_CREAT | 0622), empty = msgget(IPC_PRIVATE, 0600);
+	CHECK(id >= 0 && empty >= 0);
+	send_one(id, 3, "one", 3);
+	send_one(id, 1L << 40, "two", 7000);
+	send_one(id, 3, "", 0);
+	send_one(id, 1, "four", 5000);
+	CHECK(msgctl(id, IPC_STAT, &ds) == 0);
+	ds.msg_qbytes = 10;
+	CHECK(msgctl(id, IPC_SET, &ds) == 0);
+	put("kernel/msgmax", "20");
+	subject_checkpoint();
+	CHECK(msgget(5, 0) == id);
+	CHECK(msgctl(id, IPC_STAT, &ds) == 0);
+	CHECK(ds.msg_qnum == 4 && ds.msg_qbytes == 10 && ds.__msg_cbytes == 12003);
+	CHECK(ds.msg_perm.mode == 0622);
+	CHECK(msgsnd(id, &(struct message){ .type = 1 }, 1, IPC_NOWAIT) < 0 && errno == EAGAIN);
+	receive(id, 1, 1, "four", 5000);
+	receive(id, 0, 3, "one", 3);
+	receive(id, 0, 1L << 40, "two", 7000);
+	receive(id, 0, 3, "", 0);
+	CHECK(msgrcv(id, &(struct message){ 0 }, 1, 0, IPC_NOWAIT) < 0 && errno == ENOMSG);
+	CHECK(msgctl(empty, IPC_STAT, &ds) == 0 && ds.msg_qnum == 0 && ds.msg_qbytes == 16384);
+}
+
+/* such as none that a new namespace would give */
+static void ids(void)
+{
+	enum { N = 50 };
+	int kept[N / 10][3];
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	for (int i = 0; i < N; i++) {
+		int got[3] = { shmget(IPC_PRIVATE, 1, 0600), semget(IPC_PRIVATE, 1, 0600),
+			       msgget(IPC_PRIVATE, 0600) };
+		CHECK(got[0] >= 0 && got[1] >= 0 && got[2] >= 0);
+		memcpy(kept[i / 10], got, sizeof(got));
+		if (i % 10 == 9)
+			continue;
+		CHECK(shmctl(got[0], IPC_RMID, NULL) == 0);
+		CHECK(semctl(got[1], 0, IPC_RMID) == 0);
+		CHECK(msgctl(got[2], IPC_RMID, NULL) == 0);
+	}
+	subject_checkpoint();
+	for (int i = 0; i < N / 10; i++) {
+		struct shmid_ds shm_ds;
+		struct semid_ds sem_ds;
+		struct msqid_ds msg_ds;
+		CHECK(shmctl(kept[i][0], IPC_STAT, &shm_ds) == 0);
+		CHECK(semctl(kept[i][1], 0, IPC_STAT, (union semun){ .ds = &sem_ds }) == 0);
+		CHECK(msgctl(kept[i][2], IPC_STAT, &msg_ds) == 0);
+	}
+}
+
+static void take(mqd_t q, const char *text, unsigned priority)
+{
+	char buffer[100000];
+	unsigned got;
+
+	CHECK(mq_receive(q, buffer, sizeof(buffer), &got) == (ssize_t)strlen(text));
+	CHECK(!memcmp(buffer, text, strlen(text)) && got == priority);
+}
+
+/* larger than the limits allow by now; one that is full */
+static void mq(void)
+{
+	struct mq_attr attr = { .mq_maxmsg = 20, .mq_msgsize = 10000 };
+	struct stat st;
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	put("fs/mqueue/msgsize_max", "10000");
+	put("fs/mqueue/msg_max", "20");
+	umask(0);
+	CHECK(setegid(6) == 0 && seteuid(5) == 0);
+	mqd_t q = mq_open("/large queue", O_CREAT | O_EXCL | O_RDWR, 0657, &attr);
+	CHECK(seteuid(0) == 0 && setegid(0) == 0);
+	CHECK(q >= 0);
+	CHECK(mq_send(q, "low", 3, 0) == 0 && mq_send(q, "high", 4, 32767) == 0);
+	CHECK(mq_send(q, "low2", 4, 0) == 0 && mq_send(q, "", 0, 7) == 0);
+	CHECK(mq_send(q, "high2", 5, 32767) == 0);
+	CHECK(mq_close(q) == 0);
+	put("fs/mqueue/msgsize_max", "8192");
+	put("fs/mqueue/msg_max", "10");
+	attr = (struct mq_attr){ .mq_maxmsg = 1, .mq_msgsize = 1 };
+	q = mq_open("/full", O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
+	CHECK(q >= 0 && mq_send(q, "f", 1, 1) == 0 && mq_close(q) == 0);
+	subject_checkpoint();
+	q = mq_open("/large queue", O_RDWR | O_NONBLOCK);
+	CHECK(q >= 0 && mq_getattr(q, &attr) == 0 && fstat(q, &st) == 0);
+	CHECK(attr.mq_maxmsg == 20 && attr.mq_msgsize == 10000 && attr.mq_curmsgs == 5);
+	CHECK((st.st_mode & 07777) == 0657 && st.st_uid == 5 && st.st_gid == 6);
+	take(q, "high", 32767);
+	take(q, "high2", 32767);
+	take(q, "", 7);
+	take(q, "low", 0);
+	take(q, "low2", 0);
+	q = mq_open("/full", O_RDWR | O_NONBLOCK);
+	CHECK(q >= 0 && mq_send(q, "g", 1, 1) < 0 && errno == EAGAIN);
+	take(q, "f", 1);
+}
+
+static void mq_descriptor(void)
+{
+	struct mq_attr attr;
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	mqd_t a = mq_open("/a", O_CREAT | O_RDWR, 0600, NULL),
+	      b = mq_open("/a", O_RDONLY | O_NONBLOCK);
+	mqd_t other = mq_open("/b", O_CREAT | O_WRONLY | O_CLOEXEC, 0600, NULL);
+	CHECK(a >= 0 && b >= 0 && other >= 0 && mq_send(a, "x", 1, 3) == 0);
+	subject_checkpoint();
+	CHECK(mq_getattr(a, &attr) == 0 && !(attr.mq_flags & O_NONBLOCK));
+	CHECK(mq_getattr(b, &attr) == 0 && attr.mq_flags & O_NONBLOCK);
+	CHECK(mq_send(b, "y", 1, 1) < 0 && errno == EBADF);
+	CHECK(mq_send(a, "y", 1, 3) == 0 && mq_send(other, "z", 1, 1) == 0);
+	take(b, "x", 3);
+	take(a, "y", 3);
+	CHECK(mq_receive(b, (char[8192]){ 0 }, 8192, NULL) < 0 && errno == EAGAIN);
+	b = mq_open("/b", O_RDONLY | O_NONBLOCK);
+	take(b, "z", 1);
+}
+
+static void mq_unlinked(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	CHECK(mq_open("/a", O_CREAT | O_RDWR, 0600, NULL) >= 0 && mq_unlink("/a") == 0);
+	subject_checkpoint();
+}
+
+static void mq_notified(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	mqd_t q = mq_open("/a", O_CREAT | O_RDWR, 0600, NULL);
+	CHECK(q >= 0 && mq_notify(q, &event) == 0);
+	subject_checkpoint();
+}
+
+/* two namespaces with the same ids and keys */
+static void child(void)
+{
+	int status;
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	int id = semget(7, 1, IPC_CREAT | 0600);
+	CHECK(semctl(id, 0, SETVAL, 1) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWIPC) == 0);
+		CHECK(semget(7, 1, IPC_CREAT | 0600) == id);
+		CHECK(semctl(id, 0, SETVAL, 2) == 0);
+		subject_mark("child");
+		subject_wait_go();
+		CHECK(semctl(id, 0, GETVAL) == 2);
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	CHECK(semctl(id, 0, GETVAL) == 1);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void forced(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	put("kernel/shm_rmid_forced", "1");
+	CHECK(shmget(IPC_PRIVATE, 1, 0600) >= 0);
+	subject_checkpoint();
+}
+
+/* somebody outside is in the namespace */
+static void leak(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "settings", settings },
+		{ "shm", shm },
+		{ "sem", sem },
+		{ "msg", msg },
+		{ "ids", ids },
+		{ "child", child },
+		{ "forced", forced },
+		{ "leak", leak },
+		{ "mq", mq },
+		{ "mq_descriptor", mq_descriptor },
+		{ "mq_unlinked", mq_unlinked },
+		{ "mq_notified", mq_notified },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
