@@ -2,8 +2,13 @@
 /* Mount namespaces. */
 #include "kind/mnt_ns.h"
 
+#include <sched.h>
+#include <sys/syscall.h>
+
+#include "core/restart.h"
 #include "kind/mounts/parts.h"
 #include "mnt_ns.pb-c.h"
+#include "task/stub.h"
 #include "task/task.h"
 
 static int collect(struct checkpoint *c, struct task *task, struct error *err)
@@ -16,6 +21,28 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* lent by the builder */
+static int enter(struct restart *r, struct object *object, struct stub *stub, struct error *err)
+{
+	int fd = mnt_ns_fd(r, object);
+	int e = stub_send_fds(r, stub, &fd, 1, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	CALL(stub->calls, setns, 0, CLONE_NEWNS);
+	CALL(stub->calls, close, 0);
+	e = calls_run(stub->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* deleted files have been made, sockets bound: directories get their times now */
+static int finish(struct restart *r, struct object *object, struct error *err)
+{
+	int e = superblock_settle(r->mounts, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 const struct kind mnt_ns_kind = {
 	.name = "mnt_ns",
 	.number = 71,
@@ -23,5 +50,7 @@ const struct kind mnt_ns_kind = {
 	.collect = collect,
 	.save = mnt_ns_save,
 	.validate = mnt_ns_validate,
+	.enter = enter,
 	.after_clone = mnt_ns_after_clone,
+	.finish = finish,
 };

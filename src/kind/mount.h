@@ -24,6 +24,8 @@ int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struc
 /* restart, after its restore(): the root of the mount, O_PATH, lent; -1: it is late (a proc of a
  * pid namespace of the set), and there after the last task has been cloned */
 int mount_fd(struct restart *r, const struct object *mount);
+/* restart: whether its file system is made anew, so that inode numbers are others than recorded */
+bool mount_is_new(const struct restart *r, const struct object *mount);
 /* restart: what is at @path (below the mount's root, "" = that), lookup as in mount_of(): no
  * symlink is followed and the mount not left. The caller's, or -1 with errno. */
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags);

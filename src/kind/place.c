@@ -4,13 +4,15 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/mnt_ns.h"
+#include "kind/mount.h"
+#include "mount/build.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -40,13 +42,22 @@ static int read_link(int fd, char **ret, struct error *err)
 int place_find(struct checkpoint *c, const struct task *task, int fd, struct place *ret,
                struct error *err)
 {
-	*ret = (struct place){ .base = -1 };
-	int r = read_link(fd, &ret->path, err);
+	_cleanup_(free_p) char *below = NULL;
+	int r = 0;
 
+	*ret = (struct place){ .base = -1 };
+	if (task_object(task, &mnt_ns_kind))
+		r = mount_of(c, task, fd, &ret->mount, &below, &ret->deleted, err);
 	if (r < 0)
 		return error_trace(err, r);
-	ret->deleted = ends_deleted(ret->path);
-	return 0;
+	if (!ret->mount) {
+		r = read_link(fd, &ret->path, err);
+		ret->deleted = r == 0 && ends_deleted(ret->path);
+		return r < 0 ? error_trace(err, r) : 0;
+	}
+	ret->path = xasprintf("/%s", below);
+	r = mount_reached(c, ret->mount, &ret->base, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 void place_done(struct place *place)
@@ -57,27 +68,25 @@ void place_done(struct place *place)
 
 int place_open(int base, const char *path, int flags)
 {
-	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC),
-		                .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS |
-		                           RESOLVE_NO_MAGICLINKS };
-
 	if (base < 0)
 		return open(path, flags | O_CLOEXEC);
-	return (int)syscall(SYS_openat2, base, path[1] ? path + 1 : ".", &how, sizeof(how));
+	return mount_open_below(base, path + strspn(path, "/"), (uint32_t)flags);
 }
 
 int place_base(struct restart *r, uint32_t mount)
 {
-	return -1;
+	return mount ? mount_fd(r, objects_by_id(r->objects, mount)) : -1;
 }
 
 bool place_is_new(const struct restart *r, uint32_t mount)
 {
-	return false;
+	return mount && mount_is_new(r, objects_by_id(r->objects, mount));
 }
 
 bool place_valid(const struct objects *objects, uint32_t mount, const ProtobufCBinaryData *path)
 {
+	const struct object *object = mount ? objects_by_id(objects, mount) : NULL;
+
 	return path->len > 0 && path->len < PATH_MAX && path->data[0] == '/' &&
-	       !bytes_have_nul(path) && mount == 0;
+	       !bytes_have_nul(path) && (!mount || (object && object->kind == &mount_kind));
 }

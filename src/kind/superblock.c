@@ -11,6 +11,7 @@ const struct kind superblock_kind = {
 	.message = &superblock_state__descriptor,
 	.judge = superblock_judge,
 	.save = superblock_save,
+	.save_bulk = superblock_save_bulk,
 	.validate = superblock_validate,
 	.preflight = superblock_preflight,
 	.restore = superblock_restore,

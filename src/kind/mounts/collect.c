@@ -12,6 +12,7 @@
 #include "kind/mounts/mounts.h"
 #include "kind/superblock.h"
 #include "mount/class.h"
+#include "mount/content.h"
 #include "mount/reach.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -216,6 +217,9 @@ void mounts_free(struct mounts *m)
 	if (!m)
 		return;
 	mount_build_free(m->build);
+	for (size_t i = 0; i < m->n_sbs && m->contents; i++)
+		content_free(m->contents[i]);
+	free(m->contents);
 	for (size_t i = 0; i < m->n_namespaces && m->nsfds; i++)
 		close_p(&m->nsfds[i]);
 	for (size_t i = 0; i < m->n_mounts && m->reached; i++)

@@ -30,6 +30,7 @@ struct mounts {
 	int *key_fds; /* per superblock, for the builder */
 	int *owner_fds;
 	struct mount_build *build;
+	struct content **contents; /* per superblock that has been filled */
 	bool have_mounts, complete;
 };
 

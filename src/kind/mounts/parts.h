@@ -16,7 +16,12 @@ int superblock_validate(const struct objects *objects, const struct object *obje
                         struct error *err);
 int superblock_preflight(struct restart *r, struct object *object, struct error *err);
 int superblock_restore(struct restart *r, struct object *object, struct error *err);
-int superblock_restore_bulk(struct restart *r, struct object *object,
-                            const struct page_block *block, struct error *err);
 int mount_restore(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
+
+/* ---- contents.c ---- */
+/* refuses one with contents that cannot be read as a whole */
+int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err);
+int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err);
+/* when nothing is made in the file systems any more */
+int superblock_settle(struct mounts *m, struct error *err);

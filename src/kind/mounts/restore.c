@@ -43,6 +43,7 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		refer_lines(m->sbs, m->n_sbs);
 		m->key_fds = all_unknown(m->n_sbs);
 		m->owner_fds = all_unknown(m->n_namespaces);
+		m->contents = xcalloc(m->n_sbs + 1, sizeof(*m->contents));
 		e = mounts_find_anchors(r, m, err);
 	}
 	*ret = r->mounts;
@@ -77,6 +78,8 @@ int superblock_restore(struct restart *r, struct object *object, struct error *e
 
 	if (e == 0 && !m->build)
 		e = start_build(m, err);
+	if (e == 0)
+		e = superblock_fill(r, m, object, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -108,6 +111,13 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 int mount_fd(struct restart *r, const struct object *mount)
 {
 	return mount_build_mount(r->mounts->build, mounts_index(r->mounts, mount));
+}
+
+bool mount_is_new(const struct restart *r, const struct object *mount)
+{
+	const struct mount_table *t = &r->mounts->table;
+
+	return t->sbs[t->mounts[mounts_index(r->mounts, mount)].sb].class == MOUNT_CONTENT;
 }
 
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)

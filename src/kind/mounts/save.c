@@ -147,7 +147,7 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 	if (r < 0 || !e)
 		return r;
 	if (sb->class != MOUNT_REFUSED && sb->class != MOUNT_COMPOSITE && sb->class != MOUNT_NSFS)
-		return 0;
+		return superblock_check_contents(c, line, err);
 	error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted", sb->type);
 	error_object(err, "mnt:[%llu] mount %u %s",
 	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
