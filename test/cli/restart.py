@@ -133,7 +133,15 @@ with open("/dev/full", "w") as full:
         wait_for(lambda: not live(), "it is dead")
 
 # ---- left stopped ----
-pid = program("os.fork()\n" + UNTIL_GO + "sys.exit(6)")
+pid = program(f"""
+r, w = os.pipe()
+if os.fork() == 0:
+    os.write(w, b"x")
+else:
+    os.read(r, 1)
+    {READY}
+while not os.path.exists(name + '.go'): time.sleep(0.002)
+sys.exit(6)""")
 code, out, err = stasis("restart", "program.image", "--detach", "--leave-stopped")
 expect(code == 0 and int(out) == pid and state(pid) == "T", f"--leave-stopped: {code} {out} {state(pid)} {err}")
 kids = open(f"/proc/{pid}/task/{pid}/children").read().split()

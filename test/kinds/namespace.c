@@ -4,7 +4,6 @@
  * children to come as well.
  *
  * TEST cgroup refuse code=namespace.other -- cgroup
- * TEST mount refuse code=namespace.other -- mnt
  * TEST user refuse code=namespace.other -- user
  * TEST pid-for-children refuse code=namespace.other -- pid_for_children
  * TEST pid-with-child refuse code=namespace.other -- pid_with_child
