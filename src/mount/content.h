@@ -13,9 +13,9 @@
  * directory's number does not. What is left of such a library would be its parser, as root, in
  * front of a hostile image.
  *
- * All work with the file system is done by the calling thread (whose fsuid decides), through
- * descriptors beneath the given one: openat2(2) with RESOLVE_BENEATH, NO_SYMLINKS, NO_XDEV and
- * NO_MAGICLINKS. /proc must be there: attributes of what cannot be opened go through /proc/self/fd.
+ * All work with the file system is done by the calling thread, through descriptors beneath the
+ * given one: openat2(2) with RESOLVE_BENEATH, NO_SYMLINKS, NO_XDEV and NO_MAGICLINKS. /proc must be
+ * there: attributes of what cannot be opened go through /proc/self/fd.
  */
 #pragma once
 
@@ -45,7 +45,8 @@ struct content;
 
 /**
  * content_restore() - make all that content_save() has written in an empty file system
- * @root:	the root directory of a mount that nobody else uses yet
+ * @root:	the root directory of a mount that nobody else uses yet; the calling thread does it
+ *with the fsuid of its owner, so that it may belong to another user namespace
  * @source:	hostile; is read to its end
  * @ret:	what content_settle() needs; content_free() it. Set on failure too, or NULL.
  */

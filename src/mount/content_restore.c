@@ -10,9 +10,12 @@
  */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/securebits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -352,16 +355,59 @@ static int take_all(struct restorer *m, struct error *err)
 	return r;
 }
 
+/* who the calling thread was */
+struct identity {
+	int uid, gid; /* as setfsuid(2) returns them */
+	int securebits;
+	bool changed;
+};
+
+/*
+ * In a file system that belongs to a user namespace only who is mapped there can make anything
+ * (EOVERFLOW), and the owner of its root directory is. It keeps its capabilities.
+ */
+static int become_owner(struct identity *was, int root, struct error *err)
+{
+	struct stat st;
+
+	*was = (struct identity){ .uid = setfsuid(UINT32_MAX), .gid = setfsgid(UINT32_MAX) };
+	if (fstat(root, &st) < 0)
+		return error_raise(err, errno, "stat of the root directory of a file system");
+	if ((uid_t)was->uid == st.st_uid && (gid_t)was->gid == st.st_gid)
+		return 0;
+	was->securebits = prctl(PR_GET_SECUREBITS);
+	if (was->securebits < 0 ||
+	    prctl(PR_SET_SECUREBITS, (unsigned)was->securebits | SECBIT_NO_SETUID_FIXUP) < 0)
+		return error_raise(err, errno, "keep the capabilities as another user");
+	was->changed = true;
+	setfsgid(st.st_gid);
+	setfsuid(st.st_uid);
+	return 0;
+}
+
+static void become_again(const struct identity *was)
+{
+	if (!was->changed)
+		return;
+	setfsuid((uid_t)was->uid);
+	setfsgid((gid_t)was->gid);
+	prctl(PR_SET_SECUREBITS, was->securebits);
+}
+
 int content_restore(int root, const struct byte_source *source, struct content **ret,
                     struct error *err)
 {
 	struct restorer *m = xcalloc(1, sizeof(*m));
+	struct identity was = { 0 };
 
 	*ret = m->c = xcalloc(1, sizeof(*m->c));
 	m->in.source = source;
 	int r = folders_init(&m->c->folders, root, err);
 	if (r == 0)
+		r = become_owner(&was, m->c->folders.root, err);
+	if (r == 0)
 		r = take_all(m, err);
+	become_again(&was);
 	free(m);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -6,17 +6,21 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "mount/content.h"
+#include "mount/content_data.h"
 #include "mount/content_folders.h"
 #include "mount/content_format.h"
+#include "proc/locks.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
@@ -38,6 +42,8 @@ struct saver {
 	size_t n_waiting;
 	struct map
 		*links; /* inode number -> its number in the stream, of those with several names */
+	struct map *leased; /* inode numbers of files with a write lease */
+	bool ramfs;
 	struct content_totals totals;
 	char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
 };
@@ -58,11 +64,12 @@ static int fail(const struct saver *s, const struct inode *i, const char *what, 
 	return error_raise(err, errnum, "%s of %s", what, path);
 }
 
-static int refuse(const struct saver *s, const struct inode *i, const char *what, struct error *err)
+static int refuse(const struct saver *s, const struct inode *i, enum code code, const char *what,
+                  struct error *err)
 {
 	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
 
-	return error_refuse(err, CODE_content_attributes, "%s: %s", path, what);
+	return error_refuse(err, code, "%s: %s", path, what);
 }
 
 /* ---- the stream ---- */
@@ -142,24 +149,6 @@ static int put_extent(struct saver *s, const struct inode *i, uint64_t offset, u
 	return r;
 }
 
-/* the next data at or after @at: 1, or 0 when there is none */
-static int next_data(const struct saver *s, const struct inode *i, uint64_t at,
-                     struct content_extent *ret, struct error *err)
-{
-	uint64_t size = (uint64_t)i->st.st_size;
-
-	if (at >= size)
-		return 0;
-	off_t start = lseek(i->fd, (off_t)at, SEEK_DATA);
-	if (start < 0 && errno == ENXIO)
-		return 0;
-	off_t end = start < 0 ? -1 : lseek(i->fd, start, SEEK_HOLE);
-	if (start < 0 || end <= start)
-		return fail(s, i, "look for the data", err);
-	*ret = (struct content_extent){ (uint64_t)start, (uint64_t)(end - start) };
-	return 1;
-}
-
 /*
  * A file all of which is allocated, though not all of it has been written: fallocate(2), so that no
  * write fails for want of space. (Of one with holes nobody can tell which parts are.)
@@ -174,11 +163,13 @@ static uint64_t allocated(const struct stat *st, uint64_t data)
 
 static int put_data(struct saver *s, const struct inode *i, struct error *err)
 {
+	struct content_data d;
 	struct content_extent extent;
 	uint64_t at = 0, data = 0;
 	int r;
 
-	while ((r = next_data(s, i, at, &extent, err)) > 0) {
+	content_data_init(&d, i->fd, &i->st, s->ramfs);
+	while ((r = content_next_data(&d, at, &extent)) > 0) {
 		r = put_extent(s, i, extent.offset, extent.size, err);
 		if (r < 0)
 			return r;
@@ -186,7 +177,7 @@ static int put_data(struct saver *s, const struct inode *i, struct error *err)
 		data += extent.size;
 	}
 	if (r < 0)
-		return r;
+		return fail(s, i, "look for the data", err);
 	extent = (struct content_extent){ .offset = allocated(&i->st, data) };
 	return put(s, &extent, sizeof(extent), err);
 }
@@ -266,7 +257,7 @@ static int get_attributes(const struct saver *s, const struct inode *i, uint32_t
 	if (flags & ~CONTENT_ATTRIBUTES) {
 		_cleanup_(free_p) char *what = xasprintf(
 			"attributes %#x, which Stasis does not know", flags & ~CONTENT_ATTRIBUTES);
-		return refuse(s, i, what, err);
+		return refuse(s, i, CODE_content_attributes, what, err);
 	}
 	return 0;
 }
@@ -393,7 +384,10 @@ static int save_name(struct saver *s, int dir, uint32_t folder, const struct dir
 	struct inode i = { .folder = folder, .name = d->d_name };
 	bool file = d->d_type == DT_REG;
 
-	/* opening a device or FIFO would do something; a file's lease is broken only by waiting */
+	if (file && map_get(s->leased, &d->d_ino, sizeof(d->d_ino)))
+		return refuse(s, &i, CODE_content_lease, "opening it would break its write lease",
+		              err);
+	/* opening a device or FIFO would do something */
 	_cleanup_(close_p) int fd = folders_openat(
 		dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
 	if (fd < 0)
@@ -455,6 +449,33 @@ static int save_folder(struct saver *s, uint32_t parent, const char *name, struc
 	return r < 0 ? r : save_listing(s, &i, folder, err);
 }
 
+/* leases break when a file is opened, though the open fails (fcntl(2), F_SETLEASE) */
+static int find_leases(struct saver *s, dev_t device, struct error *err)
+{
+	_cleanup_(free_p) struct proc_locks_entry *locks = NULL;
+	size_t n = 0;
+	int r = proc_locks_read(&locks, &n, err);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct proc_lock *l = &locks[i].lock;
+		ino64_t ino = l->inode;
+		if (l->device == device && !strcmp(l->type, "LEASE") && strcmp(l->access, "READ"))
+			map_put(s->leased, &ino, sizeof(ino), s);
+	}
+	return r;
+}
+
+static int look_at_root(struct saver *s, struct error *err)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(s->folders.root, &fs) < 0 || fstat(s->folders.root, &st) < 0)
+		return error_raise(err, errno, "stat of the root directory of a file system");
+	s->ramfs = fs.f_type == RAMFS_MAGIC;
+	return find_leases(s, st.st_dev, err);
+}
+
 static int save_all(struct saver *s, struct error *err)
 {
 	struct content_header header = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
@@ -478,7 +499,10 @@ int content_save(int root, const struct byte_sink *sink, struct content_totals *
 
 	s->sink = sink;
 	s->links = map_new();
+	s->leased = map_new();
 	int r = folders_init(&s->folders, root, err);
+	if (r == 0)
+		r = look_at_root(s, err);
 	if (r == 0)
 		r = save_all(s, err);
 	if (ret)
@@ -488,6 +512,7 @@ int content_save(int root, const struct byte_sink *sink, struct content_totals *
 	free(s->waiting);
 	folders_done(&s->folders);
 	map_free(s->links);
+	map_free(s->leased);
 	free(s);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -9,11 +9,13 @@
 #include <linux/fs.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -486,6 +488,8 @@ static void make_sparse(void)
 
 /* ---- tests ---- */
 
+static char *outside; /* description of what no stream may reach */
+
 static void types(void **state)
 {
 	mount_at(FROM, "tmpfs", NULL);
@@ -526,6 +530,509 @@ static void sparse(void **state)
 	}
 }
 
+static void sparse_ramfs(void **state)
+{
+	mount_at(FROM, "ramfs", NULL);
+	mount_at(TO, "ramfs", NULL);
+	make_file(FROM "/far", "x", 1, (off_t)1 << 34);
+	make_file(FROM "/far", "yz", 2, 16 * 1024 * 1024 - 1);
+	ok(truncate(FROM "/far", (off_t)1 << 50));
+	make_file(FROM "/hole", "", 0, 0);
+	ok(truncate(FROM "/hole", (off_t)1 << 60));
+	for (int i = 0; i < 10000; i++)
+		make_file(FROM "/comb", "x", 1, (off_t)i * 3 * 4096);
+	for (int i = 0; i < 2; i++) { /* twice: the first must not have filled the holes */
+		struct memory m = { .piece = 4096 };
+		struct error err = ERROR_INIT;
+		struct stat a, b;
+		save(FROM, &m);
+		assert_in_range(m.size, 10003 * 4096, 10100 * 4096);
+		check(try_restore(TO, &m, &err), &err);
+		ok(stat(FROM "/far", &a));
+		ok(stat(TO "/far", &b));
+		assert_int_equal(a.st_blocks, 3 * 8);
+		assert_int_equal(b.st_blocks, 3 * 8);
+		assert_int_equal(b.st_size, (off_t)1 << 50);
+		ok(stat(TO "/comb", &b));
+		assert_int_equal(b.st_blocks, 10000 * 8);
+		char byte = 0;
+		_cleanup_(close_p) int fd = open(TO "/far", O_RDONLY | O_CLOEXEC);
+		assert_int_equal(pread(fd, &byte, 1, (off_t)1 << 34), 1);
+		assert_int_equal(byte, 'x');
+		free(m.data);
+		ok(umount2(TO, MNT_DETACH));
+		mount_at(TO, "ramfs", NULL);
+	}
+	unmount();
+}
+
+/* a chain longer than any path, and what lies beside it on the way back up */
+static void deep(void **state)
+{
+	_cleanup_(free_p) char *name = xmalloc(201);
+	struct memory m = { .piece = 4096 };
+	struct error err = ERROR_INIT;
+	struct content_totals totals;
+	int depth = 0, fd;
+
+	memset(name, 'd', 200);
+	name[200] = 0;
+	mount_at(FROM, "tmpfs", NULL);
+	mount_at(TO, "tmpfs", NULL);
+	ok(fd = open(FROM, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	for (; depth < 1000; depth++) {
+		ok(mkdirat(fd, "beside", 0700));
+		ok(mkdirat(fd, name, 0700));
+		ok(mkdirat(fd, "beside too", 0700));
+		int below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ok(below);
+		close(fd);
+		fd = below;
+	}
+	ok(mknodat(fd, "end", S_IFREG | 0600, 0));
+	close(fd);
+	save(FROM, &m);
+	check(try_restore(TO, &m, &err), &err);
+	ok(fd = open(TO, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	for (depth = 0; depth < 1000; depth++) {
+		ok(faccessat(fd, "beside", F_OK, 0));
+		ok(faccessat(fd, "beside too", F_OK, 0));
+		int below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ok(below);
+		close(fd);
+		fd = below;
+	}
+	ok(faccessat(fd, "end", F_OK, 0));
+	close(fd);
+	free(m.data);
+	m = (struct memory){ .piece = 4096 };
+	ok(fd = open(TO, O_PATH | O_CLOEXEC));
+	struct byte_sink sink = sink_of(&m);
+	check(content_save(fd, &sink, &totals, &err), &err);
+	assert_int_equal(totals.n_inodes, 3 * 1000 + 2);
+	close(fd);
+	free(m.data);
+	unmount();
+}
+
+static void wide(void **state)
+{
+	mount_at(FROM, "tmpfs", NULL);
+	mount_at(TO, "tmpfs", NULL);
+	for (int i = 0; i < 3000; i++) {
+		_cleanup_(free_p) char *file = xasprintf(FROM "/file %d", i);
+		_cleanup_(free_p) char *folder = xasprintf(FROM "/folder %d", i);
+		_cleanup_(free_p) char *below = xasprintf("%s/x", folder);
+		make_file(file, file, (size_t)i % 20, 0);
+		ok(mkdir(folder, 0755));
+		ok(symlink(file, below));
+	}
+	round_trip(4096);
+	unmount();
+}
+
+static void lease(void **state)
+{
+	struct memory m = { .piece = 4096 };
+	struct byte_sink sink = sink_of(&m);
+	struct error err = ERROR_INIT;
+
+	mount_at(FROM, "tmpfs", NULL);
+	mount_at(TO, "tmpfs", NULL);
+	make_file(FROM "/file", "x", 1, 0);
+	_cleanup_(close_p) int root = open(FROM, O_PATH | O_CLOEXEC);
+	_cleanup_(close_p) int fd = open(FROM "/file", O_RDONLY | O_CLOEXEC);
+	ok(fcntl(fd, F_SETLEASE, F_WRLCK));
+	assert_int_equal(content_save(root, &sink, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(err.code, CODE_content_lease);
+	assert_int_equal(fcntl(fd, F_GETLEASE), F_WRLCK);
+	ok(fcntl(fd, F_SETLEASE, F_RDLCK));
+	check(content_save(root, &sink, NULL, &err), &err);
+	assert_int_equal(fcntl(fd, F_GETLEASE), F_RDLCK);
+	free(m.data);
+	unmount();
+}
+
+/* a mount on something in it is no part of it */
+static void covered(void **state)
+{
+	struct memory m = { .piece = 4096 };
+	struct byte_sink sink = sink_of(&m);
+	struct error err = ERROR_INIT;
+
+	mount_at(FROM, "tmpfs", NULL);
+	mount_at(TO, "tmpfs", NULL);
+	ok(mkdir(FROM "/folder", 0700));
+	ok(mount("test", FROM "/folder", "tmpfs", 0, NULL));
+	_cleanup_(close_p) int root = open(FROM, O_PATH | O_CLOEXEC);
+	assert_int_equal(content_save(root, &sink, NULL, &err), -EXDEV);
+	ok(umount(FROM "/folder"));
+	free(m.data);
+	unmount();
+}
+
+static void full(void **state)
+{
+	_cleanup_(free_p) char *data = random_bytes(1 << 20);
+	struct memory m = { .piece = 65536 };
+	struct error err = ERROR_INIT;
+
+	mount_at(FROM, "tmpfs", NULL);
+	mount_at(TO, "tmpfs", "size=512k");
+	make_file(FROM "/file", data, 1 << 20, 0);
+	save(FROM, &m);
+	assert_int_equal(try_restore(TO, &m, &err), -ENOSPC);
+	assert_non_null(strstr(err.cause, "/file"));
+	free(m.data);
+	unmount();
+}
+
+/* ---- of another user namespace ---- */
+
+static void write_text(pid_t pid, const char *file, const char *text)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", (int)pid, file);
+	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	ok(fd);
+	ok(write(fd, text, strlen(text)));
+}
+
+/* a process in a user and mount namespace of its own, with a tmpfs there; lives until killed */
+static pid_t live_in_user_namespace(int *ret_root)
+{
+	int ready[2], go[2];
+	char byte;
+
+	ok(pipe2(ready, O_CLOEXEC));
+	ok(pipe2(go, O_CLOEXEC));
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		ok(unshare(CLONE_NEWUSER));
+		ok(write(ready[1], "x", 1));
+		ok(read(go[0], &byte, 1));
+		ok(setgid(0));
+		ok(setuid(0));
+		ok(unshare(CLONE_NEWNS));
+		ok(mount("test", TO, "tmpfs", 0, "mode=755"));
+		ok(write(ready[1], "x", 1));
+		for (;;)
+			pause();
+	}
+	ok(read(ready[0], &byte, 1));
+	write_text(pid, "uid_map", "0 100000 1000");
+	write_text(pid, "gid_map", "0 200000 1000");
+	ok(write(go[1], "x", 1));
+	ok(read(ready[0], &byte, 1));
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/root" TO, (int)pid);
+	ok(*ret_root = open(path, O_PATH | O_CLOEXEC));
+	close(ready[0]);
+	close(ready[1]);
+	close(go[0]);
+	close(go[1]);
+	return pid;
+}
+
+static void restore_into(int root, struct memory *m)
+{
+	struct byte_source source = source_of(m);
+	struct error err = ERROR_INIT;
+	struct content *c;
+
+	check(content_restore(root, &source, &c, &err), &err);
+	check(content_settle(c, &err), &err);
+	content_free(c);
+}
+
+/* what one has is given to another one: capabilities of files read otherwise in their parent */
+static void user_namespace(void **state)
+{
+	struct memory m = { .piece = 4096 }, again = m;
+	pid_t pids[2];
+	char *texts[2];
+	int roots[2];
+
+	mount_at(FROM, "tmpfs", "uid=100000,gid=200000");
+	mount_at(TO, "tmpfs", NULL);
+	make_file(FROM "/file", "x", 1, 0);
+	ok(chown(FROM "/file", 100007, 200008));
+	ok(mkdir(FROM "/folder", 0700));
+	ok(chown(FROM "/folder", 100999, 200000));
+	ok(mkfifo(FROM "/folder/fifo", 0600));
+	ok(lchown(FROM "/folder/fifo", 100001, 200001));
+	ok(mknod(FROM "/whiteout", S_IFCHR, 0));
+	ok(lchown(FROM "/whiteout", 100000, 200000));
+	ok(lsetxattr(FROM "/file", "security.capability", capability, sizeof(capability), 0));
+	ok(lsetxattr(FROM "/file", "trusted.x", "y", 1, 0));
+	save(FROM, &m);
+	for (int i = 0; i < 2; i++) {
+		pids[i] = live_in_user_namespace(&roots[i]);
+		_cleanup_(free_p) char *path = xasprintf("/proc/%d/root" TO, (int)pids[i]);
+		restore_into(roots[i], i ? &again : &m);
+		if (i == 0)
+			save(path, &again);
+		texts[i] = description(path);
+	}
+	assert_non_null(strstr(texts[0], "/folder: 40700 100999:200000"));
+	assert_same(texts[0], texts[1]);
+	assert_int_equal(geteuid(), 0);
+	ok(mkdir(FROM "/as root", 0700)); /* it is itself again */
+	struct stat st;
+	ok(stat(FROM "/as root", &st));
+	assert_int_equal(st.st_uid, 0);
+	for (int i = 0; i < 2; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+		close(roots[i]);
+		free(texts[i]);
+	}
+	free(m.data);
+	free(again.data);
+	unmount();
+}
+
+/* ---- streams that lie ---- */
+
+static void put(struct memory *m, const void *data, size_t size)
+{
+	if (m->room - m->size < size) {
+		m->room = 2 * m->room + size;
+		m->data = xrealloc(m->data, m->room, 1);
+	}
+	memcpy(m->data + m->size, data, size);
+	m->size += size;
+}
+
+/* text, and zeros up to @size, though no endless ones */
+static void put_text(struct memory *m, const char *text, uint32_t size)
+{
+	char room[8192] = "";
+
+	snprintf(room, sizeof(room), "%s", text);
+	if (strlen(text) + 1 < size && size <= 4) /* what is behind the NUL */
+		memcpy(room, text, size);
+	put(m, room, size < sizeof(room) ? size : sizeof(room));
+}
+
+static void put_entry(struct memory *m, struct content_entry e, const char *name,
+                      const char *target)
+{
+	if (!e.name_size)
+		e.name_size = (uint32_t)strlen(name);
+	if (!e.target_size)
+		e.target_size = (uint32_t)strlen(target);
+	put(m, &e, sizeof(e));
+	put_text(m, name, e.name_size);
+	put_text(m, target, e.target_size);
+}
+
+static void put_start(struct memory *m)
+{
+	struct content_header h = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
+
+	*m = (struct memory){ .piece = 4096 };
+	put(m, &h, sizeof(h));
+	put_entry(m, (struct content_entry){ .type = CONTENT_FOLDER, .mode = 0755 }, "", "");
+}
+
+/* a directory, a symbolic link out of the file system, and then what must not work */
+static void try_entry(const struct content_entry *e, const char *name, const char *target,
+                      const void *rest, size_t rest_size)
+{
+	static const struct content_entry end = { .type = CONTENT_END };
+	struct error err = ERROR_INIT;
+	struct memory m;
+
+	put_start(&m);
+	put_entry(&m, (struct content_entry){ .type = CONTENT_FOLDER, .mode = 0755 }, "folder", "");
+	put_entry(&m, (struct content_entry){ .type = CONTENT_SYMLINK }, "out", "/tmp/outside");
+	put_entry(&m, *e, name, target);
+	put(&m, rest, rest_size);
+	put(&m, &end, sizeof(end));
+	mount_at(TO, "tmpfs", "size=10m");
+	int r = try_restore(TO, &m, &err);
+	if (r >= 0)
+		fail_msg("type %u, name %s was taken", e->type, name);
+	if (err.errnum != EEXIST && err.code != CODE_image_invalid)
+		fail_msg("type %u, name %s: %s", e->type, name, err.cause);
+	free(m.data);
+	ok(umount2(TO, MNT_DETACH));
+}
+
+static void hostile_entries(void **state)
+{
+	static const struct {
+		struct content_entry e;
+		const char *name, *target;
+	} entries[] = {
+		{ { CONTENT_FIFO }, "", "" },
+		{ { CONTENT_FOLDER }, "", "" },
+		{ { CONTENT_FIFO }, ".", "" },
+		{ { CONTENT_FOLDER }, "..", "" },
+		{ { CONTENT_FIFO }, "../x", "" },
+		{ { CONTENT_FIFO }, "out/x", "" },
+		{ { CONTENT_FIFO }, "/tmp/outside/x", "" },
+		{ { CONTENT_FIFO, .name_size = 3 }, "a\0b", "" },
+		{ { CONTENT_FIFO, .name_size = 256 }, "", "" },
+		{ { CONTENT_FIFO, .name_size = UINT32_MAX }, "", "" },
+		{ { CONTENT_FOLDER }, "out", "" },
+		{ { CONTENT_FIFO }, "out", "" },
+		{ { CONTENT_FILE }, "out", "" },
+		{ { CONTENT_SYMLINK }, "out", "x" },
+		{ { CONTENT_FOLDER }, "folder", "" },
+		{ { CONTENT_FILE }, "folder", "" },
+		{ { CONTENT_FIFO, .folder = 2 }, "x", "" },
+		{ { CONTENT_FIFO, .folder = UINT32_MAX }, "x", "" },
+		{ { CONTENT_SYMLINK }, "x", "" },
+		{ { CONTENT_SYMLINK, .target_size = 3 }, "x", "a\0b" },
+		{ { CONTENT_SYMLINK, .target_size = 4096 }, "x", "" },
+		{ { CONTENT_FIFO }, "x", "target" },
+		{ { CONTENT_LINK, .link = 1 }, "x", "" },
+		{ { CONTENT_LINK, .link = 0 }, "x", "" },
+		{ { CONTENT_LINK, .link = UINT32_MAX }, "x", "" },
+		{ { CONTENT_LINK, .link = 1, .mode = 1 }, "x", "" },
+		{ { CONTENT_FIFO, .link = 2 }, "x", "" },
+		{ { CONTENT_FOLDER, .link = 1 }, "x", "" },
+		{ { CONTENT_FIFO, .mode = 010000 }, "x", "" },
+		{ { CONTENT_FIFO, .mode = 0100644 }, "x", "" },
+		{ { CONTENT_FIFO, .uid = UINT32_MAX }, "x", "" },
+		{ { CONTENT_FIFO, .gid = UINT32_MAX }, "x", "" },
+		{ { CONTENT_FIFO, .major = 1 }, "x", "" },
+		{ { CONTENT_SOCKET, .minor = 1 }, "x", "" },
+		{ { CONTENT_FIFO, .size = 1 }, "x", "" },
+		{ { CONTENT_FILE, .size = 1ull << 63 }, "x", "" },
+		{ { CONTENT_FIFO, .atime_ns = 1000000000 }, "x", "" },
+		{ { CONTENT_FIFO, .mtime_ns = UINT32_MAX }, "x", "" },
+		{ { CONTENT_FIFO, .attributes = FS_IMMUTABLE_FL }, "x", "" },
+		{ { CONTENT_FILE, .attributes = 1 }, "x", "" },
+		{ { CONTENT_FILE, .attributes = FS_CASEFOLD_FL }, "x", "" },
+		{ { CONTENT_FIFO, .n_xattrs = 65537 }, "x", "" },
+		{ { CONTENT_LINK + 1 }, "x", "" },
+		{ { UINT32_MAX }, "x", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		try_entry(&entries[i].e, entries[i].name, entries[i].target, "", 0);
+}
+
+static void hostile_data(void **state)
+{
+	static const struct content_entry file = { CONTENT_FILE, .size = 100000 };
+	static const struct content_extent extents[][2] = {
+		{ { 100001, 1 } },         /* behind the end */
+		{ { 0, 100001 } },         /* longer than the file */
+		{ { 99999, 2 } },          /* over the end */
+		{ { 8, UINT64_MAX - 4 } }, /* overflows */
+		{ { UINT64_MAX, 2 } },     /* overflows */
+		{ { 100001, 0 } },         /* allocated beyond the end */
+	};
+	struct {
+		struct content_extent first;
+		char data[8];
+		struct content_extent second;
+	} back = { { 8, 8 }, "datadat", { 15, 1 } };
+	char aligned[sizeof(struct content_extent) + 4096];
+
+	for (size_t i = 0; i < sizeof(extents) / sizeof(extents[0]); i++)
+		try_entry(&file, "x", "", extents[i], sizeof(extents[i]));
+	try_entry(&file, "x", "", &back, sizeof(back));
+	memset(aligned, 'x', sizeof(aligned)); /* padding that is none */
+	memcpy(aligned, &(struct content_extent){ 0, 100000 }, sizeof(struct content_extent));
+	try_entry(&file, "x", "", aligned, sizeof(aligned));
+}
+
+static void hostile_xattrs(void **state)
+{
+	static const struct content_entry fifo = { CONTENT_FIFO, .n_xattrs = 1 };
+	struct {
+		struct content_xattr x;
+		char name[24];
+	} xattrs[] = {
+		{ { 0, 0 }, "" },
+		{ { 256, 0 }, "" },
+		{ { 9, 65537 }, "trusted.x" },
+		{ { 9, UINT32_MAX }, "trusted.x" },
+		{ { UINT32_MAX, 1 }, "trusted.x" },
+		{ { 10, 0 }, "trusted.x\0" },
+		{ { 9, 0 }, "system.nfs" },
+		{ { 24, 0 }, "system.posix_acl_accessx" },
+		{ { 1, 0 }, "x" },
+	};
+
+	for (size_t i = 0; i < sizeof(xattrs) / sizeof(xattrs[0]); i++)
+		try_entry(&fifo, "x", "", &xattrs[i], sizeof(xattrs[i]));
+}
+
+/* cut anywhere, and with bytes changed: no crash, no hang, nothing outside */
+static void damaged(void **state)
+{
+	struct memory m = { .piece = 4096 };
+	uint64_t x = 88172645463325252;
+
+	mount_at(FROM, "tmpfs", NULL);
+	make_types();
+	save(FROM, &m);
+	for (int i = 0; i < 400; i++) {
+		struct memory copy = { .piece = 1000, .size = m.size };
+		struct error err = ERROR_INIT;
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		copy.data = xmemdup(m.data, m.size);
+		if (i % 2)
+			copy.size = x % m.size;
+		else
+			copy.data[x % m.size] ^= (char)(1 + (x >> 32) % 255);
+		mount_at(TO, "tmpfs", "size=10m");
+		int r = try_restore(TO, &copy, &err);
+		if (i % 2)
+			assert_int_equal(r, -EBADMSG);
+		free(copy.data);
+		ok(umount2(TO, MNT_DETACH));
+	}
+	free(m.data);
+	ok(umount2(FROM, MNT_DETACH));
+}
+
+static void not_a_stream(void **state)
+{
+	static const char zeros[4096], text[] = "STASISfx\1\0\0\0\0\0\0\0";
+	struct content_header newer = { .magic = CONTENT_MAGIC, .version = 2 };
+	struct content_entry end = { .type = CONTENT_END };
+	struct error err = ERROR_INIT;
+	struct memory m = { .piece = 4096 };
+
+	mount_at(TO, "tmpfs", NULL);
+	assert_int_equal(try_restore(TO, &m, &err), -EBADMSG);
+	put(&m, zeros, sizeof(zeros));
+	assert_int_equal(try_restore(TO, &m, &err), -EBADMSG);
+	m.size = 0;
+	put(&m, text, sizeof(text));
+	assert_int_equal(try_restore(TO, &m, &err), -EBADMSG);
+	m.size = 0;
+	put(&m, &newer, sizeof(newer));
+	assert_true(try_restore(TO, &m, &err) < 0);
+	assert_int_equal(err.code, CODE_image_feature);
+	free(m.data);
+	put_start(&m);
+	put(&m, &end, sizeof(end));
+	put(&m, zeros, 4000);
+	assert_int_equal(try_restore(TO, &m, &err), 0);
+	put(&m, "x", 1);
+	assert_int_equal(try_restore(TO, &m, &err), -EBADMSG);
+	free(m.data);
+	ok(umount2(TO, MNT_DETACH));
+}
+
+static int outside_is_untouched(void **state)
+{
+	_cleanup_(free_p) char *now = description("/tmp/outside");
+
+	assert_same(outside, now);
+	return 0;
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -533,13 +1040,28 @@ int main(void)
 		cmocka_unit_test(ramfs),
 		cmocka_unit_test(attributes),
 		cmocka_unit_test(sparse),
+		cmocka_unit_test(sparse_ramfs),
+		cmocka_unit_test(deep),
+		cmocka_unit_test(wide),
+		cmocka_unit_test(lease),
+		cmocka_unit_test(covered),
+		cmocka_unit_test(full),
+		cmocka_unit_test(user_namespace),
+		cmocka_unit_test_teardown(hostile_entries, outside_is_untouched),
+		cmocka_unit_test_teardown(hostile_data, outside_is_untouched),
+		cmocka_unit_test_teardown(hostile_xattrs, outside_is_untouched),
+		cmocka_unit_test_teardown(damaged, outside_is_untouched),
+		cmocka_unit_test_teardown(not_a_stream, outside_is_untouched),
 	};
 
 	if (geteuid() != 0)
 		return 77;
 	ok(unshare(CLONE_NEWNS));
 	ok(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	ok(mount("test", "/tmp", "tmpfs", 0, NULL));
+	ok(mount("test", "/tmp", "tmpfs", MS_NOATIME, NULL));
 	umask(077);
+	ok(mkdir("/tmp/outside", 0755));
+	make_file("/tmp/outside/file", "x", 1, 0);
+	outside = description("/tmp/outside");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
