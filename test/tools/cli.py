@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+import observer
+
 STASIS = os.environ["STASIS"]
 TOP = os.environ["TOP"]
 failures = []
@@ -14,7 +16,7 @@ def stasis(*words, **more):
     """exit status (negative: ended by that signal), standard output (bytes), standard error (text)"""
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.PIPE)
-    p = subprocess.run([STASIS, *map(str, words)], stderr=subprocess.PIPE, timeout=60, **more)
+    p = subprocess.run([STASIS, *map(str, words)], stderr=subprocess.PIPE, timeout=60 * observer.SLOW, **more)
     return p.returncode, p.stdout, p.stderr.decode(errors="replace")
 
 
@@ -29,7 +31,7 @@ def done():
 
 
 def wait_for(condition, what, seconds=20):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * observer.SLOW
     while not condition():
         if time.monotonic() > end:
             sys.exit(f"{what}: did not happen within {seconds} s")

@@ -15,6 +15,8 @@ import re
 import struct
 import sys
 
+SLOW = int(os.environ.get("STASIS_TEST_SLOW", "1"))  # how many times longer than usual all may take here
+
 # pattern on KEY (the part behind "TID/") -> why it may differ
 EXCEPTIONS = {
     "status/VmPeak": "a high-water mark cannot be put back",

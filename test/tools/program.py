@@ -17,7 +17,7 @@ IMAGE = os.path.abspath("image")
 
 
 def wait_for(condition, what, seconds=60):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * observer.SLOW
     while not condition():
         if time.monotonic() > end:
             sys.exit(f"{what}: did not happen within {seconds} s")
@@ -56,7 +56,7 @@ def checkpoint(pid, *options):
 def restart(*options):
     """in the foreground: returns the program's own exit status, -SIG if a signal ended it"""
     p = subprocess.run([STASIS, "restart", IMAGE, *options], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200)
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200 * observer.SLOW)
     print(p.stdout.decode(errors="replace"), end="")
     return p.returncode
 
@@ -110,7 +110,7 @@ def restart_observed(root, before, exceptions=()):
             complain("the observer finds a difference after restart:\n  " + "\n  ".join(found[:40]))
         for tgid in sorted({t[0] for t in observer.tree(root)}, reverse=True):
             os.kill(tgid, signal.SIGCONT)
-        p.communicate(timeout=200)
+        p.communicate(timeout=200 * observer.SLOW)
         return p.returncode
 
 
