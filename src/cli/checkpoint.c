@@ -20,6 +20,8 @@ enum {
 	OPTION_RUNNING,
 	OPTION_STOPPED,
 	OPTION_COMPRESS,
+	OPTION_CONTAINER,
+	OPTION_SUBTREE,
 	OPTION_TIMEOUT
 };
 
@@ -30,6 +32,8 @@ static const struct option long_options[] = {
 	{ "kill", no_argument, NULL, OPTION_KILL },
 	{ "leave-running", no_argument, NULL, OPTION_RUNNING },
 	{ "leave-stopped", no_argument, NULL, OPTION_STOPPED },
+	{ "container", no_argument, NULL, OPTION_CONTAINER },
+	{ "subtree", no_argument, NULL, OPTION_SUBTREE },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
 	{ "compress", required_argument, NULL, OPTION_COMPRESS },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
@@ -77,6 +81,15 @@ static int set_after(struct arguments *a, enum aftermath after)
 	return 0;
 }
 
+static int set_container(struct arguments *a, enum container_mode mode)
+{
+	if (a->options.container != CONTAINER_AUTO && a->options.container != mode)
+		return usage_error(&checkpoint_command,
+		                   "--container and --subtree exclude each other");
+	a->options.container = mode;
+	return 0;
+}
+
 static int bad_value(const char *option, const char *grammar)
 {
 	return usage_error(&checkpoint_command, "%s '%s': it is %s", option, optarg, grammar);
@@ -113,6 +126,10 @@ static int take_option(int option, struct arguments *a)
 		return set_after(a, AFTER_LEAVE_RUNNING);
 	case OPTION_STOPPED:
 		return set_after(a, AFTER_LEAVE_STOPPED);
+	case OPTION_CONTAINER:
+		return set_container(a, CONTAINER_YES);
+	case OPTION_SUBTREE:
+		return set_container(a, CONTAINER_NO);
 	case OPTION_EXTERNAL:
 		return take_external(a);
 	case OPTION_COMPRESS:
@@ -275,6 +292,10 @@ const struct command checkpoint_command = {
 		"      --leave-stopped   leave the tree stopped (the default when the image goes "
 		"into a\n"
 		"                        pipe: nobody knows whether the reader kept it)\n"
+		"      --container       all that the tree uses must be its own alone: the default "
+		"when PID\n"
+		"                        is the init of a pid namespace\n"
+		"      --subtree         not so: files outside of the container may be open\n"
 		"      --external KEY=NAME\n"
 		"                        the object KEY (as a leak's hint prints it, pipe:[INO],\n"
 		"                        tty:[DEV], file:[DEV:INO]) stays outside; NAME stands for "

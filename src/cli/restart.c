@@ -25,6 +25,7 @@ enum {
 	OPTION_PIDFILE,
 	OPTION_STOPPED,
 	OPTION_NEW_PIDNS,
+	OPTION_MNTNS,
 	OPTION_FILES_CHANGED
 };
 
@@ -34,6 +35,7 @@ static const struct option long_options[] = {
 	{ "pidfile", required_argument, NULL, OPTION_PIDFILE },
 	{ "leave-stopped", no_argument, NULL, OPTION_STOPPED },
 	{ "new-pidns", no_argument, NULL, OPTION_NEW_PIDNS },
+	{ "mntns", required_argument, NULL, OPTION_MNTNS },
 	{ "files-changed", required_argument, NULL, OPTION_FILES_CHANGED },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
@@ -95,6 +97,9 @@ static int take_option(int option, struct arguments *a)
 	case OPTION_NEW_PIDNS:
 		o->new_pidns = true;
 		return 0;
+	case OPTION_MNTNS:
+		o->mntns_new = true;
+		return strcmp(optarg, "new") ? bad_value("--mntns", "new") : 0;
 	case OPTION_FILES_CHANGED:
 		return take_files_changed(a);
 	case OPTION_CGROUP:
@@ -341,6 +346,9 @@ const struct command restart_command = {
 		"      --pidfile FILE    with --detach: write the pid there, too\n"
 		"      --leave-stopped   leave the tree stopped (SIGCONT starts it)\n"
 		"      --new-pidns       in a new pid namespace, where all pids are free\n"
+		"      --mntns new       make the mount namespaces of the image again (a "
+		"container's are\n"
+		"                        made without being asked for)\n"
 		"      --files-changed refuse|allow\n"
 		"                        whether files may differ from what was recorded (refuse)\n"
 		"      --cgroup keep|ignore\n"

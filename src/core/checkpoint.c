@@ -89,6 +89,16 @@ pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid)
 	return task ? task->recorded.tid : 0;
 }
 
+static bool root_is_init(const struct checkpoint *c)
+{
+	return c->tasks[0]->recorded.tid == 1 && c->tasks[0]->tid != 1;
+}
+
+bool checkpoint_is_container(const struct checkpoint *c)
+{
+	return c->options->container != CONTAINER_NO && root_is_init(c);
+}
+
 pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp)
 {
 	for (size_t i = 0; i < c->n_tasks; i++)
@@ -128,10 +138,23 @@ static bool may_look(struct checkpoint *c, const struct task *task)
 
 	if (c->tracer || fd >= 0)
 		return true;
+	if (fd == -ENOENT || fd == -ESRCH) /* it has ended meanwhile: nobody stops it */
+		return false;
 	error_refuse(&refusal, CODE_task_permission, "it may not be traced: %s", strerror(-fd));
 	error_hint(&refusal, "run stasis as the task's user, or with CAP_SYS_PTRACE");
 	refuse(c, task, &refusal);
 	return false;
+}
+
+static void judge_root(struct checkpoint *c)
+{
+	struct error refusal;
+
+	if (c->options->container != CONTAINER_YES || root_is_init(c))
+		return;
+	error_refuse(&refusal, CODE_container_root, "it is not the init of a pid namespace");
+	error_hint(&refusal, "give the pid of the container's init, or leave --container out");
+	refuse(c, c->tasks[0], &refusal);
 }
 
 static int collect_task(struct checkpoint *c, struct task *task, struct error *err)
@@ -150,6 +173,7 @@ static int collect_task(struct checkpoint *c, struct task *task, struct error *e
 
 static int collect(struct checkpoint *c, struct error *err)
 {
+	judge_root(c);
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		struct task *task = c->tasks[i];
 		bool dead = task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER;

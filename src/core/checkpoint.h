@@ -24,6 +24,8 @@ struct task;
 struct tracer;
 
 enum aftermath { AFTER_KILL, AFTER_LEAVE_RUNNING, AFTER_LEAVE_STOPPED };
+/* whether all that the set uses must be its own alone */
+enum container_mode { CONTAINER_AUTO, CONTAINER_YES, CONTAINER_NO };
 enum cgroup_mode { CGROUP_KEEP, CGROUP_IGNORE };
 
 /* what the user asked for; owned by cli/ */
@@ -37,6 +39,7 @@ struct checkpoint_options {
 	int compression_level;
 	unsigned timeout_ms; /* for tasks in uninterruptible sleep; default 10 s */
 	enum cgroup_mode cgroup;
+	enum container_mode container; /* auto: when the root is the init of a pid namespace */
 	bool json, verbose;
 	struct progress *progress; /* NULL: not shown */
 };
@@ -76,6 +79,8 @@ struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: no
  * the root task's pid namespace. 0: it is not in the set, or began outside that namespace.
  */
 pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid);
+/* whether the root is the init of a pid namespace other than ours, and --subtree was not given */
+bool checkpoint_is_container(const struct checkpoint *c);
 pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp);
 
 /*

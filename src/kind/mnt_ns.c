@@ -7,6 +7,7 @@
 
 #include "core/restart.h"
 #include "kind/mounts/parts.h"
+#include "kind/pid_ns.h"
 #include "mnt_ns.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -19,6 +20,15 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	if (r == 0 && object)
 		task_refer(task, object);
 	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int preflight(struct restart *r, struct object *object, struct error *err)
+{
+	if (r->options->mntns_new || pid_ns_of_root(r->tasks[0], r->objects))
+		return 0;
+	error_refuse(err, CODE_namespace_mntns, "a task is in a mount namespace of its own");
+	error_hint(err, "to make it again: --mntns new");
+	return -EOPNOTSUPP;
 }
 
 /* lent by the builder */
@@ -50,6 +60,7 @@ const struct kind mnt_ns_kind = {
 	.collect = collect,
 	.save = mnt_ns_save,
 	.validate = mnt_ns_validate,
+	.preflight = preflight,
 	.enter = enter,
 	.after_clone = mnt_ns_after_clone,
 	.finish = finish,

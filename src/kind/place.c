@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/checkpoint.h"
 #include "core/restart.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
@@ -50,6 +51,12 @@ int place_find(struct checkpoint *c, const struct task *task, int fd, struct pla
 		r = mount_of(c, task, fd, &ret->mount, &below, &ret->deleted, err);
 	if (r < 0)
 		return error_trace(err, r);
+	if (!ret->mount && task_object(task, &mnt_ns_kind) && checkpoint_is_container(c)) {
+		error_refuse(err, CODE_container_outside,
+		             "it is on a mount of the host's, outside the container");
+		error_hint(err, "if it may stay there: --subtree");
+		return -EOPNOTSUPP;
+	}
 	if (!ret->mount) {
 		r = read_link(fd, &ret->path, err);
 		ret->deleted = r == 0 && ends_deleted(ret->path);

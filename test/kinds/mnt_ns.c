@@ -1,33 +1,226 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mount namespaces.
+ * Mount namespaces with what is in them, as seen by tasks. (The mounts themselves, in all variety:
+ * test/unit/mount_build.c.)
  *
- * TEST filesystem refuse code=mount.filesystem -- filesystem
+ * TEST contents round-trip start="unshare -pfm" -- contents
+ * TEST flags round-trip start="unshare -pfm" -- flags
+ * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
+ * TEST open-files round-trip start="unshare -pfm" except=map/????????????,fd/5 -- open_files
+ * TEST covered round-trip start="unshare -pfm" -- covered
+ * TEST two-namespaces round-trip start="unshare -pfm" -- two
+ * TEST propagation round-trip start="unshare -pfm" -- propagation
+ * TEST subtree round-trip restart="--mntns new" -- alone
+ * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
+ * TEST outside refuse code=container.outside start="unshare -pf" -- alone
+ * TEST outside-allowed round-trip start="unshare -pf" checkpoint=--subtree -- alone
+ * TEST no-container refuse code=container.root checkpoint=--container -- nothing
+ * TEST detached refuse code=mount.detached start="unshare -pfm" -- detached
  */
-#include <fcntl.h>
+#include <dirent.h>
 #include <sched.h>
-#include <stdio.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "cases.h"
 
-/* a file system that nobody knows how to make again; its server never answers */
-static void filesystem(void)
+static void put(const char *path, const char *text)
 {
-	char options[80];
-	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 
-	CHECK(fd >= 0 && unshare(CLONE_NEWNS) == 0);
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static bool holds(const char *path, const char *text)
+{
+	char seen[256] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, seen, sizeof(seen) - 1);
+
+	close(fd);
+	return n == (ssize_t)strlen(text) && !strcmp(seen, text);
+}
+
+static void tmpfs(const char *path, const char *options)
+{
+	CHECK(mkdir(path, 0755) == 0 || errno == EEXIST);
+	CHECK(mount("stasis-test", path, "tmpfs", 0, options) == 0);
+}
+
+static void contents(void)
+{
+	const struct timespec times[2] = { { 1000000000, 123456789 }, { 900000000, 987654321 } };
+	struct stat st;
+	char target[16] = "";
+
+	tmpfs("t", "size=4m,mode=1770,uid=7");
+	put("t/file", "what is in it");
+	CHECK(chown("t/file", 3, 4) == 0 && chmod("t/file", 04711) == 0);
+	CHECK(link("t/file", "t/other") == 0 && symlink("/nowhere", "t/link") == 0);
+	CHECK(mkfifo("t/fifo", 0600) == 0 && mkdir("t/folder", 0711) == 0);
+	CHECK(utimensat(AT_FDCWD, "t/file", times, 0) == 0);
+	CHECK(mount("none", "t/folder", "ramfs", 0, NULL) == 0);
+	put("t/folder/below", "in a ramfs");
+	subject_checkpoint();
+	CHECK(holds("t/file", "what is in it"));
+	CHECK(stat("t/file", &st) == 0 && st.st_uid == 3 && st.st_gid == 4 && st.st_nlink == 2);
+	CHECK_EQ(st.st_mode, S_IFREG | 04711);
+	CHECK_EQ(st.st_mtim.tv_nsec, 987654321);
+	CHECK(readlink("t/link", target, sizeof(target) - 1) == 8 && !strcmp(target, "/nowhere"));
+	CHECK(stat("t/fifo", &st) == 0 && S_ISFIFO(st.st_mode));
+	CHECK(holds("t/folder/below", "in a ramfs"));
+	CHECK(stat("t", &st) == 0 && st.st_uid == 7 && (st.st_mode & 07777) == 01770);
+	CHECK(umount("t/folder") == 0 && umount("t") == 0);
+}
+
+static void flags(void)
+{
+	const unsigned long set = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
+	struct statvfs fs;
+
+	tmpfs("t", NULL);
+	put("t/file", "x");
+	CHECK(mkdir("b", 0755) == 0 && mount("t", "b", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "b", NULL, MS_REMOUNT | MS_BIND | set, NULL) == 0);
+	subject_checkpoint();
+	CHECK(statvfs("b", &fs) == 0 && (fs.f_flag & set) == set);
+	CHECK(statvfs("t", &fs) == 0 && !(fs.f_flag & (ST_RDONLY | ST_NOEXEC)));
+	CHECK(open("b/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
+	put("t/new", "one file system");
+	CHECK(holds("b/new", "one file system"));
+}
+
+/* by path, deleted, mapped, without a name, a FIFO, a device */
+static void open_files(void)
+{
+	char text[8] = "";
+
+	tmpfs("t", NULL);
+	CHECK(mkdir("t/d", 0755) == 0);
+	int file = open("t/d/file", O_RDWR | O_CREAT | O_APPEND, 0600);
+	int gone = open("t/d/gone", O_RDWR | O_CREAT, 0600);
+	int unnamed = open("t/d", O_RDWR | O_TMPFILE, 0600);
+	CHECK(mkfifo("t/fifo", 0600) == 0 && mknod("t/null", S_IFCHR | 0666, 0x103) == 0);
+	int fifo = open("t/fifo", O_RDWR), null = open("t/null", O_WRONLY);
+	CHECK(file >= 0 && gone >= 0 && unnamed >= 0 && fifo >= 0 && null >= 0);
+	CHECK(write(file, "abcd", 4) == 4 && write(gone, "efgh", 4) == 4);
+	CHECK(write(unnamed, "ijkl", 4) == 4 && write(fifo, "mnop", 4) == 4);
+	CHECK(unlink("t/d/gone") == 0);
+	char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	CHECK(map != MAP_FAILED);
+	subject_checkpoint();
+	CHECK(lseek(file, 0, SEEK_CUR) == 4 && write(file, "!", 1) == 1);
+	CHECK(!memcmp(map, "abcd!", 5));
+	CHECK(pread(gone, text, 4, 0) == 4 && !memcmp(text, "efgh", 4));
+	CHECK(pread(unnamed, text, 4, 0) == 4 && !memcmp(text, "ijkl", 4));
+	CHECK(read(fifo, text, 4) == 4 && !memcmp(text, "mnop", 4));
+	CHECK(write(null, "x", 1) == 1 && holds("t/d/file", "abcd!"));
+}
+
+/* three on one place; the working directory and an open file are on the lowest */
+static void covered(void)
+{
+	char path[4096];
+
+	tmpfs("t", NULL);
+	CHECK(chdir("t") == 0);
+	put("low", "lowest");
+	int fd = open("low", O_RDWR);
+	CHECK(fd >= 0 && chdir("..") == 0);
+	CHECK(mkdir("t/cwd", 0755) == 0);
+	int dir = open("t/cwd", O_RDONLY | O_DIRECTORY);
+	tmpfs("t", NULL);
+	put("t/middle", "middle");
+	tmpfs("t", NULL);
+	put("t/high", "highest");
+	subject_checkpoint();
+	CHECK(lseek(fd, 0, SEEK_END) == 6 && write(fd, "!", 1) == 1);
+	CHECK(dir >= 0 && fchdir(dir) == 0 && getcwd(path, sizeof(path)) && chdir("../..") == 0);
+	CHECK(holds("t/high", "highest"));
+	CHECK(umount("t") == 0 && holds("t/middle", "middle"));
+	CHECK(umount("t") == 0 && holds("t/low", "lowest!"));
+}
+
+static void two(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWNS) == 0);
+		tmpfs("t", NULL);
+		put("t/of child", "child");
+		subject_mark("child");
+		subject_wait_go();
+		CHECK(holds("t/of child", "child"));
+		_exit(3);
+	}
+	subject_wait("child");
+	CHECK(mkdir("t", 0755) == 0 || errno == EEXIST);
+	tmpfs("t", NULL);
+	put("t/of parent", "parent");
+	subject_checkpoint();
+	CHECK(holds("t/of parent", "parent") && access("t/of child", F_OK) < 0);
+	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
+}
+
+/* what is mounted in one comes to its peer and its slave, and not back */
+static void propagation(void)
+{
+	tmpfs("a", NULL);
+	CHECK(mkdir("a/point", 0755) == 0 && mkdir("b", 0755) == 0 && mkdir("c", 0755) == 0);
+	CHECK(mount(NULL, "a", NULL, MS_SHARED, NULL) == 0);
+	CHECK(mount("a", "b", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("a", "c", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "c", NULL, MS_SLAVE, NULL) == 0);
+	subject_checkpoint();
+	tmpfs("b/point", NULL);
+	put("b/point/seen", "x");
+	CHECK(holds("a/point/seen", "x") && holds("c/point/seen", "x"));
+	CHECK(umount("a/point") == 0 && access("c/point/seen", F_OK) < 0);
+	tmpfs("c/point", NULL);
+	put("c/point/own", "x");
+	CHECK(access("a/point/own", F_OK) < 0);
+}
+
+/* its memory and its output are from before: of the namespace that stasis is in */
+static void alone(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	CHECK(mount("none", "/mnt", "fuse", 0, options) == 0);
+	tmpfs("t", NULL);
+	put("t/file", "mine");
+	subject_checkpoint();
+	CHECK(holds("t/file", "mine"));
+}
+
+static void nothing(void)
+{
+	subject_checkpoint();
+}
+
+static void detached(void)
+{
+	tmpfs("t", NULL);
+	put("t/file", "x");
+	CHECK(open("t/file", O_RDONLY) >= 0);
+	CHECK(umount2("t", MNT_DETACH) == 0);
 	subject_checkpoint();
 }
 
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "filesystem", filesystem },
+		{ "contents", contents }, { "flags", flags },     { "open_files", open_files },
+		{ "covered", covered },   { "two", two },         { "propagation", propagation },
+		{ "alone", alone },       { "nothing", nothing }, { "detached", detached },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);

@@ -198,10 +198,8 @@ int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struc
 	struct mounts *m = mounts_of_checkpoint(c);
 	size_t line = mounts_index(m, mount);
 
-	if (!m->reached) {
-		m->reached = xmalloc(m->n_mounts * sizeof(*m->reached));
-		memset(m->reached, 0xff, m->n_mounts * sizeof(*m->reached));
-	}
+	while (m->n_reached < m->n_mounts)
+		*array_push(m->reached, m->n_reached) = -1;
 	if (m->reached[line] < 0) {
 		int r = mount_reach(&m->table, m->nsfds[m->table.mounts[line].namespace], line,
 		                    &m->reached[line], err);
@@ -222,7 +220,7 @@ void mounts_free(struct mounts *m)
 	free(m->contents);
 	for (size_t i = 0; i < m->n_namespaces && m->nsfds; i++)
 		close_p(&m->nsfds[i]);
-	for (size_t i = 0; i < m->n_mounts && m->reached; i++)
+	for (size_t i = 0; i < m->n_reached; i++)
 		close_p(&m->reached[i]);
 	for (size_t i = 0; i < m->n_anchors; i++) {
 		close_p(&m->anchors[i].fd);

@@ -21,7 +21,8 @@ struct mounts {
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
 	int *nsfds;              /* per namespace */
-	int *reached;            /* per mount, -1 not; NULL: none yet */
+	int *reached;            /* per mount, -1 not; not of all yet */
+	size_t n_reached;
 	bool classified;
 
 	/* restart */
