@@ -89,7 +89,7 @@ int ipc_msg_write(int id, const struct ipc_stream *stream, struct error *err);
 /*
  * New objects with exactly the id, key, owner, creator and mode of @state, empty. The caller is a
  * helper of its own (its effective ids change meanwhile) with all limits open wide. SHM_DEST is
- * not set: see ipc_shm_remove().
+ * not set: see ipc_shm_remove(). Those that have it come last, for their keys may be others' now.
  */
 int ipc_shm_make(const IpcShmState *state, struct error *err);
 int ipc_sem_make(const IpcSemState *state, struct error *err); /* values included */

@@ -113,6 +113,10 @@ static int get(const IpcShmState *s)
 	if (s->huge_shift)
 		flags |= SHM_HUGETLB | (int)(s->huge_shift << 26); /* SHM_HUGE_SHIFT */
 	int id = shmget((key_t)s->perm->key, s->size, flags);
+	if (id < 0 && errno == EEXIST && s->perm->mode & SHM_DEST) {
+		flags &= ~IPC_EXCL;
+		id = shmget(IPC_PRIVATE, s->size, flags); /* the key is another's now */
+	}
 	if (id < 0 && errno == ENOMEM) /* more than there is: it was not reserved either */
 		id = shmget((key_t)s->perm->key, s->size, flags | SHM_NORESERVE);
 	return id;

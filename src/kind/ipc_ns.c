@@ -158,6 +158,11 @@ struct making {
 	int fd;
 };
 
+static bool removed(const struct object *o)
+{
+	return o->kind == &ipc_shm_kind && object_state(o, IpcShmState)->perm->mode & SHM_DEST;
+}
+
 static int make_one(const struct object *o, uint32_t ns, struct error *err)
 {
 	const IpcShmState *shm = o->kind == &ipc_shm_kind ? object_state(o, IpcShmState) : NULL;
@@ -179,16 +184,19 @@ static int make_one(const struct object *o, uint32_t ns, struct error *err)
 
 static int make_in_helper(void *arg, struct error *err)
 {
-	static const struct kind *const made[] = { &ipc_shm_kind, &ipc_sem_kind, &ipc_msg_kind,
-		                                   &ipc_mq_kind };
+	enum { N_MADE = 4 };
+	static const struct kind *const made[N_MADE] = { &ipc_shm_kind, &ipc_sem_kind,
+		                                         &ipc_msg_kind, &ipc_mq_kind };
 	const struct making *m = arg;
 
 	if (setns(m->fd, CLONE_NEWIPC) < 0)
 		return error_raise(err, errno, "enter the new IPC namespace");
-	for (size_t k = 0; k < sizeof(made) / sizeof(made[0]); k++) {
+	/* twice: a key may have been another's, which was removed, before */
+	for (size_t k = 0; k < 2 * N_MADE; k++) {
 		size_t cursor = 0;
-		for (const struct object *o; (o = objects_next(m->objects, made[k], &cursor));) {
-			int r = make_one(o, m->object->id, err);
+		for (const struct object *o;
+		     (o = objects_next(m->objects, made[k % N_MADE], &cursor));) {
+			int r = removed(o) == (k >= N_MADE) ? make_one(o, m->object->id, err) : 0;
 			if (r < 0)
 				return error_trace(err, r);
 		}

@@ -26,3 +26,11 @@ int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *v
 /* for validate(): whether @ns is an IPC namespace, and the rest a System V object can have */
 int ipc_ns_validate(const struct objects *objects, uint32_t ns, const struct IpcPerm *perm,
                     uint32_t modes, struct error *err);
+
+struct proc_map;
+/*
+ * The segment that a task has attached, in its IPC namespace, whose mappings are counted; NULL if
+ * it is of no namespace of the set. @fd: the mapped file; -1 if it could not be opened.
+ */
+struct object *ipc_shm_attached_by(struct checkpoint *c, struct task *task, int fd,
+                                   const struct proc_map *map);

@@ -3,8 +3,12 @@
  * System V shared memory of an IPC namespace that goes along; kind/ipc_ns.c makes the segments.
  * Tasks that have one attached refer to it as a mapping's object.
  */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -12,24 +16,95 @@
 #include "ipc/ipc.h"
 #include "kind/ipc_ns.h"
 #include "kind/shmem/contents.h"
+#include "proc/maps.h"
+#include "task/calls.h"
+#include "task/stub.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
 #define PAGE           4096ull
 #define SIZE_MAX_BYTES (1ull << 46)
 
-/* object->live, at restart */
-struct segment {
-	int fd;
-	void *map; /* of huge pages; shmdt(2) */
-};
+static uint64_t rounded_to(uint64_t size, uint64_t page)
+{
+	return (size + page - 1) & ~(page - 1);
+}
 
 /* whole pages of its size */
 static uint64_t rounded(const IpcShmState *s)
 {
-	uint64_t page = s->huge_shift ? 1ull << s->huge_shift : PAGE;
+	return rounded_to(s->size, s->huge_shift ? 1ull << s->huge_shift : PAGE);
+}
 
-	return (s->size + page - 1) & ~(page - 1);
+/* what tells one file from another, also of the same number in another namespace */
+struct identity {
+	uint32_t size;
+	int32_t type;
+	unsigned char bytes[32];
+};
+
+/* object->live */
+struct segment {
+	/* checkpoint */
+	uint64_t n_mappings; /* of tasks of the set */
+	struct identity mapped;
+	/* restart */
+	int fd;
+	void *map; /* of huge pages; shmdt(2) */
+};
+
+static struct segment *live(struct object *object)
+{
+	if (!object->live) {
+		struct segment *segment = object->live = xcalloc(1, sizeof(*segment));
+		segment->fd = -1;
+	}
+	return object->live;
+}
+
+/* all zero where the file system has none: hugetlbfs */
+static void identify(int fd, struct identity *ret)
+{
+	struct {
+		struct file_handle head;
+		unsigned char bytes[sizeof(ret->bytes)];
+	} handle = { .head.handle_bytes = sizeof(handle.bytes) };
+	int mount;
+
+	*ret = (struct identity){ 0 };
+	if (name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH) < 0)
+		return;
+	ret->size = handle.head.handle_bytes;
+	ret->type = handle.head.handle_type;
+	memcpy(ret->bytes, handle.bytes, ret->size);
+}
+
+struct object *ipc_shm_attached_by(struct checkpoint *c, struct task *task, int fd,
+                                   const struct proc_map *map)
+{
+	const struct object *ns = task_object(task, &ipc_ns_kind);
+	/* the kernel numbers the file as the segment */
+	const struct ipc_key key = { ns ? ns->id : 0, (int32_t)map->inode };
+	struct object *object = ns ? objects_find(c->objects, &ipc_shm_kind, &key, sizeof(key))
+	                           : NULL;
+	struct identity identity;
+
+	if (!object || fd < 0 ||
+	    map->offset + (map->end - map->start) >
+	            rounded_to(object_state(object, IpcShmState)->size, map->kernel_page_size))
+		return NULL;
+	struct segment *segment = live(object);
+	identify(fd, &identity);
+	if (segment->n_mappings && memcmp(&identity, &segment->mapped, sizeof(identity)) != 0)
+		return NULL;
+	/* its key is nobody's any more, but still in its name */
+	IpcShmState *s = object_state(object, IpcShmState);
+	if (s->perm->mode & SHM_DEST)
+		sscanf(map->name, "/SYSV%x", &s->perm->key);
+	segment->mapped = identity;
+	segment->n_mappings++;
+	return object;
 }
 
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
@@ -57,18 +132,30 @@ static int refuse_segment(struct checkpoint *c, const IpcShmState *s, enum code 
 	return 0;
 }
 
-/* what pages it has only attaching tells, which leaves traces */
-static int find_pages(IpcShmState *s, struct error *err)
+/*
+ * What pages it has, and whether it is what tasks have mapped: only attaching tells, which leaves
+ * traces.
+ */
+static int look_inside(const struct segment *segment, IpcShmState *s, struct error *err)
 {
 	_cleanup_(close_p) int fd = ipc_shm_open(s->perm->id, false, NULL, &s->huge_shift, err);
+	struct identity identity;
 
-	return fd < 0 ? error_trace(err, fd) : 0;
+	if (fd < 0)
+		return error_trace(err, fd);
+	identify(fd, &identity);
+	if (segment->n_mappings && memcmp(&identity, &segment->mapped, sizeof(identity)) != 0)
+		return error_refuse(err, CODE_mm_sysv_shm,
+		                    "segment %d that is attached is of another IPC namespace",
+		                    s->perm->id);
+	return 0;
 }
 
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	_cleanup_(ipc_leave) struct ipc_visit visit;
 	IpcShmState *s = object_state(object, IpcShmState);
+	const struct segment *segment = live(object);
 	int r = ipc_ns_visit(c->objects, s->ns, &visit, err);
 	int forced = r < 0 ? r : ipc_shm_forced(err);
 	int n = forced < 0 ? forced : ipc_shm_attached(s->perm->id, err);
@@ -80,7 +167,12 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		                      "nobody has it attached, and kernel.shm_rmid_forced is on",
 		                      "it would be removed at once; turn that off in the "
 		                      "namespace, or attach it");
-	r = c->tracer ? find_pages(s, err) : 0;
+	if ((uint64_t)n != segment->n_mappings)
+		return refuse_segment(c, s, CODE_leak,
+		                      "a process outside the set has it attached, too",
+		                      "checkpoint a common ancestor, or end the other one (see "
+		                      "/proc/*/maps)");
+	r = c->tracer ? look_inside(segment, s, err) : 0;
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -104,10 +196,9 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 {
 	_cleanup_(ipc_leave) struct ipc_visit visit;
 	const IpcShmState *s = object_state(object, IpcShmState);
-	struct segment *segment = object->live = xcalloc(1, sizeof(*segment));
+	struct segment *segment = live(object);
 	int e = ipc_ns_visit(r->objects, s->ns, &visit, err);
 
-	segment->fd = -1;
 	if (e < 0)
 		return error_trace(err, e);
 	segment->fd = ipc_shm_open(s->perm->id, true, s->huge_shift ? &segment->map : NULL, NULL,
@@ -149,7 +240,89 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* ---- attaching, in a stub ---- */
+
+static int shmat_flags(const struct attachment *a)
+{
+	return (a->writable ? 0 : SHM_RDONLY) | (a->prot & PROT_EXEC ? SHM_EXEC : 0);
+}
+
+static void queue_protection(struct stub *stub, const struct attachment *a)
+{
+	int given = PROT_READ | (a->writable ? PROT_WRITE : 0) | (a->prot & PROT_EXEC);
+
+	if (a->prot != given)
+		CALL(stub->calls, mprotect, a->start, a->size, (uint64_t)a->prot);
+}
+
+static bool overlap(uint64_t start, uint64_t size, const struct attachment *a)
+{
+	return start < a->start + a->size && a->start < start + size;
+}
+
+/* a whole segment somewhere else than at @a; where: *ret */
+static int attach_aside(struct stub *stub, const IpcShmState *s, const struct attachment *a,
+                        uint64_t *ret, struct error *err)
+{
+	uint64_t places[3];
+	unsigned n = 0;
+
+	/* of places that do not overlap each other the third at the latest is free */
+	do {
+		unsigned index = CALL(stub->calls, shmat, (uint64_t)s->perm->id, 0,
+		                      (uint64_t)shmat_flags(a));
+		int e = calls_run(stub->calls, err);
+		if (e < 0)
+			return error_trace(err, e);
+		places[n] = (uint64_t)calls_result(stub->calls, index);
+	} while (overlap(places[n], rounded(s), a) && ++n < 3);
+	if (n == 3)
+		return error_raise(err, ENOMEM, "no room to attach segment %d", s->perm->id);
+	*ret = places[n];
+	while (n-- > 0)
+		CALL(stub->calls, shmdt, places[n]);
+	return 0;
+}
+
+/* a part: the rest has been detached, or is protected otherwise */
+static int attach_part(struct stub *stub, const IpcShmState *s, const struct attachment *a,
+                       struct error *err)
+{
+	uint64_t aside, end = a->offset + a->size;
+	int e = attach_aside(stub, s, a, &aside, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	CALL(stub->calls, mremap, aside + a->offset, a->size, a->size,
+	     MREMAP_MAYMOVE | MREMAP_FIXED, a->start);
+	if (a->offset)
+		CALL(stub->calls, munmap, aside, a->offset);
+	if (end < rounded(s))
+		CALL(stub->calls, munmap, aside + end, rounded(s) - end);
+	queue_protection(stub, a);
+	e = calls_run(stub->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int attach(struct restart *r, struct object *object, struct stub *stub,
+                  const struct attachment *a, struct error *err)
+{
+	const IpcShmState *s = object_state(object, IpcShmState);
+
+	if (a->offset > rounded(s) || a->size > rounded(s) - a->offset)
+		return error_raise(err, EBADMSG, "more is attached than segment %d has",
+		                   s->perm->id);
+	if (a->size != rounded(s)) {
+		int e = attach_part(stub, s, a, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
+	CALL(stub->calls, shmat, (uint64_t)s->perm->id, a->start, (uint64_t)shmat_flags(a));
+	queue_protection(stub, a);
+	return 0;
+}
+
 const struct kind ipc_shm_kind = {
+	.attach = attach,
 	.name = "ipc_shm",
 	.number = 81,
 	.message = &ipc_shm_state__descriptor,

@@ -38,6 +38,13 @@ struct descriptor {
 	uint32_t mnt_id;
 };
 
+/* a mapping that kind->attach makes */
+struct attachment {
+	uint64_t start, size, offset; /* bytes */
+	int prot;                     /* PROT_* */
+	bool writable;                /* by mprotect(2), if not at once */
+};
+
 struct kind {
 	const char *name; /* as in kinds.def: in records, errors, test names and man page */
 	uint32_t number;
@@ -148,6 +155,9 @@ struct kind {
 	 * caller's. */
 	int (*open)(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
 	            struct error *err);
+	/* Instead of open, for what mmap(2) cannot map: makes the shared mapping in a stub. */
+	int (*attach)(struct restart *r, struct object *object, struct stub *stub,
+	              const struct attachment *a, struct error *err);
 };
 
 /* all kinds in the order of kinds.def */

@@ -19,11 +19,14 @@
 #include <sys/syscall.h>
 
 #include "core/checkpoint.h"
+#include "ipc/ipc.h"
+#include "kind/ipc_ns.h"
 #include "sysvsem.pb-c.h"
 #include "task/kcmp.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #ifndef SEM_STAT_ANY
 #define SEM_STAT_ANY 20 /* 4.17 */
@@ -210,10 +213,15 @@ static const struct task *user_of(const struct checkpoint *c, const struct objec
 
 static int sysvsem_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
+	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
 	const struct task *task = user_of(c, object);
+	const struct object *ns = task ? task_object(task, &ipc_ns_kind) : NULL;
 	struct seminfo info;
-	int r = 0, last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
+	int r = ns ? ipc_ns_visit(c->objects, ns->id, &visit, err) : 0;
 
+	if (r < 0)
+		return error_trace(err, r);
+	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
 	for (int i = 0; r == 0 && task && i <= last; i++) {
 		struct semid_ds ds = { 0 };
 		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });

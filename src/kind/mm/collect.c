@@ -13,6 +13,7 @@
 
 #include "core/checkpoint.h"
 #include "host/features.h"
+#include "kind/ipc_ns.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
@@ -72,6 +73,12 @@ static bool is_named(const struct proc_map *map, const char *prefix)
 	       !strcmp(map->name + n - size, end);
 }
 
+/* shm_mnt of the kernel holds both shared anonymous memory and System V segments */
+static bool is_segment(const struct proc_map *map)
+{
+	return is_named(map, "/SYSV") && (map->dev == shmem_device() || proc_map_flag(map, "ht"));
+}
+
 /*
  * Mappings that are refused by a name of their own, before VmFlags is looked at: the kernel marks
  * most of them as special in there, too.
@@ -83,20 +90,14 @@ static int special_mapping(const struct proc_map *map, struct error *refusal)
 		error_hint(refusal, "end the tracing (perf, bpftrace...) that set them");
 		return -EOPNOTSUPP;
 	}
-	/* shm_mnt of the kernel holds both shared anonymous memory and System V segments */
-	if (is_named(map, "/SYSV") && map->dev == shmem_device()) {
-		error_refuse(refusal, CODE_mm_sysv_shm,
-		             "a System V shared memory segment is attached");
-		error_hint(refusal, "let the program detach it (shmdt) first");
-		return -EOPNOTSUPP;
-	}
 	if (is_named(map, "/[aio]") && proc_map_flag(map, "de")) {
 		error_refuse(refusal, CODE_mm_aio,
 		             "an asynchronous I/O context (io_setup) is open");
 		error_hint(refusal, "let the program call io_destroy first");
 		return -EOPNOTSUPP;
 	}
-	if (proc_map_flag(map, "ht") && strcmp(map->name, "/anon_hugepage (deleted)") != 0)
+	if (proc_map_flag(map, "ht") && !is_segment(map) &&
+	    strcmp(map->name, "/anon_hugepage (deleted)") != 0)
 		return error_refuse(
 			refusal, CODE_mm_hugetlbfs,
 			"it maps a file of hugetlbfs; only anonymous huge pages are supported");
@@ -230,6 +231,28 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 	return 0;
 }
 
+/* a System V segment, of the task's IPC namespace if that goes along; or it is refused */
+static void collect_segment(struct collector *l, struct proc_map *map, Mapping *m)
+{
+	struct error refusal = ERROR_INIT;
+	_cleanup_(free_p) char *link = NULL;
+	_cleanup_(close_p) int fd = open_map_file(l->task, map, &link);
+	struct object *object = ipc_shm_attached_by(l->c, l->task, fd, map);
+
+	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
+	m->offset = map->offset;
+	if (object) {
+		m->object = object->id;
+		return;
+	}
+	error_refuse(&refusal, CODE_mm_sysv_shm,
+	             "a System V shared memory segment is attached, which is not of an IPC "
+	             "namespace of the set");
+	error_hint(&refusal, "let the program detach it (shmdt), or run it in an IPC namespace of "
+	                     "its own: stasis run --isolate, unshare --ipc");
+	refuse_mapping(l, map, &refusal);
+}
+
 static int collect_mapping(struct collector *l, struct proc_map *map, struct error *err)
 {
 	struct error refusal = ERROR_INIT;
@@ -263,6 +286,10 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	if (flags & MM_HUGETLB)
 		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
 	*array_push(l->state->mappings, l->state->n_mappings) = m;
+	if (is_segment(map)) {
+		collect_segment(l, map, m);
+		return 0;
+	}
 	int r = collect_backing(l, map, m, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

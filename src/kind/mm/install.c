@@ -113,6 +113,33 @@ static int end_batch(struct restart *r, struct stub *stub, struct batch *b, stru
 	return ret < 0 ? error_trace(err, ret) : 0;
 }
 
+/* the object, if it is one that maps itself: System V shared memory */
+static struct object *attached(const struct restart *r, const Mapping *m)
+{
+	struct object *o = m->backing == MM_STATE__MAPPING__BACKING__OBJECT
+	                           ? objects_by_id(r->objects, m->object)
+	                           : NULL;
+
+	return o && o->kind->attach ? o : NULL;
+}
+
+static int attach_all(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
+{
+	for (size_t i = 0; i < s->n_mappings; i++) {
+		const Mapping *m = s->mappings[i];
+		struct object *o = attached(r, m);
+		const struct attachment a = { .start = m->start,
+			                      .size = m->size,
+			                      .offset = m->offset,
+			                      .prot = (int)m->prot,
+			                      .writable = m->flags & MM_MAY_WRITE };
+		int ret = o ? o->kind->attach(r, o, stub, &a, err) : 0;
+		if (ret < 0)
+			return error_trace(err, ret);
+	}
+	return 0;
+}
+
 /*
  * Makes the mappings from *first on, as many as one batch of descriptors allows. The descriptors
  * must be in the stub before the first call that uses them, hence two passes.
@@ -126,7 +153,8 @@ static int map_batch(struct restart *r, struct mm *mm, const MmState *s, size_t 
 	int ret = 0;
 
 	for (; end < s->n_mappings; end++) {
-		if (s->mappings[end]->backing != MM_STATE__MAPPING__BACKING__OBJECT)
+		if (s->mappings[end]->backing != MM_STATE__MAPPING__BACKING__OBJECT ||
+		    attached(r, s->mappings[end]))
 			continue;
 		ret = batch_descriptor(r, &b, s->mappings[end], err);
 		if (ret < 0)
@@ -147,7 +175,7 @@ static int map_batch(struct restart *r, struct mm *mm, const MmState *s, size_t 
 		const Mapping *m = s->mappings[*first];
 		int fd = -1;
 
-		if (m->backing == MM_STATE__MAPPING__BACKING__KERNEL)
+		if (m->backing == MM_STATE__MAPPING__BACKING__KERNEL || attached(r, m))
 			continue;
 		if (m->backing == MM_STATE__MAPPING__BACKING__OBJECT)
 			fd = batch_descriptor(r, &b, m, err);
@@ -234,6 +262,8 @@ int mm_install(struct restart *r, struct object *object, struct stub *stub, stru
 		ret = vdso_move(r, s, stub, mm_share_vdso(r), err);
 	for (size_t next = 0; next < s->n_mappings && ret >= 0;)
 		ret = map_batch(r, mm, s, &next, err);
+	if (ret >= 0)
+		ret = attach_all(r, s, stub, err);
 	if (ret < 0)
 		return error_trace(err, ret);
 	queue_fill_advice(stub, s);

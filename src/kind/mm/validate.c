@@ -26,6 +26,13 @@ static bool has_open(const struct objects *objects, uint32_t id)
 	return o && o->kind->open;
 }
 
+static bool has_attach(const struct objects *objects, uint32_t id)
+{
+	const struct object *o = objects_by_id(objects, id);
+
+	return o && o->kind->attach;
+}
+
 static int validate_kernel(const Mapping *m, size_t i, struct error *err)
 {
 	if (!is_named(m, "[vdso]") && !is_named(m, "[vvar]") && !is_named(m, "[vvar_vclock]"))
@@ -77,7 +84,8 @@ static int validate_mapping(const struct objects *objects, const MmState *s, siz
 		return m->flags & MM_SHARED ? invalid(err, i, "shared, but of nothing") : 0;
 	if (m->backing != MM_STATE__MAPPING__BACKING__OBJECT)
 		return invalid(err, i, "what is behind it is unknown");
-	if (!has_open(objects, m->object))
+	if (!has_open(objects, m->object) &&
+	    !(m->flags & MM_SHARED && has_attach(objects, m->object)))
 		return invalid(err, i, "it maps an object that is none or cannot be opened");
 	if (m->offset % MM_PAGE || m->offset > INT64_MAX - m->size)
 		return invalid(err, i, "its offset is invalid");
