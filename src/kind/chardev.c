@@ -89,6 +89,12 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 	*ret = NULL;
 	/* check PID cannot have the descriptor itself */
 	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, err) : 0;
+	/* nobody shares state with the outside through it */
+	if (r == -EOPNOTSUPP && err->code == CODE_container_outside) {
+		place_done(&place);
+		place = (struct place){ .base = -1, .path = xstrdup(d->link) };
+		r = 0;
+	}
 	if (r == -EOPNOTSUPP) {
 		error_fd(err, d->fd);
 		refuse(c, d->task, err);

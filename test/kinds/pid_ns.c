@@ -56,8 +56,14 @@ static void init(void)
 	if (zombie == 0)
 		_exit(7);
 	CHECK(waitid(P_PID, (id_t)zombie, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
+	int last = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	CHECK(last >= 0 && write(last, "20000", 5) == 5 && close(last) == 0);
 	subject_checkpoint();
 	CHECK_EQ(getpid(), 1);
+	pid_t next = fork();
+	if (next == 0)
+		_exit(0);
+	CHECK(next > 20000 && next < 20100 && waitpid(next, NULL, 0) == next);
 	CHECK(kill(1, SIGTERM) == 0); /* no handler: an init does not mind */
 	CHECK(waitpid(zombie, &status, 0) == zombie && WEXITSTATUS(status) == 7);
 	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 9);

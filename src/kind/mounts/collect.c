@@ -215,7 +215,7 @@ void mounts_free(struct mounts *m)
 	if (!m)
 		return;
 	mount_build_free(m->build);
-	for (size_t i = 0; i < m->n_sbs && m->contents; i++)
+	for (size_t i = 0; i < m->n_contents; i++)
 		content_free(m->contents[i]);
 	free(m->contents);
 	for (size_t i = 0; i < m->n_namespaces && m->nsfds; i++)

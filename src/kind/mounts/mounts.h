@@ -31,7 +31,8 @@ struct mounts {
 	int *key_fds; /* per superblock, for the builder */
 	int *owner_fds;
 	struct mount_build *build;
-	struct content **contents; /* per superblock that has been filled */
+	struct content **contents; /* of all parts of superblocks that have been filled */
+	size_t n_contents;
 	bool have_mounts, complete;
 };
 

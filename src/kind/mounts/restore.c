@@ -43,7 +43,6 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		refer_lines(m->sbs, m->n_sbs);
 		m->key_fds = all_unknown(m->n_sbs);
 		m->owner_fds = all_unknown(m->n_namespaces);
-		m->contents = xcalloc(m->n_sbs + 1, sizeof(*m->contents));
 		e = mounts_find_anchors(r, m, err);
 	}
 	*ret = r->mounts;
