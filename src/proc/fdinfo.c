@@ -29,21 +29,33 @@ static bool parse_plain(const char *text, int base, uint64_t max, uint64_t *ret)
 	return end && *end == '\0' && *ret <= max;
 }
 
-/* proc_locks(5) */
-bool proc_lock_parse(const char *text, struct proc_lock *ret)
+/* "08:04:1234"; who waits for the end of a lease is shown with no file */
+static bool parse_file(const char *text, struct proc_lock *ret)
 {
-	unsigned major_number, minor_number;
-	unsigned long long inode, start, last;
-	char end[24] = "";
+	unsigned major_number = 0, minor_number = 0;
+	unsigned long long inode = 0;
 	int n = 0;
 
-	if (sscanf(text, "%7s %11s %7s %d %x:%x:%llu %llu %23s%n", ret->type, ret->mode,
-	           ret->access, &ret->pid, &major_number, &minor_number, &inode, &start, end,
-	           &n) != 9 ||
-	    text[n] != '\0')
+	if (strcmp(text, "<none>:0") &&
+	    (sscanf(text, "%x:%x:%llu%n", &major_number, &minor_number, &inode, &n) != 3 ||
+	     text[n] != '\0'))
 		return false;
 	ret->device = makedev(major_number, minor_number);
 	ret->inode = inode;
+	return true;
+}
+
+/* proc_locks(5) */
+bool proc_lock_parse(const char *text, struct proc_lock *ret)
+{
+	unsigned long long start, last;
+	char file[48] = "", end[24] = "";
+	int n = 0;
+
+	if (sscanf(text, "%7s %11s %7s %d %47s %llu %23s%n", ret->type, ret->mode, ret->access,
+	           &ret->pid, file, &start, end, &n) != 7 ||
+	    text[n] != '\0' || !parse_file(file, ret))
+		return false;
 	ret->start = start;
 	ret->end = UINT64_MAX;
 	if (!strcmp(end, "EOF"))

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "proc/fdinfo.h"
+#include "proc/locks.h"
 
 static void parse(const char *text, struct proc_fdinfo *ret)
 {
@@ -36,6 +37,30 @@ static void test_plain(void **state)
 	assert_int_equal(info.n_locks, 0);
 	assert_string_equal(info.unknown, "");
 	proc_fdinfo_done(&info);
+}
+
+/* who waits for the end of a lease is shown with no file */
+static void test_lease_waiter(void **state)
+{
+	struct proc_locks_entry *entries;
+	struct error err = ERROR_INIT;
+	size_t n;
+
+	assert_int_equal(proc_locks_parse("1: LEASE  BREAKING  READ 17 00:2e:5 0 EOF\n"
+	                                  "1: -> LEASE  BREAKER   READ 28975 <none>:0 0 EOF\n",
+	                                  &entries, &n, &err),
+	                 0);
+	assert_int_equal(n, 2);
+	assert_false(entries[0].waits);
+	assert_int_equal(entries[0].lock.inode, 5);
+	assert_true(entries[1].waits);
+	assert_int_equal(entries[1].lock.device, 0);
+	assert_int_equal(entries[1].lock.inode, 0);
+	free(entries);
+	assert_true(proc_locks_parse("1: LEASE ACTIVE READ 17 <none>:1 0 EOF\n", &entries, &n,
+	                             &err) < 0);
+	assert_true(proc_locks_parse("1: LEASE ACTIVE READ 17 00:2e:5x 0 EOF\n", &entries, &n,
+	                             &err) < 0);
 }
 
 static void test_locks(void **state)
@@ -148,9 +173,9 @@ static void test_live(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),   cmocka_unit_test(test_locks),
-		cmocka_unit_test(test_unknown), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_live),
+		cmocka_unit_test(test_plain),        cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_lease_waiter), cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_malformed),    cmocka_unit_test(test_live),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
