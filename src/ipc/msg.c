@@ -20,7 +20,7 @@
 int ipc_msg_list(IpcMsgState ***ret, size_t *ret_n, struct error *err)
 {
 	struct msginfo info;
-	int last = msgctl(0, MSG_INFO, (struct msqid_ds *)&info);
+	int last = msgctl(0, MSG_INFO, (void *)&info);
 
 	if (last < 0)
 		return error_raise(err, errno, "msgctl MSG_INFO");

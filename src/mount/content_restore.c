@@ -204,8 +204,9 @@ static int fill(struct restorer *m, int fd, struct error *err)
 	}
 	if (at < size && ftruncate(fd, (off_t)size) < 0)
 		return fail(m, "set the size of", err);
-	if (extent.offset && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)extent.offset) < 0)
-		return fail(m, "allocate the space of", err);
+	while (extent.offset && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)extent.offset) < 0)
+		if (errno != EINTR)
+			return fail(m, "allocate the space of", err);
 	return 0;
 }
 

@@ -459,7 +459,8 @@ static int find_leases(struct saver *s, dev_t device, struct error *err)
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const struct proc_lock *l = &locks[i].lock;
 		ino64_t ino = l->inode;
-		if (l->device == device && !strcmp(l->type, "LEASE") && strcmp(l->access, "READ"))
+		bool harmless = !strcmp(l->mode, "ACTIVE") && !strcmp(l->access, "READ");
+		if (l->device == device && !strcmp(l->type, "LEASE") && !harmless)
 			map_put(s->leased, &ino, sizeof(ino), s);
 	}
 	return r;
