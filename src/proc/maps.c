@@ -95,7 +95,7 @@ static void parse_flags(char *text, struct proc_map *map)
 	map->vm_flags = xcalloc(room, sizeof(map->vm_flags[0]));
 	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
 		/* another length was never seen; shown as unknown rather than cut */
-		memcpy(map->vm_flags[n++], strlen(word) == 2 ? word : "??", 3);
+		memcpy(map->vm_flags[n++], strlen(word) == 2 ? word : "!!", 3);
 	map->n_vm_flags = n;
 }
 

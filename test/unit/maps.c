@@ -156,8 +156,8 @@ static void odd_flags(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(m->n_vm_flags, 4); /* the second line is not the kernel's */
 	assert_string_equal(m->vm_flags[0], "rd");
-	assert_string_equal(m->vm_flags[1], "??");
-	assert_string_equal(m->vm_flags[2], "??");
+	assert_string_equal(m->vm_flags[1], "!!");
+	assert_string_equal(m->vm_flags[2], "!!");
 	assert_string_equal(m->vm_flags[3], "wr");
 	proc_maps_free(m, n);
 	m = parse("1000-2000 r--p 0 fe:1 7 /a\nVmFlags: a b c d e f g h i j k l m n o p q r s t u "
@@ -241,7 +241,10 @@ static void flags_refused(void **state)
 
 static void flags_unknown(void **state)
 {
-	static const char *const unknown[] = { "zz", "??", "RD", "r", "toolong" };
+	static const char *const unknown[] = { "zz",          "??",          "RD",
+		                               "r",           "toolong",     "rd lo ??",
+		                               "rd ?? ac lo", "rd ?? lo ac", "lo ac ?? sd",
+		                               "rd sr ?? ac" };
 	struct error err = ERROR_INIT;
 	uint64_t flags;
 
@@ -253,6 +256,22 @@ static void flags_unknown(void **state)
 	}
 }
 
+/* what kernels print that have no word for it */
+static void flags_lock_on_fault(void **state)
+{
+	static const char *const texts[] = { "rd wr mr mw me lo lf ac sd",
+		                             "rd wr mr mw me lo ?? ac sd",
+		                             "rd wr mr mw me lo sr dc ?? sd" };
+	struct error err = ERROR_INIT;
+	uint64_t flags;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		assert_int_equal(flags_of(texts[i], false, &flags, &err), 0);
+		assert_int_equal(flags & (MM_LOCKED | MM_LOCKONFAULT), MM_LOCKED | MM_LOCKONFAULT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,7 +279,7 @@ int main(void)
 		cmocka_unit_test(unknown_key),   cmocka_unit_test(hostile_names),
 		cmocka_unit_test(malformed),     cmocka_unit_test(odd_flags),
 		cmocka_unit_test(flags_saved),   cmocka_unit_test(flags_refused),
-		cmocka_unit_test(flags_unknown),
+		cmocka_unit_test(flags_unknown), cmocka_unit_test(flags_lock_on_fault),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,17 +50,43 @@ static const struct {
 	{ "gu", DERIVED, 0, "from guard regions" },
 };
 
+static size_t find(const char *word)
+{
+	size_t w = 0;
+
+	while (w < sizeof(words) / sizeof(words[0]) && strcmp(words[w].word, word))
+		w++;
+	return w;
+}
+
+static bool is_between(const char *word, const char *first, const char *last)
+{
+	return find(first) <= find(word) && find(word) <= find(last);
+}
+
+/*
+ * Kernels that have no word for VM_LOCKONFAULT ("lf") print "??", as for every bit without one.
+ * Words come in the order of the bits, and of those after VM_LOCKED it is the only one without a
+ * word before VM_MERGEABLE; it comes between VM_DONTEXPAND and VM_ACCOUNT.
+ */
+static const char *named(const struct proc_map *map, size_t i)
+{
+	if (!strcmp(map->vm_flags[i], "??") && proc_map_flag(map, "lo") && i > 0 &&
+	    i + 1 < map->n_vm_flags && is_between(map->vm_flags[i - 1], "lo", "de") &&
+	    is_between(map->vm_flags[i + 1], "ac", "mg"))
+		return "lf";
+	return map->vm_flags[i];
+}
+
 int mm_flags(const struct proc_map *map, bool kernel, uint64_t *ret, struct error *refusal)
 {
 	uint64_t flags = map->shared ? MM_SHARED : 0;
 	bool hugetlb = proc_map_flag(map, "ht");
 
 	for (size_t i = 0; i < map->n_vm_flags; i++) {
-		const char *word = map->vm_flags[i];
-		size_t w = 0;
+		const char *word = named(map, i);
+		size_t w = find(word);
 
-		while (w < sizeof(words) / sizeof(words[0]) && strcmp(words[w].word, word))
-			w++;
 		if (w == sizeof(words) / sizeof(words[0]))
 			return error_refuse(refusal, CODE_unknown_state,
 			                    "VmFlags has \"%s\", which this version does not know",
