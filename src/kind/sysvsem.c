@@ -4,8 +4,8 @@
  * (CLONE_SYSVSEM makes one for both). The kernel shows nobody what stands in it, but the limits of
  * an adjustment tell: operations that would lead to the limit's edge and then cannot be done at
  * once fail with ERANGE if there was an adjustment before, with EAGAIN if not, and change nothing
- * either way (semop(2) is atomic). What is not empty is refused. (Semaphores themselves are the
- * namespace's, and stay.)
+ * either way (semop(2) is atomic). How much it is comes out by halving, where the semaphores are of
+ * an IPC namespace that goes along; others stay, and with them what is to be undone: refused.
  *
  * One trace is left: the kernel now has an entry of zeros for the semaphore in the list, which sets
  * its sem_otime when the list ends.
@@ -14,15 +14,19 @@
 
 #include <linux/kcmp.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sem.h>
 #include <sys/syscall.h>
 
 #include "core/checkpoint.h"
+#include "core/restart.h"
 #include "ipc/ipc.h"
 #include "kind/ipc_ns.h"
 #include "sysvsem.pb-c.h"
+#include "task/calls.h"
 #include "task/kcmp.h"
+#include "task/stub.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
@@ -179,15 +183,107 @@ static bool used_it(const struct checkpoint *c, const struct object *object, int
 	return false;
 }
 
-static int judge_set(struct checkpoint *c, const struct object *object, const struct task *task,
-                     int id, unsigned n_sems, struct error *err)
+/* ---- how much: semaphores of a namespace that goes along, which nobody uses now ---- */
+
+/*
+ * Asks whether an adjustment is above @threshold (0 to 32766), or below it (-1 to -32767): as
+ * above, to the edge and no further.
+ */
+static int compare(struct checkpoint *c, const struct task *task, int id, unsigned short k,
+                   int value, int threshold, bool *ret, struct error *err)
+{
+	const short undo = SEM_UNDO | IPC_NOWAIT, plain = IPC_NOWAIT;
+	bool above = threshold >= 0;
+	int edge = above ? LIMIT : 0;
+	int move = above ? threshold - LIMIT : LIMIT + 1 + threshold;
+	const struct sembuf wanted[] = {
+		{ k, (short)(edge - value), plain },
+		{ k, (short)move, undo },                /* fails if it is so */
+		{ k, (short)-(edge + move + 1), plain }, /* would have to wait */
+	};
+	_Alignas(struct sembuf) char buffer[INJECT_BUFFER_SIZE] = { 0 };
+	unsigned skip = value == edge; /* the operation 0 would wait, or not */
+	struct injection call = { .nr = __NR_semop,
+		                  .arg = { (uint64_t)id, skip * sizeof(*wanted), 3 - skip },
+		                  .buffer_args = 1 << 1 };
+
+	memcpy(buffer, wanted, sizeof(wanted));
+	int r = tracer_inject(c->tracer, task->tid, &call, 1, buffer, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (call.result != -ERANGE && call.result != -EAGAIN)
+		return error_raise(err, call.result < 0 ? (int)-call.result : EPROTO,
+		                   "ask for an adjustment of semaphore %u of set %d", k, id);
+	*ret = call.result == -ERANGE;
+	return 0;
+}
+
+/* the adjustment itself, by halving */
+static int measure(struct checkpoint *c, const struct task *task, int id, unsigned short k,
+                   int *ret, struct error *err)
+{
+	int value = semctl(id, k, GETVAL), low = 0, high = LIMIT;
+	bool above, yes;
+
+	if (value < 0)
+		return error_raise(err, errno, "read semaphore %u of set %d", k, id);
+	int r = compare(c, task, id, k, value, 0, &above, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (!above) { /* it is not 0, so -1 to -32768 */
+		low = 1;
+		high = LIMIT + 1;
+	}
+	while (low < high) {
+		int middle = low + (high - low) / 2;
+		r = compare(c, task, id, k, value, above ? middle : -middle, &yes, err);
+		if (r < 0)
+			return error_trace(err, r);
+		if (yes)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*ret = above ? low : -low;
+	return 0;
+}
+
+/* notes all adjustments of a set, of which some semaphore has one */
+static int note_set(struct checkpoint *c, struct object *object, const struct object *set,
+                    const struct task *task, int id, unsigned n_sems, struct error *err)
+{
+	SysvsemState *s = object_state(object, SysvsemState);
+
+	for (unsigned k = 0; k < n_sems; k++) {
+		enum finding found;
+		int value = 0;
+		int r = ask_some(c, task, id, k, 1, &found, err);
+		if (r == 0 && found == FULL)
+			r = measure(c, task, id, (unsigned short)k, &value, err);
+		if (r < 0)
+			return error_trace(err, r);
+		if (!value)
+			continue;
+		SysvsemState__Adjustment *a = xmalloc(sizeof(*a));
+		sysvsem_state__adjustment__init(a);
+		*a = (SysvsemState__Adjustment){ a->base, set->id, k, value };
+		*array_push(s->adjustments, s->n_adjustments) = a;
+	}
+	return 0;
+}
+
+/* @set: the object, if it is of a namespace that goes along */
+static int judge_set(struct checkpoint *c, struct object *object, const struct object *set,
+                     const struct task *task, int id, unsigned n_sems, struct error *err)
 {
 	enum finding found;
 	int r = ask_set(c, task, id, n_sems, &found, err);
 
+	if (r == 0 && found == FULL && set)
+		r = note_set(c, object, set, task, id, n_sems, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (found == FULL)
+	if (found == FULL && !set)
 		refuse_list(c, task, id,
 		            "it has operations on System V semaphores to undo (SEM_UNDO)");
 	else if (found == BUSY)
@@ -231,9 +327,76 @@ static int sysvsem_judge(struct checkpoint *c, struct object *object, struct err
 			check_unexamined(c, task, "adjustments of System V semaphores (SEM_UNDO)");
 			return 0;
 		}
-		r = judge_set(c, object, task, id, (unsigned)ds.sem_nsems, err);
+		const struct ipc_key key = { ns ? ns->id : 0, id };
+		const struct object *set =
+			ns ? objects_find(c->objects, &ipc_sem_kind, &key, sizeof(key)) : NULL;
+		r = judge_set(c, object, set, task, id, (unsigned)ds.sem_nsems, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- restart ---- */
+
+static int validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const SysvsemState *s = object_state(object, SysvsemState);
+
+	for (size_t i = 0; i < s->n_adjustments; i++) {
+		const SysvsemState__Adjustment *a = s->adjustments[i];
+		const struct object *set = objects_by_id(objects, a->set);
+
+		if (!set || set->kind != &ipc_sem_kind)
+			return error_raise(err, EBADMSG, "object %u is no set of semaphores",
+			                   a->set);
+		if (a->number >= object_state(set, IpcSemState)->n_values || a->value == 0 ||
+		    a->value < -LIMIT - 1 || a->value > LIMIT)
+			return error_raise(err, EBADMSG,
+			                   "an adjustment of %d for semaphore %u of a set",
+			                   a->value, a->number);
+	}
+	return 0;
+}
+
+/*
+ * Operations to be undone, and the same without undoing in the other direction: one semop(2) that
+ * changes no value in the end, and neither leaves the range in between. Returns how many.
+ */
+#define RESTORE_OPS 8
+static unsigned restoring(const SysvsemState__Adjustment *a, int value,
+                          struct sembuf ops[RESTORE_OPS])
+{
+	int left = abs(a->value), room = LIMIT - value, sign = a->value > 0 ? -1 : 1;
+	unsigned n = 0;
+
+	while (left > 0) {
+		/* down and up again, or up and down again, whichever goes further */
+		int step = value > room ? value : room, first = value > room ? -1 : 1;
+		step = step < left ? step : left;
+		for (int i = 0; i < 2; i++, first = -first)
+			ops[n++] = (struct sembuf){ .sem_num = (unsigned short)a->number,
+				                    .sem_op = (short)(first * step),
+				                    .sem_flg = first == sign ? SEM_UNDO : 0 };
+		left -= step;
+	}
+	return n;
+}
+
+static int install(struct restart *r, struct object *object, struct stub *stub, struct error *err)
+{
+	const SysvsemState *s = object_state(object, SysvsemState);
+
+	for (size_t i = 0; i < s->n_adjustments; i++) {
+		const SysvsemState__Adjustment *a = s->adjustments[i];
+		const IpcSemState *set = object_state(objects_by_id(r->objects, a->set),
+		                                      IpcSemState);
+		struct sembuf ops[RESTORE_OPS];
+		unsigned n = restoring(a, (int)set->values[a->number], ops);
+
+		calls_reserve(stub->calls, 1, sizeof(ops));
+		uint64_t address = calls_copy(stub->calls, ops, n * sizeof(*ops));
+		CALL(stub->calls, semop, (uint64_t)set->perm->id, address, n);
+	}
+	return 0;
 }
 
 const struct kind sysvsem_kind = {
@@ -243,4 +406,6 @@ const struct kind sysvsem_kind = {
 	.clone_flag = CLONE_SYSVSEM,
 	.collect = sysvsem_collect,
 	.judge = sysvsem_judge,
+	.validate = validate,
+	.install = install,
 };

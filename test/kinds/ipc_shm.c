@@ -13,13 +13,11 @@
  * TEST huge round-trip -- huge
  * TEST other-namespace refuse code=mm.sysv-shm -- other_namespace
  * TEST same-number refuse code=mm.sysv-shm -- same_number
- * TEST undo refuse code=sysvsem.undo -- undo
  */
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
 
@@ -230,17 +228,6 @@ static void same_number(void)
 	subject_checkpoint();
 }
 
-/* semaphores of the namespace, not of stasis' */
-static void undo(void)
-{
-	struct sembuf up = { .sem_op = 1, .sem_flg = SEM_UNDO };
-
-	CHECK(unshare(CLONE_NEWIPC) == 0);
-	int id = semget(IPC_PRIVATE, 1, 0600);
-	CHECK(id >= 0 && semop(id, &up, 1) == 0);
-	subject_checkpoint();
-}
-
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
@@ -255,7 +242,6 @@ int main(int argc, char **argv)
 		{ "huge", huge },
 		{ "other_namespace", other_namespace },
 		{ "same_number", same_number },
-		{ "undo", undo },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);
