@@ -23,12 +23,13 @@ union semun {
 
 static int read_values(IpcSemState *s, struct error *err)
 {
-	_cleanup_(free_p) unsigned short *values = xcalloc(s->n_values, sizeof(*values));
-
-	if (semctl(s->perm->id, 0, GETALL, (union semun){ .array = values }) < 0)
-		return error_raise(err, errno, "read the semaphores %d", s->perm->id);
-	for (size_t i = 0; i < s->n_values; i++)
-		s->values[i] = values[i];
+	for (size_t i = 0; i < s->n_values; i++) {
+		int value = semctl(s->perm->id, (int)i, GETVAL);
+		if (value < 0)
+			return error_raise(err, errno, "read semaphore %zu of set %d", i,
+			                   s->perm->id);
+		s->values[i] = (uint32_t)value;
+	}
 	return 0;
 }
 

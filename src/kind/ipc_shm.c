@@ -264,23 +264,26 @@ static bool overlap(uint64_t start, uint64_t size, const struct attachment *a)
 static int attach_aside(struct stub *stub, const IpcShmState *s, const struct attachment *a,
                         uint64_t *ret, struct error *err)
 {
-	uint64_t places[3];
+	uint64_t wrong[2];
 	unsigned n = 0;
 
 	/* of places that do not overlap each other the third at the latest is free */
-	do {
+	for (;;) {
 		unsigned index = CALL(stub->calls, shmat, (uint64_t)s->perm->id, 0,
 		                      (uint64_t)shmat_flags(a));
 		int e = calls_run(stub->calls, err);
 		if (e < 0)
 			return error_trace(err, e);
-		places[n] = (uint64_t)calls_result(stub->calls, index);
-	} while (overlap(places[n], rounded(s), a) && ++n < 3);
-	if (n == 3)
-		return error_raise(err, ENOMEM, "no room to attach segment %d", s->perm->id);
-	*ret = places[n];
+		*ret = (uint64_t)calls_result(stub->calls, index);
+		if (!overlap(*ret, rounded(s), a))
+			break;
+		if (n == 2)
+			return error_raise(err, ENOMEM, "no room to attach segment %d",
+			                   s->perm->id);
+		wrong[n++] = *ret;
+	}
 	while (n-- > 0)
-		CALL(stub->calls, shmdt, places[n]);
+		CALL(stub->calls, shmdt, wrong[n]);
 	return 0;
 }
 
