@@ -89,21 +89,14 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 	*ret = NULL;
 	/* check PID cannot have the descriptor itself */
 	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, err) : 0;
-	/* nobody shares state with the outside through it */
-	if (r == -EOPNOTSUPP && err->code == CODE_container_outside) {
+	if (r < 0 && r != -EOPNOTSUPP)
+		return error_trace(err, r);
+	/* on a mount outside a container, or of another namespace: through a device without state
+	 * nobody shares anything, so ours will do */
+	if (d->live < 0 || r < 0) {
 		place_done(&place);
 		place = (struct place){ .base = -1, .path = xstrdup(d->link) };
-		r = 0;
 	}
-	if (r == -EOPNOTSUPP) {
-		error_fd(err, d->fd);
-		refuse(c, d->task, err);
-		return 0;
-	}
-	if (r < 0)
-		return error_trace(err, r);
-	if (d->live < 0)
-		place.path = xstrdup(d->link);
 	if (!leads_there(place.base, place.path, d->st.st_rdev)) {
 		refuse_node(c, d);
 		return 0;
