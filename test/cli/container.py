@@ -106,6 +106,7 @@ def round_trip(what, command, name):
 make_root()
 round_trip("isolate", [STASIS, "run", "--isolate", "--root", "root", "--bind", "/usr:/usr:ro", "--tmpfs", "/tmp", "--",
                        "/bin/bash", "-c", LOOP], "lighthouse")
+round_trip("isolate, on the host's root", [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", LOOP], "pier")
 round_trip("bubblewrap", ["bwrap", "--as-pid-1", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--hostname", "boat",
                           "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
                           "--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
