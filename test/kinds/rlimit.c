@@ -7,7 +7,7 @@
  * TEST child round-trip -- child
  * TEST thread-of-dead-leader round-trip needs=pidfd_thread -- dead_leader
  * TEST no-descriptors-left round-trip -- nofile
- * TEST raised restart-refuse code=rlimit.raise under="prlimit --msgqueue=100:100" -- untouched
+ * TEST raised restart-refuse code=rlimit.raise under="setpriv --bounding-set=-sys_resource prlimit --msgqueue=100:100" -- untouched
  */
 #include <pthread.h>
 #include <sys/prctl.h>
