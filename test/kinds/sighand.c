@@ -67,7 +67,8 @@ static const struct kernel_action theirs = { 0x4444440, SA_RESTORER_FLAG, 0x5555
 static int child_of_clone(void *arg)
 {
 	(void)arg;
-	subject_wait_go();
+	subject_use_stack();
+	subject_settle("child");
 	set_action(SIGUSR2, theirs);
 	return 0;
 }
@@ -81,6 +82,7 @@ static void shared(void)
 	set_action(SIGUSR1, set[1].action);
 	pid_t pid = clone(child_of_clone, stack + 65536, CLONE_VM | CLONE_SIGHAND | SIGCHLD, NULL);
 	CHECK(pid > 0);
+	subject_wait("child");
 	subject_checkpoint();
 	check_action(SIGUSR1, set[1].action);
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);

@@ -158,13 +158,16 @@ def merge_neighbours(out, ranges):
     kept = []
     for key, start, end, private in ranges:
         before = kept[-1] if kept else None
-        alike = ("VmFlags", "THPeligible", "KernelPageSize", "stack")
+        alike = ("VmFlags", "KernelPageSize")
         if (before and before[2] == start and private and before[3] and "/" not in out[key]
                 and out[before[0]].split(" ", 1)[1] == out[key].split(" ", 1)[1]
                 and all(out.get(f"{before[0]}/{k}") == out.get(f"{key}/{k}") for k in alike)):
             for k in ("Size", "Locked"):
                 a, b = (int(out.get(f"{x}/{k}", "0 kB").split()[0]) for x in (before[0], key))
                 out[f"{before[0]}/{k}"] = f"{a + b} kB"
+            for k in ("THPeligible", "stack"):  # one is large enough, a pointer is in one
+                if out.get(f"{key}/{k}", "0") != "0":
+                    out[f"{before[0]}/{k}"] = out[f"{key}/{k}"]
             out[before[0]] = f"{before[0][4:]}-{end:x} " + out[key].split(" ", 1)[1]
             for name in [n for n in out if n == key or n.startswith(key + "/")]:
                 del out[name]
