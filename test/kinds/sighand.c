@@ -1,9 +1,11 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: GPL-2.0-or-later *
+ * shared: pages of the second stack that hold zeros come back as the zero page.
+ */
 /*
  * Signal dispositions with flags, mask and restorer, as the kernel has them.
  *
  * TEST actions round-trip -- actions
- * TEST shared round-trip -- shared
+ * TEST shared round-trip except="map*shared pages" -- shared
  * TEST ignored-children round-trip -- children
  * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
  */
