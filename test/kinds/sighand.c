@@ -1,6 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later *
- * shared: pages of the second stack that hold zeros come back as the zero page.
- */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Signal dispositions with flags, mask and restorer, as the kernel has them.
  *
@@ -8,6 +6,8 @@
  * TEST shared round-trip except="map*shared pages" -- shared
  * TEST ignored-children round-trip -- children
  * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
+ *
+ * shared: pages of the second stack that hold zeros come back as the zero page.
  */
 #include <pthread.h>
 #include <sched.h>
