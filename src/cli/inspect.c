@@ -21,7 +21,16 @@
 #include "util/map.h"
 #include "util/text.h"
 
-enum view { VIEW_SUMMARY, VIEW_TREE, VIEW_MEMORY, VIEW_FILES, VIEW_OBJECTS, VIEW_RECORDS };
+enum view {
+	VIEW_SUMMARY,
+	VIEW_TREE,
+	VIEW_MEMORY,
+	VIEW_FILES,
+	VIEW_MOUNTS,
+	VIEW_NAMESPACES,
+	VIEW_OBJECTS,
+	VIEW_RECORDS
+};
 enum { OPTION_JSON = OPTION_LAST, OPTION_VIEW };
 
 static const struct option long_options[] = {
@@ -29,6 +38,8 @@ static const struct option long_options[] = {
 	{ "tree", no_argument, NULL, OPTION_VIEW + VIEW_TREE },
 	{ "memory", no_argument, NULL, OPTION_VIEW + VIEW_MEMORY },
 	{ "files", no_argument, NULL, OPTION_VIEW + VIEW_FILES },
+	{ "mounts", no_argument, NULL, OPTION_VIEW + VIEW_MOUNTS },
+	{ "namespaces", no_argument, NULL, OPTION_VIEW + VIEW_NAMESPACES },
 	{ "objects", no_argument, NULL, OPTION_VIEW + VIEW_OBJECTS },
 	{ "records", no_argument, NULL, OPTION_VIEW + VIEW_RECORDS },
 	{ "json", no_argument, NULL, OPTION_JSON },
@@ -354,6 +365,12 @@ static int view_json(struct inspection *in, enum view view, json_object **ret, s
 	case VIEW_FILES:
 		*ret = files_to_json(in);
 		break;
+	case VIEW_MOUNTS:
+		*ret = mounts_to_json(in);
+		break;
+	case VIEW_NAMESPACES:
+		*ret = namespaces_to_json(in);
+		break;
 	case VIEW_OBJECTS:
 		*ret = objects_to_json(in);
 		break;
@@ -374,6 +391,12 @@ static int view_text(struct inspection *in, enum view view, struct error *err)
 		break;
 	case VIEW_FILES:
 		files_print(in);
+		break;
+	case VIEW_MOUNTS:
+		mounts_print(in);
+		break;
+	case VIEW_NAMESPACES:
+		namespaces_print(in);
 		break;
 	case VIEW_OBJECTS:
 		objects_print(in);
@@ -469,8 +492,7 @@ const struct command inspect_command = {
 	.name = "inspect",
 	.run = inspect_main,
 	.summary = "show what an image holds",
-	.help = "usage: stasis inspect FILE [--tree|--memory|--files|--objects|--records] "
-		"[--json]\n"
+	.help = "usage: stasis inspect FILE [VIEW] [--json]\n"
 		"\n"
 		"Shows what an image holds; '-' is standard input. Without a view: when and where "
 		"it\n"
@@ -482,6 +504,9 @@ const struct command inspect_command = {
 		"      --memory          the mappings of each address space, and what is saved of "
 		"them\n"
 		"      --files           the open files of each process\n"
+		"      --mounts          the mounts of each mount namespace, as findmnt shows "
+	        "them\n"
+		"      --namespaces      the namespaces, and who is in them\n"
 		"      --objects         every object with its state\n"
 		"      --records         the framing: offset, type and size of each record\n"
 		"      --json            the view as JSON; without a view, all of them but "

@@ -36,6 +36,12 @@ int memory_to_json(struct inspection *in, struct json_object **ret, struct error
 void files_print(const struct inspection *in);
 struct json_object *files_to_json(const struct inspection *in);
 
+void mounts_print(const struct inspection *in);
+struct json_object *mounts_to_json(const struct inspection *in);
+
+void namespaces_print(const struct inspection *in);
+struct json_object *namespaces_to_json(const struct inspection *in);
+
 void objects_print(const struct inspection *in);
 struct json_object *objects_to_json(const struct inspection *in);
 

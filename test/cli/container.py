@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whole containers: of `stasis run --isolate` and of bubblewrap; checkpointed at work, restarted side by side."""
 import ctypes
+import json
 import os
 import re
 import signal
@@ -63,6 +64,19 @@ def make_root():
         f.write("festina lente\n")
 
 
+def show_mounts(what, mounts):
+    """inspect --mounts and --namespaces have what mountinfo had"""
+    _, out, _ = stasis("inspect", IMAGE, "--mounts", "--json")
+    namespaces = json.loads(out)
+    expect(len(namespaces) == 1 and namespaces[0]["tasks"], f"{what}: inspect: {namespaces}")
+    expect([m["target"] for m in namespaces[0]["mounts"]] == [line.split()[1] for line in mounts], f"{what}: inspect --mounts")
+    expect({m["comes_back_as"] for m in namespaces[0]["mounts"]} >= {"external", "content", "instance"}, f"{what}: classes")
+    _, out, _ = stasis("inspect", IMAGE, "--mounts")
+    expect("/proc" in out.decode() and "PROPAGATION" in out.decode(), f"{what}: inspect --mounts: {out}")
+    _, out, _ = stasis("inspect", IMAGE, "--namespaces", "--json")
+    expect({"pid_ns", "uts_ns", "mnt_ns", "ipc_ns"} == {n["kind"] for n in json.loads(out)}, f"{what}: inspect --namespaces: {out}")
+
+
 def round_trip(what, command, name):
     host = mountinfo()
     runner = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -81,6 +95,7 @@ def round_trip(what, command, name):
         runner.kill()
         return
     runner.wait()
+    show_mounts(what, mounts)
     roots = []
     for i in range(3):
         code, out, err = stasis("restart", IMAGE, "--detach")

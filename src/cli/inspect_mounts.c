@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* inspect --mounts and --namespaces: the mounts as findmnt(8) lists them; who is in which
+ * namespace. */
+#include <json-c/json.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/inspect.h"
+#include "kind/describe.h"
+#include "kind/mnt_ns.h"
+#include "kind/mount.h"
+#include "kind/superblock.h"
+#include "mount.pb-c.h"
+#include "superblock.pb-c.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/text.h"
+
+/* an image that lies may be as deep as it has mounts; lines are not drawn any wider than this */
+#define DEPTH_MAX 30
+
+static json_object *text_of(const ProtobufCBinaryData *bytes)
+{
+	_cleanup_(free_p) char *text = text_printable(bytes->data, bytes->len);
+
+	return json_object_new_string(text);
+}
+
+static const char *atime_word(uint64_t attributes)
+{
+	switch (attributes & MOUNT_ATTR__ATIME) {
+	case MOUNT_ATTR_NOATIME:
+		return "noatime";
+	case MOUNT_ATTR_STRICTATIME:
+		return "strictatime";
+	default:
+		return "relatime";
+	}
+}
+
+/* as mountinfo shows them */
+static json_object *options_of(uint64_t attributes)
+{
+	static const struct {
+		uint64_t flag;
+		const char *word;
+	} words[] = { { MOUNT_ATTR_NOSUID, "nosuid" }, { MOUNT_ATTR_NODEV, "nodev" },
+		      { MOUNT_ATTR_NOEXEC, "noexec" }, { MOUNT_ATTR_NODIRATIME, "nodiratime" },
+		      { 0x00200000, "nosymfollow" },   { MOUNT_ATTR_IDMAP, "idmapped" } };
+	json_object *array = json_object_new_array();
+
+	json_object_array_add(array,
+	                      json_object_new_string(attributes & MOUNT_ATTR_RDONLY ? "ro" : "rw"));
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (attributes & words[i].flag)
+			json_object_array_add(array, json_object_new_string(words[i].word));
+	json_object_array_add(array, json_object_new_string(atime_word(attributes)));
+	return array;
+}
+
+static const char *propagation_of(const MountState *s)
+{
+	if (s->unbindable)
+		return "unbindable";
+	if (s->peer_group)
+		return s->master ? "shared,slave" : "shared";
+	return s->master ? "slave" : "private";
+}
+
+static const char *class_of(const SuperblockState *s)
+{
+	static const char *const names[] = { "external",  "content",   "instance",  "keyed",
+		                             "singleton", "composite", "namespaces" };
+	size_t class = s ? (size_t)s->class_ : SIZE_MAX;
+
+	return class < sizeof(names) / sizeof(names[0]) ? names[class] : "?";
+}
+
+static const SuperblockState *superblock_of(const struct inspection *in, const MountState *s)
+{
+	const struct object *o = objects_by_id(in->contents.objects, s->superblock);
+
+	return o && o->kind == &superblock_kind ? object_state(o, SuperblockState) : NULL;
+}
+
+static json_object *mount_to_json(const struct inspection *in, const struct object *o)
+{
+	const MountState *s = object_state(o, MountState);
+	const SuperblockState *sb = superblock_of(in, s);
+	json_object *line = json_object_new_object();
+
+	json_object_object_add(line, "object", json_object_new_uint64(o->id));
+	json_object_object_add(line, "parent", json_object_new_uint64(s->parent));
+	json_object_object_add(line, "target", text_of(&s->point));
+	json_object_object_add(line, "root", text_of(&s->root));
+	json_object_object_add(line, "source", text_of(&s->source));
+	json_object_object_add(line, "fstype", sb ? text_of(&sb->type) : NULL);
+	json_object_object_add(line, "superblock", json_object_new_uint64(s->superblock));
+	json_object_object_add(line, "comes_back_as", json_object_new_string(class_of(sb)));
+	json_object_object_add(line, "options", options_of(s->attributes));
+	json_object_object_add(line, "propagation", json_object_new_string(propagation_of(s)));
+	json_object_object_add(line, "peer_group", json_object_new_uint64(s->peer_group));
+	json_object_object_add(line, "master", json_object_new_uint64(s->master));
+	json_object_object_add(line, "deleted", json_object_new_boolean(s->deleted));
+	return line;
+}
+
+static json_object *mounts_of_json(const struct inspection *in, const struct object *ns)
+{
+	json_object *array = json_object_new_array();
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(in->contents.objects, &mount_kind, &cursor));)
+		if (object_state(o, MountState)->namespace_ == ns->id)
+			json_object_array_add(array, mount_to_json(in, o));
+	return array;
+}
+
+struct json_object *mounts_to_json(const struct inspection *in)
+{
+	json_object *array = json_object_new_array();
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));) {
+		json_object *entry = json_object_new_object();
+		json_object_object_add(entry, "object", json_object_new_uint64(o->id));
+		json_object_object_add(entry, "tasks", inspection_holders_json(in, o->id));
+		json_object_object_add(entry, "mounts", mounts_of_json(in, o));
+		json_object_array_add(array, entry);
+	}
+	return array;
+}
+
+/* ---- text ---- */
+
+static unsigned depth_of(const struct inspection *in, const MountState *s)
+{
+	const struct object *up;
+	unsigned depth = 0;
+
+	while (depth < DEPTH_MAX && (up = objects_by_id(in->contents.objects, s->parent)) &&
+	       up->kind == &mount_kind) {
+		s = object_state(up, MountState);
+		depth++;
+	}
+	return depth;
+}
+
+static void print_mount(const struct inspection *in, const struct object *o)
+{
+	const MountState *s = object_state(o, MountState);
+	const SuperblockState *sb = superblock_of(in, s);
+	_cleanup_(free_p) char *point = text_printable(s->point.data, s->point.len);
+	_cleanup_(free_p) char *root = text_printable(s->root.data, s->root.len);
+	_cleanup_(free_p) char *source = text_printable(s->source.data, s->source.len);
+	_cleanup_(free_p) char *type = sb ? text_printable(sb->type.data, sb->type.len)
+	                                  : xstrdup("?");
+	_cleanup_(free_p) char *from = strcmp(root, "/") ? xasprintf("%s[%s]", source, root)
+	                                                 : xstrdup(source);
+	int indent = 2 + 2 * (int)depth_of(in, s);
+	json_object *options = options_of(s->attributes);
+
+	printf("%*s%-*s %-22s %-9s %-10s %-12s ", indent, "", indent < 34 ? 34 - indent : 1, point,
+	       from, type, class_of(sb), propagation_of(s));
+	for (size_t i = 0; i < json_object_array_length(options); i++)
+		printf("%s%s", i ? "," : "",
+		       json_object_get_string(json_object_array_get_idx(options, i)));
+	puts(s->deleted ? " (root deleted)" : "");
+	json_object_put(options);
+}
+
+void mounts_print(const struct inspection *in)
+{
+	size_t cursor = 0, any = 0;
+
+	for (struct object *ns; (ns = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));
+	     any++) {
+		_cleanup_(free_p) char *tasks = inspection_holders_text(in, ns->id);
+		size_t next = 0;
+		printf("%smount namespace %u of %s\n", any ? "\n" : "", ns->id, tasks);
+		printf("  %-32s %-22s %-9s %-10s %-12s %s\n", "TARGET", "SOURCE", "FSTYPE",
+		       "RESTORED", "PROPAGATION", "OPTIONS");
+		for (struct object *o;
+		     (o = objects_next(in->contents.objects, &mount_kind, &next));)
+			if (object_state(o, MountState)->namespace_ == ns->id)
+				print_mount(in, o);
+	}
+	if (!any)
+		puts("all tasks are in the mount namespace that the restart is in");
+}
+
+/* ---- namespaces ---- */
+
+static bool is_namespace(const struct kind *kind)
+{
+	size_t size = strlen(kind->name);
+
+	return size > 3 && !strcmp(kind->name + size - 3, "_ns");
+}
+
+struct json_object *namespaces_to_json(const struct inspection *in)
+{
+	json_object *array = json_object_new_array();
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
+		if (!is_namespace(o->kind))
+			continue;
+		json_object *entry = json_object_new_object();
+		json_object_object_add(entry, "object", json_object_new_uint64(o->id));
+		json_object_object_add(entry, "kind", json_object_new_string(o->kind->name));
+		json_object_object_add(entry, "tasks", inspection_holders_json(in, o->id));
+		json_object_object_add(entry, "state", object_describe(in->contents.objects, o));
+		json_object_array_add(array, entry);
+	}
+	return array;
+}
+
+void namespaces_print(const struct inspection *in)
+{
+	size_t cursor = 0, any = 0;
+
+	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
+		if (!is_namespace(o->kind))
+			continue;
+		_cleanup_(free_p) char *tasks = inspection_holders_text(in, o->id);
+		json_object *state = object_describe(in->contents.objects, o);
+		printf("%u %s of %s\n", o->id, o->kind->name, tasks);
+		outline_print(state, 2);
+		json_object_put(state);
+		any++;
+	}
+	if (!any)
+		puts("all tasks are in the namespaces that the restart is in");
+}
