@@ -625,7 +625,7 @@ static void wide(void **state)
 		_cleanup_(free_p) char *file = xasprintf(FROM "/file %d", i);
 		_cleanup_(free_p) char *folder = xasprintf(FROM "/folder %d", i);
 		_cleanup_(free_p) char *below = xasprintf("%s/x", folder);
-		make_file(file, file, (size_t)i % 20, 0);
+		make_file(file, file, (size_t)i % strlen(file), 0);
 		ok(mkdir(folder, 0755));
 		ok(symlink(file, below));
 	}
@@ -653,6 +653,31 @@ static void lease(void **state)
 	assert_int_equal(fcntl(fd, F_GETLEASE), F_RDLCK);
 	free(m.data);
 	unmount();
+}
+
+/* as a file of ext4 has them: that it has extents */
+static void attributes_of_others(void **state)
+{
+	char path[] = "/var/tmp/stasis-XXXXXX";
+	struct memory m = { .piece = 4096 };
+	struct byte_sink sink = sink_of(&m);
+	struct error err = ERROR_INIT;
+	unsigned flags = 0;
+
+	assert_non_null(mkdtemp(path));
+	_cleanup_(free_p) char *file = xasprintf("%s/file", path);
+	make_file(file, "x", 1, 0);
+	_cleanup_(close_p) int fd = open(file, O_RDONLY | O_CLOEXEC);
+	_cleanup_(close_p) int root = open(path, O_PATH | O_CLOEXEC);
+	bool has = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && flags & ~CONTENT_ATTRIBUTES;
+	int r = has ? content_save(root, &sink, NULL, &err) : 0;
+	ok(unlink(file));
+	ok(rmdir(path));
+	free(m.data);
+	if (!has)
+		skip();
+	assert_int_equal(r, -EOPNOTSUPP);
+	assert_int_equal(err.code, CODE_content_attributes);
 }
 
 /* a mount on something in it is no part of it */
@@ -1046,6 +1071,7 @@ int main(void)
 		cmocka_unit_test(deep),
 		cmocka_unit_test(wide),
 		cmocka_unit_test(lease),
+		cmocka_unit_test(attributes_of_others),
 		cmocka_unit_test(covered),
 		cmocka_unit_test(full),
 		cmocka_unit_test(user_namespace),
