@@ -85,7 +85,7 @@ static int next(void *context, const void **ret, size_t *ret_size, struct error 
 {
 	struct memory *m = context;
 
-	*ret = m->data + m->at;
+	*ret = m->size ? m->data + m->at : NULL;
 	*ret_size = m->size - m->at < m->piece ? m->size - m->at : m->piece;
 	m->at += *ret_size;
 	return *ret_size > 0;
