@@ -31,10 +31,16 @@ void stream_out_free(struct stream_out *s); /* takes NULL; ended or not */
 
 struct stream_in;
 
-/* the page blocks of @object, which come next in the image; hostile */
-struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint32_t page_set,
+/**
+ * stream_in_new() - the page blocks of @object, which come next in the image; hostile
+ * @n:		so many streams follow each other, in page sets 0 to @n - 1
+ * @progress:	may be NULL
+ */
+struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint32_t n,
                                 struct progress *progress);
-/* ends where the blocks of this object end: the last page may have been filled up with zeros */
+/* ends where this stream's blocks end: the last page may have been filled up with zeros */
 struct byte_source stream_in_source(struct stream_in *s);
-uint64_t stream_in_bytes(const struct stream_in *s); /* what has come so far */
+/* to the next stream, when the source has ended; the source stays the same */
+void stream_in_go_on(struct stream_in *s);
+uint64_t stream_in_bytes(const struct stream_in *s); /* what has come so far, of all streams */
 void stream_in_free(struct stream_in *s);            /* takes NULL; read to its end or not */

@@ -30,7 +30,7 @@ struct slot {
 struct stream_in {
 	struct contents *contents;
 	struct progress *progress;
-	uint32_t object, page_set;
+	uint32_t object, n_streams;
 	pthread_t threads[THREADS_MAX];
 	unsigned n_threads, n_slots;
 	bool started;
@@ -40,6 +40,7 @@ struct stream_in {
 	uint64_t at;        /* number of that, or of the next */
 	uint32_t run;       /* within its block, that comes next */
 	size_t used;        /* bytes of its data */
+	uint32_t stream;    /* page set */
 	uint64_t next_page; /* that must come */
 	uint64_t bytes;
 
@@ -54,14 +55,14 @@ struct stream_in {
 	struct error error; /* the first failure's */
 };
 
-struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint32_t page_set,
+struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint32_t n,
                                 struct progress *progress)
 {
 	struct stream_in *s = xcalloc(1, sizeof(*s));
 
 	s->contents = contents;
 	s->object = object;
-	s->page_set = page_set;
+	s->n_streams = n;
 	s->progress = progress;
 	pthread_mutex_init(&s->reading, NULL);
 	pthread_mutex_init(&s->lock, NULL);
@@ -84,7 +85,7 @@ static void fail(struct stream_in *s, int r, const struct error *err)
 }
 
 /* a stream has no runs but those that follow each other, 1 MiB together at most */
-static int check_block(const struct stream_in *s, const struct page_block *b, struct error *err)
+static int check_block(const struct page_block *b, struct error *err)
 {
 	uint64_t n = 0;
 
@@ -93,13 +94,13 @@ static int check_block(const struct stream_in *s, const struct page_block *b, st
 			return error_refuse(err, CODE_image_invalid, "a stream with a gap");
 		n += b->runs[i].n_pages;
 	}
-	if (n > IMAGE_BLOCK_PAGES || b->page_set != s->page_set)
+	if (n > IMAGE_BLOCK_PAGES)
 		return error_refuse(err, CODE_image_invalid,
 		                    "a page block that is no part of a stream");
 	return 0;
 }
 
-static int decode(struct stream_in *s, struct slot *slot, struct error *err)
+static int decode(struct slot *slot, struct error *err)
 {
 	if (!slot->buffer && posix_memalign((void **)&slot->buffer, PAGE, BUFFER_SIZE))
 		slot->buffer = xmalloc(SIZE_MAX); /* ends the program with its message */
@@ -107,7 +108,7 @@ static int decode(struct stream_in *s, struct slot *slot, struct error *err)
 		slot->runs = xcalloc(IMAGE_BLOCK_PAGES, sizeof(*slot->runs));
 	int r = image_block_decode(&slot->record, slot->buffer, slot->runs, &slot->block, err);
 
-	return r < 0 ? error_trace(err, r) : check_block(s, &slot->block, err);
+	return r < 0 ? error_trace(err, r) : check_block(&slot->block, err);
 }
 
 /* waits for a free slot: the one for the next record, or NULL when no more will come */
@@ -153,7 +154,7 @@ static int step(struct stream_in *s, struct error *err)
 	pthread_mutex_unlock(&s->reading);
 	if (r <= 0)
 		return r;
-	r = decode(s, slot, err);
+	r = decode(slot, err);
 	pthread_mutex_lock(&s->lock);
 	slot->ready = r == 0;
 	pthread_cond_broadcast(&s->changed);
@@ -261,11 +262,21 @@ static int next(void *context, const void **ret, size_t *ret_size, struct error 
 		if (r <= 0)
 			return r;
 	}
-	if (s->slot->block.runs[s->run].start != s->next_page)
-		return error_refuse(err, CODE_image_invalid,
-		                    "a stream whose blocks are in disorder");
-	lend(s, ret, ret_size);
-	return 1;
+	const struct page_block *block = &s->slot->block;
+	uint64_t start = block->runs[s->run].start;
+	if (block->page_set == s->stream && start == s->next_page) {
+		lend(s, ret, ret_size);
+		return 1;
+	}
+	if (block->page_set == s->stream + 1 && block->page_set < s->n_streams && start == 0)
+		return 0;
+	return error_refuse(err, CODE_image_invalid, "a stream whose blocks are in disorder");
+}
+
+void stream_in_go_on(struct stream_in *s)
+{
+	s->stream++;
+	s->next_page = 0;
 }
 
 struct byte_source stream_in_source(struct stream_in *s)

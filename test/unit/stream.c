@@ -36,9 +36,10 @@ static unsigned char byte_at(uint64_t offset)
 }
 
 /* @step: bytes filled in at once */
-static void write_stream(struct image_writer *w, uint32_t object, uint64_t size, size_t step)
+static void write_stream(struct image_writer *w, uint32_t object, uint32_t page_set, uint64_t size,
+                         size_t step)
 {
-	struct stream_out *out = stream_out_new(w, object, 3, NULL);
+	struct stream_out *out = stream_out_new(w, object, page_set, NULL);
 	struct byte_sink sink = stream_out_sink(out);
 	struct error err = ERROR_INIT;
 	uint64_t at = 0;
@@ -99,7 +100,7 @@ static void close_image(struct contents *c)
 static int read_stream(struct contents *c, uint32_t object, uint64_t size, uint64_t most,
                        struct error *err)
 {
-	struct stream_in *in = stream_in_new(c, object, 3, NULL);
+	struct stream_in *in = stream_in_new(c, object, 1, NULL);
 	struct byte_source source = stream_in_source(in);
 	const void *piece;
 	uint64_t at = 0;
@@ -130,8 +131,8 @@ static void there_and_back(void **state)
 		for (int how = IMAGE_RAW; how <= IMAGE_ZSTD; how++) {
 			_cleanup_(close_p) int fd = memfd_create("image", MFD_CLOEXEC);
 			struct image_writer *w = begin(fd, (enum image_compression)how);
-			write_stream(w, 5, sizes[i], i % 2 ? SIZE_MAX : 1000);
-			write_stream(w, 6, sizes[i], SIZE_MAX);
+			write_stream(w, 5, 0, sizes[i], i % 2 ? SIZE_MAX : 1000);
+			write_stream(w, 6, 0, sizes[i], SIZE_MAX);
 			end(w);
 			lseek(fd, 0, SEEK_SET);
 			struct contents *c = open_image(fd);
@@ -146,7 +147,7 @@ static void *write_to_pipe(void *fd)
 {
 	struct image_writer *w = begin(*(int *)fd, IMAGE_LZ4);
 
-	write_stream(w, 5, 10 * BLOCK + 1, SIZE_MAX);
+	write_stream(w, 5, 0, 10 * BLOCK + 1, SIZE_MAX);
 	end(w);
 	close(*(int *)fd);
 	return NULL;
@@ -168,6 +169,37 @@ static void through_a_pipe(void **state)
 	close(fds[0]);
 }
 
+/* many short ones: threads are ahead by several */
+static void one_after_the_other(void **state)
+{
+	_cleanup_(close_p) int fd = memfd_create("image", MFD_CLOEXEC);
+	struct error err = ERROR_INIT;
+	struct image_writer *w = begin(fd, IMAGE_LZ4);
+
+	for (uint32_t i = 0; i < 50; i++)
+		write_stream(w, 5, i, i % 7 ? 1 + i : 2 * BLOCK, SIZE_MAX);
+	end(w);
+	lseek(fd, 0, SEEK_SET);
+	struct contents *c = open_image(fd);
+	struct stream_in *in = stream_in_new(c, 5, 50, NULL);
+	struct byte_source source = stream_in_source(in);
+	for (uint32_t i = 0; i < 50; i++, stream_in_go_on(in)) {
+		const void *piece;
+		uint64_t at = 0;
+		size_t n;
+		int r;
+		while ((r = source.next(source.context, &piece, &n, &err)) > 0) {
+			assert_int_equal(*(const unsigned char *)piece, byte_at(at));
+			at += n;
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(at, i % 7 ? 4096 : 2 * BLOCK);
+	}
+	assert_true(c->ended);
+	stream_in_free(in);
+	close_image(c);
+}
+
 /* what fails half way leaves nothing behind and does not hang */
 static void left_early(void **state)
 {
@@ -175,7 +207,7 @@ static void left_early(void **state)
 	struct error err = ERROR_INIT;
 	struct image_writer *w = begin(fd, IMAGE_LZ4);
 
-	write_stream(w, 5, 30 * BLOCK, SIZE_MAX);
+	write_stream(w, 5, 0, 30 * BLOCK, SIZE_MAX);
 	end(w);
 	lseek(fd, 0, SEEK_SET);
 	struct contents *c = open_image(fd);
@@ -233,22 +265,23 @@ static void lies(void **state)
 		uint64_t start;
 		uint32_t n, zero;
 	} second[] = {
-		{ 3, 3, 1, 0 },   /* a gap */
-		{ 3, 1, 1, 0 },   /* back */
-		{ 0, 2, 1, 0 },   /* another page set */
-		{ 3, 2, 257, 1 }, /* endless zeros */
+		{ 0, 3, 1, 0 },   /* a gap */
+		{ 0, 1, 1, 0 },   /* back */
+		{ 3, 2, 1, 0 },   /* another page set */
+		{ 1, 0, 1, 0 },   /* another stream, where one is expected */
+		{ 0, 2, 257, 1 }, /* endless zeros */
 	};
 
 	for (size_t i = 0; i < sizeof(second) / sizeof(second[0]); i++) {
 		_cleanup_(close_p) int fd = memfd_create("image", MFD_CLOEXEC);
 		struct error err = ERROR_INIT;
 		struct image_writer *w = begin(fd, IMAGE_RAW);
-		put_block(w, 3, 0, 2, 0);
+		put_block(w, 0, 0, 2, 0);
 		put_block(w, second[i].page_set, second[i].start, second[i].n, second[i].zero);
 		end(w);
 		lseek(fd, 0, SEEK_SET);
 		struct contents *c = open_image(fd);
-		struct stream_in *in = stream_in_new(c, 5, 3, NULL);
+		struct stream_in *in = stream_in_new(c, 5, 1, NULL);
 		struct byte_source source = stream_in_source(in);
 		const void *piece;
 		size_t n;
@@ -266,8 +299,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(there_and_back), cmocka_unit_test(through_a_pipe),
-		cmocka_unit_test(left_early),     cmocka_unit_test(disk_full),
-		cmocka_unit_test(lies),
+		cmocka_unit_test(left_early),     cmocka_unit_test(one_after_the_other),
+		cmocka_unit_test(disk_full),      cmocka_unit_test(lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,8 +141,8 @@ static int make_directory(int top, const char *path, int *ret_fd, struct error *
 	return *ret_fd < 0 ? error_raise(err, errno, "open the directory %s", path) : 0;
 }
 
-static int fill_part(struct restart *r, struct mounts *m, struct object *object, size_t mount,
-                     uint32_t part, struct error *err)
+static int fill_part(struct mounts *m, size_t mount, const struct byte_source *source,
+                     struct error *err)
 {
 	const struct mount_entry *entry = &m->table.mounts[mount];
 	_cleanup_(close_p) int root = -1;
@@ -150,12 +150,17 @@ static int fill_part(struct restart *r, struct mounts *m, struct object *object,
 
 	if (e < 0)
 		return error_trace(err, e);
-	struct stream_in *in = stream_in_new(&r->image, object->id, part, r->options->progress);
-	const struct byte_source source = stream_in_source(in);
-	e = content_restore(root, &source, array_push(m->contents, m->n_contents), err);
-	r->memory_bytes += stream_in_bytes(in);
-	stream_in_free(in);
+	e = content_restore(root, source, array_push(m->contents, m->n_contents), err);
 	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static uint32_t count_parts(const struct mount_table *t, size_t sb)
+{
+	uint32_t n = 0;
+
+	for (size_t i = next_part(t, sb, NULL); i != MOUNT_NONE; n++)
+		i = next_part(t, sb, t->mounts[i].root);
+	return n;
 }
 
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err)
@@ -163,15 +168,20 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	const struct mount_table *t = &m->table;
 	size_t sb = mounts_index(m, object);
 	const char *root = NULL;
-	uint32_t part = 0;
+	int e = 0;
 
-	for (size_t i; has_contents(t, sb) && (i = next_part(t, sb, root)) != MOUNT_NONE; part++) {
+	if (!has_contents(t, sb))
+		return 0;
+	struct stream_in *in = stream_in_new(&r->image, object->id, count_parts(t, sb),
+	                                     r->options->progress);
+	const struct byte_source source = stream_in_source(in);
+	for (size_t i; e == 0 && (i = next_part(t, sb, root)) != MOUNT_NONE; stream_in_go_on(in)) {
 		root = t->mounts[i].root;
-		int e = fill_part(r, m, object, i, part, err);
-		if (e < 0)
-			return error_trace(err, e);
+		e = fill_part(m, i, &source, err);
 	}
-	return 0;
+	r->memory_bytes += stream_in_bytes(in);
+	stream_in_free(in);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 int superblock_settle(struct mounts *m, struct error *err)
