@@ -8,6 +8,7 @@
  * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
  * TEST open-files round-trip start="unshare -pfm" except=map/????????????,fd/5 -- open_files
  * TEST covered round-trip start="unshare -pfm" -- covered
+ * TEST parts round-trip start="unshare -pfm" -- parts
  * TEST two-namespaces round-trip start="unshare -pfm" -- two
  * TEST propagation round-trip start="unshare -pfm" -- propagation
  * TEST subtree round-trip restart="--mntns new" -- alone
@@ -147,6 +148,33 @@ static void covered(void)
 	CHECK(umount("t") == 0 && holds("t/low", "lowest!"));
 }
 
+/* of a tmpfs only parts of which are mounted any more: each has what was in it */
+static void parts(void)
+{
+	char path[32], text[32];
+
+	tmpfs("t", NULL);
+	for (int i = 0; i < 5; i++) {
+		snprintf(path, sizeof(path), "t/d%d", i);
+		CHECK(mkdir(path, 0700 + (mode_t)(i % 2)) == 0 && mkdir(path + 2, 0755) == 0);
+		CHECK(mount(path, path + 2, NULL, MS_BIND, NULL) == 0);
+		snprintf(path, sizeof(path), "d%d/file", i);
+		snprintf(text, sizeof(text), "part %d", i);
+		put(path, text);
+	}
+	CHECK(umount("t") == 0);
+	subject_checkpoint();
+	for (int i = 0; i < 5; i++) {
+		struct stat st;
+		snprintf(path, sizeof(path), "d%d/file", i);
+		snprintf(text, sizeof(text), "part %d", i);
+		CHECK(holds(path, text));
+		*strchr(path, '/') = 0;
+		CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0700 + (mode_t)(i % 2));
+		CHECK(umount(path) == 0);
+	}
+}
+
 static void two(void)
 {
 	int status;
@@ -221,6 +249,7 @@ int main(int argc, char **argv)
 		{ "contents", contents }, { "flags", flags },     { "open_files", open_files },
 		{ "covered", covered },   { "two", two },         { "propagation", propagation },
 		{ "alone", alone },       { "nothing", nothing }, { "detached", detached },
+		{ "parts", parts },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);
