@@ -349,7 +349,7 @@ int terminal_move(int *slave, int ready, const char *ptmx, struct error *err)
 
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return error_raise(err, errno, "open %s", ptmx);
-	_cleanup_(close_p) int other = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	_cleanup_(close_p) int other = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
 	if (other < 0)
 		return error_raise(err, errno, "open the other side of %s", ptmx);
 	if (tcgetattr(*slave, &settings) == 0)

@@ -311,6 +311,26 @@ static int examine(struct look *l, struct object *object, struct error *err)
 	return 0;
 }
 
+/*
+ * A terminal that was opened by TIOCGPTPEER keeps O_CLOEXEC among its own flags if that was given,
+ * and fdinfo shows it for every descriptor of it (fs/proc/fd.c): then only the task can tell.
+ */
+static int ask_cloexec(const struct look *l, bool *ret, struct error *err)
+{
+	struct injection call = { .nr = __NR_fcntl, .arg = { (uint64_t)l->fd, F_GETFD } };
+	bool is_pts = S_ISCHR(l->st.st_mode) && major(l->st.st_rdev) >= 136 &&
+	              major(l->st.st_rdev) <= 143; /* Documentation/admin-guide/devices.txt */
+
+	*ret = l->info.flags & O_CLOEXEC;
+	if (!*ret || !is_pts || !l->c->tracer)
+		return 0;
+	int r = tracer_inject(l->c->tracer, l->task->tid, &call, 1, NULL, err);
+	if (r == 0 && call.result < 0)
+		r = error_raise(err, (int)-call.result, "F_GETFD");
+	*ret = r == 0 && call.result & FD_CLOEXEC;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidfd,
                  struct object **ret, bool *ret_cloexec, struct error *err)
 {
@@ -324,8 +344,9 @@ int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidf
 		r = find_object(&l, &object, &is_new, err);
 		if (r == 0 && is_new)
 			r = examine(&l, object, err);
-		*ret_cloexec = l.info.flags & O_CLOEXEC;
 	}
+	if (r == 0)
+		r = ask_cloexec(&l, ret_cloexec, err);
 	if (r == 0 && object && object->message && l.info.n_locks)
 		lock_collect(c, task, fd, object, &l.info);
 	proc_fdinfo_done(&l.info);

@@ -4,6 +4,7 @@
  * and does what it is told by files ("type" is written into the master; "hang-up" closes it).
  *
  * TEST descriptors round-trip -- descriptors
+ * TEST peer round-trip except=fdinfo/?/flags -- peer
  * TEST controlling round-trip -- controlling
  * TEST dev-tty round-trip -- dev-tty
  * TEST named round-trip -- named
@@ -32,6 +33,7 @@
 #include <termios.h>
 
 static int slave = -1;
+static bool by_peer; /* opened by TIOCGPTPEER, ioctl_tty(2) */
 static char slave_path[64];
 static unsigned slave_number;
 
@@ -100,7 +102,8 @@ static void make_terminal(bool named)
 	CHECK(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
 	CHECK(ptsname_r(master, slave_path, sizeof(slave_path)) == 0);
 	start_helper(master);
-	slave = open(slave_path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	slave = by_peer ? ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)
+	                : open(slave_path, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	CHECK(slave >= 0);
 	close(master);
 	CHECK(fstat(slave, &st) == 0);
@@ -137,6 +140,18 @@ static void check_odd(const struct termios *want)
 	CHECK_EQ(t.c_ispeed, want->c_ispeed);
 	CHECK_EQ(t.c_ospeed, want->c_ospeed);
 	CHECK(!memcmp(t.c_cc, want->c_cc, sizeof(t.c_cc)));
+}
+
+/* O_CLOEXEC stays among the flags of the open file, and is shown for each descriptor of it */
+static void peer(void)
+{
+	by_peer = true;
+	make_terminal(true);
+	int copy = dup(slave);
+	CHECK(copy >= 0 && fcntl(copy, F_GETFD) == 0);
+	subject_checkpoint();
+	CHECK_EQ(fcntl(copy, F_GETFD), 0);
+	CHECK_EQ(fcntl(slave, F_GETFD), FD_CLOEXEC);
 }
 
 /* nobody's controlling terminal; opened twice, once more by dup, with settings of its own */
@@ -324,6 +339,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "descriptors"))
 		descriptors();
+	else if (!strcmp(what, "peer"))
+		peer();
 	else if (!strcmp(what, "controlling"))
 		controlling();
 	else if (!strcmp(what, "dev-tty"))
