@@ -41,7 +41,7 @@ int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
 	if (last < 0)
 		return error_raise(err, errno, "semctl SEM_INFO");
 	for (int i = 0; i <= last; i++) {
-		struct semid_ds ds;
+		struct semid_ds ds = { 0 };
 		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });
 		if (id < 0 && errno == EINVAL)
 			continue;

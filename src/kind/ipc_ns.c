@@ -14,6 +14,7 @@
 #include "host/helper.h"
 #include "ipc/ipc.h"
 #include "kind/namespace/ns.h"
+#include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -149,6 +150,16 @@ int ipc_ns_validate(const struct objects *objects, uint32_t ns, const IpcPerm *p
 		return error_raise(err, EBADMSG, "object %u is no IPC namespace", ns);
 	if (!perm || perm->id < 0 || perm->mode & ~modes)
 		return error_raise(err, EBADMSG, "it has no id or mode that it can have");
+	return 0;
+}
+
+int ipc_ns_check_stub(const struct stub *stub, uint32_t ns, struct error *err)
+{
+	const struct object *object = stub_object(stub, &ipc_ns_kind);
+
+	if (!object || object->id != ns)
+		return error_raise(err, EBADMSG,
+		                   "an object of IPC namespace %u is used outside of it", ns);
 	return 0;
 }
 

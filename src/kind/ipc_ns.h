@@ -27,6 +27,9 @@ int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *v
 int ipc_ns_validate(const struct objects *objects, uint32_t ns, const struct IpcPerm *perm,
                     uint32_t modes, struct error *err);
 
+/* before a stub uses an id of that namespace: -EBADMSG if it is in another one */
+int ipc_ns_check_stub(const struct stub *stub, uint32_t ns, struct error *err);
+
 struct proc_map;
 /*
  * The segment that a task has attached, in its IPC namespace, whose mappings are counted; NULL if

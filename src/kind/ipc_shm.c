@@ -311,12 +311,15 @@ static int attach(struct restart *r, struct object *object, struct stub *stub,
                   const struct attachment *a, struct error *err)
 {
 	const IpcShmState *s = object_state(object, IpcShmState);
+	int e = ipc_ns_check_stub(stub, s->ns, err);
 
+	if (e < 0)
+		return error_trace(err, e);
 	if (a->offset > rounded(s) || a->size > rounded(s) - a->offset)
 		return error_raise(err, EBADMSG, "more is attached than segment %d has",
 		                   s->perm->id);
 	if (a->size != rounded(s)) {
-		int e = attach_part(stub, s, a, err);
+		e = attach_part(stub, s, a, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
 	CALL(stub->calls, shmat, (uint64_t)s->perm->id, a->start, (uint64_t)shmat_flags(a));

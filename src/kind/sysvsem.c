@@ -390,6 +390,9 @@ static int install(struct restart *r, struct object *object, struct stub *stub, 
 		const IpcSemState *set = object_state(objects_by_id(r->objects, a->set),
 		                                      IpcSemState);
 		struct sembuf ops[RESTORE_OPS];
+		int e = ipc_ns_check_stub(stub, set->ns, err);
+		if (e < 0)
+			return error_trace(err, e);
 		unsigned n = restoring(a, (int)set->values[a->number], ops);
 
 		calls_reserve(stub->calls, 1, sizeof(ops));

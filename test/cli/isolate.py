@@ -143,6 +143,36 @@ def directory():
         expect(out.decode() == want + "\n", f"working directory {place}: {code} {out} {err}")
 
 
+def inside(pid, *words):
+    return subprocess.run(["nsenter", "--target", str(pid), "--ipc", "--uts", *words], stdout=subprocess.PIPE, check=True).stdout
+
+
+def round_trip():
+    """the container as a whole: checkpoint, restart, what lies in its IPC namespace"""
+    look = ["sh", "-c", "ipcs -m; ipcs -s; ipcs -q; hostname"]
+    p = subprocess.Popen([STASIS, "run", "--isolate", "--", "sh", "-c", "exec >/dev/null 2>&1; hostname boat; ipcmk -M 8192 -p 0640; "
+                          "ipcmk -S 4; ipcmk -Q; exec sleep 1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    children = f"/proc/{p.pid}/task/{p.pid}/children"
+    wait_for(lambda: open(children).read().split(), "the container")
+    init = int(open(children).read())
+    wait_for(lambda: open(f"/proc/{init}/comm").read() == "sleep\n", "exec of sleep")
+    had = inside(init, *look)
+    code, _, err = stasis("checkpoint", init, "-o", "container")
+    expect(code == 0, f"checkpoint of the container: {code} {err}")
+    expect(p.wait(20) == -signal.SIGKILL, "run ends with the container")
+    if code:
+        return
+    code, out, err = stasis("restart", "container", "--detach")
+    expect(code == 0, f"restart of the container: {code} {err}")
+    if code:
+        return
+    init = int(out)
+    got = inside(init, *look)
+    expect(got == had and had.count(b"0x") == 3 and b"boat" in had, f"its IPC objects: {had.decode()}, {got.decode()}")
+    os.kill(init, signal.SIGKILL)
+    wait_for(lambda: state(init) in (None, "Z"), "its end")
+
+
 make_root()
 before = mounts()
 hostname = os.uname().nodename
@@ -158,6 +188,7 @@ for name, words, function in everyone:
     all_ends(words, name)
     terminal(words, name)
 directory()
+round_trip()
 expect(mounts() == before, "the host's mounts are as before")
 expect(os.uname().nodename == hostname, "and its name")
 if len(everyone) == 1:
