@@ -19,7 +19,7 @@
 #include "task/tracer.h"
 #include "util/error.h"
 
-#define NOWHERE (-2 * MM_PAGE) /* above all mappings */
+#define NOWHERE (UINT64_MAX - 2 * MM_PAGE + 1) /* above all mappings */
 
 void mm_pkeys_ask(struct injection *calls)
 {
