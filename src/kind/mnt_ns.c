@@ -45,23 +45,16 @@ static int enter(struct restart *r, struct object *object, struct stub *stub, st
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* deleted files have been made, sockets bound: directories get their times now */
-static int finish(struct restart *r, struct object *object, struct error *err)
-{
-	int e = superblock_settle(r->mounts, err);
-
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
 const struct kind mnt_ns_kind = {
 	.name = "mnt_ns",
 	.number = 71,
 	.message = &mnt_ns_state__descriptor,
 	.collect = collect,
+	.judge = mnt_ns_judge,
 	.save = mnt_ns_save,
 	.validate = mnt_ns_validate,
 	.preflight = preflight,
 	.enter = enter,
 	.after_clone = mnt_ns_after_clone,
-	.finish = finish,
+	.finish = mnt_ns_finish,
 };

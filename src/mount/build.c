@@ -139,8 +139,13 @@ int mount_build_late(struct mount_build *b, struct error *err)
 		r = helper_run(build_attach_late, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_groups, b, 0, err);
-	if (r == 0)
-		r = helper_run(build_seal, b, 0, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_build_finish(struct mount_build *b, struct error *err)
+{
+	int r = helper_run(build_seal, b, 0, err);
+
 	if (r == 0)
 		r = mount_verify(b, err);
 	return r < 0 ? error_trace(err, r) : 0;

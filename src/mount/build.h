@@ -10,7 +10,9 @@
  *	... fill those of class content through mount_build_sb(b, sb)
  *	mount_build_mounts(b, &err);        the mounts
  *	... set input's key_fds that were not known before: the pid namespaces of tasks
- *	mount_build_late(b, &err);          what had to wait for them; propagation; verification
+ *	mount_build_late(b, &err);          what had to wait for them; propagation
+ *	... the last changes to what is in the superblocks
+ *	mount_build_finish(b, &err);        what is read-only; verification
  *	mount_build_free(b);                takes the yard down; the namespaces stay where in use
  *
  * Each step forks helpers (host/helper.h): not while other threads of ours run.
@@ -29,10 +31,18 @@ struct mount_anchor {
 	int fd;
 };
 
+/* a peer group of the host that mounts of the table receive from: @fd is a detached member */
+struct mount_group {
+	uint64_t id;
+	int fd;
+};
+
 struct mount_input {
 	const struct mount_table *table;
 	const struct mount_anchor *anchors; /* a mount takes the one with the longest root */
 	size_t n_anchors;
+	const struct mount_group *groups;
+	size_t n_groups;
 	const int *key_fds;   /* per superblock: the namespace that it belongs to; -1 none, or
 	                         not yet */
 	const int *owner_fds; /* per namespace: the user namespace that owns it; -1: ours */
@@ -45,6 +55,7 @@ struct mount_build *mount_build_new(const struct mount_input *input);
 int mount_build_superblocks(struct mount_build *b, struct error *err);
 int mount_build_mounts(struct mount_build *b, struct error *err);
 int mount_build_late(struct mount_build *b, struct error *err);
+int mount_build_finish(struct mount_build *b, struct error *err);
 /* descriptors, the builder's own; -1: not made (yet) */
 int mount_build_sb(const struct mount_build *b, size_t sb);       /* the superblock's root */
 int mount_build_mount(const struct mount_build *b, size_t mount); /* O_PATH, the mount's root */

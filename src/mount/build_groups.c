@@ -91,13 +91,13 @@ static int make_leader(struct groups *g, struct group *group, struct error *err)
 	return 0;
 }
 
-static int make_slave(struct groups *g, struct group *master, struct error *err)
+static int make_slave(struct groups *g, struct group *master, size_t origin, struct error *err)
 {
 	int r = make_leader(g, master, err);
 
 	if (r < 0 || master->slave >= 0)
 		return r;
-	master->slave = mount_clone(g->b->origin[master->origin]);
+	master->slave = mount_clone(g->b->origin[origin]);
 	if (master->slave < 0 || take_group(master->leader, master->slave) < 0 ||
 	    set_propagation(master->slave, MS_SLAVE) < 0)
 		return error_raise(err, errno, "make a slave of a peer group");
@@ -112,7 +112,8 @@ static int join(struct groups *g, size_t mount, struct error *err)
 
 	if (!group)
 		return 0;
-	r = m->peer_group ? make_leader(g, group, err) : make_slave(g, group, err);
+	r = m->peer_group ? make_leader(g, group, err)
+	                  : make_slave(g, group, g->b->origin_of[mount], err);
 	if (r < 0)
 		return build_context(g->b, mount, err, r);
 	from = m->peer_group ? group->leader : group->slave;
@@ -139,6 +140,11 @@ int build_groups(void *build, struct error *err)
 	_cleanup_(groups_done) struct groups g = { .b = b, .by_id = map_new() };
 	int r = build_enter(*b->yard, err);
 
+	for (size_t i = 0; i < b->in.n_groups; i++) {
+		add(&g, b->in.groups[i].id, 0, MOUNT_NONE);
+		find(&g, b->in.groups[i].id)->leader = fcntl(b->in.groups[i].fd, F_DUPFD_CLOEXEC,
+		                                             3);
+	}
 	for (size_t i = 0; i < b->t->n_mounts; i++) {
 		const struct mount_entry *m = &b->t->mounts[i];
 		if (m->peer_group)

@@ -266,8 +266,13 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 
 	if (fd == 0)
 		fd = helper_run(reach_by_copy, &reach, 0, err);
+	struct mount_attr noatime = { .attr_set = MOUNT_ATTR_NOATIME,
+		                      .attr_clr = MOUNT_ATTR__ATIME };
+
 	if (fd < 0)
 		return error_trace(err, fd);
+	/* so that to look at it changes nothing; where that is locked, it is for others, too */
+	mount_setattr(fd, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
 	*ret_fd = fd;
 	return 0;
 }

@@ -147,6 +147,25 @@ int mount_table_relate(struct mount_table *t, size_t ns, struct error *err)
 
 /* ---- reading ---- */
 
+static void entry_done(struct mount_entry *m)
+{
+	free(m->point);
+	free(m->rel);
+	free(m->root);
+	free(m->source);
+	free(m->uid_map);
+	free(m->gid_map);
+}
+
+/* what could not be read as a whole; superblocks stay, they do no harm */
+static void remove_last(struct mount_table *t)
+{
+	const struct mount_ns *ns = &t->namespaces[--t->n_namespaces];
+
+	while (t->n_mounts > ns->first)
+		entry_done(&t->mounts[--t->n_mounts]);
+}
+
 static uint64_t owner_of(int nsfd)
 {
 	_cleanup_(close_p) int fd = ioctl(nsfd, NS_GET_USERNS);
@@ -195,22 +214,14 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 		r = mount_table_relate(t, t->n_namespaces - 1, err);
 	if (r == 0)
 		r = refuse_deleted_points(t, ns, err);
-	if (r < 0)
+	if (r < 0) {
 		error_object(err, "mnt:[%llu]", (unsigned long long)ns->inode);
+		remove_last(t);
+	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- the end ---- */
-
-static void entry_done(struct mount_entry *m)
-{
-	free(m->point);
-	free(m->rel);
-	free(m->root);
-	free(m->source);
-	free(m->uid_map);
-	free(m->gid_map);
-}
 
 static void sb_done(struct mount_sb *sb)
 {

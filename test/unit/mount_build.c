@@ -158,6 +158,7 @@ static void round_trip(const char *script)
 			copy_content(&was, i, nsfd, mount_build_sb(b, i));
 	check(mount_build_mounts(b, &err), &err);
 	check(mount_build_late(b, &err), &err);
+	check(mount_build_finish(b, &err), &err);
 	check(mount_table_add(&is, mount_build_ns(b, 0), 0, NULL, &err), &err);
 	check(mount_compare(&was, &is, false, &err), &err);
 	mount_build_free(b);

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/restart.h"
 #include "kind/mounts/parts.h"
+#include "mount.pb-c.h"
 #include "mount/reach.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
@@ -122,6 +124,59 @@ static void refuse_missing(struct restart *r, const struct mount_sb *sb, const S
 	restart_refuse(r, &refusal);
 }
 
+/* ---- groups of the host ---- */
+
+static bool has_group(const struct mounts *m, uint64_t id)
+{
+	for (size_t i = 0; i < m->n_groups; i++)
+		if (m->groups[i].id == id)
+			return true;
+	return false;
+}
+
+/* a detached member of the group that the mount of ours on top at @path is in */
+static int join_group(const struct mounts *m, int own, const char *path)
+{
+	struct error ignored = ERROR_INIT;
+	_cleanup_(close_p) int from = open_tree(AT_FDCWD, path,
+	                                        OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
+	size_t i = from < 0 ? MOUNT_NONE : mount_table_find(&m->host, mount_id_of(from));
+	int to = -1;
+
+	if (i == MOUNT_NONE || !m->host.mounts[i].peer_group ||
+	    mount_reach(&m->host, own, i, &to, &ignored) < 0)
+		return -1;
+	if (move_mount(from, "", to, "",
+	               MOVE_MOUNT_SET_GROUP | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
+		close_p(&to);
+	return to;
+}
+
+static void find_groups(struct restart *r, struct mounts *m, int own)
+{
+	struct error refusal;
+
+	for (size_t i = 0; i < m->n_mounts; i++) {
+		const MountState *s = object_state(m->mounts[i], MountState);
+		if (!s->outside.len || has_group(m, s->master))
+			continue;
+		_cleanup_(free_p) char *path = xstrndup((const char *)s->outside.data,
+		                                        s->outside.len);
+		int fd = join_group(m, own, path);
+		if (fd >= 0) {
+			*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = s->master,
+				                                                    .fd = fd };
+			continue;
+		}
+		error_refuse(&refusal, CODE_mount_group_gone,
+		             "a mount of the image receives from it, and it is not shared here");
+		error_object(&refusal, "%s", path);
+		error_hint(&refusal, "mount --make-shared %s", path);
+		restart_refuse(r, &refusal);
+	}
+}
+
 int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -141,5 +196,6 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 		if (!ok)
 			refuse_missing(r, sb, s);
 	}
+	find_groups(r, m, own);
 	return 0;
 }

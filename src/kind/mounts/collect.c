@@ -121,14 +121,11 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int mounts_classify(struct checkpoint *c, struct error *err)
+void mounts_classify(struct mounts *m)
 {
-	struct mounts *m = mounts_of_checkpoint(c);
-
 	if (!m->classified)
 		mount_classify(&m->table, &m->host);
 	m->classified = true;
-	return 0;
 }
 
 /* ---- which mount a descriptor is on ---- */
@@ -198,7 +195,7 @@ int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struc
 	struct mounts *m = mounts_of_checkpoint(c);
 	size_t line = mounts_index(m, mount);
 
-	while (m->n_reached < m->n_mounts)
+	while (m->n_reached < m->n_mounts) /* namespaces may have come since */
 		*array_push(m->reached, m->n_reached) = -1;
 	if (m->reached[line] < 0) {
 		int r = mount_reach(&m->table, m->nsfds[m->table.mounts[line].namespace], line,
@@ -226,6 +223,16 @@ void mounts_free(struct mounts *m)
 		close_p(&m->anchors[i].fd);
 		free(m->anchors[i].root);
 	}
+	for (size_t i = 0; i < m->n_sbs; i++) {
+		if (m->roots)
+			close_p(&m->roots[i]);
+		if (m->key_fds)
+			close_p(&m->key_fds[i]);
+	}
+	free(m->roots);
+	for (size_t i = 0; i < m->n_groups; i++)
+		close_p(&m->groups[i].fd);
+	free(m->groups);
 	free(m->anchors);
 	free(m->nsfds);
 	free(m->reached);
@@ -236,5 +243,6 @@ void mounts_free(struct mounts *m)
 	free(m->sbs);
 	mount_table_done(&m->table);
 	mount_table_done(&m->host);
+	mount_table_done(&m->outside);
 	free(m);
 }

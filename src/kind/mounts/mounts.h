@@ -21,19 +21,23 @@ struct mounts {
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
 	int *nsfds;              /* per namespace */
-	int *reached;            /* per mount, -1 not; not of all yet */
+	int *reached;            /* per mount, -1: not yet */
 	size_t n_reached;
 	bool classified;
+	struct mount_table outside; /* every other namespace that there is, our own included */
+	int *roots; /* per superblock: a clone of its root, where something must be read; -1 */
 
 	/* restart */
 	struct mount_anchor *anchors;
 	size_t n_anchors;
+	struct mount_group *groups; /* of the host */
+	size_t n_groups;
 	int *key_fds; /* per superblock, for the builder */
 	int *owner_fds;
 	struct mount_build *build;
 	struct content **contents; /* of all parts of superblocks that have been filled */
 	size_t n_contents;
-	bool have_mounts, complete;
+	bool have_mounts, complete, finished;
 };
 
 void mounts_free(struct mounts *m); /* takes NULL */
@@ -43,8 +47,13 @@ void mounts_free(struct mounts *m); /* takes NULL */
 struct mounts *mounts_of_checkpoint(struct checkpoint *c); /* made on first use */
 /* the line of an object's table; of the right kind */
 size_t mounts_index(const struct mounts *m, const struct object *object);
-/* superblock->live at checkpoint, kept there for save: what class it is of */
-int mounts_classify(struct checkpoint *c, struct error *err);
+/* the class of every superblock, once */
+void mounts_classify(struct mounts *m);
+/*
+ * Which object's namespace a proc, sysfs or mqueue belongs to, into sb->key: 0 is our own.
+ * @root: a clone of its root
+ */
+int mounts_find_key(struct checkpoint *c, struct mount_sb *sb, int root, struct error *err);
 
 /* ---- restart ---- */
 
@@ -52,5 +61,7 @@ int mounts_classify(struct checkpoint *c, struct error *err);
 int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err);
 /* the same, without keeping anything: for validate() */
 int mounts_from_objects(const struct objects *objects, struct mounts **ret, struct error *err);
+/* the namespace of an object, the caller's; -1: there is none yet */
+int mounts_key_fd(struct restart *r, uint32_t id);
 /* opens what the host has to supply; refuses what it has not */
 int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err);

@@ -4,9 +4,12 @@
 
 #include "kind/mounts/mounts.h"
 
+int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err);
 int mount_save(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
+/* the path of our own mount that it receives from; NULL: none outside the set */
+const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e);
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 
@@ -17,6 +20,7 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 int superblock_preflight(struct restart *r, struct object *object, struct error *err);
 int superblock_restore(struct restart *r, struct object *object, struct error *err);
 int mount_restore(struct restart *r, struct object *object, struct error *err);
+int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
 /* ---- contents.c ---- */

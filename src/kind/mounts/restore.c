@@ -57,11 +57,21 @@ int superblock_preflight(struct restart *r, struct object *object, struct error 
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* those that are there; -1: not before tasks are */
+static void open_keys(struct restart *r, struct mounts *m)
+{
+	for (size_t i = 0; i < m->n_sbs; i++)
+		if (m->table.sbs[i].key && m->key_fds[i] < 0)
+			m->key_fds[i] = mounts_key_fd(r, (uint32_t)m->table.sbs[i].key);
+}
+
 static int start_build(struct mounts *m, struct error *err)
 {
 	const struct mount_input in = { .table = &m->table,
 		                        .anchors = m->anchors,
 		                        .n_anchors = m->n_anchors,
+		                        .groups = m->groups,
+		                        .n_groups = m->n_groups,
 		                        .key_fds = m->key_fds,
 		                        .owner_fds = m->owner_fds };
 
@@ -75,8 +85,10 @@ int superblock_restore(struct restart *r, struct object *object, struct error *e
 	struct mounts *m;
 	int e = mounts_of_restart(r, &m, err);
 
-	if (e == 0 && !m->build)
+	if (e == 0 && !m->build) {
+		open_keys(r, m);
 		e = start_build(m, err);
+	}
 	if (e == 0)
 		e = superblock_fill(r, m, object, err);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -101,7 +113,22 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 	if (m->complete)
 		return 0;
 	m->complete = true;
+	open_keys(r, m);
 	int e = mount_build_late(m->build, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* deleted files have been made, sockets bound: nothing is going to be made any more */
+int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m = r->mounts;
+
+	if (m->finished)
+		return 0;
+	m->finished = true;
+	int e = superblock_settle(m, err);
+	if (e == 0)
+		e = mount_build_finish(m->build, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -56,6 +56,7 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->peer_group = e->peer_group;
 	s->master = e->master;
 	s->source = bytes_of(e->source);
+	s->outside = bytes_of(mount_outside_master(m, e));
 	s->uid_map = bytes_of(e->uid_map);
 	s->gid_map = bytes_of(e->gid_map);
 	return 0;
@@ -118,41 +119,11 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->type = bytes_of(sb->type);
 	s->subtype = bytes_of(sb->subtype);
 	s->flags = sb->flags;
+	s->key = (uint32_t)sb->key;
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)
 		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);
 	if (sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON)
 		add_anchors(m, own, sb, s);
 	return 0;
-}
-
-/* ---- refusals ---- */
-
-static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
-{
-	for (size_t i = 0; i < m->table.n_mounts; i++)
-		if (m->table.mounts[i].sb == sb)
-			return &m->table.mounts[i];
-	return NULL;
-}
-
-int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
-{
-	struct mounts *m = c->mounts;
-	size_t line = mounts_index(m, object);
-	const struct mount_sb *sb = &m->table.sbs[line];
-	const struct mount_entry *e = first_mount(m, line);
-	int r = mounts_classify(c, err);
-
-	if (r < 0 || !e)
-		return r;
-	if (sb->class != MOUNT_REFUSED && sb->class != MOUNT_COMPOSITE && sb->class != MOUNT_NSFS)
-		return superblock_check_contents(c, line, err);
-	error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted", sb->type);
-	error_object(err, "mnt:[%llu] mount %u %s",
-	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
-	             e->point);
-	error_hint(err,
-	           "unmount it, or mount it in stasis' own namespace, too, to make it external");
-	return -EOPNOTSUPP;
 }

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checkpoint: what cannot be built again is refused. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/mounts/parts.h"
+#include "mount/reach.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* a mount that shows all of it, and can be reached; MOUNT_NONE: no mount shows all of it */
+static int reach_root(struct mounts *m, size_t sb, struct error *err)
+{
+	int r = -ENOENT;
+
+	for (size_t i = 0; r < 0 && i < m->table.n_mounts; i++) {
+		const struct mount_entry *e = &m->table.mounts[i];
+		if (e->sb == sb && !e->deleted && !strcmp(e->root, "/"))
+			r = mount_reach(&m->table, m->nsfds[e->namespace], i, &m->roots[sb], err);
+		if (r < 0 && r != -EOPNOTSUPP && r != -ENOENT)
+			return error_trace(err, r);
+	}
+	if (r == -ENOENT)
+		return error_refuse(err, CODE_mount_unreachable,
+		                    "only parts of it are mounted, so that it cannot be read");
+	return r;
+}
+
+static bool needs_root(const struct mount_sb *sb)
+{
+	return sb->class == MOUNT_INSTANCE;
+}
+
+/* devpts has what the terminals have; proc what the tasks are */
+static bool must_be_empty(const struct mount_sb *sb)
+{
+	return sb->class == MOUNT_INSTANCE && strcmp(sb->type, "proc") != 0 &&
+	       strcmp(sb->type, "devpts") != 0;
+}
+
+static int check_empty(const struct mount_sb *sb, int root, struct error *err)
+{
+	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closedir_p) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir)
+		return error_raise(err, errno, "open the root of a %s", sb->type);
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		error_refuse(err, CODE_mount_content, "a %s is mounted that is not empty",
+		             sb->type);
+		error_hint(err, "it holds '%s'; what is in it cannot be saved", e->d_name);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct error *err)
+{
+	struct mount_sb *sb = &m->table.sbs[line];
+	int r = 0;
+
+	if (sb->class == MOUNT_REFUSED || sb->class == MOUNT_COMPOSITE || sb->class == MOUNT_NSFS) {
+		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
+		             sb->type);
+		error_hint(err,
+		           "unmount it; or mount it where stasis runs, too: it is external then");
+		return -EOPNOTSUPP;
+	}
+	if (sb->class == MOUNT_CONTENT)
+		r = superblock_check_contents(c, line, err);
+	else if (needs_root(sb))
+		r = reach_root(m, line, err);
+	if (r == 0 && must_be_empty(sb))
+		r = check_empty(sb, m->roots[line], err);
+	if (r == 0)
+		r = mounts_find_key(c, sb, m->roots[line], err);
+	return r;
+}
+
+static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
+{
+	for (size_t i = 0; i < m->table.n_mounts; i++)
+		if (m->table.mounts[i].sb == sb)
+			return &m->table.mounts[i];
+	return NULL;
+}
+
+int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct mounts *m = c->mounts;
+	size_t line = mounts_index(m, object);
+	const struct mount_entry *e = first_mount(m, line);
+
+	mounts_classify(m);
+	if (!m->roots) {
+		m->roots = xmalloc(m->n_sbs * sizeof(*m->roots));
+		memset(m->roots, 0xff, m->n_sbs * sizeof(*m->roots));
+	}
+	int r = judge_sb(c, m, line, err);
+	if (r < 0 && e)
+		error_object(err, "mnt:[%llu] mount %u %s",
+		             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
+		             e->point);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: what of the mount namespaces is shared with others: the namespaces themselves, peer
+ * groups, masters, file systems. What others are is looked up in all namespaces of the machine.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/checkpoint.h"
+#include "kind/mnt_ns.h"
+#include "kind/mounts/parts.h"
+#include "mount/scan.h"
+#include "task/holders.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static const struct mount_entry *find_peer(const struct mount_table *t, uint64_t group)
+{
+	for (size_t i = 0; i < t->n_mounts; i++)
+		if (t->mounts[i].peer_group == group)
+			return &t->mounts[i];
+	return NULL;
+}
+
+const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_entry *peer;
+
+	if (!e->master || find_peer(&m->table, e->master))
+		return NULL;
+	peer = find_peer(&m->host, e->master);
+	return peer ? peer->point : NULL;
+}
+
+static void refuse_mount(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
+                         struct error *refusal)
+{
+	error_object(refusal, "mnt:[%llu] mount %u %s",
+	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
+	             e->point);
+	refuse(c, NULL, refusal);
+}
+
+static void judge_groups(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_entry *peer = e->peer_group ? find_peer(&m->outside, e->peer_group)
+	                                               : NULL;
+	struct error refusal;
+
+	if (peer) {
+		error_refuse(&refusal, CODE_mount_peer_outside,
+		             "it is a peer of mount %u %s of mnt:[%llu], which is outside the set",
+		             peer->old_id, peer->point,
+		             (unsigned long long)m->outside.namespaces[peer->namespace].inode);
+		error_hint(&refusal, "in its namespace: mount --make-slave %s", e->point);
+		refuse_mount(c, m, e, &refusal);
+	}
+	if (e->master && !find_peer(&m->table, e->master) && !mount_outside_master(m, e)) {
+		error_refuse(&refusal, CODE_mount_master_outside,
+		             "it receives from a mount that is neither in the set nor seen here");
+		error_hint(&refusal, "in its namespace: mount --make-private %s", e->point);
+		refuse_mount(c, m, e, &refusal);
+	}
+}
+
+/* what would be made anew and is others', too; what we have ourselves is external already */
+static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	struct error refusal;
+
+	if (sb->class != MOUNT_CONTENT && sb->class != MOUNT_INSTANCE)
+		return;
+	for (size_t i = 0; i < m->outside.n_mounts; i++) {
+		const struct mount_entry *other = &m->outside.mounts[i];
+		const struct mount_sb *its = &m->outside.sbs[other->sb];
+		if (its->major != sb->major || its->minor != sb->minor)
+			continue;
+		error_refuse(&refusal, CODE_mount_shared_outside,
+		             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]",
+		             sb->type, other->old_id, other->point,
+		             (unsigned long long)m->outside.namespaces[other->namespace].inode);
+		error_hint(&refusal, "mount it where stasis runs, too: it is external then");
+		refuse_mount(c, m, e, &refusal);
+		return;
+	}
+}
+
+static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *err)
+{
+	_cleanup_(free_p) bool *seen = xcalloc(m->table.n_sbs + 1, sizeof(*seen));
+	int r = mount_scan(&m->outside, &m->table, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	for (size_t i = 0; i < m->table.n_mounts; i++) {
+		const struct mount_entry *e = &m->table.mounts[i];
+		judge_groups(c, m, e);
+		if (!seen[e->sb])
+			judge_sb(c, m, e);
+		seen[e->sb] = true;
+	}
+	return 0;
+}
+
+static const struct task *task_in(const struct checkpoint *c, const struct object *ns)
+{
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (task_object(c->tasks[i], &mnt_ns_kind) == ns)
+			return c->tasks[i];
+	return NULL;
+}
+
+/* a namespace that something outside is in, has open, or has bound to a file */
+static int judge_users(struct checkpoint *c, const struct mounts *m, const struct object *object,
+                       struct error *err)
+{
+	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
+	_cleanup_(free_p) char *link = xasprintf("mnt:[%llu]", (unsigned long long)ns->inode);
+	const struct holder *holder;
+	int r = holders_find_link(c, link, &holder, err);
+
+	if (r > 0)
+		refuse_leak(c, task_in(c, object), link, NULL, holder);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct mounts *m = c->mounts;
+	int r = 0;
+
+	mounts_classify(m);
+	if (!m->outside.n_namespaces)
+		r = judge_mounts(c, m, err);
+	if (r == 0)
+		r = judge_users(c, m, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

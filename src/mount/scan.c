@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All mount namespaces of the machine. See scan.h. */
+#include "mount/scan.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/uapi.h"
+
+static void add_one(struct mount_table *t, const struct mount_table *known, int fd, pid_t member)
+{
+	struct error ignored = ERROR_INIT;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && mount_table_ns(known, st.st_ino) == MOUNT_NONE)
+		mount_table_add(t, fd, member, NULL, &ignored);
+}
+
+/* the kernel has them in order of their ids: from ours to one end, and to the other */
+static void walk(struct mount_table *t, const struct mount_table *known, int own,
+                 unsigned long step)
+{
+	struct mnt_ns_info info = { .size = sizeof(info) };
+	_cleanup_(close_p) int at = fcntl(own, F_DUPFD_CLOEXEC, 3);
+
+	while (at >= 0) {
+		int next = ioctl(at, step, &info);
+		close_p(&at);
+		at = next;
+		if (at >= 0)
+			add_one(t, known, at, 0);
+	}
+}
+
+static int walk_processes(struct mount_table *t, const struct mount_table *known, struct error *err)
+{
+	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
+
+	if (!dir)
+		return error_raise(err, errno, "open /proc");
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		_cleanup_(free_p) char *path = xasprintf("/proc/%s/ns/mnt", e->d_name);
+		_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0)
+			add_one(t, known, fd, atoi(e->d_name));
+	}
+	return 0;
+}
+
+int mount_scan(struct mount_table *t, const struct mount_table *known, struct error *err)
+{
+	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int r = 0;
+
+	if (own < 0)
+		return error_raise(err, errno, "open our own mount namespace");
+	add_one(t, known, own, 0);
+	/* the kernel shows those that no process is in, too, but only to the initial pid namespace
+	 */
+	if (feature(FEATURE_statmount_ns)) {
+		walk(t, known, own, NS_MNT_GET_NEXT);
+		walk(t, known, own, NS_MNT_GET_PREV);
+	}
+	r = walk_processes(t, known, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mount namespaces.
+ *
+ * TEST plain round-trip restart="--mntns new" -- plain
+ * TEST tmpfs round-trip restart="--mntns new" -- tmpfs
+ * TEST proc round-trip restart="--mntns new" -- proc
+ * TEST covered round-trip restart="--mntns new" -- covered
+ * TEST read-only round-trip restart="--mntns new" -- read_only
+ * TEST shared round-trip restart="--mntns new" -- shared
+ * TEST two round-trip restart="--mntns new" -- two
+ * TEST external round-trip restart="--mntns new" -- external
+ * TEST external-gone restart-refuse restart="--mntns new" code=mount.external-missing before="umount /mnt" -- external
+ * TEST slave round-trip restart="--mntns new" -- slave
+ * TEST slave-gone restart-refuse restart="--mntns new" code=mount.group-gone before="mount --make-private /mnt" -- slave
+ * TEST peer-outside refuse code=mount.peer-outside -- peer_outside
+ * TEST master-outside refuse code=mount.master-outside -- master_outside
+ * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
+ * TEST user-outside refuse code=leak -- user_outside
+ * TEST filesystem refuse code=mount.filesystem -- filesystem
+ * TEST content refuse code=mount.content -- content
+ * TEST other-proc refuse code=mount.namespace -- other_proc
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+static void own_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+}
+
+static void make_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void check_file(const char *path, const char *text)
+{
+	char room[64] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && read(fd, room, sizeof(room) - 1) == (ssize_t)strlen(text));
+	CHECK(!strcmp(room, text));
+	close(fd);
+}
+
+/* numbers of groups are in order of first sight: others may have some, too */
+static int groups[16];
+static size_t n_groups;
+
+static void number_groups(char *line)
+{
+	static const char *const words[] = { " shared:", " master:" };
+
+	for (size_t i = 0; i < 2; i++) {
+		char *at = strstr(line, words[i]), *end;
+		size_t g = 0;
+		if (!at)
+			continue;
+		at += strlen(words[i]);
+		int id = (int)strtol(at, &end, 10);
+		while (g < n_groups && groups[g] != id)
+			g++;
+		if (g == n_groups)
+			groups[n_groups++] = id;
+		CHECK(end == at + 1 || end == at + 2);
+		at[0] = (char)('A' + g);
+		if (end == at + 2)
+			at[1] = ' ';
+	}
+}
+
+/* all of mountinfo but the ids */
+static void read_mounts(char *room, size_t size)
+{
+	char line[4096], rest[4096];
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	size_t n = 0;
+
+	CHECK(f);
+	*room = 0;
+	n_groups = 0;
+	while (fgets(line, sizeof(line), f)) {
+		CHECK(sscanf(line, "%*d %*d %*s %4095[^\n]", rest) == 1);
+		number_groups(rest);
+		n += (size_t)snprintf(room + n, size - n, "%s\n", rest);
+		CHECK(n < size);
+	}
+	fclose(f);
+}
+
+static void checkpoint_mounts(void)
+{
+	static char before[65536], after[65536];
+
+	read_mounts(before, sizeof(before));
+	subject_checkpoint();
+	read_mounts(after, sizeof(after));
+	if (strcmp(before, after) != 0)
+		FAIL("mounts were:\n%s\nand are:\n%s", before, after);
+}
+
+static void plain(void)
+{
+	own_namespace();
+	checkpoint_mounts();
+}
+
+static void tmpfs(void)
+{
+	own_namespace();
+	CHECK(mount("mine", "/mnt", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=750") == 0);
+	CHECK(mkdir("/mnt/a b", 0700) == 0);
+	make_file("/mnt/a b/file", "contents");
+	CHECK(mount("/mnt/a b", "/opt", NULL, MS_BIND, NULL) == 0);
+	int fd = open("/opt/file", O_RDWR | O_CLOEXEC);
+	checkpoint_mounts();
+	check_file("/mnt/a b/file", "contents");
+	CHECK(write(fd, "C", 1) == 1);
+	check_file("/mnt/a b/file", "Contents");
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+}
+
+/* of the pid namespace that it is in, which is stasis' own */
+static void proc(void)
+{
+	struct stat st;
+
+	own_namespace();
+	CHECK(mount("proc", "/mnt", "proc", 0, "hidepid=2") == 0);
+	checkpoint_mounts();
+	CHECK(stat("/mnt/1", &st) == 0);
+}
+
+static void covered(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/file", "below");
+	CHECK(mkdir("/mnt/d", 0700) == 0);
+	int fd = open("/mnt/file", O_RDONLY | O_CLOEXEC);
+	CHECK(mount("two", "/mnt/d", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/d/file", "within");
+	CHECK(mount("three", "/mnt", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/file", "above");
+	checkpoint_mounts();
+	char room[8] = "";
+	CHECK(read(fd, room, 7) == 5 && !strcmp(room, "below"));
+	close(fd);
+	check_file("/mnt/file", "above");
+	CHECK(umount("/mnt") == 0);
+	check_file("/mnt/file", "below");
+	check_file("/mnt/d/file", "within");
+}
+
+static void read_only(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/file", "text");
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_BIND, NULL) == 0);
+	checkpoint_mounts();
+	check_file("/mnt/file", "text");
+	CHECK(open("/mnt/new", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS);
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT, NULL) == 0);
+	make_file("/mnt/new", "text");
+}
+
+static void shared(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/a", 0700) == 0 && mkdir("/mnt/a/b", 0700) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(mount("/mnt/a", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("/mnt", "/srv", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/srv", NULL, MS_SLAVE, NULL) == 0);
+	checkpoint_mounts();
+	CHECK(mount("two", "/opt/b", "tmpfs", 0, NULL) == 0);
+	make_file("/opt/b/file", "everywhere");
+	check_file("/mnt/a/b/file", "everywhere");
+	check_file("/srv/a/b/file", "everywhere");
+	CHECK(umount("/srv/a/b") == 0);
+	check_file("/mnt/a/b/file", "everywhere");
+}
+
+/* a child's namespace, and its own; what one mounts on what they share, the other sees */
+static void two(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/d", 0700) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWNS) == 0);
+		CHECK(mount("own", "/opt", "tmpfs", 0, NULL) == 0);
+		make_file("/opt/file", "the child's");
+		subject_settle("child");
+		subject_wait("compared");
+		check_file("/opt/file", "the child's");
+		CHECK(mount("new", "/mnt/d", "tmpfs", 0, NULL) == 0);
+		make_file("/mnt/d/file", "from the child");
+		_exit(0);
+	}
+	subject_wait("child");
+	checkpoint_mounts();
+	subject_mark("compared");
+	int status;
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	check_file("/mnt/d/file", "from the child");
+	CHECK(access("/opt/file", F_OK) < 0);
+}
+
+/* what stasis has mounted, too, is never copied */
+static void external(void)
+{
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/file", "not ours");
+	own_namespace();
+	checkpoint_mounts();
+	check_file("/mnt/file", "not ours");
+}
+
+static void slave(void)
+{
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0);
+	checkpoint_mounts();
+}
+
+/* ---- refusals ---- */
+
+/* a process that is no descendant any more runs @setup and stays */
+static void leave_outside(void (*setup)(void))
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (fork() != 0)
+			_exit(0);
+		setup();
+		subject_settle("outside");
+		_exit(0);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	subject_wait("outside");
+}
+
+static void copy_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+}
+
+static void nothing(void)
+{
+}
+
+static void peer_outside(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	leave_outside(copy_namespace);
+	subject_checkpoint();
+}
+
+static void master_outside(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	leave_outside(nothing);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SLAVE, NULL) == 0);
+	subject_checkpoint();
+}
+
+static void shared_outside(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	leave_outside(copy_namespace);
+	subject_checkpoint();
+}
+
+static void user_outside(void)
+{
+	own_namespace();
+	leave_outside(nothing);
+	subject_checkpoint();
+}
+
+/* a file system that nobody knows how to make again; its server never answers */
+static void filesystem(void)
+{
+	char options[80];
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	own_namespace();
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	CHECK(mount("none", "/mnt", "fuse", 0, options) == 0);
+	subject_checkpoint();
+}
+
+static void content(void)
+{
+	own_namespace();
+	CHECK(mount("none", "/mnt", "hugetlbfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/d", 0700) == 0);
+	subject_checkpoint();
+}
+
+/* of a pid namespace that nobody is in any more */
+static void other_proc(void)
+{
+	own_namespace();
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWPID) == 0);
+		pid_t init = fork();
+		if (init == 0)
+			_exit(mount("proc", "/mnt", "proc", 0, NULL));
+		int status;
+		waitpid(init, &status, 0);
+		_exit(WEXITSTATUS(status));
+	}
+	int status;
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "plain", plain },
+		{ "tmpfs", tmpfs },
+		{ "proc", proc },
+		{ "covered", covered },
+		{ "read_only", read_only },
+		{ "shared", shared },
+		{ "two", two },
+		{ "external", external },
+		{ "slave", slave },
+		{ "peer_outside", peer_outside },
+		{ "master_outside", master_outside },
+		{ "shared_outside", shared_outside },
+		{ "user_outside", user_outside },
+		{ "filesystem", filesystem },
+		{ "content", content },
+		{ "other_proc", other_proc },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
