@@ -44,21 +44,40 @@ static uint64_t now_us(void)
 
 /* ---- build ---- */
 
-static int restore_objects(struct restart *r, struct error *err)
+typedef int object_operation(struct restart *r, struct object *object, struct error *err);
+
+/* @operation may be NULL: the kind has none */
+static int call(struct restart *r, struct object *o, object_operation *operation, struct error *err)
 {
-	for (size_t i = 0; i < n_kinds; i++) {
-		size_t cursor = 0;
-		if (!kinds[i]->restore)
-			continue;
-		for (struct object *o; (o = objects_next(r->objects, kinds[i], &cursor));) {
-			int e = kinds[i]->restore(r, o, err);
-			if (e < 0) {
-				error_object(err, "%s %u", kinds[i]->name, o->id);
-				return error_trace(err, e);
-			}
-		}
+	int e = operation ? operation(r, o, err) : 0;
+
+	if (e < 0) {
+		error_object(err, "%s %u", o->kind->name, o->id);
+		return error_trace(err, e);
 	}
 	return 0;
+}
+
+static int prepare_objects(struct restart *r, struct error *err)
+{
+	size_t cursor = 0;
+	int e = 0;
+
+	for (struct object *o; e == 0 && (o = objects_next(r->objects, NULL, &cursor));)
+		e = call(r, o, o->kind->prepare, err);
+	return e;
+}
+
+static int restore_objects(struct restart *r, struct error *err)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < n_kinds; i++) {
+		size_t cursor = 0;
+		for (struct object *o; e == 0 && (o = objects_next(r->objects, kinds[i], &cursor));)
+			e = call(r, o, kinds[i]->restore, err);
+	}
+	return e;
 }
 
 typedef int operation(struct restart *r, struct object *object, struct stub *stub,
@@ -195,15 +214,11 @@ static int commit_all(struct restart *r, struct error *err)
 static int finish_objects(struct restart *r, struct error *err)
 {
 	size_t cursor = 0;
+	int e = 0;
 
-	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
-		int e = o->kind->finish ? o->kind->finish(r, o, err) : 0;
-		if (e < 0) {
-			error_object(err, "%s %u", o->kind->name, o->id);
-			return error_trace(err, e);
-		}
-	}
-	return 0;
+	for (struct object *o; e == 0 && (o = objects_next(r->objects, NULL, &cursor));)
+		e = call(r, o, o->kind->finish, err);
+	return e;
 }
 
 /* orphans of the tree are not ours; and what comes for the tree from now on must not end us */
@@ -277,15 +292,11 @@ static int start_tracer(struct restart *r, struct error *err)
 static int after_clone(struct restart *r, struct error *err)
 {
 	size_t cursor = 0;
+	int e = 0;
 
-	for (struct object *o; (o = objects_next(r->objects, NULL, &cursor));) {
-		int e = o->kind->after_clone ? o->kind->after_clone(r, o, err) : 0;
-		if (e < 0) {
-			error_object(err, "%s %u", o->kind->name, o->id);
-			return error_trace(err, e);
-		}
-	}
-	return 0;
+	for (struct object *o; e == 0 && (o = objects_next(r->objects, NULL, &cursor));)
+		e = call(r, o, o->kind->after_clone, err);
+	return e;
 }
 
 static int build(struct restart *r, struct error *err)
@@ -295,11 +306,15 @@ static int build(struct restart *r, struct error *err)
 	progress_phase(r->options->progress, "build", 0);
 	e = start_tracer(r, err);
 	if (e == 0)
-		e = restore_objects(r, err);
+		e = prepare_objects(r, err);
 	if (e == 0)
 		e = tty_lead_session(r, err);
 	if (e == 0)
 		e = spawn_prepare(r, err);
+	if (e == 0)
+		e = spawn_root(r, err);
+	if (e == 0)
+		e = restore_objects(r, err);
 	if (e == 0)
 		e = spawn_tree(r, err);
 	if (e == 0)

@@ -195,7 +195,5 @@ int root_clone(struct restart *r, struct stub *root, struct error *err)
 	if (recv(r->socket, &byte, 1, MSG_DONTWAIT) != 1)
 		return error_raise(err, EPROTO, "hear from the root stub");
 	e = adopt(r, root, err);
-	if (e == 0)
-		e = spawn_enter(r, root, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -431,7 +431,7 @@ static int run_steps(struct restart *r, struct error *err)
 	for (size_t i = 0; e == 0 && i < r->plan->n_steps; i++) {
 		const struct plan_step *step = &r->plan->steps[i];
 		if (step->actor == PLAN_COORDINATOR)
-			e = root_clone(r, r->stubs[step->node], err);
+			e = spawn_enter(r, r->stubs[step->node], err);
 		else
 			e = flush(&x, r->stubs[step->actor], err);
 		if (e == 0 && step->actor != PLAN_COORDINATOR)
@@ -525,10 +525,19 @@ static int await_dead(struct restart *r, struct error *err)
 	return e;
 }
 
+int spawn_root(struct restart *r, struct error *err)
+{
+	int e = root_clone(r, r->stubs[r->plan->root], err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 int spawn_tree(struct restart *r, struct error *err)
 {
-	int e = run_steps(r, err);
+	int e = r->root ? 0 : spawn_root(r, err);
 
+	if (e == 0)
+		e = run_steps(r, err);
 	if (e == 0)
 		e = await_dead(r, err);
 	return e < 0 ? error_trace(err, e) : 0;

@@ -10,7 +10,12 @@
  * yet. r->tracer may be NULL (tests): then nobody holds the tasks.
  */
 int spawn_prepare(struct restart *r, struct error *err);
-/* clones the root stub and executes the plan; r->root is set as soon as there is a task */
+/*
+ * Clones the root stub, which is in our namespaces yet, or the init of a new pid namespace: so that
+ * there is one, for what is mounted of it. r->root is set as soon as there is a task.
+ */
+int spawn_root(struct restart *r, struct error *err);
+/* executes the plan; the root stub is cloned if it has not been, and enters its namespaces */
 int spawn_tree(struct restart *r, struct error *err);
 /* the stub, just cloned, enters the namespaces that it does not share with the one that made it */
 int spawn_enter(struct restart *r, struct stub *stub, struct error *err);

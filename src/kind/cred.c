@@ -418,7 +418,7 @@ static int write_login_uid(uint32_t value, struct error *err)
 	return 0;
 }
 
-static int cred_restore(struct restart *r, struct object *object, struct error *err)
+static int cred_prepare(struct restart *r, struct object *object, struct error *err)
 {
 	const CredState *s = object_state(object, CredState);
 	struct cred_live *live = live_of(object);
@@ -536,7 +536,7 @@ const struct kind cred_kind = {
 	.judge = cred_judge,
 	.validate = cred_validate,
 	.preflight = cred_preflight,
-	.restore = cred_restore,
+	.prepare = cred_prepare,
 	.commit = cred_commit,
 	.release = cred_release,
 };

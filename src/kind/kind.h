@@ -86,7 +86,10 @@ struct kind {
 	                struct error *err);
 	/* Can it be restored here? refuse() what is not; nothing is made yet. */
 	int (*preflight)(struct restart *r, struct object *object, struct error *err);
-	/* Makes the live object in the coordinator: object->live. */
+	/* Changes what the coordinator is and every stub inherits, before the first is cloned. */
+	int (*prepare)(struct restart *r, struct object *object, struct error *err);
+	/* Makes the live object in the coordinator: object->live. The root stub is there already.
+	 */
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * For namespaces: @stub, which has just been cloned and has no thread and no child yet,

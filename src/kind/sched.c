@@ -378,7 +378,7 @@ static int sched_preflight(struct restart *r, struct object *object, struct erro
  * I/O priority, which gives each an I/O context that it perhaps did not have: ours is kept aside
  * until all have been cloned.
  */
-static int sched_restore(struct restart *r, struct object *object, struct error *err)
+static int sched_prepare(struct restart *r, struct object *object, struct error *err)
 {
 	long own = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
 
@@ -527,7 +527,7 @@ const struct kind sched_kind = {
 	.collect = sched_collect,
 	.validate = sched_validate,
 	.preflight = sched_preflight,
-	.restore = sched_restore,
+	.prepare = sched_prepare,
 	.install = sched_install,
 	.commit = sched_commit,
 	.finish = sched_finish,
