@@ -505,7 +505,7 @@ const struct command inspect_command = {
 		"them\n"
 		"      --files           the open files of each process\n"
 		"      --mounts          the mounts of each mount namespace, as findmnt shows "
-	        "them\n"
+		"them\n"
 		"      --namespaces      the namespaces, and who is in them\n"
 		"      --objects         every object with its state\n"
 		"      --records         the framing: offset, type and size of each record\n"

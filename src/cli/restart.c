@@ -316,7 +316,7 @@ static int restart_detached(struct arguments *a)
 static int restart_main(int argc, char **argv)
 {
 	struct arguments a = {
-		.options = { .externals = externals_new(), .terminal = -1 },
+		.options = { .input = "-", .externals = externals_new(), .terminal = -1 },
 		.show_bar = isatty(STDERR_FILENO),
 		.ready = -1,
 	};

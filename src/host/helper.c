@@ -18,8 +18,8 @@ struct answer {
 	char arg[];
 };
 
-static void __attribute__((noreturn)) helper_main(pid_t parent, helper_fn *fn, void *arg,
-                                                  size_t size, struct answer *answer)
+static void __attribute__((noreturn))
+helper_main(pid_t parent, helper_fn *fn, void *arg, size_t size, struct answer *answer)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* 0: the parent is outside the pid namespace that it makes children in */
@@ -45,8 +45,8 @@ static int await(pid_t pid)
 int helper_run(helper_fn *fn, void *arg, size_t size, struct error *err)
 {
 	size_t room = sizeof(struct answer) + size;
-	struct answer *answer = mmap(NULL, room, PROT_READ | PROT_WRITE,
-	                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct answer *answer = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+	                             -1, 0);
 	pid_t self = getpid();
 	int r;
 

@@ -47,7 +47,7 @@ static int check_for_children(struct checkpoint *c, const struct task *task, str
 		r = task_readlink(task, "ns/pid_for_children", &children, err);
 	if (r < 0 && r != -ENOENT)
 		return error_trace(err, r);
-	if (r == -ENOENT || strcmp(own, children))
+	if (!own || !children || strcmp(own, children))
 		refuse_pid_ns(c, task, "its children will be in another pid namespace than it is");
 	return 0;
 }
@@ -72,10 +72,12 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 /* runs in the namespace */
 static int read_last_pid(void *arg, struct error *err)
 {
-	_cleanup_(fclose_p) FILE *f = fopen(LAST_PID, "re");
+	_cleanup_(close_p) int fd = open(LAST_PID, O_RDONLY | O_CLOEXEC);
+	char text[24] = "";
 
-	if (!f || fscanf(f, "%u", (uint32_t *)arg) != 1)
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
 		return error_raise(err, errno, "read " LAST_PID);
+	*(uint32_t *)arg = (uint32_t)strtoul(text, NULL, 10);
 	return 0;
 }
 

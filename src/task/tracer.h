@@ -91,7 +91,8 @@ struct injection {
 	                         task */
 	long result;          /* -errno on failure */
 };
-/* @buffer: INJECT_BUFFER_SIZE bytes, copied in before the first call and out after the last; or NULL
+/* @buffer: INJECT_BUFFER_SIZE bytes, copied in before the first call and out after the last; or
+ * NULL
  */
 int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,
                   struct error *err);
