@@ -44,7 +44,7 @@ NOT_LOOKED_AT = {
     "syscall, stack, wchan": "where a task waits: an interrupted call goes on as restart_syscall(2)",
     "mem": "contents: the programs check themselves",
     "maps, map_files, statm, smaps_rollup": "the same as smaps and status",
-    "mounts, mountinfo, mountstats, net/": "of the namespace, whose link is compared",
+    "mounts, mountstats, net/": "of the namespace, whose link is compared; mountinfo is, of one that is not the observer's",
     "oom_score, oom_adj": "derived from oom_score_adj and memory",
     "clear_refs": "written only",
     "ksm_*, arch_status": "statistics",
@@ -293,6 +293,12 @@ OF_A_TASK = ("limits", "personality", "cgroup", "oom_score_adj", "comm", "loginu
 OF_A_PROCESS = ("timers", "timerslack_ns", "coredump_filter", "timens_offsets")
 
 
+def neutral_mounts(text):
+    """in their order, without the numbers: ids, devices of what is made anew, groups"""
+    lines = [re.sub(r"^\d+ \d+ \d+:\d+ ", "", line) for line in text.splitlines()]
+    return [re.sub(r"(shared|master|propagate_from):\d+", r"\1", line) for line in lines]
+
+
 def task_snapshot(tgid, tid):
     base = f"/proc/{tgid}/task/{tid}"
     out = {}
@@ -315,6 +321,8 @@ def task_snapshot(tgid, tid):
             out[name] = read(f"/proc/{tgid}/{name}")
         # the group's number is the kernel's: one for each session
         out["autogroup"] = re.sub(r"^\S+ ", "", read(f"/proc/{tgid}/autogroup"))
+        if out.get("stat/class") != "Z" and os.readlink(f"{base}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+            out["mountinfo"] = neutral_mounts(read(f"/proc/{tgid}/mountinfo"))
         out["auxv"] = read(f"/proc/{tgid}/auxv", binary=True).hex()
     for name in ("cwd", "root", "exe"):
         try:
