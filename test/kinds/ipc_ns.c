@@ -123,16 +123,16 @@ static void sem(void)
 	struct semid_ds ds = { .sem_perm = { .uid = 9, .gid = 10, .mode = 0246 } };
 
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	CHECK(seteuid(7) == 0);
+	CHECK(setegid(4) == 0 && seteuid(7) == 0);
 	int id = semget(77, 5, IPC_CREAT | 0600);
-	CHECK(seteuid(0) == 0);
+	CHECK(seteuid(0) == 0 && setegid(0) == 0);
 	CHECK(id >= 0 && semctl(id, 0, SETALL, (union semun){ .array = values }) == 0);
 	CHECK(semctl(id, 0, IPC_SET, (union semun){ .ds = &ds }) == 0);
 	subject_checkpoint();
 	CHECK(semget(77, 0, 0) == id);
 	CHECK(semctl(id, 0, IPC_STAT, (union semun){ .ds = &ds }) == 0);
 	CHECK(ds.sem_nsems == 5 && ds.sem_perm.uid == 9 && ds.sem_perm.gid == 10);
-	CHECK(ds.sem_perm.mode == 0246 && ds.sem_perm.cuid == 7 && ds.sem_perm.cgid == 0);
+	CHECK(ds.sem_perm.mode == 0246 && ds.sem_perm.cuid == 7 && ds.sem_perm.cgid == 4);
 	CHECK(semctl(id, 0, GETALL, (union semun){ .array = got }) == 0);
 	CHECK(!memcmp(values, got, sizeof(got)));
 }
@@ -166,7 +166,10 @@ static void msg(void)
 	struct msqid_ds ds;
 
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	int id = msgget(5, IPC_CREAT | 0622), empty = msgget(IPC_PRIVATE, 0600);
+	CHECK(setegid(12) == 0 && seteuid(11) == 0);
+	int id = msgget(5, IPC_CREAT | 0622);
+	CHECK(seteuid(0) == 0 && setegid(0) == 0);
+	int empty = msgget(IPC_PRIVATE, 0600);
 	CHECK(id >= 0 && empty >= 0);
 	send_one(id, 3, "one", 3);
 	send_one(id, 1L << 40, "two", 7000);
@@ -174,13 +177,16 @@ static void msg(void)
 	send_one(id, 1, "four", 5000);
 	CHECK(msgctl(id, IPC_STAT, &ds) == 0);
 	ds.msg_qbytes = 10;
+	ds.msg_perm.uid = 13;
+	ds.msg_perm.gid = 14;
 	CHECK(msgctl(id, IPC_SET, &ds) == 0);
 	put("kernel/msgmax", "20");
 	subject_checkpoint();
 	CHECK(msgget(5, 0) == id);
 	CHECK(msgctl(id, IPC_STAT, &ds) == 0);
 	CHECK(ds.msg_qnum == 4 && ds.msg_qbytes == 10 && ds.__msg_cbytes == 12003);
-	CHECK(ds.msg_perm.mode == 0622);
+	CHECK(ds.msg_perm.mode == 0622 && ds.msg_perm.uid == 13 && ds.msg_perm.gid == 14);
+	CHECK(ds.msg_perm.cuid == 11 && ds.msg_perm.cgid == 12);
 	CHECK(msgsnd(id, &(struct message){ .type = 1 }, 1, IPC_NOWAIT) < 0 && errno == EAGAIN);
 	receive(id, 1, 1, "four", 5000);
 	receive(id, 0, 3, "one", 3);
