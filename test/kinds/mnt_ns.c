@@ -5,6 +5,7 @@
  *
  * TEST contents round-trip start="unshare -pf unshare -m" -- contents
  * TEST flags round-trip start="unshare -pf unshare -m" -- flags
+ * TEST own-proc round-trip start="unshare -pf unshare -m" -- own_proc
  * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
  * TEST open-files round-trip start="unshare -pf unshare -m" except=map/????????????,fd/5 -- open_files
  * TEST covered round-trip start="unshare -pf unshare -m" -- covered
@@ -89,12 +90,25 @@ static void flags(void)
 	put("t/file", "x");
 	CHECK(mkdir("b", 0755) == 0 && mount("t", "b", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount(NULL, "b", NULL, MS_REMOUNT | MS_BIND | set, NULL) == 0);
+	/* of the file system: mountinfo shows them, which the observer compares */
+	CHECK(mkdir("s", 0755) == 0);
+	CHECK(mount("s", "s", "tmpfs", MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME, NULL) == 0);
 	subject_checkpoint();
 	CHECK(statvfs("b", &fs) == 0 && (fs.f_flag & set) == set);
 	CHECK(statvfs("t", &fs) == 0 && !(fs.f_flag & (ST_RDONLY | ST_NOEXEC)));
 	CHECK(open("b/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
 	put("t/new", "one file system");
 	CHECK(holds("b/new", "one file system"));
+}
+
+/* a /proc is of one pid namespace */
+static void own_proc(void)
+{
+	char self[16] = "";
+
+	CHECK(mkdir("p", 0755) == 0 && mount("proc", "p", "proc", 0, "hidepid=2") == 0);
+	subject_checkpoint();
+	CHECK(readlink("p/self", self, sizeof(self) - 1) == 1 && !strcmp(self, "1"));
 }
 
 /* by path, deleted, mapped, without a name, a FIFO, a device */
@@ -246,10 +260,10 @@ static void detached(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "contents", contents }, { "flags", flags },     { "open_files", open_files },
-		{ "covered", covered },   { "two", two },         { "propagation", propagation },
-		{ "alone", alone },       { "nothing", nothing }, { "detached", detached },
-		{ "parts", parts },
+		{ "contents", contents },       { "flags", flags },     { "own_proc", own_proc },
+		{ "open_files", open_files },   { "covered", covered }, { "two", two },
+		{ "propagation", propagation }, { "alone", alone },     { "nothing", nothing },
+		{ "detached", detached },       { "parts", parts },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);
