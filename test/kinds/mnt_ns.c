@@ -93,6 +93,7 @@ static void flags(void)
 	/* of the file system: mountinfo shows them, which the observer compares */
 	CHECK(mkdir("s", 0755) == 0);
 	CHECK(mount("s", "s", "tmpfs", MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME, NULL) == 0);
+	CHECK(mount(NULL, "s", NULL, MS_UNBINDABLE, NULL) == 0);
 	subject_checkpoint();
 	CHECK(statvfs("b", &fs) == 0 && (fs.f_flag & set) == set);
 	CHECK(statvfs("t", &fs) == 0 && !(fs.f_flag & (ST_RDONLY | ST_NOEXEC)));
