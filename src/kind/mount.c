@@ -9,6 +9,7 @@ const struct kind mount_kind = {
 	.name = "mount",
 	.number = 72,
 	.message = &mount_state__descriptor,
+	.judge = mount_judge,
 	.save = mount_save,
 	.validate = mount_validate,
 	.restore = mount_restore,

@@ -17,6 +17,9 @@
  * TEST master-outside refuse code=mount.master-outside -- master_outside
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
  * TEST user-outside refuse code=leak -- user_outside
+ * TEST deleted refuse code=mount.deleted -- deleted
+ * TEST idmap refuse code=mount.idmap -- idmap
+ * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
  * TEST other-proc refuse code=mount.namespace -- other_proc
@@ -304,6 +307,73 @@ static void user_outside(void)
 	subject_checkpoint();
 }
 
+static void deleted(void)
+{
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/d", 0700) == 0);
+	CHECK(mount("/mnt/d", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(rmdir("/mnt/d") == 0);
+	subject_checkpoint();
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* a user namespace that nobody is in */
+static int make_user_namespace(void)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWUSER) == 0);
+		subject_mark("unshared");
+		subject_wait("mapped");
+		_exit(0);
+	}
+	subject_wait("unshared");
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	write_to(path, "0 1000 10");
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	write_to(path, "0 1000 10");
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	subject_mark("mapped");
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	return fd;
+}
+
+static void idmap(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
+
+	own_namespace();
+	CHECK(chmod(".", 0777) == 0);
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	int user = make_user_namespace();
+	int fd = open_tree(AT_FDCWD, "/mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	attr.userns_fd = (uint64_t)user;
+	CHECK(fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0);
+	CHECK(move_mount(fd, "", AT_FDCWD, "/opt", MOVE_MOUNT_F_EMPTY_PATH) == 0);
+	close(fd);
+	close(user);
+	subject_checkpoint();
+}
+
+static void owner(void)
+{
+	CHECK(chmod(".", 0777) == 0);
+	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+	subject_checkpoint();
+}
+
 /* a file system that nobody knows how to make again; its server never answers */
 static void filesystem(void)
 {
@@ -360,6 +430,9 @@ int main(int argc, char **argv)
 		{ "master_outside", master_outside },
 		{ "shared_outside", shared_outside },
 		{ "user_outside", user_outside },
+		{ "deleted", deleted },
+		{ "idmap", idmap },
+		{ "owner", owner },
 		{ "filesystem", filesystem },
 		{ "content", content },
 		{ "other_proc", other_proc },

@@ -109,3 +109,63 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 		             e->point);
 	return r < 0 ? error_trace(err, r) : 0;
 }
+
+/* ---- mounts ---- */
+
+/* whether the host has a mount that shows what it shows */
+static bool is_anchored(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+
+	for (size_t i = 0; i < m->host.n_mounts; i++) {
+		const struct mount_entry *h = &m->host.mounts[i];
+		const struct mount_sb *its = &m->host.sbs[h->sb];
+		size_t size = h->root[1] ? strlen(h->root) : 0;
+		if (its->major == sb->major && its->minor == sb->minor && !h->deleted &&
+		    !strncmp(h->root, e->root, size) && (!e->root[size] || e->root[size] == '/'))
+			return true;
+	}
+	return false;
+}
+
+static int judge_entry(const struct mounts *m, const struct mount_entry *e, struct error *err)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+
+	if (e->deleted) {
+		error_refuse(err, CODE_mount_deleted, "what it shows has been deleted: %s of a %s",
+		             e->root, sb->type);
+		error_hint(err, "unmount it");
+		return -EOPNOTSUPP;
+	}
+	if (e->attributes & MOUNT_ATTR_IDMAPPED)
+		return error_refuse(err, CODE_mount_idmap, "it is idmapped");
+	if (e->attributes & ~(uint64_t)MOUNT_ATTRIBUTES)
+		return error_refuse(err, CODE_unknown_state, "it has attributes %#llx",
+		                    (unsigned long long)e->attributes);
+	if (sb->class == MOUNT_EXTERNAL && !is_anchored(m, e)) {
+		error_refuse(err, CODE_mount_unreachable,
+		             "stasis sees the %s that it is of, but not %s in it", sb->type,
+		             e->root);
+		return -EOPNOTSUPP;
+	}
+	if (!strcmp(sb->type, "devpts") && sb->class == MOUNT_INSTANCE && e->root[1] &&
+	    strcmp(e->root, "/ptmx") != 0)
+		return error_refuse(err, CODE_mount_filesystem,
+		                    "a terminal of a devpts of the set is mounted");
+	return 0;
+}
+
+int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct mounts *m = c->mounts;
+	const struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
+
+	mounts_classify(m);
+	int r = judge_entry(m, e, err);
+	if (r < 0)
+		error_object(err, "mnt:[%llu] mount %u %s",
+		             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
+		             e->point);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
@@ -126,6 +127,21 @@ static int judge_users(struct checkpoint *c, const struct mounts *m, const struc
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* built again, it would belong to the restart's user namespace, and nothing in it be locked */
+static void judge_owner(struct checkpoint *c, const struct mounts *m, const struct object *object)
+{
+	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
+	struct error refusal;
+	struct stat own;
+
+	if (stat("/proc/thread-self/ns/user", &own) == 0 && own.st_ino == ns->owner)
+		return;
+	error_refuse(&refusal, CODE_mount_owner,
+	             "it belongs to another user namespace than stasis");
+	error_object(&refusal, "mnt:[%llu]", (unsigned long long)ns->inode);
+	refuse(c, task_in(c, object), &refusal);
+}
+
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mounts *m = c->mounts;
@@ -136,5 +152,6 @@ int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = judge_mounts(c, m, err);
 	if (r == 0)
 		r = judge_users(c, m, object, err);
+	judge_owner(c, m, object);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -5,6 +5,7 @@
 #include "kind/mounts/mounts.h"
 
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err);
+int mount_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err);
 int mount_save(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
