@@ -2,6 +2,8 @@
 # The two commands of the README are `make demo` and `make test`; meson does the work.
 BUILD ?= build
 T     ?=
+N     ?= 1000
+FIRST ?= 1
 
 .PHONY: all packages test test-vm test-mutation demo bench lint install clean
 
@@ -27,6 +29,10 @@ test-vm: all
 
 demo: all
 	@BUILD=$(BUILD) tools/reaper tools/demo
+
+# random mount namespaces, N seeds from FIRST on
+torture: all
+	@unshare -m -p -f --kill-child --mount-proc $(BUILD)/test/mount_random.unit $(N) $(FIRST)
 
 # each field of each message dropped once at restart: a test must notice
 test-mutation: all

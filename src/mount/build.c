@@ -32,7 +32,10 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
                                               const struct mount_entry *m)
 {
 	const struct mount_anchor *best = NULL;
+	enum mount_class class = b->t->sbs[m->sb].class;
 
+	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON)
+		return NULL;
 	for (size_t i = 0; i < b->in.n_anchors; i++) {
 		const struct mount_anchor *a = &b->in.anchors[i];
 		if (a->sb == m->sb && build_below(m->root, a->root) &&

@@ -52,7 +52,9 @@ void mount_classify(struct mount_table *t, const struct mount_table *outside)
 	for (size_t i = 0; i < t->n_sbs; i++) {
 		struct mount_sb *sb = &t->sbs[i];
 		sb->class = mount_class_of_type(sb->type);
-		if (sb->class != MOUNT_NSFS && sb->class != MOUNT_SINGLETON && has_sb(outside, sb))
+		/* what is keyed or single is the same one when it is mounted anew */
+		if (sb->class != MOUNT_NSFS && sb->class != MOUNT_SINGLETON &&
+		    sb->class != MOUNT_KEYED && has_sb(outside, sb))
 			sb->class = MOUNT_EXTERNAL;
 	}
 }

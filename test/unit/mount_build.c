@@ -183,6 +183,68 @@ static void new_tmpfs(void **state)
 	round_trip("mount -t tmpfs -o size=1m,mode=750,uid=3,gid=4 mine /mnt");
 }
 
+/* what design/mounts.md calls its cases; each a shell script that runs in the new namespace */
+static const char *const scenarios[] = {
+	/* options, contents, subtree bind; file, FIFO and device binds */
+	"mount -t tmpfs -o size=1m,nr_inodes=99,mode=751,uid=5,gid=6,huge=never t /mnt;"
+	"mkdir -p /mnt/a/b; echo x >/mnt/a/f; mkfifo /mnt/p; mknod /mnt/null c 1 3; touch /mnt/t;"
+	"mount --bind /mnt/a /opt; mount --bind /mnt/p /mnt/t; mount --bind /mnt/null /mnt/a/f",
+	/* every flag of a mount */
+	"mount -t tmpfs t /mnt; cd /mnt; mkdir 1 2 3 4 5 6 7 8 9;"
+	"for o in 1,ro 2,nosuid 3,nodev 4,noexec 5,noatime 6,nodiratime 7,strictatime "
+	"8,nosymfollow;"
+	"do mount --bind /mnt ${o%,*}; mount -o remount,bind,${o#*,} ${o%,*}; done",
+	/* of a superblock */
+	"mount -t tmpfs -o sync t /mnt; mount -t tmpfs -o dirsync t /opt;"
+	"mount -t tmpfs -o lazytime t /srv",
+	/* read-only superblock, writable mount */
+	"mount -t tmpfs t /mnt; touch /mnt/f; mount -o remount,ro /mnt; mount -o remount,bind,rw "
+	"/mnt",
+	/* names */
+	"mount -t tmpfs '' /mnt; mkdir '/mnt/a b' '/mnt/c\\d' '/mnt/#' \"/mnt/n\nl\";"
+	"for d in /mnt/*; do mount -t tmpfs 'so urce' \"$d\"; done",
+	/* three on one, contents in the lowest; an ancestor covered */
+	"mount -t tmpfs a /mnt; touch /mnt/a; mount -t tmpfs b /mnt; touch /mnt/b; mount -t tmpfs "
+	"c /mnt",
+	"mount -t tmpfs a /mnt; mkdir -p /mnt/x/y; mount -t tmpfs b /mnt/x/y; touch /mnt/x/y/f;"
+	"mount -t tmpfs c /mnt/x",
+	"mount -t tmpfs a /mnt; mkdir -p /mnt/x/y; mount -t tmpfs b /mnt/x; mkdir /mnt/x/y;"
+	"mount -t tmpfs c /mnt/x/y; mount -t tmpfs d /mnt; mkdir -p /mnt/x/y; mount -t tmpfs e "
+	"/mnt/x/y",
+	/* shared pairs, slaves, slaves that share, groups whose members show disjoint parts */
+	"mount -t tmpfs a /mnt; mkdir -p /mnt/x/y /mnt/z; mount --make-shared /mnt; mount --bind "
+	"/mnt /opt;"
+	"mount -t tmpfs b /mnt/x; mount --bind /mnt/z /srv; mount --make-slave /srv;"
+	"mount --make-shared /srv; mount --bind /srv /media; mount --make-slave /media",
+	"mount -t tmpfs a /mnt; mkdir /mnt/x /mnt/y; mount --make-shared /mnt; mount --bind /mnt/x "
+	"/opt;"
+	"mount --bind /mnt/y /srv",
+	/* unbindable */
+	"mount -t tmpfs a /mnt; touch /mnt/f; mount --make-unbindable /mnt",
+	/* instances, keyed, singletons */
+	"mount -t proc -o hidepid=2 p /mnt; mount -t devpts -o mode=620,gid=5,ptmxmode=666 d /opt;"
+	"mount -t sysfs s /srv; mount -t mqueue q /media; mount -t ramfs -o mode=711 r /home; "
+	"touch /home/f",
+	"mount -t proc p /mnt; mount --bind /mnt/sys /opt; mount -o remount,bind,ro /opt;"
+	"mount --bind /dev/null /mnt/version",
+};
+
+static void all_scenarios(void **state)
+{
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		print_message("scenario %zu\n", i);
+		round_trip(scenarios[i]);
+	}
+}
+
+/* without statmount nobody sees below the cover whether it may be taken off a copy */
+static void covered_root(void **state)
+{
+	if (!feature(FEATURE_statmount_ns))
+		skip();
+	round_trip("mount -t tmpfs a /mnt; touch /mnt/f; mount -t tmpfs b /");
+}
+
 /* ---- refusals ---- */
 
 /* what a world is, read and classified */
@@ -392,6 +454,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_copy),    cmocka_unit_test(new_tmpfs),
+		cmocka_unit_test(all_scenarios), cmocka_unit_test(covered_root),
 		cmocka_unit_test(covered),       cmocka_unit_test(covered_and_shared),
 		cmocka_unit_test(no_anchor),     cmocka_unit_test(no_place),
 		cmocka_unit_test(not_exclusive), cmocka_unit_test(differences),

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Random mount namespaces: tmpfs, binds of parts, covers, every propagation, flags, unmounts, in up
+ * to four namespaces that were copied from each other; recorded, built again, compared. The first
+ * argument is the number of seeds, the second the first of them (make torture N=...).
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "mount/build.h"
+#include "mount/class.h"
+#include "mount/reach.h"
+#include "mount/verify.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define NAMESPACES_MAX 4
+
+/* ---- the scenario, in processes of its own ---- */
+
+static const char *const bases[] = { "/mnt", "/opt", "/srv", "/media", "/home" };
+static const char *const parts[] = { "", "/a", "/b", "/a/b" };
+
+static unsigned pick(unsigned *seed, unsigned n)
+{
+	*seed = *seed * 1103515245u + 12345u;
+	return (*seed >> 16) % n;
+}
+
+static void random_path(unsigned *seed, char room[64])
+{
+	snprintf(room, 64, "%s%s%s", bases[pick(seed, 5)], parts[pick(seed, 4)],
+	         parts[pick(seed, 4)]);
+}
+
+/* what every tmpfs of a scenario holds */
+static void fill(int root)
+{
+	mkdirat(root, "a", 0755);
+	mkdirat(root, "a/b", 0755);
+	mkdirat(root, "b", 0700);
+	int fd = openat(root, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close_p(&fd);
+}
+
+static void new_tmpfs(unsigned *seed, const char *path)
+{
+	static const char *const options[] = { "", "size=64k", "mode=700,uid=3", "nr_inodes=77" };
+	static const unsigned long flags[] = { 0, MS_NOSUID, MS_NODEV | MS_NOEXEC, MS_NOATIME,
+		                               MS_SYNCHRONOUS };
+
+	if (mount("t", path, "tmpfs", flags[pick(seed, 5)], options[pick(seed, 4)]) < 0)
+		return;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		fill(fd);
+	close_p(&fd);
+}
+
+/* what cannot be done is not */
+static void random_step(unsigned *seed)
+{
+	static const unsigned long kinds[] = { MS_SHARED, MS_SHARED, MS_SLAVE, MS_PRIVATE,
+		                               MS_UNBINDABLE };
+	static const unsigned long flags[] = { MS_RDONLY, MS_NOSUID, MS_NOEXEC | MS_RELATIME, 0 };
+	char path[64], other[64];
+
+	random_path(seed, path);
+	random_path(seed, other);
+	switch (pick(seed, 10)) {
+	case 0:
+	case 1:
+	case 2:
+		new_tmpfs(seed, path);
+		break;
+	case 3:
+	case 4:
+		mount(other, path, NULL, MS_BIND | (pick(seed, 3) ? 0 : MS_REC), NULL);
+		break;
+	case 5:
+	case 6:
+	case 7:
+		mount(NULL, path, NULL, kinds[pick(seed, 5)] | (pick(seed, 4) ? 0 : MS_REC), NULL);
+		break;
+	case 8:
+		mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags[pick(seed, 4)], NULL);
+		break;
+	default:
+		if (pick(seed, 2))
+			umount2(path, MNT_DETACH);
+		else
+			mount(other, path, NULL, MS_MOVE, NULL);
+	}
+}
+
+/* tells its pid when it is done, and stays until @until ends; *n: how many namespaces there are */
+static void __attribute__((noreturn)) play(unsigned seed, int ready, int until, unsigned depth)
+{
+	char byte;
+	pid_t self = getpid();
+	unsigned n_steps = 5 + pick(&seed, 30);
+
+	if (unshare(CLONE_NEWNS) < 0)
+		_exit(1);
+	if (depth == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		_exit(1);
+	for (unsigned i = 0; i < n_steps; i++)
+		random_step(&seed);
+	if (depth + 1 < NAMESPACES_MAX && pick(&seed, 3)) {
+		int pair[2];
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			_exit(1);
+		pid_t pid = fork();
+		if (pid == 0) {
+			close(pair[0]);
+			close(ready);
+			play(seed + 1, pair[1], until, depth + 1);
+		}
+		close(pair[1]);
+		pid_t told;
+		while (read(pair[0], &told, sizeof(told)) == sizeof(told))
+			(void)!write(ready, &told, sizeof(told));
+		for (unsigned i = pick(&seed, 10); i > 0; i--)
+			random_step(&seed);
+	}
+	(void)!write(ready, &self, sizeof(self));
+	close(ready);
+	(void)!read(until, &byte, 1);
+	while (wait(NULL) > 0)
+		;
+	_exit(0);
+}
+
+struct world {
+	pid_t first, pids[NAMESPACES_MAX];
+	size_t n;
+	int until;
+};
+
+static struct world start(unsigned seed)
+{
+	struct world w = { 0 };
+	int ready[2], until[2];
+
+	if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(until, O_CLOEXEC) < 0)
+		exit(1);
+	w.first = fork();
+	if (w.first == 0) {
+		close(ready[0]);
+		close(until[1]);
+		play(seed, ready[1], until[0], 0);
+	}
+	close(ready[1]);
+	close(until[0]);
+	while (w.n < NAMESPACES_MAX && read(ready[0], &w.pids[w.n], sizeof(pid_t)) == sizeof(pid_t))
+		w.n++;
+	close(ready[0]);
+	w.until = until[1];
+	return w;
+}
+
+static void stop(struct world *w)
+{
+	close(w->until);
+	waitpid(w->first, NULL, 0);
+}
+
+/* ---- there and back ---- */
+
+struct trip {
+	struct mount_table was, is, host;
+	struct mount_anchor *anchors;
+	size_t n_anchors;
+	struct mount_build *build;
+};
+
+static void trip_done(struct trip *t)
+{
+	mount_build_free(t->build);
+	for (size_t i = 0; i < t->n_anchors; i++)
+		close(t->anchors[i].fd);
+	free(t->anchors);
+	mount_table_done(&t->was);
+	mount_table_done(&t->is);
+	mount_table_done(&t->host);
+}
+
+static int open_ns(pid_t pid)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/mnt", pid);
+
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int add(struct mount_table *t, pid_t pid, struct error *err)
+{
+	_cleanup_(close_p) int fd = open_ns(pid);
+
+	return mount_table_add(t, fd, pid, NULL, err);
+}
+
+static int find_anchors(struct trip *t, struct error *err)
+{
+	_cleanup_(close_p) int own = open_ns(getpid());
+	int r = 0;
+
+	for (size_t i = 0; i < t->was.n_sbs; i++) {
+		const struct mount_sb *sb = &t->was.sbs[i];
+		for (size_t j = 0; r == 0 && j < t->host.n_mounts; j++) {
+			const struct mount_entry *m = &t->host.mounts[j];
+			int fd;
+			if (t->host.sbs[m->sb].major != sb->major ||
+			    t->host.sbs[m->sb].minor != sb->minor)
+				continue;
+			r = mount_reach(&t->host, own, j, &fd, err);
+			if (r == 0)
+				*array_push(t->anchors,
+				            t->n_anchors) = (struct mount_anchor){ i, m->root, fd };
+		}
+	}
+	return r;
+}
+
+static int record(struct trip *t, const struct world *w, struct error *err)
+{
+	int r = add(&t->host, getpid(), err);
+
+	for (size_t i = 0; r == 0 && i < w->n; i++)
+		r = add(&t->was, w->pids[i], err);
+	if (r == 0)
+		mount_classify(&t->was, &t->host);
+	return r == 0 ? find_anchors(t, err) : r;
+}
+
+static int rebuild(struct trip *t, struct error *err)
+{
+	struct mount_input in = { .table = &t->was,
+		                  .anchors = t->anchors,
+		                  .n_anchors = t->n_anchors };
+	int r;
+
+	t->build = mount_build_new(&in);
+	r = mount_build_superblocks(t->build, err);
+	for (size_t i = 0; r == 0 && i < t->was.n_sbs; i++)
+		if (t->was.sbs[i].class == MOUNT_CONTENT)
+			fill(mount_build_sb(t->build, i));
+	if (r == 0)
+		r = mount_build_mounts(t->build, err);
+	if (r == 0)
+		r = mount_build_late(t->build, err);
+	if (r == 0)
+		r = mount_build_finish(t->build, err);
+	for (size_t i = 0; r == 0 && i < t->was.n_namespaces; i++)
+		r = mount_table_add(&t->is, mount_build_ns(t->build, i), 0, NULL, err);
+	if (r == 0)
+		r = mount_compare(&t->was, &t->is, false, err);
+	return r;
+}
+
+/* in the order of mountinfo, too: it is that of creation */
+static int compare_order(const struct trip *t, struct error *err)
+{
+	for (size_t i = 0; i < t->was.n_mounts && feature(FEATURE_statmount_ns); i++)
+		if (strcmp(t->was.mounts[i].point, t->is.mounts[i].point) != 0)
+			return error_raise(err, EINVAL, "line %zu is %s and was %s", i,
+			                   t->is.mounts[i].point, t->was.mounts[i].point);
+	return 0;
+}
+
+/* whatever can be reached is what it should be */
+static int reach_all(const struct trip *t, const struct world *w, struct error *err)
+{
+	for (size_t i = 0; i < t->was.n_mounts; i += 7) {
+		const struct mount_entry *m = &t->was.mounts[i];
+		_cleanup_(close_p) int ns = open_ns(w->pids[m->namespace]);
+		_cleanup_(close_p) int fd = -1;
+		struct stat st;
+		int r = mount_reach(&t->was, ns, i, &fd, err);
+		if (r == -EOPNOTSUPP)
+			continue;
+		if (r < 0 || fstat(fd, &st) < 0)
+			return r;
+		if (t->was.sbs[m->sb].class == MOUNT_CONTENT &&
+		    (major(st.st_dev) != t->was.sbs[m->sb].major ||
+		     minor(st.st_dev) != t->was.sbs[m->sb].minor))
+			return error_raise(err, EINVAL, "another one than %s was reached",
+			                   m->point);
+	}
+	return 0;
+}
+
+static char *own_mounts(void)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *text = NULL;
+	size_t room = 0;
+
+	if (!f || getdelim(&text, &room, 0, f) < 0)
+		exit(1);
+	fclose(f);
+	return text;
+}
+
+/* what the seeds were worth */
+static struct {
+	size_t namespaces, mounts, shared, slaves, parts;
+} seen;
+
+static void count(const struct mount_table *t)
+{
+	seen.namespaces += t->n_namespaces;
+	seen.mounts += t->n_mounts;
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		seen.shared += t->mounts[i].peer_group != 0;
+		seen.slaves += t->mounts[i].master != 0;
+		seen.parts += t->mounts[i].root[1] != 0;
+	}
+}
+
+static bool run_seed(unsigned seed)
+{
+	_cleanup_(free_p) char *before = own_mounts();
+	_cleanup_(trip_done) struct trip t = { 0 };
+	struct error err = ERROR_INIT;
+	struct world w = start(seed);
+	int r = record(&t, &w, &err);
+
+	count(&t.was);
+	if (r == 0)
+		r = reach_all(&t, &w, &err);
+	if (r == 0)
+		r = rebuild(&t, &err);
+	if (r == 0)
+		r = compare_order(&t, &err);
+	stop(&w);
+	_cleanup_(free_p) char *after = own_mounts();
+	if (r == 0 && strcmp(before, after) != 0)
+		r = error_raise(&err, EINVAL, "our own mounts have changed");
+	if (r < 0) {
+		printf("seed %u, %zu namespaces, %zu mounts:\n", seed, t.was.n_namespaces,
+		       t.was.n_mounts);
+		error_print(stdout, &err, "test", true);
+	}
+	return r == 0;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 25;
+	unsigned first = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
+	unsigned failed = 0;
+
+	if (geteuid() != 0)
+		return 77;
+	for (unsigned i = 0; i < n; i++)
+		failed += !run_seed(first + i);
+	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part\n",
+	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts);
+	printf("%u seeds, %u failed\n", n, failed);
+	return failed ? 1 : 0;
+}
