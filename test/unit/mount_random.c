@@ -28,18 +28,21 @@
 /* ---- the scenario, in processes of its own ---- */
 
 static const char *const bases[] = { "/mnt", "/opt", "/srv", "/media", "/home" };
-static const char *const parts[] = { "", "/a", "/b", "/a/b" };
+static const char *const parts[] = { "", "/a", "/b", "/a/b", "", "" };
 
 static unsigned pick(unsigned *seed, unsigned n)
 {
-	*seed = *seed * 1103515245u + 12345u;
-	return (*seed >> 16) % n;
+	unsigned x = *seed += 0x9e3779b9u; /* neighbouring seeds have nothing in common */
+
+	x = (x ^ (x >> 16)) * 0x85ebca6bu;
+	x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+	return (x ^ (x >> 16)) % n;
 }
 
 static void random_path(unsigned *seed, char room[64])
 {
-	snprintf(room, 64, "%s%s%s", bases[pick(seed, 5)], parts[pick(seed, 4)],
-	         parts[pick(seed, 4)]);
+	snprintf(room, 64, "%s%s%s", bases[pick(seed, 5)], parts[pick(seed, 6)],
+	         parts[pick(seed, 6)]);
 }
 
 /* what every tmpfs of a scenario holds */
@@ -69,8 +72,8 @@ static void new_tmpfs(unsigned *seed, const char *path)
 /* what cannot be done is not */
 static void random_step(unsigned *seed)
 {
-	static const unsigned long kinds[] = { MS_SHARED, MS_SHARED, MS_SLAVE, MS_PRIVATE,
-		                               MS_UNBINDABLE };
+	static const unsigned long kinds[] = { MS_SHARED, MS_SHARED, MS_SHARED,  MS_SLAVE,
+		                               MS_SLAVE,  MS_SLAVE,  MS_PRIVATE, MS_UNBINDABLE };
 	static const unsigned long flags[] = { MS_RDONLY, MS_NOSUID, MS_NOEXEC | MS_RELATIME, 0 };
 	char path[64], other[64];
 
@@ -89,7 +92,7 @@ static void random_step(unsigned *seed)
 	case 5:
 	case 6:
 	case 7:
-		mount(NULL, path, NULL, kinds[pick(seed, 5)] | (pick(seed, 4) ? 0 : MS_REC), NULL);
+		mount(NULL, path, NULL, kinds[pick(seed, 8)] | (pick(seed, 4) ? 0 : MS_REC), NULL);
 		break;
 	case 8:
 		mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags[pick(seed, 4)], NULL);
@@ -113,6 +116,8 @@ static void __attribute__((noreturn)) play(unsigned seed, int ready, int until, 
 		_exit(1);
 	if (depth == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		_exit(1);
+	for (unsigned i = 0; depth == 0 && i < 5; i++)
+		new_tmpfs(&seed, bases[i]);
 	for (unsigned i = 0; i < n_steps; i++)
 		random_step(&seed);
 	if (depth + 1 < NAMESPACES_MAX && pick(&seed, 3)) {
@@ -123,7 +128,7 @@ static void __attribute__((noreturn)) play(unsigned seed, int ready, int until, 
 		if (pid == 0) {
 			close(pair[0]);
 			close(ready);
-			play(seed + 1, pair[1], until, depth + 1);
+			play(seed * 31 + 7, pair[1], until, depth + 1);
 		}
 		close(pair[1]);
 		pid_t told;
