@@ -44,7 +44,8 @@ files("image")
 
 # ---- standard output ----
 code, out, err = stasis("checkpoint", p.pid)
-expect(code == 0 and state(p.pid) == "T", f"into a pipe it is left stopped: {code} {state(p.pid)} {err}")
+expect(code == 0, f"into a pipe: {code} {err}")
+wait_for(lambda: state(p.pid) == "T", "into a pipe it is left stopped")
 os.kill(p.pid, signal.SIGCONT)
 untouched("SIGCONT")
 code, out, err = stasis("checkpoint", "--leave-running", "-o", "-", p.pid)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from cli import done, expect, stasis, wait_for
+from cli import done, expect, stasis, state, wait_for
 
 SUBJECT = os.path.join(os.environ["BUILD"], "test", "lock.subject")
 
@@ -30,8 +30,7 @@ def restart(which):
         pass
     if code == 0:
         pid = int(out.split()[0])
-        wait_for(lambda: not os.path.exists(f"/proc/{pid}") or
-                 open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z", "the subject ends")
+        wait_for(lambda: state(pid) in (None, "Z"), "the subject ends")
     expect(open("output").read() == "", f"{which}: {open('output').read()}")
     os.chdir("..")
 
