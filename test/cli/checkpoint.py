@@ -72,7 +72,8 @@ expect(code == 2, f"no standard output: {code} {err}")
 
 # ---- what becomes of the tree ----
 code, out, err = stasis("checkpoint", p.pid, "-o", "stopped", "--leave-stopped")
-expect(code == 0 and state(p.pid) == "T", f"--leave-stopped: {code} {state(p.pid)} {err}")
+expect(code == 0, f"--leave-stopped: {code} {err}")
+wait_for(lambda: state(p.pid) == "T", "--leave-stopped")
 os.kill(p.pid, signal.SIGCONT)
 untouched("after --leave-stopped")
 for method in "none", "lz4", "zstd", "zstd:19":
