@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
 #include "kind/mounts/parts.h"
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
@@ -46,7 +47,8 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->namespace_ = m->namespaces[e->namespace]->id;
 	s->parent = e->parent == MOUNT_NONE ? 0 : m->mounts[e->parent]->id;
 	s->superblock = m->sbs[e->sb]->id;
-	s->id = e->id;
+	/* the order of mountinfo's lines; without unique ids that is not the order of the ids */
+	s->id = feature(FEATURE_statmount_ns) ? e->id : mounts_index(m, object) + 1;
 	s->old_id = e->old_id;
 	s->point = bytes_of(e->point);
 	s->root = bytes_of(e->root);
