@@ -150,6 +150,10 @@ static void judge_root(struct checkpoint *c)
 {
 	struct error refusal;
 
+	if (c->tasks[0]->state == TASK_ZOMBIE) { /* it has ended while it was being frozen */
+		error_refuse(&refusal, CODE_task_gone, "it is dead");
+		refuse(c, c->tasks[0], &refusal);
+	}
 	if (c->options->container != CONTAINER_YES || root_is_init(c))
 		return;
 	error_refuse(&refusal, CODE_container_root, "it is not the init of a pid namespace");
