@@ -7,6 +7,7 @@
 #include "core/restart_parts.h"
 #include "kind/kind.h"
 #include "kind/pid_ns.h"
+#include "task/plan.h"
 
 uint64_t restart_blocks_left(const struct restart *r)
 {
@@ -31,6 +32,8 @@ int restart_read(struct restart *r, int fd, struct error *err)
 	r->plan_tasks = c->plan_tasks;
 	r->n_tasks = c->n_tasks;
 	r->plan = c->plan;
+	if (r->plan_tasks[r->plan->root].state == PLAN_ZOMBIE)
+		return error_refuse(err, CODE_image_invalid, "its root task is dead");
 	r->new_pidns = r->options->new_pidns || pid_ns_of_root(r->tasks[0], r->objects);
 	return 0;
 }
