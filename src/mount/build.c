@@ -45,18 +45,21 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
 	return best;
 }
 
-static size_t find_origin(struct mount_build *b, const struct mount_entry *m)
+/* @last: per superblock, the latest of its origins + 1 */
+static size_t find_origin(struct mount_build *b, const struct mount_entry *m, size_t *last)
 {
 	const struct mount_anchor *anchor = find_anchor(b, m);
 
-	for (size_t i = 0; i < b->n_origins; i++) {
-		const struct mount_origin *o = &b->origins[i];
-		if (o->sb == m->sb && o->anchor == anchor &&
-		    (anchor || !strcmp(o->source, m->source)))
-			return i;
+	for (size_t i = last[m->sb]; i > 0; i = b->origins[i - 1].next_of_sb) {
+		const struct mount_origin *o = &b->origins[i - 1];
+		if (o->anchor == anchor && (anchor || !strcmp(o->source, m->source)))
+			return i - 1;
 	}
 	struct mount_origin *o = array_push(b->origins, b->n_origins);
-	*o = (struct mount_origin){ .sb = m->sb, .anchor = anchor, .source = m->source };
+	*o = (struct mount_origin){
+		.sb = m->sb, .anchor = anchor, .source = m->source, .next_of_sb = last[m->sb]
+	};
+	last[m->sb] = b->n_origins;
 	return b->n_origins - 1;
 }
 
@@ -90,6 +93,7 @@ static void layout_fds(struct mount_build *b)
 
 struct mount_build *mount_build_new(const struct mount_input *input)
 {
+	_cleanup_(free_p) size_t *last = xcalloc(input->table->n_sbs + 1, sizeof(*last));
 	struct mount_build *b = xcalloc(1, sizeof(*b));
 
 	b->in = *input;
@@ -98,7 +102,7 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
 	for (size_t i = 0; i < b->t->n_mounts; i++) {
-		b->origin_of[i] = find_origin(b, &b->t->mounts[i]);
+		b->origin_of[i] = find_origin(b, &b->t->mounts[i], last);
 		b->late[i] = is_late(b, i);
 	}
 	layout_fds(b);
@@ -156,10 +160,11 @@ int mount_build_finish(struct mount_build *b, struct error *err)
 
 int mount_build_sb(const struct mount_build *b, size_t sb)
 {
-	for (size_t i = 0; i < b->n_origins; i++)
-		if (b->origins[i].sb == sb && !b->origins[i].anchor)
-			return b->origin[i];
-	return -1;
+	size_t first = mount_of_sb(b->t, sb, MOUNT_NONE);
+
+	if (first == MOUNT_NONE || b->origins[b->origin_of[first]].anchor)
+		return -1;
+	return b->origin[b->origin_of[first]];
 }
 
 int mount_build_mount(const struct mount_build *b, size_t mount)

@@ -9,6 +9,7 @@ struct mount_origin {
 	size_t sb;
 	const struct mount_anchor *anchor; /* NULL: made anew */
 	const char *source;                /* made anew: what mountinfo shows */
+	size_t next_of_sb;                 /* another one of the superblock: index + 1; 0 none */
 };
 
 struct mount_build {

@@ -39,14 +39,6 @@ enum mount_class mount_class_of_type(const char *type)
 	return MOUNT_REFUSED;
 }
 
-static bool has_sb(const struct mount_table *t, const struct mount_sb *sb)
-{
-	for (size_t i = 0; i < t->n_sbs; i++)
-		if (t->sbs[i].major == sb->major && t->sbs[i].minor == sb->minor)
-			return true;
-	return false;
-}
-
 void mount_classify(struct mount_table *t, const struct mount_table *outside)
 {
 	for (size_t i = 0; i < t->n_sbs; i++) {
@@ -54,7 +46,8 @@ void mount_classify(struct mount_table *t, const struct mount_table *outside)
 		sb->class = mount_class_of_type(sb->type);
 		/* what is keyed or single is the same one when it is mounted anew */
 		if (sb->class != MOUNT_NSFS && sb->class != MOUNT_SINGLETON &&
-		    sb->class != MOUNT_KEYED && has_sb(outside, sb))
+		    sb->class != MOUNT_KEYED &&
+		    mount_table_find_sb(outside, sb->major, sb->minor) != MOUNT_NONE)
 			sb->class = MOUNT_EXTERNAL;
 	}
 }

@@ -54,6 +54,14 @@ static int open_top(const char *path)
 	return open_tree(AT_FDCWD, path, OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW);
 }
 
+/* -1: it is not on top, or may not be cloned */
+static int clone_top(const struct mount_entry *m)
+{
+	_cleanup_(close_p) int fd = open_top(m->point);
+
+	return fd < 0 || mount_id_of(fd) != m->id ? -1 : mount_clone(fd);
+}
+
 /* 0: it is not on top, or may not be cloned */
 static int reach_directly(void *arg, struct error *err)
 {
@@ -61,10 +69,7 @@ static int reach_directly(void *arg, struct error *err)
 
 	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
-	_cleanup_(close_p) int fd = open_top(reach->m->point);
-	if (fd < 0 || mount_id_of(fd) != reach->m->id)
-		return 0;
-	int clone = mount_clone(fd);
+	int clone = clone_top(reach->m);
 	return clone < 0 ? 0 : clone;
 }
 
@@ -257,6 +262,15 @@ static int reach_by_copy(void *arg, struct error *err)
 	return r < 0 ? error_trace(err, r) : r;
 }
 
+/* so that to look at it changes nothing; where that is locked, it is for others, too */
+static void set_noatime(int fd)
+{
+	struct mount_attr noatime = { .attr_set = MOUNT_ATTR_NOATIME,
+		                      .attr_clr = MOUNT_ATTR__ATIME };
+
+	mount_setattr(fd, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
+}
+
 int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd, struct error *err)
 {
 	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -266,13 +280,52 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 
 	if (fd == 0)
 		fd = helper_run(reach_by_copy, &reach, 0, err);
-	struct mount_attr noatime = { .attr_set = MOUNT_ATTR_NOATIME,
-		                      .attr_clr = MOUNT_ATTR__ATIME };
-
 	if (fd < 0)
 		return error_trace(err, fd);
-	/* so that to look at it changes nothing; where that is locked, it is for others, too */
-	mount_setattr(fd, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
+	set_noatime(fd);
 	*ret_fd = fd;
 	return 0;
+}
+
+/* ---- many, by one helper ---- */
+
+struct many {
+	const struct mount_table *t;
+	int nsfd;
+	size_t n;
+	struct one {
+		size_t mount;
+		int fd;
+	} items[];
+};
+
+static int reach_tops(void *arg, struct error *err)
+{
+	struct many *many = arg;
+
+	if (setns(many->nsfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace");
+	for (size_t i = 0; i < many->n; i++) {
+		many->items[i].fd = clone_top(&many->t->mounts[many->items[i].mount]);
+		if (many->items[i].fd >= 0)
+			set_noatime(many->items[i].fd);
+	}
+	return 0;
+}
+
+int mount_reach_tops(const struct mount_table *t, int nsfd, const size_t *mounts, size_t n,
+                     int *fds, struct error *err)
+{
+	size_t size = sizeof(struct many) + n * sizeof(struct one);
+	_cleanup_(free_p) struct many *many = xcalloc(1, size);
+
+	many->t = t;
+	many->nsfd = nsfd;
+	many->n = n;
+	for (size_t i = 0; i < n; i++)
+		many->items[i].mount = mounts[i];
+	int r = n ? helper_run(reach_tops, many, size, err) : 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		fds[i] = many->items[i].fd;
+	return r < 0 ? error_trace(err, r) : 0;
 }

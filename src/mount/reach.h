@@ -14,5 +14,11 @@
  */
 int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd,
                 struct error *err);
+/*
+ * Those of @mounts, all of that namespace, which nothing covers, into @fds; -1: mount_reach() may
+ * get at it. It costs one process, where each mount_reach() takes one or more.
+ */
+int mount_reach_tops(const struct mount_table *t, int nsfd, const size_t *mounts, size_t n,
+                     int *fds, struct error *err);
 /* a detached private clone of what @fd, a descriptor in our own namespace, shows; -1 with errno */
 int mount_clone(int fd);

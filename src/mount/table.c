@@ -14,6 +14,7 @@
 #include "mount/read.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 #include "util/uapi.h"
 
 static const char *const class_names[] = {
@@ -48,12 +49,53 @@ size_t mount_table_ns(const struct mount_table *t, uint64_t inode)
 	return MOUNT_NONE;
 }
 
+/* ---- found by what identifies them: maps to the line + 1 ---- */
+
+static size_t look_up(const struct map *map, const void *key, size_t size)
+{
+	return map ? (size_t)(uintptr_t)map_get(map, key, size) - 1 : MOUNT_NONE;
+}
+
+static void enter_line(struct map **map, const void *key, size_t size, size_t line)
+{
+	if (!*map)
+		*map = map_new();
+	map_put(*map, key, size, (void *)(uintptr_t)(line + 1));
+}
+
 size_t mount_table_find(const struct mount_table *t, uint64_t id)
 {
-	for (size_t i = 0; i < t->n_mounts; i++)
-		if (t->mounts[i].id == id)
-			return i;
-	return MOUNT_NONE;
+	return look_up(t->by_id, &id, sizeof(id));
+}
+
+size_t mount_table_find_peer(const struct mount_table *t, uint64_t group)
+{
+	return look_up(t->by_group, &group, sizeof(group));
+}
+
+size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t minor)
+{
+	const uint32_t key[2] = { major, minor };
+
+	return look_up(t->by_device, key, sizeof(key));
+}
+
+size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous)
+{
+	return (previous == MOUNT_NONE ? t->sbs[sb].first_mount : t->mounts[previous].next_of_sb) -
+	       1;
+}
+
+static void enter_mount(struct mount_table *t, size_t line)
+{
+	const struct mount_entry *m = &t->mounts[line];
+	struct mount_sb *sb = &t->sbs[m->sb];
+
+	enter_line(&t->by_id, &m->id, sizeof(m->id), line);
+	if (m->peer_group && mount_table_find_peer(t, m->peer_group) == MOUNT_NONE)
+		enter_line(&t->by_group, &m->peer_group, sizeof(m->peer_group), line);
+	*(sb->last_mount ? &t->mounts[sb->last_mount - 1].next_of_sb : &sb->first_mount) = line + 1;
+	sb->last_mount = line + 1;
 }
 
 uint64_t mount_id_of(int fd)
@@ -69,12 +111,15 @@ uint64_t mount_id_of(int fd)
 
 size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor)
 {
-	for (size_t i = 0; i < t->n_sbs; i++)
-		if (t->sbs[i].major == major && t->sbs[i].minor == minor)
-			return i;
+	const uint32_t key[2] = { major, minor };
+	size_t line = mount_table_find_sb(t, major, minor);
+
+	if (line != MOUNT_NONE)
+		return line;
 	struct mount_sb *sb = array_push(t->sbs, t->n_sbs);
 	sb->major = major;
 	sb->minor = minor;
+	enter_line(&t->by_device, key, sizeof(key), t->n_sbs - 1);
 	return t->n_sbs - 1;
 }
 
@@ -142,6 +187,8 @@ int mount_table_relate(struct mount_table *t, size_t ns, struct error *err)
 	}
 	if (r == 0 && n_roots != 1)
 		return error_raise(err, EBADMSG, "%zu mounts have no parent", n_roots);
+	for (size_t i = n->first; r == 0 && i < n->first + n->n; i++)
+		enter_mount(t, i);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -211,9 +258,9 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 	                                      : mount_read_mountinfo(t, nsfd, member, err);
 	ns->n = t->n_mounts - ns->first;
 	if (r == 0)
-		r = mount_table_relate(t, t->n_namespaces - 1, err);
-	if (r == 0)
 		r = refuse_deleted_points(t, ns, err);
+	if (r == 0)
+		r = mount_table_relate(t, t->n_namespaces - 1, err);
 	if (r < 0) {
 		error_object(err, "mnt:[%llu]", (unsigned long long)ns->inode);
 		remove_last(t);
@@ -241,5 +288,8 @@ void mount_table_done(struct mount_table *t)
 	free(t->mounts);
 	free(t->sbs);
 	free(t->namespaces);
+	map_free(t->by_id);
+	map_free(t->by_device);
+	map_free(t->by_group);
 	*t = (struct mount_table){ 0 };
 }

@@ -13,6 +13,8 @@
 
 #include "util/error.h"
 
+struct map; /* util/map.h */
+
 #define MOUNT_NONE SIZE_MAX /* no index */
 
 /* how a superblock comes back at restart */
@@ -44,6 +46,7 @@ struct mount_sb {
 	enum mount_class class;
 	uint64_t key; /* inode of the namespace that it belongs to (proc, sysfs, mqueue); 0 none */
 	bool dead;    /* nothing of it can be reached; never made */
+	size_t first_mount, last_mount; /* for mount_of_sb(): index + 1 */
 };
 #define MOUNT_SB_RDONLY      0x1u
 #define MOUNT_SB_SYNCHRONOUS 0x10u
@@ -73,6 +76,7 @@ struct mount_entry {
 		master; /* 0: none; the same number, the same group, in all namespaces */
 	char *source;
 	char *uid_map, *gid_map; /* "inner outer count\n"...; NULL: not idmapped */
+	size_t next_of_sb;       /* for mount_of_sb(): index + 1 */
 };
 
 struct mount_ns {
@@ -91,6 +95,7 @@ struct mount_table {
 	size_t n_mounts;
 	struct mount_sb *sbs;
 	size_t n_sbs;
+	struct map *by_id, *by_device, *by_group; /* line + 1; NULL while there is none */
 };
 
 /**
@@ -100,7 +105,8 @@ struct mount_table {
  * Refuses what it cannot see completely (mount.hidden).
  */
 int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err);
-/* parents by id, paths below them: what follows from the rest. For a table made by hand. */
+/* parents by id, paths below them, what is looked up by: all that follows from the rest. For a
+ * table made by hand. */
 int mount_table_relate(struct mount_table *t, size_t ns, struct error *err);
 size_t mount_table_ns(const struct mount_table *t, uint64_t inode); /* MOUNT_NONE: not there */
 /* the mount of that unique (or, without unique ids, old) id; MOUNT_NONE: not there */
@@ -108,6 +114,13 @@ size_t mount_table_find(const struct mount_table *t, uint64_t id);
 /* the id by which mount_table_find() knows the mount that @fd is on, 0 if the kernel gives none */
 uint64_t mount_id_of(int fd);
 size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor); /* found or added */
+/* only found; MOUNT_NONE: not there */
+size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t minor);
+/* a member of a peer group; MOUNT_NONE: it has none here */
+size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
+/* the mounts of a superblock, one after the other: MOUNT_NONE comes before the first, after the
+ * last */
+size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous);
 void mount_table_done(struct mount_table *t); /* takes an empty one */
 const char *mount_class_name(enum mount_class class);
 /* an option's value; "" for one without; NULL when it is not there */

@@ -3,8 +3,11 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "../kinds/subject.h"
 
@@ -56,6 +59,22 @@ static void open_descriptors(long n)
 		CHECK(open("bytes", O_RDWR | O_CREAT, 0600) >= 0);
 }
 
+/* one mount in ten is a tmpfs of its own, the others show a directory of the first */
+static void make_mounts(long n)
+{
+	char path[32];
+
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("bench", "/mnt", "tmpfs", 0, NULL) == 0);
+	for (long i = 1; i < n; i++) {
+		snprintf(path, sizeof(path), "/mnt/%ld", i);
+		CHECK(mkdir(path, 0755) == 0);
+		CHECK(i % 10 ? mount("/mnt/1", path, NULL, MS_BIND, NULL) == 0
+		             : mount("bench", path, "tmpfs", 0, NULL) == 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	long a = argc > 2 ? atol(argv[2]) : 0, b = argc > 3 ? atol(argv[3]) : 0;
@@ -70,11 +89,13 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "threads"))
 		make_threads(a);
 	if (!strcmp(argv[1], "alone") || !strcmp(argv[1], "forked") ||
-	    !strcmp(argv[1], "descriptors")) {
+	    !strcmp(argv[1], "descriptors") || !strcmp(argv[1], "mounts")) {
 		for (long i = 0; i < a; i++) {
 			if (fork() == 0) {
 				if (!strcmp(argv[1], "descriptors"))
 					open_descriptors(b);
+				if (!strcmp(argv[1], "mounts"))
+					make_mounts(b);
 				if (!strcmp(argv[1], "alone"))
 					fill((size_t)b << 20, false);
 				CHECK(write(fds[1], "x", 1) == 1);

@@ -190,13 +190,41 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 	return 0;
 }
 
+static void make_room(struct mounts *m)
+{
+	while (m->n_reached < m->n_mounts) /* namespaces may have come since */
+		*array_push(m->reached, m->n_reached) = -1;
+}
+
+/* of one namespace, the @n that start at *@lines; how many they were */
+static size_t reach_of_ns(struct mounts *m, const size_t *lines, size_t n, int *fds)
+{
+	size_t ns = m->table.mounts[*lines].namespace, count = 1;
+	struct error ignored = ERROR_INIT; /* each is tried again when it is needed */
+
+	while (count < n && m->table.mounts[lines[count]].namespace == ns)
+		count++;
+	if (mount_reach_tops(&m->table, m->nsfds[ns], lines, count, fds, &ignored) == 0)
+		for (size_t i = 0; i < count; i++)
+			m->reached[lines[i]] = fds[i];
+	return count;
+}
+
+void mounts_reach(struct mounts *m, const size_t *lines, size_t n)
+{
+	_cleanup_(free_p) int *fds = xcalloc(n + 1, sizeof(*fds));
+
+	make_room(m);
+	for (size_t done = 0; done < n;)
+		done += reach_of_ns(m, lines + done, n - done, fds);
+}
+
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err)
 {
 	struct mounts *m = mounts_of_checkpoint(c);
 	size_t line = mounts_index(m, mount);
 
-	while (m->n_reached < m->n_mounts) /* namespaces may have come since */
-		*array_push(m->reached, m->n_reached) = -1;
+	make_room(m);
 	if (m->reached[line] < 0) {
 		int r = mount_reach(&m->table, m->nsfds[m->table.mounts[line].namespace], line,
 		                    &m->reached[line], err);

@@ -5,6 +5,7 @@
  * either. Both sides find the same parts, in the order of their names: page set 0, 1...
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -26,54 +27,109 @@ static bool has_contents(const struct mount_table *t, size_t sb)
 	return t->sbs[sb].class == MOUNT_CONTENT && !t->sbs[sb].dead;
 }
 
-/* whether @root lies in @other, another one */
-static bool is_below(const char *root, const char *other)
-{
-	size_t size = strlen(other);
+/* mounts that show the parts, one each, in the order of their names */
+struct parts {
+	size_t *mounts, n;
+};
 
-	if (!other[1])
-		return root[1] != 0;
-	return !strncmp(root, other, size) && root[size] == '/';
+static void parts_done(struct parts *p)
+{
+	free(p->mounts);
 }
 
-static bool is_part(const struct mount_table *t, size_t sb, size_t mount)
+/* names in order; @low is the character that comes before all others, 0 none */
+static int compare_names(const char *a, const char *b, char low)
 {
-	const struct mount_entry *m = &t->mounts[mount];
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	int x = *a == low && low ? 1 : (unsigned char)*a + (*a ? 1 : 0);
+	int y = *b == low && low ? 1 : (unsigned char)*b + (*b ? 1 : 0);
 
-	if (m->sb != sb || m->deleted)
-		return false;
-	for (size_t i = 0; i < t->n_mounts; i++)
-		if (t->mounts[i].sb == sb && !t->mounts[i].deleted &&
-		    is_below(m->root, t->mounts[i].root))
-			return false;
-	return true;
+	return x - y;
 }
 
-/* a mount of the next part in order; MOUNT_NONE at the end. Start with NULL. */
-static size_t next_part(const struct mount_table *t, size_t sb, const char *previous)
+/* what lies in a directory follows it at once */
+static int by_tree(const void *a, const void *b, void *arg)
 {
-	size_t best = MOUNT_NONE;
+	const struct mount_table *t = arg;
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	int order = compare_names(t->mounts[x].root, t->mounts[y].root, '/');
 
-	for (size_t i = 0; i < t->n_mounts; i++)
-		if (is_part(t, sb, i) && (!previous || strcmp(t->mounts[i].root, previous) > 0) &&
-		    (best == MOUNT_NONE || strcmp(t->mounts[i].root, t->mounts[best].root) < 0))
-			best = i;
-	return best;
+	return order ? order : (x > y) - (x < y);
+}
+
+static int by_name(const void *a, const void *b, void *arg)
+{
+	const struct mount_table *t = arg;
+
+	return strcmp(t->mounts[*(const size_t *)a].root, t->mounts[*(const size_t *)b].root);
+}
+
+/* whether @root is @other or lies in it */
+static bool is_in(const char *root, const char *other)
+{
+	size_t size = other[1] ? strlen(other) : 0;
+
+	return !strncmp(root, other, size) && (!root[size] || root[size] == '/');
+}
+
+static struct parts find_parts(const struct mount_table *t, size_t sb)
+{
+	struct parts p = { 0 };
+	size_t n = 0;
+
+	for (size_t i = MOUNT_NONE;
+	     has_contents(t, sb) && (i = mount_of_sb(t, sb, i)) != MOUNT_NONE;)
+		if (!t->mounts[i].deleted)
+			*array_push(p.mounts, p.n) = i;
+	if (!p.n)
+		return p;
+	qsort_r(p.mounts, p.n, sizeof(*p.mounts), by_tree, (void *)t);
+	for (size_t i = 0; i < p.n; i++)
+		if (!n || !is_in(t->mounts[p.mounts[i]].root, t->mounts[p.mounts[n - 1]].root))
+			p.mounts[n++] = p.mounts[i];
+	p.n = n;
+	qsort_r(p.mounts, p.n, sizeof(*p.mounts), by_name, (void *)t);
+	return p;
 }
 
 /* ---- checkpoint ---- */
 
+static int by_line(const void *a, const void *b)
+{
+	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+void superblocks_reach_contents(struct mounts *m)
+{
+	size_t *lines = NULL, n = 0;
+
+	for (size_t sb = 0; sb < m->n_sbs; sb++) {
+		_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
+		for (size_t i = 0; i < parts.n; i++)
+			if (parts.mounts[i] >= m->n_reached || m->reached[parts.mounts[i]] < 0)
+				*array_push(lines, n) = parts.mounts[i];
+	}
+	if (n) {
+		qsort(lines, n, sizeof(*lines), by_line);
+		mounts_reach(m, lines, n);
+	}
+	free(lines);
+}
+
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err)
 {
 	const struct mounts *m = c->mounts;
-	const char *root = NULL;
+	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
 	struct stat st;
 	int fd;
 
-	for (size_t i;
-	     has_contents(&m->table, sb) && (i = next_part(&m->table, sb, root)) != MOUNT_NONE;) {
-		root = m->table.mounts[i].root;
-		int r = mount_reached(c, m->mounts[i], &fd, err);
+	for (size_t i = 0; i < parts.n; i++) {
+		int r = mount_reached(c, m->mounts[parts.mounts[i]], &fd, err);
 		if (r < 0)
 			return error_trace(err, r);
 		if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
@@ -81,7 +137,7 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 		error_refuse(err, CODE_mount_unreachable,
 		             "a file of a %s is mounted, and the directory it is in is not",
 		             m->table.sbs[sb].type);
-		error_object(err, "%s", m->table.mounts[i].point);
+		error_object(err, "%s", m->table.mounts[parts.mounts[i]].point);
 		return -EOPNOTSUPP;
 	}
 	return 0;
@@ -108,14 +164,11 @@ static int save_part(struct checkpoint *c, struct object *object, size_t mount, 
 
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct mount_table *t = &c->mounts->table;
-	size_t sb = mounts_index(c->mounts, object);
-	const char *root = NULL;
-	uint32_t part = 0;
+	_cleanup_(parts_done) struct parts parts = find_parts(&c->mounts->table,
+	                                                      mounts_index(c->mounts, object));
 
-	for (size_t i; has_contents(t, sb) && (i = next_part(t, sb, root)) != MOUNT_NONE; part++) {
-		root = t->mounts[i].root;
-		int r = save_part(c, object, i, part, err);
+	for (size_t i = 0; i < parts.n; i++) {
+		int r = save_part(c, object, parts.mounts[i], (uint32_t)i, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}
@@ -154,31 +207,18 @@ static int fill_part(struct mounts *m, size_t mount, const struct byte_source *s
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-static uint32_t count_parts(const struct mount_table *t, size_t sb)
-{
-	uint32_t n = 0;
-
-	for (size_t i = next_part(t, sb, NULL); i != MOUNT_NONE; n++)
-		i = next_part(t, sb, t->mounts[i].root);
-	return n;
-}
-
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err)
 {
-	const struct mount_table *t = &m->table;
-	size_t sb = mounts_index(m, object);
-	const char *root = NULL;
+	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, mounts_index(m, object));
 	int e = 0;
 
-	if (!has_contents(t, sb))
+	if (!parts.n)
 		return 0;
-	struct stream_in *in = stream_in_new(&r->image, object->id, count_parts(t, sb),
+	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n,
 	                                     r->options->progress);
 	const struct byte_source source = stream_in_source(in);
-	for (size_t i; e == 0 && (i = next_part(t, sb, root)) != MOUNT_NONE; stream_in_go_on(in)) {
-		root = t->mounts[i].root;
-		e = fill_part(m, i, &source, err);
-	}
+	for (size_t i = 0; e == 0 && i < parts.n; i++, stream_in_go_on(in))
+		e = fill_part(m, parts.mounts[i], &source, err);
 	r->memory_bytes += stream_in_bytes(in);
 	stream_in_free(in);
 	return e < 0 ? error_trace(err, e) : 0;

@@ -17,9 +17,9 @@ static int reach_root(struct mounts *m, size_t sb, struct error *err)
 {
 	int r = -ENOENT;
 
-	for (size_t i = 0; r < 0 && i < m->table.n_mounts; i++) {
+	for (size_t i = MOUNT_NONE; r < 0 && (i = mount_of_sb(&m->table, sb, i)) != MOUNT_NONE;) {
 		const struct mount_entry *e = &m->table.mounts[i];
-		if (e->sb == sb && !e->deleted && !strcmp(e->root, "/"))
+		if (!e->deleted && !strcmp(e->root, "/"))
 			r = mount_reach(&m->table, m->nsfds[e->namespace], i, &m->roots[sb], err);
 		if (r < 0 && r != -EOPNOTSUPP && r != -ENOENT)
 			return error_trace(err, r);
@@ -85,10 +85,9 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 
 static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
 {
-	for (size_t i = 0; i < m->table.n_mounts; i++)
-		if (m->table.mounts[i].sb == sb)
-			return &m->table.mounts[i];
-	return NULL;
+	size_t line = mount_of_sb(&m->table, sb, MOUNT_NONE);
+
+	return line == MOUNT_NONE ? NULL : &m->table.mounts[line];
 }
 
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
@@ -101,6 +100,7 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 	if (!m->roots) {
 		m->roots = xmalloc(m->n_sbs * sizeof(*m->roots));
 		memset(m->roots, 0xff, m->n_sbs * sizeof(*m->roots));
+		superblocks_reach_contents(m);
 	}
 	int r = judge_sb(c, m, line, err);
 	if (r < 0 && e)
@@ -117,12 +117,14 @@ static bool is_anchored(const struct mounts *m, const struct mount_entry *e)
 {
 	const struct mount_sb *sb = &m->table.sbs[e->sb];
 
-	for (size_t i = 0; i < m->host.n_mounts; i++) {
+	size_t its = mount_table_find_sb(&m->host, sb->major, sb->minor);
+
+	for (size_t i = MOUNT_NONE;
+	     its != MOUNT_NONE && (i = mount_of_sb(&m->host, its, i)) != MOUNT_NONE;) {
 		const struct mount_entry *h = &m->host.mounts[i];
-		const struct mount_sb *its = &m->host.sbs[h->sb];
 		size_t size = h->root[1] ? strlen(h->root) : 0;
-		if (its->major == sb->major && its->minor == sb->minor && !h->deleted &&
-		    !strncmp(h->root, e->root, size) && (!e->root[size] || e->root[size] == '/'))
+		if (!h->deleted && !strncmp(h->root, e->root, size) &&
+		    (!e->root[size] || e->root[size] == '/'))
 			return true;
 	}
 	return false;

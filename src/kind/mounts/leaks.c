@@ -18,10 +18,9 @@
 
 static const struct mount_entry *find_peer(const struct mount_table *t, uint64_t group)
 {
-	for (size_t i = 0; i < t->n_mounts; i++)
-		if (t->mounts[i].peer_group == group)
-			return &t->mounts[i];
-	return NULL;
+	size_t line = mount_table_find_peer(t, group);
+
+	return line == MOUNT_NONE ? NULL : &t->mounts[line];
 }
 
 const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e)
@@ -73,19 +72,17 @@ static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct 
 
 	if (sb->class != MOUNT_CONTENT && sb->class != MOUNT_INSTANCE)
 		return;
-	for (size_t i = 0; i < m->outside.n_mounts; i++) {
-		const struct mount_entry *other = &m->outside.mounts[i];
-		const struct mount_sb *its = &m->outside.sbs[other->sb];
-		if (its->major != sb->major || its->minor != sb->minor)
-			continue;
-		error_refuse(&refusal, CODE_mount_shared_outside,
-		             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]",
-		             sb->type, other->old_id, other->point,
-		             (unsigned long long)m->outside.namespaces[other->namespace].inode);
-		error_hint(&refusal, "mount it where stasis runs, too: it is external then");
-		refuse_mount(c, m, e, &refusal);
+	size_t its = mount_table_find_sb(&m->outside, sb->major, sb->minor);
+	size_t line = its == MOUNT_NONE ? MOUNT_NONE : mount_of_sb(&m->outside, its, MOUNT_NONE);
+	if (line == MOUNT_NONE)
 		return;
-	}
+	const struct mount_entry *other = &m->outside.mounts[line];
+	error_refuse(&refusal, CODE_mount_shared_outside,
+	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]", sb->type,
+	             other->old_id, other->point,
+	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
+	error_hint(&refusal, "mount it where stasis runs, too: it is external then");
+	refuse_mount(c, m, e, &refusal);
 }
 
 static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *err)

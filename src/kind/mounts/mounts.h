@@ -49,6 +49,8 @@ struct mounts *mounts_of_checkpoint(struct checkpoint *c); /* made on first use 
 size_t mounts_index(const struct mounts *m, const struct object *object);
 /* the class of every superblock, once */
 void mounts_classify(struct mounts *m);
+/* mount_reached() of many at once, as far as that goes; @lines ascend, and none has been reached */
+void mounts_reach(struct mounts *m, const size_t *lines, size_t n);
 /*
  * Which object's namespace a proc, sysfs or mqueue belongs to, into sb->key: 0 is our own.
  * @root: a clone of its root

@@ -25,6 +25,8 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
 /* ---- contents.c ---- */
+/* opens all that will be read, as far as it is not covered; the rest comes when it is needed */
+void superblocks_reach_contents(struct mounts *m);
 /* refuses one with contents that cannot be read as a whole */
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err);
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err);

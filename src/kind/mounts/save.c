@@ -90,10 +90,12 @@ static void identify(int fd, SuperblockAnchor *a)
 static void add_anchors(const struct mounts *m, int own, const struct mount_sb *sb,
                         SuperblockState *s)
 {
-	for (size_t i = 0; i < m->host.n_mounts; i++) {
+	size_t its = mount_table_find_sb(&m->host, sb->major, sb->minor);
+
+	for (size_t i = MOUNT_NONE;
+	     its != MOUNT_NONE && (i = mount_of_sb(&m->host, its, i)) != MOUNT_NONE;) {
 		const struct mount_entry *e = &m->host.mounts[i];
-		const struct mount_sb *other = &m->host.sbs[e->sb];
-		if (other->major != sb->major || other->minor != sb->minor || e->deleted)
+		if (e->deleted)
 			continue;
 		_cleanup_(close_p) int fd = -1;
 		struct error ignored = ERROR_INIT;
