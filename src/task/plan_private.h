@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the tree planner (plan.h) know of the tree, and what they do for one another:
+ * plan.c reads the input, then come plan_sessions.c, plan_sharing.c, plan_steps.c and
+ * plan_groups.c, in this order.
+ */
+#pragma once
+
+#include "task/plan.h"
+
+struct map;
+
+#define OUTSIDE ((pid_t)-1) /* the session or group of the restart itself */
+#define FREE    ((pid_t)0)  /* any session will do */
+
+struct member {                               /* what the planner knows of a task */
+	uint32_t leader, parent;              /* nodes */
+	uint32_t first_child, next_child;     /* of a process: processes; by leader's node */
+	uint32_t first_thread, next_thread;   /* of a process: its threads but the leader */
+	uint32_t first_product, last_product; /* of a task: what it makes, in order */
+	uint32_t next_product;
+	uint32_t enter, leave; /* interval of the depth-first walk, for descent */
+	pid_t sid, pgid;       /* OUTSIDE where that is so */
+	pid_t birth;           /* leaders of sessions: the session to be born into */
+	bool foreign;          /* made by a placeholder, then handed to its parent */
+	bool made;
+	pid_t group, birth_group; /* where it is while steps are played */
+	pid_t birth_session;
+};
+
+struct foreign { /* a process that comes to its parent as an orphan */
+	uint32_t node;
+	pid_t sid;
+};
+
+struct planner {
+	const struct plan_task *tasks;
+	size_t n;
+	struct member *members; /* per node, placeholders included */
+	struct map *by_tid;     /* -> node + 1 */
+	uint32_t *order;        /* processes, parents first */
+	size_t n_order;
+	struct foreign *foreign;
+	size_t n_foreign;
+	struct plan *plan;
+	struct error *err;
+};
+
+/* ---- plan.c: errors and looking up ---- */
+
+int plan_invalid(struct planner *p, uint32_t node, const char *why);   /* -EBADMSG */
+int plan_bad_shape(struct planner *p, uint32_t node, const char *why); /* -EOPNOTSUPP */
+uint32_t plan_find(const struct planner *p, pid_t tid);                /* PLAN_NONE: no such task */
+
+static inline bool is_leader(const struct planner *p, uint32_t node)
+{
+	return p->tasks[node].tid == p->tasks[node].tgid;
+}
+
+static inline bool leads_session(const struct planner *p, uint32_t node)
+{
+	return p->members[node].sid == p->tasks[node].tid;
+}
+
+/* ---- plan_sessions.c ---- */
+
+/* from the leaves up: member.birth, and which processes are foreign */
+int plan_settle_sessions(struct planner *p);
+/* the session into which a process must be born; FREE for a leader whose children do not care */
+pid_t plan_birth(const struct planner *p, uint32_t node);
+bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
+
+/* ---- plan_sharing.c ---- */
+
+/* who makes whom, with which flags: the products of each task, and its node */
+int plan_settle_sharing(struct planner *p);
+
+/* ---- plan_steps.c ---- */
+
+int plan_make_steps(struct planner *p);
+struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint32_t actor,
+                                uint32_t node);
+/* its node, cloned by @creator into process group @group; @tid 0: any that is free */
+uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, pid_t tid, pid_t group);
+
+/* ---- plan_groups.c ---- */
+
+/* when all processes are there: each into its process group */
+int plan_finish_groups(struct planner *p);

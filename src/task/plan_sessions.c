@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tree planner: into which session each process must be born, from the leaves up, and who was
+ * an orphan. See plan.h.
+ */
+#include "task/plan_private.h"
+
+#include "util/alloc.h"
+
+bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor)
+{
+	const struct member *n = &p->members[node], *a = &p->members[ancestor];
+
+	return n->enter >= a->enter && n->enter < a->leave;
+}
+
+/* the session into which a process must be born; FREE for a leader whose children do not care */
+pid_t plan_birth(const struct planner *p, uint32_t node)
+{
+	return leads_session(p, node) ? p->members[node].birth : p->members[node].sid;
+}
+
+/*
+ * Whether a process can have been in @session before its own setsid: it leads a session, and so do
+ * those above it, up to one that is in @session.
+ */
+static bool began_in(const struct planner *p, uint32_t process, pid_t session)
+{
+	while (leads_session(p, process) && process != p->plan->root) {
+		if (p->members[process].birth != FREE && p->members[process].birth != session)
+			return false;
+		process = p->members[p->members[process].parent].leader;
+		if (p->members[process].sid == session)
+			return true;
+	}
+	return false;
+}
+
+/* decides how a child is born, its own birth session being known */
+static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
+{
+	struct member *m = &p->members[parent];
+	pid_t want = plan_birth(p, child);
+	/* orphans go to the first thread that lives; a child of another one was made by it */
+	bool left_to_thread = p->members[child].parent != parent &&
+	                      p->tasks[parent].state != PLAN_DEAD_LEADER;
+	uint32_t leader;
+
+	if (want == FREE || want == m->sid)
+		return 0;
+	leader = want == OUTSIDE ? PLAN_NONE : plan_find(p, want);
+	if (leader != PLAN_NONE && !leads_session(p, leader))
+		return plan_invalid(p, child, "a session whose leader is not in it");
+	if (want != OUTSIDE && want != m->birth &&
+	    (leader == PLAN_NONE ? !left_to_thread && !began_in(p, parent, want)
+	                         : plan_descends(p, leader, parent))) {
+		if (left_to_thread)
+			return plan_bad_shape(p, child, "it was left to a thread that leads none");
+		p->members[child].foreign = true;
+		*array_push(p->foreign, p->n_foreign) = (struct foreign){ child, want };
+		return 0;
+	}
+	if (!leads_session(p, parent))
+		return plan_bad_shape(p, child, "no relative could have put it into its session");
+	if (m->birth != FREE && m->birth != want)
+		return plan_bad_shape(p, parent, "its children are from three sessions");
+	m->birth = want;
+	return 0;
+}
+
+/* children of other threads than the leader first: they leave less choice */
+static int settle_children(struct planner *p, uint32_t process, bool of_threads)
+{
+	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
+	     c = p->members[c].next_child) {
+		if ((p->members[c].parent != process) != of_threads)
+			continue;
+		int r = settle_birth(p, process, c);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int plan_settle_sessions(struct planner *p)
+{
+	for (size_t i = p->n_order; i-- > 0;) {
+		uint32_t node = p->order[i];
+		int r = settle_children(p, node, true);
+		if (r == 0)
+			r = settle_children(p, node, false);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

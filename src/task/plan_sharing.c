@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tree planner: who makes whom, so that clone(2) can share what is shared. See plan.h.
+ */
+#include "task/plan_private.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "util/alloc.h"
+#include "util/map.h"
+
+static const uint64_t share_flags[PLAN_N_SHARES] = {
+	[PLAN_VM] = CLONE_VM,           [PLAN_FILES] = CLONE_FILES, [PLAN_FS] = CLONE_FS,
+	[PLAN_SIGHAND] = CLONE_SIGHAND, [PLAN_IO] = CLONE_IO,       [PLAN_SYSVSEM] = CLONE_SYSVSEM,
+};
+static const char *const share_names[PLAN_N_SHARES] = {
+	[PLAN_VM] = "address space", [PLAN_FILES] = "descriptor table",
+	[PLAN_FS] = "cwd and umask", [PLAN_SIGHAND] = "signal handlers",
+	[PLAN_IO] = "io context",    [PLAN_SYSVSEM] = "SysV undo list",
+};
+
+uint64_t plan_share_flag(enum plan_share share)
+{
+	return share_flags[share];
+}
+static uint64_t shared(const struct plan_task *a, const struct plan_task *b)
+{
+	uint64_t flags = 0;
+
+	for (unsigned k = 0; k < PLAN_N_SHARES; k++)
+		if (a->share[k] && a->share[k] == b->share[k])
+			flags |= share_flags[k];
+	return flags;
+}
+
+static int weight(const struct planner *p, uint32_t a, uint32_t b)
+{
+	return __builtin_popcountll(shared(&p->tasks[a], &p->tasks[b]));
+}
+
+static void add_product(struct planner *p, uint32_t creator, uint32_t node)
+{
+	struct member *c = &p->members[creator];
+
+	p->plan->nodes[node].creator = creator;
+	if (c->last_product == PLAN_NONE)
+		c->first_product = node;
+	else
+		p->members[c->last_product].next_product = node;
+	c->last_product = node;
+}
+
+/*
+ * Members of a family that share something with another member that they do not share with its
+ * head; all others are made by the head. Returns how many; in the order given.
+ */
+static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *family, size_t n,
+                             uint32_t *ret)
+{
+	struct map *seen = map_new();
+	bool *entangled = xcalloc(n, sizeof(*entangled));
+	size_t n_ret = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		for (uint32_t k = 0; k < PLAN_N_SHARES; k++) {
+			uint32_t key[2] = { k, p->tasks[family[i]].share[k] };
+			if (key[1] == 0 || key[1] == p->tasks[head].share[k])
+				continue;
+			bool *first = map_get(seen, key, sizeof(key));
+			if (!first)
+				map_put(seen, key, sizeof(key), &entangled[i]);
+			else
+				*first = entangled[i] = true;
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		if (entangled[i])
+			ret[n_ret++] = family[i];
+		else
+			add_product(p, head, family[i]);
+	free(entangled);
+	map_free(seen);
+	return n_ret;
+}
+
+/* Prim's algorithm: the heaviest edge from what is connected to what is not, the head first */
+static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
+{
+	uint32_t *best = xcalloc(n, sizeof(*best));
+	int *heavy = xcalloc(n, sizeof(*heavy));
+
+	for (size_t i = 0; i < n; i++) {
+		best[i] = head;
+		heavy[i] = weight(p, head, rest[i]);
+	}
+	while (n > 0) {
+		size_t pick = 0;
+		for (size_t i = 1; i < n; i++)
+			if (heavy[i] > heavy[pick])
+				pick = i;
+		uint32_t node = rest[pick];
+		add_product(p, best[pick], node);
+		n--;
+		rest[pick] = rest[n];
+		best[pick] = best[n];
+		heavy[pick] = heavy[n];
+		for (size_t i = 0; i < n; i++) {
+			int w = weight(p, node, rest[i]);
+			if (w > heavy[i]) {
+				heavy[i] = w;
+				best[i] = node;
+			}
+		}
+	}
+	free(best);
+	free(heavy);
+}
+
+static void connect_family(struct planner *p, uint32_t head, const uint32_t *family, size_t n)
+{
+	uint32_t *rest = xcalloc(n + 1, sizeof(*rest));
+	size_t n_rest = find_entangled(p, head, family, n, rest);
+
+	span(p, head, rest, n_rest);
+	free(rest);
+}
+
+/* threads of one process; then, per thread, the children it made */
+static void connect_process(struct planner *p, uint32_t leader, uint32_t *scratch)
+{
+	size_t n = 0;
+
+	for (uint32_t t = p->members[leader].first_thread; t != PLAN_NONE;
+	     t = p->members[t].next_thread)
+		scratch[n++] = t;
+	for (size_t i = 0; i < n / 2; i++) { /* the list is backwards */
+		uint32_t t = scratch[i];
+		scratch[i] = scratch[n - 1 - i];
+		scratch[n - 1 - i] = t;
+	}
+	connect_family(p, leader, scratch, n);
+}
+
+static int by_parent(const void *a, const void *b, void *arg)
+{
+	const struct planner *p = arg;
+	uint32_t x = p->members[*(const uint32_t *)a].parent;
+	uint32_t y = p->members[*(const uint32_t *)b].parent;
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return *(const uint32_t *)a < *(const uint32_t *)b ? -1 : 1;
+}
+
+static void connect_children(struct planner *p, uint32_t process, uint32_t *scratch)
+{
+	size_t n = 0;
+
+	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
+	     c = p->members[c].next_child)
+		if (!p->members[c].foreign)
+			scratch[n++] = c;
+	qsort_r(scratch, n, sizeof(*scratch), by_parent, p);
+	for (size_t i = 0, end; i < n; i = end) {
+		uint32_t parent = p->members[scratch[i]].parent;
+		for (end = i; end < n && p->members[scratch[end]].parent == parent; end++)
+			;
+		connect_family(p, parent, scratch + i, end - i);
+	}
+}
+
+static int set_clone(struct planner *p, uint32_t i)
+{
+	struct plan_node *node = &p->plan->nodes[i];
+	const struct plan_task *t = &p->tasks[i];
+
+	node->exit_signal = t->exit_signal;
+	if (node->creator == PLAN_COORDINATOR)
+		return 0; /* the root; and foreign ones, whose placeholder shares nothing */
+	node->flags = shared(t, &p->tasks[node->creator]);
+	if (!is_leader(p, i)) {
+		node->flags |= CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
+		node->exit_signal = 0;
+	} else if (node->creator != p->members[i].parent) {
+		/* CLONE_PARENT takes the exit signal of the creator's process, clone(2) */
+		uint32_t maker = p->members[node->creator].leader;
+		if (p->tasks[maker].exit_signal != t->exit_signal || maker == p->plan->root)
+			return plan_bad_shape(p, i,
+			                      "it shares with a sibling of another exit signal");
+		node->flags |= CLONE_PARENT;
+		node->exit_signal = 0;
+	}
+	if ((node->flags & CLONE_SIGHAND) && !(node->flags & CLONE_VM)) {
+		int r = error_refuse(p->err, CODE_sharing_gap,
+		                     "shares signal handlers but not the address space");
+		error_task(p->err, t->tid, NULL);
+		return r;
+	}
+	return 0;
+}
+
+/* every object must have exactly one task that did not get it from its creator */
+static int check_gaps(struct planner *p)
+{
+	struct map *firsts = map_new();
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < p->n; i++) {
+		for (uint32_t k = 0; r == 0 && k < PLAN_N_SHARES; k++) {
+			uint32_t key[2] = { k, p->tasks[i].share[k] };
+			if (key[1] == 0 || (p->plan->nodes[i].flags & share_flags[k]))
+				continue;
+			struct member *other = map_get(firsts, key, sizeof(key));
+			if (!other) {
+				map_put(firsts, key, sizeof(key), &p->members[i]);
+				continue;
+			}
+			r = error_refuse(p->err, CODE_sharing_gap,
+			                 "shares its %s with task %d, but no chain of relatives "
+			                 "between them does",
+			                 share_names[k], p->tasks[other - p->members].tid);
+			error_task(p->err, p->tasks[i].tid, NULL);
+		}
+	}
+	map_free(firsts);
+	return r;
+}
+
+int plan_settle_sharing(struct planner *p)
+{
+	uint32_t *scratch = xcalloc(p->n + 1, sizeof(*scratch));
+
+	for (size_t i = 0; i < p->n_order; i++) {
+		connect_process(p, p->order[i], scratch);
+		connect_children(p, p->order[i], scratch);
+	}
+	free(scratch);
+	for (uint32_t i = 0; i < p->n; i++) {
+		int r = set_clone(p, i);
+		if (r < 0)
+			return r;
+	}
+	return check_gaps(p);
+}
