@@ -26,6 +26,7 @@ enum {
 	OPTION_STOPPED,
 	OPTION_NEW_PIDNS,
 	OPTION_MNTNS,
+	OPTION_ROOT,
 	OPTION_FILES_CHANGED
 };
 
@@ -36,6 +37,7 @@ static const struct option long_options[] = {
 	{ "leave-stopped", no_argument, NULL, OPTION_STOPPED },
 	{ "new-pidns", no_argument, NULL, OPTION_NEW_PIDNS },
 	{ "mntns", required_argument, NULL, OPTION_MNTNS },
+	{ "root", required_argument, NULL, OPTION_ROOT },
 	{ "files-changed", required_argument, NULL, OPTION_FILES_CHANGED },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
@@ -100,6 +102,9 @@ static int take_option(int option, struct arguments *a)
 	case OPTION_MNTNS:
 		o->mntns_new = true;
 		return strcmp(optarg, "new") ? bad_value("--mntns", "new") : 0;
+	case OPTION_ROOT:
+		o->root = optarg;
+		return 0;
 	case OPTION_FILES_CHANGED:
 		return take_files_changed(a);
 	case OPTION_CGROUP:
@@ -349,6 +354,7 @@ const struct command restart_command = {
 		"      --mntns new       make the mount namespaces of the image again (a "
 		"container's are\n"
 		"                        made without being asked for)\n"
+		"      --root DIR        the container's root file system is at DIR now\n"
 		"      --files-changed refuse|allow\n"
 		"                        whether files may differ from what was recorded (refuse)\n"
 		"      --cgroup keep|ignore\n"

@@ -48,7 +48,7 @@ static bool is_name(const char *text)
 	return text[0] && strspn(text, allowed) == strlen(text);
 }
 
-/* TYPE:[ID] or TYPE:[ID:ID], of lower case letters and decimal digits */
+/* TYPE:[ID] or TYPE:[ID:ID], of lower case letters and decimal digits; mount:[/PATH] */
 static bool is_key(const char *text)
 {
 	size_t type = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
@@ -57,6 +57,8 @@ static bool is_key(const char *text)
 	if (!type || strncmp(id, ":[", 2))
 		return false;
 	id += 2;
+	if (!strncmp(text, "mount:[/", 8))
+		return text[strlen(text) - 1] == ']';
 	size_t n = strspn(id, "0123456789:");
 	return n && id[0] != ':' && id[n - 1] != ':' && !strcmp(id + n, "]");
 }
@@ -88,7 +90,7 @@ static void add(struct externals *e, const char *what, const char *name)
 int externals_add_key(struct externals *e, const char *argument, struct error *err)
 {
 	_cleanup_(free_p) char *key = xstrdup(argument);
-	char *equals = strchr(key, '=');
+	char *equals = strrchr(key, '='); /* a path may have some, a name has none */
 
 	if (!equals)
 		return error_raise(err, EINVAL, "--external %s: it is KEY=NAME", argument);

@@ -196,6 +196,17 @@ static void check_externals(struct restart *r)
 	restart_refuse(r, &refusal);
 }
 
+static void check_root(struct restart *r)
+{
+	struct error refusal;
+
+	if (!r->options->root || r->mounts)
+		return;
+	error_refuse(&refusal, CODE_root_unused, "the image has no mount namespace of its own");
+	error_object(&refusal, "--root %s", r->options->root);
+	restart_refuse(r, &refusal);
+}
+
 int restart_preflight(struct restart *r, struct error *err)
 {
 	check_privileges(r);
@@ -205,5 +216,6 @@ int restart_preflight(struct restart *r, struct error *err)
 	if (e < 0)
 		return error_trace(err, e);
 	check_externals(r);
+	check_root(r);
 	return r->refusals.n ? -EOPNOTSUPP : 0;
 }

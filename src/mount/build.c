@@ -14,18 +14,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-const char *build_below(const char *path, const char *root)
-{
-	size_t size = strcmp(root, "/") ? strlen(root) : 0;
-
-	if (strncmp(path, root, size) || (path[size] && path[size] != '/'))
-		return NULL;
-	path += size;
-	while (*path == '/')
-		path++;
-	return path;
-}
-
 /* ---- what is cloned from what ---- */
 
 static const struct mount_anchor *find_anchor(const struct mount_build *b,
@@ -38,7 +26,7 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
 		return NULL;
 	for (size_t i = 0; i < b->in.n_anchors; i++) {
 		const struct mount_anchor *a = &b->in.anchors[i];
-		if (a->sb == m->sb && build_below(m->root, a->root) &&
+		if (a->sb == m->sb && mount_below(m->root, a->root) &&
 		    (!best || strlen(a->root) > strlen(best->root)))
 			best = a;
 	}
@@ -175,6 +163,13 @@ int mount_build_mount(const struct mount_build *b, size_t mount)
 int mount_build_ns(const struct mount_build *b, size_t ns)
 {
 	return b->ns[ns];
+}
+
+bool mount_build_is_new(const struct mount_build *b, size_t mount)
+{
+	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
+
+	return o->anchor ? o->anchor->supplied : b->t->sbs[o->sb].class == MOUNT_CONTENT;
 }
 
 void mount_build_free(struct mount_build *b)

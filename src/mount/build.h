@@ -29,6 +29,7 @@ struct mount_anchor {
 	size_t sb;
 	char *root;
 	int fd;
+	bool supplied; /* by the user: another file system may be in its place */
 };
 
 /* a peer group of the host that mounts of the table receive from: @fd is a detached member */
@@ -60,6 +61,8 @@ int mount_build_finish(struct mount_build *b, struct error *err);
 int mount_build_sb(const struct mount_build *b, size_t sb);       /* the superblock's root */
 int mount_build_mount(const struct mount_build *b, size_t mount); /* O_PATH, the mount's root */
 int mount_build_ns(const struct mount_build *b, size_t ns);
+/* whether what a mount shows has other inodes than it had: made anew, or supplied by the user */
+bool mount_build_is_new(const struct mount_build *b, size_t mount);
 void mount_build_free(struct mount_build *b); /* closes them; takes NULL */
 
 /* what is at @path below the directory @fd, never following a symlink or leaving the mount; "":

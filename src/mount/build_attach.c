@@ -58,7 +58,7 @@ int build_clone(const struct mount_build *b, size_t mount, struct error *err)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
-	const char *path = build_below(m->root, o->anchor ? o->anchor->root : "/");
+	const char *path = mount_below(m->root, o->anchor ? o->anchor->root : "/");
 	_cleanup_(close_p) int fd = path ? build_open_below(b->origin[b->origin_of[mount]], path)
 	                                 : (errno = EBADMSG, -1);
 	int r;

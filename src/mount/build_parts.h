@@ -45,7 +45,5 @@ int build_seal(void *build, struct error *err);        /* P11 */
 int build_enter(int nsfd, struct error *err);
 /* adds which mount it is */
 int build_context(const struct mount_build *b, size_t mount, struct error *err, int r);
-/* @path below @root, both absolute, without leading '/'; NULL: it is not below */
-const char *build_below(const char *path, const char *root);
 /* what is at @path below @fd, never following a symlink or leaving the mount; -1 with errno */
 int build_open_below(int fd, const char *path);

@@ -293,3 +293,15 @@ void mount_table_done(struct mount_table *t)
 	map_free(t->by_group);
 	*t = (struct mount_table){ 0 };
 }
+
+const char *mount_below(const char *path, const char *root)
+{
+	size_t size = strcmp(root, "/") ? strlen(root) : 0;
+
+	if (strncmp(path, root, size) || (path[size] && path[size] != '/'))
+		return NULL;
+	path += size;
+	while (*path == '/')
+		path++;
+	return path;
+}

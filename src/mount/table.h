@@ -123,5 +123,7 @@ size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
 size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous);
 void mount_table_done(struct mount_table *t); /* takes an empty one */
 const char *mount_class_name(enum mount_class class);
+/* @path below @root, both absolute, without leading '/'; NULL: it is not below */
+const char *mount_below(const char *path, const char *root);
 /* an option's value; "" for one without; NULL when it is not there */
 const char *mount_sb_option(const struct mount_sb *sb, const char *name);

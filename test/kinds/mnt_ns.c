@@ -3,21 +3,21 @@
  * Mount namespaces with what is in them, as seen by tasks. (The mounts themselves, in all variety:
  * test/unit/mount_build.c.)
  *
- * TEST contents round-trip start="unshare -pf unshare -m" -- contents
- * TEST flags round-trip start="unshare -pf unshare -m" -- flags
- * TEST own-proc round-trip start="unshare -pf unshare -m" -- own_proc
+ * TEST contents round-trip start=container -- contents
+ * TEST flags round-trip start=container -- flags
+ * TEST own-proc round-trip start=container -- own_proc
  * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
- * TEST open-files round-trip start="unshare -pf unshare -m" except=map/????????????,fd/5 -- open_files
- * TEST covered round-trip start="unshare -pf unshare -m" -- covered
- * TEST parts round-trip start="unshare -pf unshare -m" -- parts
- * TEST two-namespaces round-trip start="unshare -pf unshare -m" -- two
- * TEST propagation round-trip start="unshare -pf unshare -m" -- propagation
+ * TEST open-files round-trip start=container except=map/????????????,fd/5 -- open_files
+ * TEST covered round-trip start=container -- covered
+ * TEST parts round-trip start=container -- parts
+ * TEST two-namespaces round-trip start=container -- two
+ * TEST propagation round-trip start=container -- propagation
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone
  * TEST outside-allowed round-trip start="unshare -pf" checkpoint=--subtree -- alone
  * TEST no-container refuse code=container.root checkpoint=--container -- nothing
- * TEST detached refuse code=mount.detached start="unshare -pf unshare -m" -- detached
+ * TEST detached refuse code=mount.detached start=container -- detached
  */
 #include <dirent.h>
 #include <sched.h>

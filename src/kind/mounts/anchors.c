@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Restart: what the host has to supply. An external file system is looked for where it was; it must
- * be the same one, which the file handle of the root that is seen there tells. What the kernel has
- * one of is looked for among our own mounts, by type.
+ * Restart: what the host, or the user, has to supply. An external file system is looked for where
+ * it was; it must be the same one, which the file handle of the root that is seen there tells.
+ * What the user gives, by --external or --root, is taken as it is. What the kernel has one of is
+ * looked for among our own mounts, by type.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,19 +12,124 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/external.h"
 #include "core/restart.h"
+#include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "mount.pb-c.h"
 #include "mount/reach.h"
 #include "superblock.pb-c.h"
+#include "task.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-static void add_anchor(struct mounts *m, size_t sb, const char *root, int fd)
+static void add_anchor(struct mounts *m, size_t sb, const char *root, int fd, bool supplied)
 {
-	*array_push(m->anchors, m->n_anchors) =
-		(struct mount_anchor){ .sb = sb, .root = xstrdup(root), .fd = fd };
+	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
+		.sb = sb, .root = xstrdup(root), .fd = fd, .supplied = supplied
+	};
 }
+
+/* ---- of the user ---- */
+
+/* a clone of what was supplied for @root of a superblock; it must be of the type that was there */
+static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, int fd,
+                  struct error *err)
+{
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &sx) < 0)
+		return error_raise(err, errno, "look at what was supplied");
+	if ((sx.stx_mode & S_IFMT) != (mode & S_IFMT))
+		return error_refuse(err, CODE_external_missing,
+		                    "what was supplied is no %s, as it was",
+		                    S_ISDIR(mode) ? "directory" : "file of the same type");
+	int clone = mount_clone(fd);
+	if (clone < 0)
+		return error_raise(err, errno, "clone the mount that was supplied");
+	add_anchor(m, sb, root, clone, true);
+	return 0;
+}
+
+static bool is_supplied(const struct mounts *m, size_t sb, const char *root)
+{
+	for (size_t i = 0; i < m->n_anchors; i++)
+		if (m->anchors[i].supplied && m->anchors[i].sb == sb &&
+		    mount_below(root, m->anchors[i].root))
+			return true;
+	return false;
+}
+
+static int supply_name(struct restart *r, struct mounts *m, size_t sb, const SuperblockAnchor *a,
+                       struct error *err)
+{
+	_cleanup_(free_p) char *name = xstrndup((const char *)a->name.data, a->name.len);
+	_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
+	_cleanup_(close_p) int fd = -1;
+
+	if (!externals_supplied(r->options->externals, name))
+		return 0; /* where it was, if it is there */
+	int e = externals_open(r->options->externals, name, O_PATH, &fd, err);
+	if (e == 0)
+		e = supply(m, sb, root, a->mode, fd, err);
+	if (e < 0)
+		error_object(err, "%s", name);
+	return e;
+}
+
+/* the line of the mount that is the root of the root task's namespace */
+static size_t root_mount(const struct restart *r, const struct mounts *m)
+{
+	const TaskState *t = object_state(r->tasks[0], TaskState);
+
+	for (size_t i = 0; i < t->n_objects; i++) {
+		const struct object *o = objects_by_id(r->objects, t->objects[i]);
+		if (o->kind == &mnt_ns_kind)
+			return m->table.namespaces[mounts_index(m, o)].root;
+	}
+	return MOUNT_NONE;
+}
+
+/* --root */
+static int supply_root(const struct restart *r, struct mounts *m, struct error *err)
+{
+	const char *path = r->options->root;
+	size_t mount = root_mount(r, m);
+	const struct mount_entry *e = mount == MOUNT_NONE ? NULL : &m->table.mounts[mount];
+
+	if (!e)
+		return error_refuse(err, CODE_root_unused,
+		                    "the image's root task has no mount namespace of its own");
+	if (m->table.sbs[e->sb].class != MOUNT_EXTERNAL)
+		return error_refuse(err, CODE_root_unused,
+		                    "the image brings its root file system along, a %s",
+		                    m->table.sbs[e->sb].type);
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return error_refuse(err, CODE_external_missing, "the new root is not there: %s",
+		                    strerror(errno));
+	int r2 = supply(m, e->sb, e->root, S_IFDIR, fd, err);
+	return r2 < 0 ? error_trace(err, r2) : 0;
+}
+
+static void find_supplies(struct restart *r, struct mounts *m)
+{
+	struct error refusal = ERROR_INIT;
+
+	if (r->options->root && supply_root(r, m, &refusal) < 0) {
+		error_object(&refusal, "--root %s", r->options->root);
+		restart_refuse(r, &refusal);
+	}
+	for (size_t i = 0; i < m->n_sbs; i++) {
+		const SuperblockState *s = object_state(m->sbs[i], SuperblockState);
+		for (size_t k = 0; k < s->n_anchors; k++)
+			if (s->anchors[k]->name.len &&
+			    supply_name(r, m, i, s->anchors[k], &refusal) < 0)
+				restart_refuse(r, &refusal);
+	}
+}
+
+/* ---- of the host ---- */
 
 static bool same_file(int fd, const SuperblockAnchor *a)
 {
@@ -62,21 +168,18 @@ static int open_anchor(const struct mounts *m, int own, const char *path, const 
 	return -1;
 }
 
-static bool find_external(struct mounts *m, int own, size_t sb, const SuperblockState *s)
+static void find_external(struct mounts *m, int own, size_t sb, const SuperblockState *s)
 {
-	bool found = false;
-
 	for (size_t i = 0; i < s->n_anchors; i++) {
 		const SuperblockAnchor *a = s->anchors[i];
 		_cleanup_(free_p) char *path = xstrndup((const char *)a->path.data, a->path.len);
 		_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
-		int fd = open_anchor(m, own, path, a);
-		if (fd < 0)
-			continue;
-		add_anchor(m, sb, root, fd);
-		found = true;
+		/* what is below something supplied comes with that */
+		int fd = a->name.len || is_supplied(m, sb, root) ? -1
+		                                                 : open_anchor(m, own, path, a);
+		if (fd >= 0)
+			add_anchor(m, sb, root, fd, false);
 	}
-	return found;
 }
 
 static bool same_options(const struct mount_sb *a, const struct mount_sb *b)
@@ -89,11 +192,10 @@ static bool same_options(const struct mount_sb *a, const struct mount_sb *b)
 	return true;
 }
 
-static bool find_singleton(struct mounts *m, int own, size_t sb)
+static void find_singleton(struct mounts *m, int own, size_t sb)
 {
 	const struct mount_sb *want = &m->table.sbs[sb];
 	bool by_options = !strcmp(want->type, "cgroup"); /* one per hierarchy */
-	bool found = false;
 
 	for (size_t i = 0; i < m->host.n_mounts; i++) {
 		const struct mount_entry *e = &m->host.mounts[i];
@@ -105,23 +207,62 @@ static bool find_singleton(struct mounts *m, int own, size_t sb)
 		int fd = -1;
 		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
 			continue;
-		add_anchor(m, sb, e->root, fd);
-		found = true;
+		add_anchor(m, sb, e->root, fd, false);
 	}
-	return found;
 }
 
-static void refuse_missing(struct restart *r, const struct mount_sb *sb, const SuperblockState *s)
+static bool has_anchor(const struct mounts *m, const struct mount_entry *e)
 {
+	for (size_t i = 0; i < m->n_anchors; i++)
+		if (m->anchors[i].sb == e->sb && mount_below(e->root, m->anchors[i].root))
+			return true;
+	return false;
+}
+
+/* the name that would supply it, the caller's; NULL: it has none */
+static char *name_for(const SuperblockState *s, const char *root)
+{
+	for (size_t i = 0; i < s->n_anchors; i++) {
+		const SuperblockAnchor *a = s->anchors[i];
+		_cleanup_(free_p) char *its = xstrndup((const char *)a->root.data, a->root.len);
+		if (a->name.len && mount_below(root, its))
+			return xstrndup((const char *)a->name.data, a->name.len);
+	}
+	return NULL;
+}
+
+static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e)
+{
+	const SuperblockState *s = object_state(m->sbs[e->sb], SuperblockState);
+	_cleanup_(free_p) char *name = name_for(s, e->root);
 	struct error refusal;
 
 	error_refuse(&refusal, CODE_mount_external_missing,
-	             "the image shows a file system of the host that is not there: %s", sb->type);
-	if (s->n_anchors)
-		error_object(&refusal, "%.*s", (int)s->anchors[0]->path.len,
-		             (const char *)s->anchors[0]->path.data);
-	error_hint(&refusal, "mount it again where it was");
+	             "it shows a file system of the host that is not there: a %s",
+	             m->table.sbs[e->sb].type);
+	error_object(&refusal, "mount %u %s", e->old_id, e->point);
+	if (name)
+		error_hint(&refusal, "--external %s=PATH", name);
+	else if (s->n_anchors)
+		error_hint(&refusal, "mount it again where it was: %.*s",
+		           (int)s->anchors[0]->path.len, (const char *)s->anchors[0]->path.data);
 	restart_refuse(r, &refusal);
+}
+
+/* one refusal for each file system is enough */
+static void check_anchors(struct restart *r, const struct mounts *m)
+{
+	_cleanup_(free_p) bool *refused = xcalloc(m->n_sbs + 1, sizeof(*refused));
+
+	for (size_t i = 0; i < m->n_mounts; i++) {
+		const struct mount_entry *e = &m->table.mounts[i];
+		enum mount_class class = m->table.sbs[e->sb].class;
+		if ((class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON) || refused[e->sb] ||
+		    has_anchor(m, e))
+			continue;
+		refuse_missing(r, m, e);
+		refused[e->sb] = true;
+	}
 }
 
 /* ---- groups of the host ---- */
@@ -185,17 +326,14 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 
 	if (e < 0)
 		return error_trace(err, e);
+	find_supplies(r, m);
 	for (size_t i = 0; i < m->n_sbs; i++) {
-		const SuperblockState *s = object_state(m->sbs[i], SuperblockState);
-		const struct mount_sb *sb = &m->table.sbs[i];
-		bool ok = true;
-		if (sb->class == MOUNT_EXTERNAL)
-			ok = find_external(m, own, i, s);
-		else if (sb->class == MOUNT_SINGLETON)
-			ok = find_singleton(m, own, i);
-		if (!ok)
-			refuse_missing(r, sb, s);
+		if (m->table.sbs[i].class == MOUNT_EXTERNAL)
+			find_external(m, own, i, object_state(m->sbs[i], SuperblockState));
+		else if (m->table.sbs[i].class == MOUNT_SINGLETON)
+			find_singleton(m, own, i);
 	}
+	check_anchors(r, m);
 	find_groups(r, m, own);
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
-#include "kind/mounts/mounts.h"
+#include "kind/mounts/parts.h"
 #include "kind/superblock.h"
 #include "mount/class.h"
 #include "mount/content.h"
@@ -121,11 +121,16 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-void mounts_classify(struct mounts *m)
+int mounts_classify(struct checkpoint *c, struct error *err)
 {
-	if (!m->classified)
-		mount_classify(&m->table, &m->host);
+	struct mounts *m = c->mounts;
+
+	if (m->classified)
+		return 0;
 	m->classified = true;
+	mount_classify(&m->table, &m->host);
+	int r = mounts_find_outside(c, m, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- which mount a descriptor is on ---- */
@@ -257,6 +262,9 @@ void mounts_free(struct mounts *m)
 		if (m->key_fds)
 			close_p(&m->key_fds[i]);
 	}
+	for (size_t i = 0; i < m->n_anchored; i++)
+		close_p(&m->anchored[i].fd);
+	free(m->anchored);
 	free(m->roots);
 	for (size_t i = 0; i < m->n_groups; i++)
 		close_p(&m->groups[i].fd);

@@ -60,6 +60,13 @@ static int check_empty(const struct mount_sb *sb, int root, struct error *err)
 	return 0;
 }
 
+static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
+{
+	size_t line = mount_of_sb(&m->table, sb, MOUNT_NONE);
+
+	return line == MOUNT_NONE ? NULL : &m->table.mounts[line];
+}
+
 static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct error *err)
 {
 	struct mount_sb *sb = &m->table.sbs[line];
@@ -68,8 +75,8 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	if (sb->class == MOUNT_REFUSED || sb->class == MOUNT_COMPOSITE || sb->class == MOUNT_NSFS) {
 		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
 		             sb->type);
-		error_hint(err,
-		           "unmount it; or mount it where stasis runs, too: it is external then");
+		error_hint(err, "unmount it; or leave it outside: --external mount:[%s]=NAME",
+		           first_mount(m, line)->point);
 		return -EOPNOTSUPP;
 	}
 	if (sb->class == MOUNT_CONTENT)
@@ -83,26 +90,21 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	return r;
 }
 
-static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
-{
-	size_t line = mount_of_sb(&m->table, sb, MOUNT_NONE);
-
-	return line == MOUNT_NONE ? NULL : &m->table.mounts[line];
-}
-
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mounts *m = c->mounts;
 	size_t line = mounts_index(m, object);
 	const struct mount_entry *e = first_mount(m, line);
 
-	mounts_classify(m);
-	if (!m->roots) {
+	int r = mounts_classify(c, err);
+
+	if (r == 0 && !m->roots) {
 		m->roots = xmalloc(m->n_sbs * sizeof(*m->roots));
 		memset(m->roots, 0xff, m->n_sbs * sizeof(*m->roots));
 		superblocks_reach_contents(m);
 	}
-	int r = judge_sb(c, m, line, err);
+	if (r == 0)
+		r = judge_sb(c, m, line, err);
 	if (r < 0 && e)
 		error_object(err, "mnt:[%llu] mount %u %s",
 		             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
@@ -111,24 +113,6 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 }
 
 /* ---- mounts ---- */
-
-/* whether the host has a mount that shows what it shows */
-static bool is_anchored(const struct mounts *m, const struct mount_entry *e)
-{
-	const struct mount_sb *sb = &m->table.sbs[e->sb];
-
-	size_t its = mount_table_find_sb(&m->host, sb->major, sb->minor);
-
-	for (size_t i = MOUNT_NONE;
-	     its != MOUNT_NONE && (i = mount_of_sb(&m->host, its, i)) != MOUNT_NONE;) {
-		const struct mount_entry *h = &m->host.mounts[i];
-		size_t size = h->root[1] ? strlen(h->root) : 0;
-		if (!h->deleted && !strncmp(h->root, e->root, size) &&
-		    (!e->root[size] || e->root[size] == '/'))
-			return true;
-	}
-	return false;
-}
 
 static int judge_entry(const struct mounts *m, const struct mount_entry *e, struct error *err)
 {
@@ -145,10 +129,12 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 	if (e->attributes & ~(uint64_t)MOUNT_ATTRIBUTES)
 		return error_refuse(err, CODE_unknown_state, "it has attributes %#llx",
 		                    (unsigned long long)e->attributes);
-	if (sb->class == MOUNT_EXTERNAL && !is_anchored(m, e)) {
+	if (sb->class == MOUNT_EXTERNAL && !mount_is_outside(m, e)) {
 		error_refuse(err, CODE_mount_unreachable,
 		             "stasis sees the %s that it is of, but not %s in it", sb->type,
 		             e->root);
+		error_hint(err, "mount it where stasis runs; or --external mount:[%s]=NAME",
+		           e->point);
 		return -EOPNOTSUPP;
 	}
 	if (!strcmp(sb->type, "devpts") && sb->class == MOUNT_INSTANCE && e->root[1] &&
@@ -163,8 +149,9 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct mounts *m = c->mounts;
 	const struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
 
-	mounts_classify(m);
-	int r = judge_entry(m, e, err);
+	int r = mounts_classify(c, err);
+	if (r == 0)
+		r = judge_entry(m, e, err);
 	if (r < 0)
 		error_object(err, "mnt:[%llu] mount %u %s",
 		             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,

@@ -10,6 +10,7 @@
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
+#include "mount/class.h"
 #include "mount/scan.h"
 #include "task/holders.h"
 #include "task/task.h"
@@ -64,24 +65,40 @@ static void judge_groups(struct checkpoint *c, const struct mounts *m, const str
 	}
 }
 
-/* what would be made anew and is others', too; what we have ourselves is external already */
+/* whether others have no business in it: what it holds would be made anew */
+static bool is_own_alone(const struct checkpoint *c, const struct mounts *m, size_t line)
+{
+	const struct mount_sb *sb = &m->table.sbs[line];
+	enum mount_class class = sb->class;
+
+	/* what the host has, too, is external, but nothing is outside of a container unless it was
+	 * said; a host's root may be an overlay */
+	if (class == MOUNT_EXTERNAL && checkpoint_is_container(c) && !sb_has_name(m, line))
+		class = mount_class_of_type(sb->type);
+	return class == MOUNT_CONTENT || class == MOUNT_INSTANCE;
+}
+
+static const struct mount_entry *find_outside(const struct mounts *m, const struct mount_sb *sb)
+{
+	size_t its = mount_table_find_sb(&m->outside, sb->major, sb->minor);
+	size_t line = its == MOUNT_NONE ? MOUNT_NONE : mount_of_sb(&m->outside, its, MOUNT_NONE);
+
+	return line == MOUNT_NONE ? NULL : &m->outside.mounts[line];
+}
+
 static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
 {
 	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	const struct mount_entry *other = is_own_alone(c, m, e->sb) ? find_outside(m, sb) : NULL;
 	struct error refusal;
 
-	if (sb->class != MOUNT_CONTENT && sb->class != MOUNT_INSTANCE)
+	if (!other)
 		return;
-	size_t its = mount_table_find_sb(&m->outside, sb->major, sb->minor);
-	size_t line = its == MOUNT_NONE ? MOUNT_NONE : mount_of_sb(&m->outside, its, MOUNT_NONE);
-	if (line == MOUNT_NONE)
-		return;
-	const struct mount_entry *other = &m->outside.mounts[line];
 	error_refuse(&refusal, CODE_mount_shared_outside,
-	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]", sb->type,
-	             other->old_id, other->point,
+	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]",
+	             sb->type, other->old_id, other->point,
 	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
-	error_hint(&refusal, "mount it where stasis runs, too: it is external then");
+	error_hint(&refusal, "leave it outside: --external mount:[%s]=NAME", e->point);
 	refuse_mount(c, m, e, &refusal);
 }
 
@@ -142,10 +159,9 @@ static void judge_owner(struct checkpoint *c, const struct mounts *m, const stru
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mounts *m = c->mounts;
-	int r = 0;
+	int r = mounts_classify(c, err);
 
-	mounts_classify(m);
-	if (!m->outside.n_namespaces)
+	if (r == 0 && !m->outside.n_namespaces)
 		r = judge_mounts(c, m, err);
 	if (r == 0)
 		r = judge_users(c, m, object, err);

@@ -13,6 +13,14 @@
 #include "mount/build.h"
 #include "mount/table.h"
 
+/* checkpoint: who has what of a file system that stays outside */
+struct outside {
+	size_t sb;
+	const struct mount_entry *entry; /* of the host's table, or of ours if it has a name */
+	const char *name;                /* --external; NULL: the host has it */
+	int fd;                          /* a clone of it */
+};
+
 struct mounts {
 	struct mount_table table;                    /* of the namespaces of the set */
 	struct object **namespaces, **mounts, **sbs; /* per line of the table */
@@ -24,6 +32,8 @@ struct mounts {
 	int *reached;            /* per mount, -1: not yet */
 	size_t n_reached;
 	bool classified;
+	struct outside *anchored; /* found when classified */
+	size_t n_anchored;
 	struct mount_table outside; /* every other namespace that there is, our own included */
 	int *roots; /* per superblock: a clone of its root, where something must be read; -1 */
 
@@ -47,8 +57,8 @@ void mounts_free(struct mounts *m); /* takes NULL */
 struct mounts *mounts_of_checkpoint(struct checkpoint *c); /* made on first use */
 /* the line of an object's table; of the right kind */
 size_t mounts_index(const struct mounts *m, const struct object *object);
-/* the class of every superblock, once */
-void mounts_classify(struct mounts *m);
+/* the class of every superblock, once; what is outside, and by which name */
+int mounts_classify(struct checkpoint *c, struct error *err);
 /* mount_reached() of many at once, as far as that goes; @lines ascend, and none has been reached */
 void mounts_reach(struct mounts *m, const size_t *lines, size_t n);
 /*

@@ -11,6 +11,13 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
 /* the path of our own mount that it receives from; NULL: none outside the set */
 const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e);
+/* ---- outside.c ---- */
+int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err);
+/* whether restart can be given what a mount of an external file system shows */
+bool mount_is_outside(const struct mounts *m, const struct mount_entry *e);
+/* whether the user has named a mount of that file system */
+bool sb_has_name(const struct mounts *m, size_t sb);
+
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 

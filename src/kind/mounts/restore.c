@@ -141,9 +141,7 @@ int mount_fd(struct restart *r, const struct object *mount)
 
 bool mount_is_new(const struct restart *r, const struct object *mount)
 {
-	const struct mount_table *t = &r->mounts->table;
-
-	return t->sbs[t->mounts[mounts_index(r->mounts, mount)].sb].class == MOUNT_CONTENT;
+	return mount_build_is_new(r->mounts->build, mounts_index(r->mounts, mount));
 }
 
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)

@@ -86,35 +86,24 @@ static void identify(int fd, SuperblockAnchor *a)
 	}
 }
 
-/* the host's mounts of it */
-static void add_anchors(const struct mounts *m, int own, const struct mount_sb *sb,
-                        SuperblockState *s)
+static void add_anchor(SuperblockState *s, const struct outside *outside)
 {
-	size_t its = mount_table_find_sb(&m->host, sb->major, sb->minor);
+	SuperblockAnchor *a = xmalloc(sizeof(*a));
 
-	for (size_t i = MOUNT_NONE;
-	     its != MOUNT_NONE && (i = mount_of_sb(&m->host, its, i)) != MOUNT_NONE;) {
-		const struct mount_entry *e = &m->host.mounts[i];
-		if (e->deleted)
-			continue;
-		_cleanup_(close_p) int fd = -1;
-		struct error ignored = ERROR_INIT;
-		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
-			continue;
-		SuperblockAnchor *a = xmalloc(sizeof(*a));
-		superblock_anchor__init(a);
-		a->root = bytes_of(e->root);
-		a->path = bytes_of(e->point);
-		identify(fd, a);
-		*array_push(s->anchors, s->n_anchors) = a;
-	}
+	superblock_anchor__init(a);
+	a->root = bytes_of(outside->entry->root);
+	if (outside->name)
+		a->name = bytes_of(outside->name);
+	else
+		a->path = bytes_of(outside->entry->point);
+	identify(outside->fd, a);
+	*array_push(s->anchors, s->n_anchors) = a;
 }
 
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct mounts *m = c->mounts;
 	const struct mount_sb *sb = &m->table.sbs[mounts_index(m, object)];
-	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	SuperblockState *s = xmalloc(sizeof(*s));
 
 	superblock_state__init(s);
@@ -127,7 +116,8 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)
 		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);
-	if (sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON)
-		add_anchors(m, own, sb, s);
+	for (size_t i = 0; i < m->n_anchored; i++)
+		if (m->anchored[i].sb == mounts_index(m, object))
+			add_anchor(s, &m->anchored[i]);
 	return 0;
 }

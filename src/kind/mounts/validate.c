@@ -72,7 +72,9 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	for (size_t i = 0; i < s->n_anchors; i++) {
 		const SuperblockAnchor *a = s->anchors[i];
-		if (!is_path(&a->root) || !is_path(&a->path) || a->handle.len > 128)
+		bool is_there = a->name.len ? !a->path.len && is_text(&a->name, NAME_SIZE)
+		                            : is_path(&a->path);
+		if (!is_path(&a->root) || !is_there || a->handle.len > 128)
 			return error_raise(err, EBADMSG, "anchor %zu of a superblock", i);
 	}
 	return 0;

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: what stays outside. A file system that the host has mounted, too, or a mount of which
+ * the user names (--external mount:[/srv]=data), is not saved: each mount of it must be found at
+ * restart below one of the host's, or below what the restart is given for a name.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/external.h"
+#include "kind/mount.h"
+#include "kind/mounts/parts.h"
+#include "mount/build.h"
+#include "mount/class.h"
+#include "mount/reach.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static int add(struct mounts *m, size_t sb, const struct mount_entry *entry, const char *name,
+               int fd)
+{
+	*array_push(m->anchored, m->n_anchored) = (struct outside){ sb, entry, name, fd };
+	return 0;
+}
+
+/* ---- names ---- */
+
+static const char *name_of(struct checkpoint *c, const struct mount_entry *e)
+{
+	_cleanup_(free_p) char *by_id = xasprintf("mount:[%u]", e->old_id);
+	_cleanup_(free_p) char *by_point = xasprintf("mount:[%s]", e->point);
+	const char *name = externals_name(c->options->externals, by_id);
+
+	return name ? name : externals_name(c->options->externals, by_point);
+}
+
+/* one key can name mounts of several namespaces, or one above the other: all must show the same */
+static bool is_named(const struct mounts *m, const struct mount_entry *e, const char *name,
+                     bool *ret_same)
+{
+	for (size_t i = 0; i < m->n_anchored; i++) {
+		const struct outside *a = &m->anchored[i];
+		*ret_same = a->sb == e->sb && !strcmp(a->entry->root, e->root);
+		if (!strcmp(a->name, name))
+			return true;
+	}
+	return false;
+}
+
+static int add_name(struct checkpoint *c, struct mounts *m, size_t line, const char *name,
+                    struct error *err)
+{
+	const struct mount_entry *e = &m->table.mounts[line];
+	bool same;
+	int fd;
+
+	m->table.sbs[e->sb].class = MOUNT_EXTERNAL;
+	if (is_named(m, e, name, &same)) {
+		if (same)
+			return 0;
+		error_refuse(err, CODE_mount_ambiguous,
+		             "--external %s names this mount and another that shows another thing",
+		             name);
+		error_object(err, "mount %u %s", e->old_id, e->point);
+		error_hint(err, "name one of them by its number: --external mount:[%u]=%s",
+		           e->old_id, name);
+		return -EOPNOTSUPP;
+	}
+	int r = mount_reached(c, m->mounts[line], &fd, err);
+	if (r < 0)
+		return error_trace(err, r);
+	return add(m, e->sb, e, name, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+static int find_names(struct checkpoint *c, struct mounts *m, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->table.n_mounts; i++) {
+		const char *name = name_of(c, &m->table.mounts[i]);
+		if (name)
+			r = add_name(c, m, i, name, err);
+	}
+	return r;
+}
+
+bool sb_has_name(const struct mounts *m, size_t sb)
+{
+	for (size_t i = 0; i < m->n_anchored; i++)
+		if (m->anchored[i].sb == sb && m->anchored[i].name)
+			return true;
+	return false;
+}
+
+/* ---- the host's ---- */
+
+/* those that are covered cannot be found by their path again, and are left out */
+static int find_host(struct mounts *m, struct error *err)
+{
+	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+
+	if (own < 0)
+		return error_raise(err, errno, "open our own mount namespace");
+	for (size_t i = 0; i < m->host.n_mounts; i++) {
+		const struct mount_entry *e = &m->host.mounts[i];
+		const struct mount_sb *its = &m->host.sbs[e->sb];
+		size_t sb = mount_table_find_sb(&m->table, its->major, its->minor);
+		struct error ignored = ERROR_INIT;
+		int fd = -1;
+		if (sb == MOUNT_NONE || e->deleted ||
+		    (m->table.sbs[sb].class != MOUNT_EXTERNAL &&
+		     m->table.sbs[sb].class != MOUNT_SINGLETON) ||
+		    mount_reach(&m->host, own, i, &fd, &ignored) < 0)
+			continue;
+		add(m, sb, e, NULL, fd);
+	}
+	return 0;
+}
+
+int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err)
+{
+	int r = find_names(c, m, err);
+
+	if (r == 0)
+		r = find_host(m, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+bool mount_is_outside(const struct mounts *m, const struct mount_entry *e)
+{
+	for (size_t i = 0; i < m->n_anchored; i++)
+		if (m->anchored[i].sb == e->sb && mount_below(e->root, m->anchored[i].entry->root))
+			return true;
+	return false;
+}
