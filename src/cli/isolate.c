@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "mount/class.h"
+#include "mount/table.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -278,6 +280,32 @@ static int pivot(struct error *err)
 	return 0;
 }
 
+static bool is_in_memory(const struct mount_table *t, const struct mount_entry *e)
+{
+	enum mount_class class = mount_class_of_type(t->sbs[e->sb].type);
+
+	return class == MOUNT_CONTENT || class == MOUNT_INSTANCE;
+}
+
+/*
+ * What the host has in memory (tmpfs, terminals) would be shared with the container, and such a one
+ * cannot be checkpointed as a whole: it is taken away, but for what --bind has brought in.
+ */
+static int leave_memory(struct error *err)
+{
+	_cleanup_(mount_table_done) struct mount_table t = { 0 };
+	_cleanup_(close_p) int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int r = own < 0 ? error_raise(err, errno, "open the mount namespace")
+	                : mount_table_add(&t, own, 0, NULL, err);
+
+	/* the last first: what is above is taken before what is below. Locked ones stay. */
+	for (size_t i = r < 0 ? 0 : t.n_mounts; i-- > 0;)
+		if (is_in_memory(&t, &t.mounts[i]) && strcmp(t.mounts[i].point, "/") != 0 &&
+		    strcmp(t.mounts[i].point, "/proc") != 0)
+			umount2(t.mounts[i].point, MNT_DETACH | UMOUNT_NOFOLLOW);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int make_mounts(const struct isolate *isolate, const int *sources, struct error *err)
 {
 	_cleanup_(close_p) int root = open_root(isolate->root ? isolate->root : "/", err);
@@ -320,6 +348,8 @@ int isolate_enter(const struct isolate *isolate, struct error *err)
 		r = error_raise(err, errno, "make all mounts private");
 	if (r == 0)
 		r = open_sources(isolate, sources, err);
+	if (r == 0 && !isolate->root)
+		r = leave_memory(err);
 	if (r == 0)
 		r = make_mounts(isolate, sources, err);
 	if (r < 0)
