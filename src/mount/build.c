@@ -16,16 +16,13 @@
 
 /* ---- what is cloned from what ---- */
 
-static const struct mount_anchor *find_anchor(const struct mount_build *b,
-                                              const struct mount_entry *m)
+const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
+                                           const struct mount_entry *m)
 {
 	const struct mount_anchor *best = NULL;
-	enum mount_class class = b->t->sbs[m->sb].class;
 
-	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON)
-		return NULL;
-	for (size_t i = 0; i < b->in.n_anchors; i++) {
-		const struct mount_anchor *a = &b->in.anchors[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct mount_anchor *a = &anchors[i];
 		if (a->sb == m->sb && mount_below(m->root, a->root) &&
 		    (!best || strlen(a->root) > strlen(best->root)))
 			best = a;
@@ -33,7 +30,16 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
 	return best;
 }
 
-/* @last: per superblock, the latest of its origins + 1 */
+static const struct mount_anchor *find_anchor(const struct mount_build *b,
+                                              const struct mount_entry *m)
+{
+	enum mount_class class = b->t->sbs[m->sb].class;
+
+	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON)
+		return NULL;
+	return mount_anchor_of(b->in.anchors, b->in.n_anchors, m);
+}
+
 static size_t find_origin(struct mount_build *b, const struct mount_entry *m, size_t *last)
 {
 	const struct mount_anchor *anchor = find_anchor(b, m);

@@ -32,6 +32,11 @@ struct mount_anchor {
 	bool supplied; /* by the user: another file system may be in its place */
 };
 
+/* the one that a mount is cloned from: with the longest root; the first of equal ones. NULL: none
+ */
+const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
+                                           const struct mount_entry *m);
+
 /* a peer group of the host that mounts of the table receive from: @fd is a detached member */
 struct mount_group {
 	uint64_t id;

@@ -17,6 +17,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "mount.pb-c.h"
+#include "mount/build.h"
 #include "mount/reach.h"
 #include "superblock.pb-c.h"
 #include "task.pb-c.h"
@@ -131,29 +132,10 @@ static void find_supplies(struct restart *r, struct mounts *m)
 
 /* ---- of the host ---- */
 
-static bool same_file(int fd, const SuperblockAnchor *a)
-{
-	struct {
-		struct file_handle head;
-		unsigned char room[MAX_HANDLE_SZ];
-	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
-	struct statx sx;
-	int mount_id;
-
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &sx) < 0 ||
-	    (sx.stx_mode & S_IFMT) != (a->mode & S_IFMT))
-		return false;
-	if (!a->handle.len)
-		return sx.stx_ino == a->inode;
-	return name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) == 0 &&
-	       handle.head.handle_type == a->handle_type &&
-	       handle.head.handle_bytes == a->handle.len &&
-	       !memcmp(handle.head.f_handle, a->handle.data, a->handle.len);
-}
-
 /* the mount of ours that shows the anchor, of those that are at its path, one above the other */
 static int open_anchor(const struct mounts *m, int own, const char *path, const SuperblockAnchor *a)
 {
+	const struct identity id = { a->mode, a->inode, a->handle_type, a->handle };
 	struct error ignored = ERROR_INIT;
 
 	for (size_t i = m->host.n_mounts; i-- > 0;) {
@@ -161,7 +143,7 @@ static int open_anchor(const struct mounts *m, int own, const char *path, const 
 		if (strcmp(m->host.mounts[i].point, path) != 0 ||
 		    mount_reach(&m->host, own, i, &fd, &ignored) < 0)
 			continue;
-		if (same_file(fd, a))
+		if (identity_is(fd, &id))
 			return fd;
 		close_p(&fd);
 	}
@@ -211,12 +193,26 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 	}
 }
 
-static bool has_anchor(const struct mounts *m, const struct mount_entry *e)
+/* why a mount cannot show what it showed; NULL: it can */
+static const char *why_missing(const struct restart *r, const struct mounts *m, size_t mount)
 {
-	for (size_t i = 0; i < m->n_anchors; i++)
-		if (m->anchors[i].sb == e->sb && mount_below(e->root, m->anchors[i].root))
-			return true;
-	return false;
+	const struct mount_entry *e = &m->table.mounts[mount];
+	const MountState *s = object_state(m->mounts[mount], MountState);
+	const struct identity id = { s->root_mode, s->root_inode, s->root_handle_type,
+		                     s->root_handle };
+	const struct mount_anchor *a = mount_anchor_of(m->anchors, m->n_anchors, e);
+
+	if (!a)
+		return "it shows a file system of the host that is not there";
+	if (!id.mode)
+		return NULL;
+	_cleanup_(close_p) int fd = mount_open_below(a->fd, mount_below(e->root, a->root),
+	                                             O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return "what it shows is not there any more";
+	if (!a->supplied && !r->options->files_changed_allow && !identity_is(fd, &id))
+		return "what it shows has been replaced by another of the same name";
+	return NULL;
 }
 
 /* the name that would supply it, the caller's; NULL: it has none */
@@ -231,21 +227,21 @@ static char *name_for(const SuperblockState *s, const char *root)
 	return NULL;
 }
 
-static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e)
+static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e,
+                           const char *why)
 {
 	const SuperblockState *s = object_state(m->sbs[e->sb], SuperblockState);
 	_cleanup_(free_p) char *name = name_for(s, e->root);
 	struct error refusal;
 
-	error_refuse(&refusal, CODE_mount_external_missing,
-	             "it shows a file system of the host that is not there: a %s",
+	error_refuse(&refusal, CODE_mount_external_missing, "%s: %s of a %s", why, e->root,
 	             m->table.sbs[e->sb].type);
 	error_object(&refusal, "mount %u %s", e->old_id, e->point);
 	if (name)
 		error_hint(&refusal, "--external %s=PATH", name);
 	else if (s->n_anchors)
-		error_hint(&refusal, "mount it again where it was: %.*s",
-		           (int)s->anchors[0]->path.len, (const char *)s->anchors[0]->path.data);
+		error_hint(&refusal, "put it back as it was, on %.*s", (int)s->anchors[0]->path.len,
+		           (const char *)s->anchors[0]->path.data);
 	restart_refuse(r, &refusal);
 }
 
@@ -257,11 +253,12 @@ static void check_anchors(struct restart *r, const struct mounts *m)
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
 		enum mount_class class = m->table.sbs[e->sb].class;
-		if ((class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON) || refused[e->sb] ||
-		    has_anchor(m, e))
-			continue;
-		refuse_missing(r, m, e);
-		refused[e->sb] = true;
+		const char *why = class == MOUNT_EXTERNAL || class == MOUNT_SINGLETON
+		                          ? why_missing(r, m, i)
+		                          : NULL;
+		if (why && !refused[e->sb])
+			refuse_missing(r, m, e, why);
+		refused[e->sb] |= why != NULL;
 	}
 }
 

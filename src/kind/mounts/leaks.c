@@ -95,8 +95,8 @@ static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct 
 	if (!other)
 		return;
 	error_refuse(&refusal, CODE_mount_shared_outside,
-	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]",
-	             sb->type, other->old_id, other->point,
+	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]", sb->type,
+	             other->old_id, other->point,
 	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
 	error_hint(&refusal, "leave it outside: --external mount:[%s]=NAME", e->point);
 	refuse_mount(c, m, e, &refusal);

@@ -129,10 +129,26 @@ int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *er
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-bool mount_is_outside(const struct mounts *m, const struct mount_entry *e)
+static const struct outside *outside_of(const struct mounts *m, const struct mount_entry *e)
 {
 	for (size_t i = 0; i < m->n_anchored; i++)
 		if (m->anchored[i].sb == e->sb && mount_below(e->root, m->anchored[i].entry->root))
-			return true;
-	return false;
+			return &m->anchored[i];
+	return NULL;
+}
+
+bool mount_is_outside(const struct mounts *m, const struct mount_entry *e)
+{
+	return outside_of(m, e);
+}
+
+int mount_open_outside(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct outside *a = outside_of(m, e);
+	const char *path = a ? mount_below(e->root, a->entry->root) : NULL;
+
+	/* to look a name up may need a server, which may be frozen */
+	if (!a || (*path && !strncmp(m->table.sbs[e->sb].type, "fuse", 4)))
+		return -1;
+	return mount_open_below(a->fd, path, O_PATH | O_NOFOLLOW);
 }

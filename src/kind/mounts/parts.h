@@ -11,10 +11,22 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
 /* the path of our own mount that it receives from; NULL: none outside the set */
 const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e);
+/* ---- identity.c ---- */
+struct identity {
+	uint32_t mode; /* st_mode */
+	uint64_t inode;
+	int handle_type;            /* name_to_handle_at(2) */
+	ProtobufCBinaryData handle; /* empty: it has none; then the inode has to do */
+};
+void identity_read(int fd, struct identity *ret); /* the handle is the caller's */
+bool identity_is(int fd, const struct identity *identity);
+
 /* ---- outside.c ---- */
 int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err);
 /* whether restart can be given what a mount of an external file system shows */
 bool mount_is_outside(const struct mounts *m, const struct mount_entry *e);
+/* what such a one shows, O_PATH, the caller's; -1: it cannot be looked at */
+int mount_open_outside(const struct mounts *m, const struct mount_entry *e);
 /* whether the user has named a mount of that file system */
 bool sb_has_name(const struct mounts *m, size_t sb);
 

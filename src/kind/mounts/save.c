@@ -36,6 +36,23 @@ int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err)
 	return 0;
 }
 
+/* what an external mount shows must be the same at restart, unless another is supplied */
+static void identify_root(const struct mounts *m, const struct mount_entry *e, MountState *s)
+{
+	_cleanup_(close_p) int fd = m->table.sbs[e->sb].class == MOUNT_EXTERNAL
+	                                    ? mount_open_outside(m, e)
+	                                    : -1;
+	struct identity id;
+
+	if (fd < 0)
+		return;
+	identity_read(fd, &id);
+	s->root_mode = id.mode;
+	s->root_inode = id.inode;
+	s->root_handle_type = id.handle_type;
+	s->root_handle = id.handle;
+}
+
 int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct mounts *m = c->mounts;
@@ -61,34 +78,16 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->outside = bytes_of(mount_outside_master(m, e));
 	s->uid_map = bytes_of(e->uid_map);
 	s->gid_map = bytes_of(e->gid_map);
+	identify_root(m, e, s);
 	return 0;
 }
 
 /* ---- superblocks ---- */
 
-static void identify(int fd, SuperblockAnchor *a)
-{
-	struct {
-		struct file_handle head;
-		unsigned char room[MAX_HANDLE_SZ];
-	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
-	struct statx sx;
-	int mount_id;
-
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &sx) == 0) {
-		a->mode = sx.stx_mode;
-		a->inode = sx.stx_ino;
-	}
-	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) == 0) {
-		a->handle_type = handle.head.handle_type;
-		a->handle.len = handle.head.handle_bytes;
-		a->handle.data = xmemdup(handle.head.f_handle, handle.head.handle_bytes);
-	}
-}
-
 static void add_anchor(SuperblockState *s, const struct outside *outside)
 {
 	SuperblockAnchor *a = xmalloc(sizeof(*a));
+	struct identity id;
 
 	superblock_anchor__init(a);
 	a->root = bytes_of(outside->entry->root);
@@ -96,7 +95,11 @@ static void add_anchor(SuperblockState *s, const struct outside *outside)
 		a->name = bytes_of(outside->name);
 	else
 		a->path = bytes_of(outside->entry->point);
-	identify(outside->fd, a);
+	identity_read(outside->fd, &id);
+	a->mode = id.mode;
+	a->inode = id.inode;
+	a->handle_type = id.handle_type;
+	a->handle = id.handle;
 	*array_push(s->anchors, s->n_anchors) = a;
 }
 

@@ -101,6 +101,8 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 		                   (unsigned long long)s->attributes);
 	if (s->outside.len && (!s->master || !is_path(&s->outside)))
 		return error_raise(err, EBADMSG, "the master of a mount");
+	if (s->root_handle.len > 128)
+		return error_raise(err, EBADMSG, "the handle of what a mount shows");
 	if (!is_text(&s->uid_map, 1 << 16) || !is_text(&s->gid_map, 1 << 16))
 		return error_raise(err, EBADMSG, "the id map of a mount");
 	return 0;

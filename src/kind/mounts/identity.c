@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What tells a directory or file of the host from another that has its name now. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "kind/mounts/parts.h"
+#include "util/alloc.h"
+
+struct room {
+	struct file_handle head;
+	unsigned char bytes[MAX_HANDLE_SZ];
+};
+
+/* neither call asks the server of a file system, which may be frozen */
+static bool look(int fd, struct statx *sx)
+{
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, sx) == 0;
+}
+
+static bool read_handle(int fd, struct room *room)
+{
+	int mount_id;
+
+	room->head.handle_bytes = MAX_HANDLE_SZ;
+	return name_to_handle_at(fd, "", &room->head, &mount_id, AT_EMPTY_PATH) == 0;
+}
+
+void identity_read(int fd, struct identity *ret)
+{
+	struct room room;
+	struct statx sx;
+
+	*ret = (struct identity){ 0 };
+	if (look(fd, &sx)) {
+		ret->mode = sx.stx_mode;
+		ret->inode = sx.stx_ino;
+	}
+	if (read_handle(fd, &room)) {
+		ret->handle_type = room.head.handle_type;
+		ret->handle.len = room.head.handle_bytes;
+		ret->handle.data = xmemdup(room.head.f_handle, room.head.handle_bytes);
+	}
+}
+
+bool identity_is(int fd, const struct identity *identity)
+{
+	struct room room;
+	struct statx sx;
+
+	if (!look(fd, &sx) || (sx.stx_mode & S_IFMT) != (identity->mode & S_IFMT))
+		return false;
+	if (!identity->handle.len)
+		return sx.stx_ino == identity->inode;
+	return read_handle(fd, &room) && room.head.handle_type == identity->handle_type &&
+	       room.head.handle_bytes == identity->handle.len &&
+	       !memcmp(room.head.f_handle, identity->handle.data, identity->handle.len);
+}

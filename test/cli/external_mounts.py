@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a container has from outside: found again where it was, given from elsewhere, or refused by name."""
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+
+from cli import STASIS, done, expect, stasis, wait_for
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
+IMAGE = os.path.abspath("image")
+LOOP = """exec </dev/null >/tmp/out 2>&1
+n=0
+while :; do n=$((n+1)); cat /data/word > /tmp/word; echo $n > /tmp/count; sleep 0.02; done"""
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(p) for p in f.read().split()]
+
+
+def inside(pid, name):
+    try:
+        with open(f"/proc/{pid}/root/{name}") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def folder(name, word):
+    os.mkdir(name)
+    with open(f"{name}/word", "w") as f:
+        f.write(word + "\n")
+
+
+def make_root(name):
+    for part in ("usr", "proc", "dev", "tmp", "data", "shm"):
+        os.makedirs(f"{name}/{part}")
+    for part in ("bin", "lib", "lib64"):
+        os.symlink("usr/" + part, f"{name}/{part}")
+
+
+def start(*more):
+    runner = subprocess.Popen([STASIS, "run", "--isolate", "--root", "root", "--bind", "/usr:/usr:ro", "--bind",
+                               os.path.abspath("data") + ":/data:ro", "--tmpfs", "/tmp", *more, "--", "/bin/sh", "-c", LOOP],
+                              stdin=subprocess.DEVNULL)
+    wait_for(lambda: children(runner.pid) and inside(children(runner.pid)[0], "tmp/count"), "it counts")
+    return runner, children(runner.pid)[0]
+
+
+def restart(what, word, *more, **settings):
+    code, out, err = stasis("restart", IMAGE, "--detach", *more, **settings)
+    expect(code == 0, f"{what}: {code} {err}")
+    if code:
+        return
+    pid = int(out)
+    seen = inside(pid, "tmp/count")
+    wait_for(lambda: inside(pid, "tmp/count") != seen and inside(pid, "tmp/word") == word, f"{what}: it reads {word}")
+    with open(f"/proc/{pid}/mountinfo") as f:
+        expect(any(line.split()[4] == "/data" and line.split()[5].startswith("ro") for line in f), f"{what}: /data is read-only")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def refused(what, words, *command):
+    code, _, err = stasis(*command)
+    expect(code == 1 and all(w in err for w in words), f"{what}: {code} {err}")
+
+
+def host():
+    with open("/proc/self/mountinfo") as f:
+        return f.read()
+
+
+def a_bind_with_a_name():
+    runner, pid = start()
+    refused("a name of nothing", ["external.unused"], "checkpoint", pid, "-o", IMAGE, "--external", "mount:[/nothing]=x")
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/data]=data")
+    expect(code == 0, f"checkpoint: {code} {err}")
+    runner.wait()
+    restart("where it was", "one")
+    restart("another directory in its place", "two", "--external", "data=other")
+    fd = os.open("other", os.O_PATH)
+    restart("a descriptor", "two", "--external", f"data=fd:{fd}", pass_fds=[fd])
+    refused("a file for a directory", ["external.missing", "no directory"], "restart", IMAGE, "--detach",
+            "--external", "data=other/word")
+    refused("nothing there", ["nowhere"], "restart", IMAGE, "--detach", "--external", "data=nowhere")
+    os.rename("data", "moved")
+    refused("it is gone", ["mount.external-missing", "--external data=PATH", "not there any more"], "restart", IMAGE, "--detach")
+    folder("data", "three")
+    refused("it was replaced", ["mount.external-missing", "replaced"], "restart", IMAGE, "--detach")
+    restart("it was replaced, which is allowed", "three", "--files-changed", "allow")
+    shutil.rmtree("data")
+    restart("it is gone, but supplied", "one", "--external", "data=moved")
+    os.rename("moved", "data")
+    os.unlink(IMAGE)
+
+
+def the_root_elsewhere():
+    runner, pid = start()
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE)
+    expect(code == 0, f"checkpoint: {code} {err}")
+    runner.wait()
+    os.rename("root", "new root")
+    refused("the root is gone", ["mount.external-missing", "mount"], "restart", IMAGE, "--detach")
+    restart("the root has moved", "one", "--root", "new root")
+    refused("no such root", ["--root nowhere"], "restart", IMAGE, "--detach", "--root", "nowhere")
+    shutil.rmtree("new root")
+    make_root("root")
+    restart("another root", "one", "--root", "root")
+    os.unlink(IMAGE)
+
+
+def root_for_nothing():
+    p = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         start_new_session=True)
+    wait_for(lambda: inside(p.pid, "proc/self/status") is not None and open(f"/proc/{p.pid}/comm").read() == "sleep\n", "exec")
+    code, _, err = stasis("checkpoint", p.pid, "-o", IMAGE)
+    expect(code == 0, f"checkpoint: {code} {err}")
+    p.wait()
+    refused("an image without mounts", ["root.unused"], "restart", IMAGE, "--detach", "--root", "/")
+    os.unlink(IMAGE)
+
+
+def memory_of_the_host():
+    """a tmpfs that the host has mounted, too, is not copied behind its back"""
+    runner, pid = start("--bind", "/dev/shm:/shm")
+    refused("a tmpfs of the host", ["mount.shared-outside", "--external mount:[/shm]=NAME"], "checkpoint", pid, "-o", IMAGE)
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/shm]=shm")
+    expect(code == 0, f"checkpoint: {code} {err}")
+    runner.wait()
+    with open("/dev/shm/of-the-host", "w") as f:
+        f.write("here\n")
+    code, out, err = stasis("restart", IMAGE, "--detach")
+    expect(code == 0, f"the host's tmpfs: {code} {err}")
+    expect(inside(int(out), "shm/of-the-host") == "here", "it is the host's tmpfs")
+    os.kill(int(out), signal.SIGKILL)
+    os.waitpid(int(out), 0)
+    os.unlink("/dev/shm/of-the-host")
+    os.unlink(IMAGE)
+
+
+before = host()
+make_root("root")
+folder("data", "one")
+folder("other", "two")
+a_bind_with_a_name()
+the_root_elsewhere()
+root_for_nothing()
+memory_of_the_host()
+expect(host() == before, "the host's mounts have changed")
+done()
