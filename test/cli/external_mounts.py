@@ -142,6 +142,14 @@ def memory_of_the_host():
     os.unlink(IMAGE)
 
 
+def one_key_for_two():
+    runner, pid = start("--tmpfs", "/shm", "--tmpfs", "/shm")
+    refused("two mounts on one place", ["mount.ambiguous", "--external mount:["], "checkpoint", pid, "-o", IMAGE,
+            "--external", "mount:[/shm]=shm")
+    runner.kill()
+    runner.wait()
+
+
 before = host()
 make_root("root")
 folder("data", "one")
@@ -150,5 +158,6 @@ a_bind_with_a_name()
 the_root_elsewhere()
 root_for_nothing()
 memory_of_the_host()
+one_key_for_two()
 expect(host() == before, "the host's mounts have changed")
 done()
