@@ -27,7 +27,8 @@ enum {
 	OPTION_NEW_PIDNS,
 	OPTION_MNTNS,
 	OPTION_ROOT,
-	OPTION_FILES_CHANGED
+	OPTION_FILES_CHANGED,
+	OPTION_CLOCK
 };
 
 static const struct option long_options[] = {
@@ -39,6 +40,7 @@ static const struct option long_options[] = {
 	{ "mntns", required_argument, NULL, OPTION_MNTNS },
 	{ "root", required_argument, NULL, OPTION_ROOT },
 	{ "files-changed", required_argument, NULL, OPTION_FILES_CHANGED },
+	{ "clock", required_argument, NULL, OPTION_CLOCK },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
 	{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
@@ -77,6 +79,14 @@ static int take_files_changed(struct arguments *a)
 	return bad_value("--files-changed", "refuse or allow");
 }
 
+static int take_clock(struct arguments *a)
+{
+	bool goes_on = !strcmp(optarg, "continue");
+
+	a->options.clock = goes_on ? CLOCK_MODE_CONTINUE : CLOCK_MODE_REAL;
+	return goes_on || !strcmp(optarg, "real") ? 0 : bad_value("--clock", "real or continue");
+}
+
 /* one option; 0 or an exit code */
 static int take_option(int option, struct arguments *a)
 {
@@ -107,6 +117,8 @@ static int take_option(int option, struct arguments *a)
 		return 0;
 	case OPTION_FILES_CHANGED:
 		return take_files_changed(a);
+	case OPTION_CLOCK:
+		return take_clock(a);
 	case OPTION_CGROUP:
 		if (!parse_cgroup(optarg, &cgroup))
 			return bad_value("--cgroup", "keep or ignore");
@@ -357,6 +369,10 @@ const struct command restart_command = {
 		"      --root DIR        the container's root file system is at DIR now\n"
 		"      --files-changed refuse|allow\n"
 		"                        whether files may differ from what was recorded (refuse)\n"
+		"      --clock real|continue\n"
+		"                        whether CLOCK_MONOTONIC and CLOCK_BOOTTIME are this "
+		"machine's\n"
+		"                        (real) or go on where they were, in a time namespace\n"
 		"      --cgroup keep|ignore\n"
 		"                        whether tasks go back to their cgroups (keep)\n"
 		"      --external NAME=fd:N|PATH\n"

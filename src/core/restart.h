@@ -21,6 +21,9 @@ struct plan_task;
 struct stub;
 struct stub_area;
 
+/* what CLOCK_MONOTONIC and CLOCK_BOOTTIME are for a tree without a time namespace of its own */
+enum clock_mode { CLOCK_MODE_REAL, CLOCK_MODE_CONTINUE };
+
 struct restart_options {
 	const char *input; /* path; "-" = standard input */
 	const char *root;  /* of the container, instead of where it was; NULL: there */
@@ -28,6 +31,7 @@ struct restart_options {
 	bool keep_blocked; /* after success all signals are blocked, so that the caller can hand
 	                      on what has come since the launch; the caller's to unblock */
 	enum cgroup_mode cgroup;
+	enum clock_mode clock;
 	struct externals *externals; /* NAME=fd:N or NAME=PATH; never NULL */
 	int terminal;                /* foreground on a terminal: slave of the new pty; -1 none */
 	struct progress *progress;   /* NULL: not shown */

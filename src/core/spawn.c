@@ -259,17 +259,23 @@ static int before_clone(struct restart *r, struct stub *parent, struct stub *chi
 	return 0;
 }
 
+/* the namespace of a kind that a new child of @maker is in; NULL if it is not known */
+static const struct object *born_in(const struct stub *maker, const struct kind *kind)
+{
+	if (!maker)
+		return NULL;
+	return kind->born_in ? kind->born_in(maker) : stub_object(maker, kind);
+}
+
 /*
  * A stub is in the namespaces of the one that cloned it, and enters those that are others. Dead
  * tasks have no objects: they stay where they were made.
  */
 int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
 {
-	const struct stub *maker = stub->parent;
-
 	for (size_t i = 0; i < n_kinds; i++) {
 		struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
-		if (!o || (maker && stub_object(maker, kinds[i]) == o))
+		if (!o || born_in(stub->parent, kinds[i]) == o)
 			continue;
 		int e = kinds[i]->enter(r, o, stub, err);
 		if (e < 0) {
@@ -282,10 +288,11 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
 
 static bool enters(const struct stub *stub)
 {
-	for (size_t i = 0; i < stub->n_objects; i++)
-		if (stub->objects[i]->kind->enter &&
-		    stub_object(stub->parent, stub->objects[i]->kind) != stub->objects[i])
+	for (size_t i = 0; i < n_kinds; i++) {
+		const struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
+		if (o && born_in(stub->parent, kinds[i]) != o)
 			return true;
+	}
 	return false;
 }
 

@@ -93,10 +93,12 @@ struct kind {
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * For namespaces: @stub, which has just been cloned and has no thread and no child yet,
-	 * enters this one. Called when the stub that cloned it is in another.
+	 * enters this one. Called when it was born in another.
 	 */
 	int (*enter)(struct restart *r, struct object *object, struct stub *stub,
 	             struct error *err);
+	/* Namespaces: the one that a child of @maker would be born in now; without: its own. */
+	struct object *(*born_in)(const struct stub *maker);
 	/*
 	 * @parent is about to clone @child (both objects' parts are at most partly installed): what
 	 * must be in the parent at that moment (page sets shared by fork, a controlling terminal)

@@ -17,6 +17,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/net_ns.h"
 #include "kind/pid_ns.h"
+#include "kind/time_ns.h"
 #include "kind/uts_ns.h"
 #include "task/task.h"
 #include "util/cleanup.h"
@@ -26,11 +27,11 @@ static const struct link {
 	const char *what;
 	const struct kind *kind; /* whose business it is, if others than ours are supported */
 } links[] = {
-	{ "cgroup", "cgroup", NULL },     { "ipc", "IPC", &ipc_ns_kind },
-	{ "mnt", "mount", &mnt_ns_kind }, { "net", "network", &net_ns_kind },
-	{ "pid", "pid", &pid_ns_kind },   { "pid_for_children", "pid", &pid_ns_kind },
-	{ "time", "time", NULL },         { "time_for_children", "time", NULL },
-	{ "user", "user", NULL },         { "uts", "UTS", &uts_ns_kind },
+	{ "cgroup", "cgroup", NULL },      { "ipc", "IPC", &ipc_ns_kind },
+	{ "mnt", "mount", &mnt_ns_kind },  { "net", "network", &net_ns_kind },
+	{ "pid", "pid", &pid_ns_kind },    { "pid_for_children", "pid", &pid_ns_kind },
+	{ "time", "time", &time_ns_kind }, { "time_for_children", "time", &time_ns_kind },
+	{ "user", "user", NULL },          { "uts", "UTS", &uts_ns_kind },
 };
 
 static const struct link *find_link(const char *name)

@@ -410,6 +410,21 @@ static struct object *timers_of(const struct restart *r, const struct stub *stub
 	return object;
 }
 
+/* as the task sees it, which may be in a time namespace of its own */
+static int read_clock(struct stub *stub, uint32_t clock, uint64_t *ret_ns, struct error *err)
+{
+	uint64_t address;
+
+	calls_reserve(stub->calls, 1, sizeof(struct timespec) + 16);
+	struct timespec *now = calls_data(stub->calls, sizeof(*now), &address);
+	CALL(stub->calls, clock_gettime, clock, address);
+	int e = calls_run(stub->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	*ret_ns = to_ns(now);
+	return 0;
+}
+
 /*
  * A periodic timer is armed for its last expiry, absolutely, so that it keeps its phase; that is a
  * time in the past, so it expires at once.
@@ -419,7 +434,7 @@ int posix_timer_expire(struct restart *r, struct stub *stub, uint32_t timer, int
 {
 	struct object *object = timers_of(r, stub);
 	PosixTimerState *s = object ? object_state(object, PosixTimerState) : NULL;
-	struct timespec now;
+	uint64_t now;
 
 	*ret_armed = false;
 	for (size_t i = 0; s && i < s->n_timers; i++) {
@@ -427,10 +442,11 @@ int posix_timer_expire(struct restart *r, struct stub *stub, uint32_t timer, int
 		if (t->id != timer || !t->pending || (int)t->signal != signal)
 			continue;
 		*ret_armed = true;
-		if (clock_gettime(t->clock, &now) < 0)
-			return error_raise(err, errno, "clock_gettime(%u)", t->clock);
-		uint64_t last = to_ns(&now) + t->remaining_ns - t->interval_ns;
-		if (t->interval_ns && t->remaining_ns < t->interval_ns && last < to_ns(&now))
+		int e = read_clock(stub, t->clock, &now, err);
+		if (e < 0)
+			return error_trace(err, e);
+		uint64_t last = now + t->remaining_ns - t->interval_ns;
+		if (t->interval_ns && t->remaining_ns < t->interval_ns && last < now)
 			arm(stub, t, TIMER_ABSTIME, last);
 		else
 			arm(stub, t, 0, 1);

@@ -391,10 +391,13 @@ static void read_inodes(struct holders *h)
 
 /* ---- namespaces ---- */
 
-/* the pid namespace that it made for its children is over when its init is: nobody can use it */
+/*
+ * The pid namespace that it made for its children is over when its init is: nobody can use it. A
+ * time namespace that it has for its children only is nothing that it shares with them.
+ */
 static bool is_use(const char *name)
 {
-	return name[0] != '.' && strcmp(name, "pid_for_children") != 0;
+	return name[0] != '.' && !strstr(name, "_for_children");
 }
 
 static void read_namespaces_of(struct holders *h, const struct process *p, pid_t tid)

@@ -7,7 +7,6 @@
  * TEST user refuse code=namespace.other -- user
  * TEST pid-for-children refuse code=namespace.other -- pid_for_children
  * TEST pid-with-child refuse code=namespace.other -- pid_with_child
- * TEST time-for-children refuse code=namespace.other -- time_for_children
  * TEST child refuse code=namespace.other -- child
  * TEST thread refuse code=namespace.other -- thread
  * TEST own round-trip -- own
@@ -20,10 +19,6 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x00000080
-#endif
 
 static void with(int flag)
 {
@@ -66,11 +61,6 @@ static void pid_with_child(void)
 	}
 	subject_checkpoint();
 	CHECK(waitpid(pid, NULL, 0) == pid);
-}
-
-static void time_for_children(void)
-{
-	with(CLONE_NEWTIME);
 }
 
 static void child(void)
@@ -121,7 +111,6 @@ int main(int argc, char **argv)
 		{ "user", user },
 		{ "pid_for_children", pid_for_children },
 		{ "pid_with_child", pid_with_child },
-		{ "time_for_children", time_for_children },
 		{ "child", child },
 		{ "thread", thread },
 		{ "own", own },
