@@ -259,6 +259,11 @@ static int save_pages(struct checkpoint *c, struct object *object, struct error 
 	return object->kind->save_bulk ? object->kind->save_bulk(c, object, err) : 0;
 }
 
+static int confirm(struct checkpoint *c, struct object *object, struct error *err)
+{
+	return object->kind->confirm ? object->kind->confirm(c, object, err) : 0;
+}
+
 static int for_each_object(struct checkpoint *c, save_operation *operation, struct error *err)
 {
 	for (size_t i = 0; i < n_kinds; i++) {
@@ -292,6 +297,8 @@ static int save(struct checkpoint *c, struct error *err)
 		progress_phase(c->options->progress, "save", bulk_bytes(c));
 	if (r == 0)
 		r = for_each_object(c, save_pages, err);
+	if (r == 0)
+		r = for_each_object(c, confirm, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

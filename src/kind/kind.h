@@ -78,6 +78,12 @@ struct kind {
 	/* About how many bytes save_bulk writes: only the progress bar relies on it. */
 	uint64_t (*bulk_bytes)(struct object *object);
 
+	/*
+	 * The last look, when all is written: has what others than the held tasks can change stayed
+	 * as it was recorded? -EOPNOTSUPP with a refusal when it has not.
+	 */
+	int (*confirm)(struct checkpoint *c, struct object *object, struct error *err);
+
 	/* ---- restart, in this order; object->message is decoded and hostile ---- */
 
 	/* Pure: checks every length, count, id and reference of the message. Unit test, fuzz

@@ -52,6 +52,7 @@ const struct kind mnt_ns_kind = {
 	.collect = collect,
 	.judge = mnt_ns_judge,
 	.save = mnt_ns_save,
+	.confirm = mnt_ns_confirm,
 	.validate = mnt_ns_validate,
 	.preflight = preflight,
 	.enter = enter,

@@ -31,6 +31,8 @@ int mount_open_outside(const struct mounts *m, const struct mount_entry *e);
 bool sb_has_name(const struct mounts *m, size_t sb);
 
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
+/* whether a namespace still has the mounts that were recorded: they can arrive from outside */
+int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 
 int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err);

@@ -13,6 +13,7 @@
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
 #include "mount/reach.h"
+#include "mount/verify.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -51,6 +52,28 @@ static void identify_root(const struct mounts *m, const struct mount_entry *e, M
 	s->root_inode = id.inode;
 	s->root_handle_type = id.handle_type;
 	s->root_handle = id.handle;
+}
+
+int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+	_cleanup_(mount_table_done) struct mount_table now = { 0 };
+	struct error difference = ERROR_INIT;
+	int r = 0;
+
+	if (mounts_index(m, object) > 0)
+		return 0; /* the first has looked at all, as they are one structure */
+	for (size_t i = 0; r == 0 && i < m->n_namespaces; i++)
+		r = mount_table_add(&now, m->nsfds[i], m->table.namespaces[i].member, NULL, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (mount_compare(&m->table, &now, false, &difference) == 0)
+		return 0;
+	error_refuse(err, CODE_mount_changed, "it has changed while it was saved: %s",
+	             difference.cause);
+	error_object(err, "%s", difference.object);
+	error_hint(err, "something outside mounts or unmounts there: try again");
+	return -EOPNOTSUPP;
 }
 
 int mount_save(struct checkpoint *c, struct object *object, struct error *err)
