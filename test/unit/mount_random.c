@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Random mount namespaces: tmpfs, binds of parts, covers, every propagation, flags, unmounts, in up
- * to four namespaces that were copied from each other; recorded, built again, compared. The first
- * argument is the number of seeds, the second the first of them (make torture N=...).
+ * to four namespaces that were copied from each other; recorded, built again, compared. Then the
+ * same mounts, binds and unmounts are tried in both: they must have the same effect everywhere. The
+ * first argument is the number of seeds, the second the first of them (make torture N=...).
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "host/helper.h"
 #include "mount/build.h"
 #include "mount/class.h"
 #include "mount/reach.h"
@@ -303,6 +305,68 @@ static int reach_all(const struct trip *t, const struct world *w, struct error *
 	return 0;
 }
 
+/* ---- probes ---- */
+
+/* what the seeds were worth */
+static struct {
+	size_t namespaces, mounts, shared, slaves, parts, arrived;
+} seen;
+
+#define PROBES 8
+
+struct probe {
+	int ns;
+	unsigned seed;
+};
+
+static int probe_inside(void *arg, struct error *err)
+{
+	const struct probe *p = arg;
+	unsigned seed = p->seed;
+
+	if (setns(p->ns, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace");
+	random_step(&seed);
+	return 0;
+}
+
+static int probe(int ns, unsigned seed, struct error *err)
+{
+	struct probe p = { ns, seed };
+
+	return helper_run(probe_inside, &p, 0, err);
+}
+
+/* one step in the old namespace and in the new: what it does in all of them must be the same */
+static int probe_both(const struct trip *t, const struct world *w, unsigned seed, struct error *err)
+{
+	_cleanup_(mount_table_done) struct mount_table was = { 0 }, is = { 0 };
+	size_t ns = pick(&seed, (unsigned)w->n);
+	_cleanup_(close_p) int old = open_ns(w->pids[ns]);
+	int r = probe(old, seed, err);
+
+	if (r == 0)
+		r = probe(mount_build_ns(t->build, ns), seed, err);
+	for (size_t i = 0; r == 0 && i < w->n; i++) {
+		r = add(&was, w->pids[i], err);
+		if (r == 0)
+			r = mount_table_add(&is, mount_build_ns(t->build, i), 0, NULL, err);
+	}
+	for (size_t i = 0; r == 0 && i < w->n; i++)
+		seen.arrived += i != ns && was.namespaces[i].n != t->was.namespaces[i].n;
+	return r < 0 ? r : mount_compare(&was, &is, false, err);
+}
+
+static int probe_all(const struct trip *t, const struct world *w, unsigned seed, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < PROBES; i++)
+		r = probe_both(t, w, seed * 1000 + i, err);
+	/* what covers "/" now hides the rest, from the new namespace more: no task is below */
+	return r == -EOPNOTSUPP && err->code == CODE_mount_hidden ? 0 : r;
+}
+
 static char *own_mounts(void)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -314,11 +378,6 @@ static char *own_mounts(void)
 	fclose(f);
 	return text;
 }
-
-/* what the seeds were worth */
-static struct {
-	size_t namespaces, mounts, shared, slaves, parts;
-} seen;
 
 static void count(const struct mount_table *t)
 {
@@ -346,6 +405,8 @@ static bool run_seed(unsigned seed)
 		r = rebuild(&t, &err);
 	if (r == 0)
 		r = compare_order(&t, &err);
+	if (r == 0)
+		r = probe_all(&t, &w, seed, &err);
 	stop(&w);
 	_cleanup_(free_p) char *after = own_mounts();
 	if (r == 0 && strcmp(before, after) != 0)
@@ -368,8 +429,9 @@ int main(int argc, char **argv)
 		return 77;
 	for (unsigned i = 0; i < n; i++)
 		failed += !run_seed(first + i);
-	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part\n",
-	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts);
+	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part; "
+	       "%zu times a probe had an effect in another namespace\n",
+	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts, seen.arrived);
 	printf("%u seeds, %u failed\n", n, failed);
 	return failed ? 1 : 0;
 }
