@@ -432,6 +432,6 @@ int main(int argc, char **argv)
 	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part; "
 	       "%zu times a probe had an effect in another namespace\n",
 	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts, seen.arrived);
-	printf("%u seeds, %u failed\n", n, failed);
+	printf("%u passed, %u failed\n", n - failed, failed);
 	return failed ? 1 : 0;
 }
