@@ -127,8 +127,10 @@ int mount_build_superblocks(struct mount_build *b, struct error *err)
 
 int mount_build_mounts(struct mount_build *b, struct error *err)
 {
-	int r = helper_run(build_attach, b, 0, err);
+	int r = helper_run(build_overlays, b, 0, err);
 
+	if (r == 0)
+		r = helper_run(build_attach, b, 0, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -175,7 +177,9 @@ bool mount_build_is_new(const struct mount_build *b, size_t mount)
 {
 	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
 
-	return o->anchor ? o->anchor->supplied : b->t->sbs[o->sb].class == MOUNT_CONTENT;
+	return o->anchor ? o->anchor->supplied
+	                 : b->t->sbs[o->sb].class == MOUNT_CONTENT ||
+	                           b->t->sbs[o->sb].class == MOUNT_COMPOSITE;
 }
 
 void mount_build_free(struct mount_build *b)

@@ -8,7 +8,7 @@
  *	b = mount_build_new(&input);
  *	mount_build_superblocks(b, &err);   the yard, the namespaces (empty), the superblocks
  *	... fill those of class content through mount_build_sb(b, sb)
- *	mount_build_mounts(b, &err);        the mounts
+ *	mount_build_mounts(b, &err);        overlays of what has been filled; the mounts
  *	... set input's key_fds that were not known before: the pid namespaces of tasks
  *	mount_build_late(b, &err);          what had to wait for them; propagation
  *	... the last changes to what is in the superblocks

@@ -54,22 +54,30 @@ static int set_attributes(const struct mount_entry *m, int fd, struct error *err
 	return 0;
 }
 
-int build_clone(const struct mount_build *b, size_t mount, struct error *err)
+int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
 	const char *path = mount_below(m->root, o->anchor ? o->anchor->root : "/");
 	_cleanup_(close_p) int fd = path ? build_open_below(b->origin[b->origin_of[mount]], path)
 	                                 : (errno = EBADMSG, -1);
-	int r;
 
 	if (fd < 0)
 		return build_context(b, mount, err,
 		                     error_raise(err, errno, "find what it is to show"));
-	b->mount[mount] = mount_clone(fd);
-	if (b->mount[mount] < 0)
+	*ret_fd = mount_clone(fd);
+	if (*ret_fd < 0)
 		return build_context(b, mount, err, error_raise(err, errno, "clone a mount"));
-	r = set_attributes(m, b->mount[mount], err);
+	return 0;
+}
+
+static int clone_mount(const struct mount_build *b, size_t mount, struct error *err)
+{
+	int r = build_clone_plain(b, mount, &b->mount[mount], err);
+
+	if (r < 0)
+		return r;
+	r = set_attributes(&b->t->mounts[mount], b->mount[mount], err);
 	return r < 0 ? build_context(b, mount, err, r) : 0;
 }
 
@@ -180,7 +188,7 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
 		if (b->late[i] == late)
-			r = build_clone(b, i, err);
+			r = clone_mount(b, i, err);
 	return r;
 }
 

@@ -35,7 +35,11 @@ struct mount_build {
 
 int build_yard(void *build, struct error *err);    /* P0, P2, P3 */
 int build_origins(void *build, struct error *err); /* P4: those whose namespace is known; anchors */
-int build_clone(const struct mount_build *b, size_t mount, struct error *err); /* P6 */
+int build_overlays(void *build, struct error *err); /* P4: made of what is there */
+/* attaches what has been made of an origin in the yard */
+int build_attach_origin(const struct mount_build *b, size_t origin, struct error *err);
+/* what a mount shows, as a private detached clone without its attributes */
+int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err);
 int build_attach(void *build, struct error *err);      /* P6 to P8: all that is not late */
 int build_attach_late(void *build, struct error *err); /* the rest */
 int build_groups(void *build, struct error *err);      /* P9 */

@@ -111,7 +111,7 @@ int build_yard(void *build, struct error *err)
 /* ---- P4 ---- */
 
 /* a place of its own below the yard's root; what is a file is mounted on a file */
-static int attach_origin(const struct mount_build *b, size_t i, struct error *err)
+int build_attach_origin(const struct mount_build *b, size_t i, struct error *err)
 {
 	_cleanup_(free_p) char *name = xasprintf("/%zu", i);
 	struct stat st;
@@ -144,7 +144,7 @@ static int make_origin(const struct mount_build *b, size_t i, struct error *err)
 		r = mount_superblock_make(sb, o->source, key, &b->origin[i], err);
 	}
 	if (r == 0)
-		r = attach_origin(b, i, err);
+		r = build_attach_origin(b, i, err);
 	return r;
 }
 
@@ -154,7 +154,8 @@ int build_origins(void *build, struct error *err)
 	int r = build_enter(*b->yard, err);
 
 	for (size_t i = 0; r == 0 && i < b->n_origins; i++) {
-		if (b->origin[i] >= 0)
+		const struct mount_sb *sb = &b->t->sbs[b->origins[i].sb];
+		if (b->origin[i] >= 0 || (sb->class == MOUNT_COMPOSITE && !b->origins[i].anchor))
 			continue;
 		r = make_origin(b, i, err);
 		if (r < 0)

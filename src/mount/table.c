@@ -277,6 +277,7 @@ static void sb_done(struct mount_sb *sb)
 	free(sb->options);
 	free(sb->type);
 	free(sb->subtype);
+	free(sb->through);
 }
 
 void mount_table_done(struct mount_table *t)

@@ -46,6 +46,8 @@ struct mount_sb {
 	enum mount_class class;
 	uint64_t key; /* inode of the namespace that it belongs to (proc, sysfs, mqueue); 0 none */
 	bool dead;    /* nothing of it can be reached; never made */
+	/* overlay: the mounts that the paths of its layers lead through, parents first; owned */
+	size_t *through, n_through;
 	size_t first_mount, last_mount; /* for mount_of_sb(): index + 1 */
 };
 #define MOUNT_SB_RDONLY      0x1u

@@ -32,7 +32,7 @@ static int reach_root(struct mounts *m, size_t sb, struct error *err)
 
 static bool needs_root(const struct mount_sb *sb)
 {
-	return sb->class == MOUNT_INSTANCE;
+	return sb->class == MOUNT_INSTANCE || sb->class == MOUNT_COMPOSITE;
 }
 
 /* devpts has what the terminals have; proc what the tasks are */
@@ -72,7 +72,7 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	struct mount_sb *sb = &m->table.sbs[line];
 	int r = 0;
 
-	if (sb->class == MOUNT_REFUSED || sb->class == MOUNT_COMPOSITE || sb->class == MOUNT_NSFS) {
+	if (sb->class == MOUNT_REFUSED || sb->class == MOUNT_NSFS) {
 		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
 		             sb->type);
 		error_hint(err, "unmount it; or leave it outside: --external mount:[%s]=NAME",
@@ -85,6 +85,8 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 		r = reach_root(m, line, err);
 	if (r == 0 && must_be_empty(sb))
 		r = check_empty(sb, m->roots[line], err);
+	if (r == 0 && sb->class == MOUNT_COMPOSITE)
+		r = superblock_judge_overlay(m, line, err);
 	if (r == 0)
 		r = mounts_find_key(c, sb, m->roots[line], err);
 	return r;

@@ -75,7 +75,7 @@ static bool is_own_alone(const struct checkpoint *c, const struct mounts *m, siz
 	 * said; a host's root may be an overlay */
 	if (class == MOUNT_EXTERNAL && checkpoint_is_container(c) && !sb_has_name(m, line))
 		class = mount_class_of_type(sb->type);
-	return class == MOUNT_CONTENT || class == MOUNT_INSTANCE;
+	return class == MOUNT_CONTENT || class == MOUNT_INSTANCE || sb->class == MOUNT_COMPOSITE;
 }
 
 static const struct mount_entry *find_outside(const struct mounts *m, const struct mount_sb *sb)

@@ -45,6 +45,9 @@ int mount_restore(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
+/* finds what an overlay is made of; refuses what cannot be made again */
+int superblock_judge_overlay(struct mounts *m, size_t line, struct error *err);
+
 /* ---- contents.c ---- */
 /* opens all that will be read, as far as it is not covered; the rest comes when it is needed */
 void superblocks_reach_contents(struct mounts *m);

@@ -142,6 +142,8 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)
 		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);
+	for (size_t i = 0; i < sb->n_through; i++)
+		*array_push(s->through, s->n_through) = m->mounts[sb->through[i]]->id;
 	for (size_t i = 0; i < m->n_anchored; i++)
 		if (m->anchored[i].sb == mounts_index(m, object))
 			add_anchor(s, &m->anchored[i]);

@@ -15,6 +15,7 @@
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 #define OPTIONS_MAX 1000
 #define NAME_SIZE   64
@@ -68,6 +69,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 	for (size_t i = 0; i < s->n_options; i++)
 		if (!is_text(&s->options[i], 1 << 16))
 			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
+	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? !s->n_through : s->n_through != 0)
+		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
 	if (s->key && !objects_by_id(objects, s->key))
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	for (size_t i = 0; i < s->n_anchors; i++) {
@@ -232,6 +235,29 @@ static int add_namespaces(struct mounts *m, const struct objects *objects, struc
 	return r;
 }
 
+/* lines of the mounts that an overlay's layers are found through */
+static int add_through(struct mounts *m, struct error *err)
+{
+	_cleanup_(map_freep) struct map *lines = map_new();
+
+	for (size_t i = 0; i < m->n_mounts; i++)
+		map_put(lines, &m->mounts[i]->id, sizeof(m->mounts[i]->id),
+		        (void *)(uintptr_t)(i + 1));
+	for (size_t i = 0; i < m->n_sbs; i++) {
+		const SuperblockState *s = object_state(m->sbs[i], SuperblockState);
+		struct mount_sb *sb = &m->table.sbs[i];
+		for (size_t j = 0; j < s->n_through; j++) {
+			size_t line = (size_t)(uintptr_t)map_get(lines, &s->through[j],
+			                                         sizeof(s->through[j]));
+			if (!line)
+				return error_raise(err, EBADMSG, "an overlay of mount %u",
+				                   s->through[j]);
+			*array_push(sb->through, sb->n_through) = line - 1;
+		}
+	}
+	return 0;
+}
+
 int mounts_from_objects(const struct objects *objects, struct mounts **ret, struct error *err)
 {
 	struct mounts *m = xcalloc(1, sizeof(*m));
@@ -246,6 +272,8 @@ int mounts_from_objects(const struct objects *objects, struct mounts **ret, stru
 	if (m->n_mounts)
 		qsort(m->mounts, m->n_mounts, sizeof(*m->mounts), by_namespace);
 	r = add_namespaces(m, objects, err);
+	if (r == 0)
+		r = add_through(m, err);
 	if (r < 0) {
 		mounts_free(m);
 		return error_trace(err, r);

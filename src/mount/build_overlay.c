@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * P4 for overlays, when what is below them has been filled. The mounts that the paths of the layers
+ * lead through are put together in the yard as they were, without anything else; in there, as root
+ * directory, the overlay is made of its own options. It keeps clones of what it needs.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/helper.h"
+#include "mount/build_parts.h"
+#include "mount/overlay.h"
+#include "mount/superblock.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define OPTION_MAX 255 /* fsconfig(2) takes no longer texts */
+
+struct scratch {
+	const struct mount_build *b;
+	const struct mount_sb *sb;
+	const char *source;
+	int *fds;  /* per mount of sb->through: detached, then attached */
+	int place; /* a directory of the yard to mount on */
+};
+
+static size_t index_in(const struct mount_sb *sb, size_t mount)
+{
+	for (size_t i = 0; i < sb->n_through; i++)
+		if (sb->through[i] == mount)
+			return i;
+	return MOUNT_NONE;
+}
+
+/* places first, as long as nothing is on them */
+static int attach(const struct scratch *s, size_t i, struct error *err)
+{
+	const struct mount_entry *m = &s->b->t->mounts[s->sb->through[i]];
+	size_t parent = i ? index_in(s->sb, m->parent) : MOUNT_NONE;
+	int r;
+
+	if (i && (parent == MOUNT_NONE || parent >= i))
+		return error_raise(err, EBADMSG, "mounts of an overlay are not in order");
+	_cleanup_(close_p) int place = i ? build_open_below(s->fds[parent], m->rel)
+	                                 : fcntl(s->place, F_DUPFD_CLOEXEC, 3);
+	if (place < 0 || move_mount(s->fds[i], "", place, "",
+	                            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		r = error_raise(err, errno, "put together what an overlay is made of");
+	else
+		return 0;
+	return build_context(s->b, s->sb->through[i], err, r);
+}
+
+static int assemble(const struct scratch *s, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->sb->n_through; i++) {
+		r = build_clone_plain(s->b, s->sb->through[i], &s->fds[i], err);
+		if (r == 0)
+			r = attach(s, i, err);
+	}
+	return r;
+}
+
+/* ---- in there ---- */
+
+/* whether it is of a file system that has just been filled: of nothing of the host's */
+static bool is_copy(const struct mount_build *b, int fd)
+{
+	struct stat st, root;
+
+	for (size_t i = 0; i < b->n_origins; i++)
+		if (b->t->sbs[b->origins[i].sb].class == MOUNT_CONTENT && b->origin[i] >= 0 &&
+		    fstat(fd, &st) == 0 && fstat(b->origin[i], &root) == 0 &&
+		    st.st_dev == root.st_dev)
+			return true;
+	return false;
+}
+
+/*
+ * The mark of a "volatile" overlay, which forbids the next mount, is taken off what has been
+ * copied, and is whole.
+ */
+static void remove_mark(const struct mount_build *b, const char *work)
+{
+	_cleanup_(free_p) char *path = xasprintf("%s/work/incompat", work);
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || !is_copy(b, fd))
+		return;
+	_cleanup_(close_p) int mark = mount_open_below(fd, "volatile", O_PATH | O_DIRECTORY);
+	unlinkat(mark, "dirty", 0);
+	unlinkat(fd, "volatile", AT_REMOVEDIR);
+}
+
+static void remove_marks(const struct scratch *s)
+{
+	size_t n;
+	struct overlay_layer *layers = overlay_layers(s->sb, &n);
+
+	for (size_t i = 0; overlay_is_volatile(s->sb) && i < n; i++)
+		if (layers[i].role == OVERLAY_WORK)
+			remove_mark(s->b, layers[i].path);
+	overlay_free(layers, n);
+}
+
+static bool is_long(const struct mount_sb *sb)
+{
+	bool ret = false;
+
+	for (size_t i = 0; i < sb->n_options; i++)
+		ret |= strlen(sb->options[i]) > OPTION_MAX;
+	return ret;
+}
+
+static bool has_bare_comma(const char *text)
+{
+	for (; *text; text++) {
+		if (*text == ',')
+			return true;
+		if (*text == '\\' && text[1])
+			text++;
+	}
+	return false;
+}
+
+/* by mount(2), which takes a page of options: on @place, which has to be outside of the root */
+static int make_long(const struct scratch *s, struct error *err)
+{
+	_cleanup_(free_p) char *data = xstrdup("");
+
+	for (size_t i = 0; i < s->sb->n_options; i++) {
+		char *longer = xasprintf("%s%s%s", data, i ? "," : "", s->sb->options[i]);
+		free(data);
+		data = longer;
+		if (has_bare_comma(s->sb->options[i]))
+			return error_refuse(err, CODE_mount_overlay,
+			                    "a long option of an overlay has a comma in it");
+	}
+	if (fchdir(s->place) < 0 || mount(s->source, "x", "overlay", 0, data) < 0)
+		return error_raise(err, errno, "make an overlay");
+	int fd = open_tree(s->place, "x", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int r = fd < 0 ? error_raise(err, errno, "use a new overlay") : fd;
+	umount2("x", MNT_DETACH);
+	return r;
+}
+
+static int make_inside(void *arg, struct error *err)
+{
+	const struct scratch *s = arg;
+	int fd = -1, r;
+
+	if (fchdir(s->fds[0]) < 0 || chroot(".") < 0)
+		return error_raise(err, errno, "go to where an overlay was made");
+	remove_marks(s);
+	if (is_long(s->sb))
+		return make_long(s, err);
+	r = mount_superblock_make(s->sb, s->source, -1, &fd, err);
+	return r < 0 ? r : fd;
+}
+
+/* ---- the order ---- */
+
+static int make_one(const struct mount_build *b, size_t origin, struct error *err)
+{
+	const struct mount_origin *o = &b->origins[origin];
+	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1 };
+	_cleanup_(free_p) char *name = xasprintf("/overlay-%zu", origin);
+	_cleanup_(free_p) char *below = xasprintf("%s/x", name);
+	int r;
+
+	s.fds = xmalloc((s.sb->n_through + 1) * sizeof(*s.fds));
+	memset(s.fds, 0xff, (s.sb->n_through + 1) * sizeof(*s.fds));
+	s.place = mkdir(name, 0700) < 0 || mkdir(below, 0700) < 0
+	                  ? -1
+	                  : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s.place < 0)
+		r = error_raise(err, errno, "make a place to mount on");
+	else
+		r = assemble(&s, err);
+	if (r == 0)
+		r = helper_run(make_inside, &s, 0, err);
+	if (r >= 0) {
+		b->origin[origin] = r;
+		r = 0;
+	}
+	umount2(name, MNT_DETACH);
+	for (size_t i = 0; i < s.sb->n_through; i++)
+		close_p(&s.fds[i]);
+	close_p(&s.place);
+	free(s.fds);
+	return r == 0 ? build_attach_origin(b, origin, err) : r;
+}
+
+/* an overlay may be made of overlays: those first */
+static int make_below(const struct mount_build *b, size_t origin, bool *busy, struct error *err)
+{
+	const struct mount_sb *sb = &b->t->sbs[b->origins[origin].sb];
+	int r = 0;
+
+	if (b->origin[origin] >= 0 || sb->class != MOUNT_COMPOSITE || b->origins[origin].anchor)
+		return 0;
+	if (busy[origin] || !sb->n_through)
+		return error_raise(err, EBADMSG, "an overlay is made of itself or of nothing");
+	busy[origin] = true;
+	for (size_t i = 0; r == 0 && i < sb->n_through; i++)
+		r = make_below(b, b->origin_of[sb->through[i]], busy, err);
+	if (r == 0)
+		r = make_one(b, origin, err);
+	if (r < 0)
+		error_object(err, "overlay '%s'", b->origins[origin].source);
+	return r;
+}
+
+int build_overlays(void *build, struct error *err)
+{
+	const struct mount_build *b = build;
+	_cleanup_(free_p) bool *busy = xcalloc(b->n_origins + 1, sizeof(*busy));
+	int r = build_enter(*b->yard, err);
+
+	for (size_t i = 0; r == 0 && i < b->n_origins; i++)
+		r = make_below(b, i, busy, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Overlays in mount namespaces of the set: cases 43 to 46 of the design.
+ *
+ * TEST layers-on-tmpfs round-trip restart="--mntns new" -- on_tmpfs
+ * TEST several-lowers round-trip restart="--mntns new" -- several
+ * TEST read-only round-trip restart="--mntns new" -- read_only
+ * TEST lower-on-external round-trip restart="--mntns new" -- on_external
+ * TEST odd-characters round-trip restart="--mntns new" -- characters
+ * TEST symlink-layer round-trip restart="--mntns new" -- symlink_layer
+ * TEST long-options round-trip restart="--mntns new" -- long_options
+ * TEST overlay-on-overlay round-trip restart="--mntns new" -- nested
+ * TEST volatile round-trip restart="--mntns new" -- is_volatile
+ * TEST covered-layers round-trip restart="--mntns new" -- covered_later
+ * The inode numbers of copied layers are new ones, which mappings and deleted names show:
+ * TEST open-files round-trip restart="--mntns new" except=map/????????????,fd/5 -- open_files
+ * TEST executable round-trip restart="--mntns new" except=map/????????????,exe -- executable
+ * TEST old-root round-trip start="unshare -pf unshare -m" -- old_root
+ * TEST relative refuse code=mount.overlay -- relative
+ * TEST index refuse code=mount.overlay -- with_index
+ * TEST layer-gone refuse code=mount.overlay -- layer_gone
+ * TEST layer-replaced refuse code=mount.overlay -- layer_replaced
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "cases.h"
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void check_holds(const char *path, const char *text)
+{
+	char seen[256] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, seen, sizeof(seen) - 1) < 0 || strcmp(seen, text) != 0)
+		FAIL("%s holds '%s', not '%s' (%s)", path, seen, text, strerror(errno));
+	close(fd);
+}
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void own_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+}
+
+/* /mnt/l, u, w of one tmpfs, and m to mount on */
+static void make_layers(void)
+{
+	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/l", 0755) == 0 && mkdir("/mnt/u", 0750) == 0);
+	CHECK(mkdir("/mnt/w", 0755) == 0 && mkdir("/mnt/m", 0755) == 0);
+	put("/mnt/l/below", "below");
+	put("/mnt/l/gone", "gone");
+	put("/mnt/l/changed", "as it was");
+	CHECK(mkdir("/mnt/l/dir", 0755) == 0 && mkdir("/mnt/l/opaque", 0755) == 0);
+	put("/mnt/l/dir/in", "in a directory");
+	put("/mnt/l/opaque/in", "not to be seen");
+}
+
+static void overlay(const char *options)
+{
+	if (mount("over", "/mnt/m", "overlay", 0, options) < 0)
+		FAIL("%s: %s", options, strerror(errno));
+}
+
+/* changes of all sorts through the overlay */
+static void change(void)
+{
+	CHECK(unlink("/mnt/m/gone") == 0);
+	put("/mnt/m/changed", "anew");
+	CHECK(unlink("/mnt/m/opaque/in") == 0 && rmdir("/mnt/m/opaque") == 0);
+	CHECK(mkdir("/mnt/m/opaque", 0700) == 0);
+	put("/mnt/m/dir/new", "new");
+	CHECK(setxattr("/mnt/m/changed", "trusted.mine", "v", 1, 0) == 0);
+}
+
+static void check_changed(void)
+{
+	struct stat st;
+	char value[4];
+
+	check_holds("/mnt/m/below", "below");
+	check_holds("/mnt/m/changed", "anew");
+	check_holds("/mnt/m/dir/in", "in a directory");
+	check_holds("/mnt/m/dir/new", "new");
+	CHECK(!exists("/mnt/m/gone") && exists("/mnt/m/opaque") && !exists("/mnt/m/opaque/in"));
+	CHECK(getxattr("/mnt/m/changed", "trusted.mine", value, 4) == 1 && value[0] == 'v');
+	/* what the layers themselves hold */
+	check_holds("/mnt/l/gone", "gone");
+	check_holds("/mnt/l/changed", "as it was");
+	CHECK(lstat("/mnt/u/gone", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0);
+	CHECK(getxattr("/mnt/u/opaque", "trusted.overlay.opaque", value, 4) == 1);
+	/* and it goes on */
+	put("/mnt/m/dir/in", "copied up");
+	check_holds("/mnt/u/dir/in", "copied up");
+	check_holds("/mnt/l/dir/in", "in a directory");
+	CHECK(unlink("/mnt/m/below") == 0 && !exists("/mnt/m/below") && exists("/mnt/l/below"));
+	CHECK(stat("/mnt/m", &st) == 0 && (st.st_mode & 07777) == 0750);
+}
+
+static void on_tmpfs(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	change();
+	subject_checkpoint();
+	check_changed();
+}
+
+static void several(void)
+{
+	own_namespace();
+	make_layers();
+	CHECK(mkdir("/mnt/l2", 0755) == 0 && mkdir("/mnt/l3", 0755) == 0);
+	put("/mnt/l2/below", "in the middle");
+	put("/mnt/l3/lowest", "lowest");
+	overlay("lowerdir=/mnt/l2:/mnt/l:/mnt/l3,upperdir=/mnt/u,workdir=/mnt/w,xino=on,"
+	        "redirect_dir=on,metacopy=on");
+	CHECK(rename("/mnt/m/dir", "/mnt/m/renamed") == 0);
+	CHECK(chmod("/mnt/m/lowest", 0601) == 0);
+	subject_checkpoint();
+	struct stat st;
+	check_holds("/mnt/m/below", "in the middle");
+	check_holds("/mnt/m/lowest", "lowest");
+	check_holds("/mnt/m/renamed/in", "in a directory");
+	CHECK(stat("/mnt/m/lowest", &st) == 0 && (st.st_mode & 0777) == 0601);
+}
+
+static void read_only(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/u:/mnt/l");
+	subject_checkpoint();
+	check_holds("/mnt/m/below", "below");
+	CHECK(open("/mnt/m/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
+}
+
+static void on_external(void)
+{
+	struct stat st;
+
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/usr/bin,upperdir=/mnt/u,workdir=/mnt/w");
+	CHECK(chmod("/mnt/m/env", 0700) == 0 && unlink("/mnt/m/true") == 0);
+	put("/mnt/m/new", "new");
+	subject_checkpoint();
+	CHECK(stat("/mnt/m/env", &st) == 0 && (st.st_mode & 0777) == 0700);
+	CHECK(stat("/usr/bin/env", &st) == 0 && (st.st_mode & 0777) == 0755);
+	CHECK(!exists("/mnt/m/true") && exists("/usr/bin/true") && exists("/mnt/m/sh"));
+	check_holds("/mnt/u/new", "new");
+}
+
+static void characters(void)
+{
+	own_namespace();
+	make_layers();
+	CHECK(mkdir("/mnt/a:b,c d", 0755) == 0 && mkdir("/mnt/back\\slash", 0755) == 0);
+	put("/mnt/a:b,c d/colon", "colon");
+	put("/mnt/back\\slash/back", "back");
+	CHECK(rename("/mnt/u", "/mnt/u,per") == 0 && rename("/mnt/w", "/mnt/w\n#") == 0);
+	overlay("lowerdir=/mnt/a\\:b\\,c d:/mnt/back\\\\slash:/mnt/l,upperdir=/mnt/u\\,per,"
+	        "workdir=/mnt/w\n#");
+	put("/mnt/m/changed", "anew");
+	subject_checkpoint();
+	check_holds("/mnt/m/colon", "colon");
+	check_holds("/mnt/m/back", "back");
+	check_holds("/mnt/u,per/changed", "anew");
+	put("/mnt/m/below", "copied up");
+	check_holds("/mnt/u,per/below", "copied up");
+}
+
+/* the links lead from one file system to another, and back */
+static void symlink_layer(void)
+{
+	own_namespace();
+	make_layers();
+	CHECK(mount("links", "/opt", "tmpfs", 0, NULL) == 0 && mkdir("/opt/d", 0755) == 0);
+	CHECK(symlink("../mnt/l", "/opt/one") == 0 && symlink("/opt/one", "/mnt/two") == 0);
+	CHECK(symlink("/mnt", "/opt/d/three") == 0);
+	overlay("lowerdir=/mnt/two,upperdir=/opt/d/three/u,workdir=/opt/d/../../mnt/w");
+	change();
+	subject_checkpoint();
+	check_changed();
+}
+
+static void long_options(void)
+{
+	char name[200], options[600], path[220];
+
+	own_namespace();
+	make_layers();
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = 0;
+	for (const char *c = "12"; *c; c++) {
+		snprintf(path, sizeof(path), "/mnt/%c%s", *c, name);
+		CHECK(mkdir(path, 0755) == 0);
+	}
+	snprintf(options, sizeof(options),
+	         "lowerdir=/mnt/1%s:/mnt/2%s:/mnt/l,upperdir=/mnt/u,workdir=/mnt/w", name, name);
+	overlay(options);
+	change();
+	subject_checkpoint();
+	check_changed();
+}
+
+static void nested(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	change();
+	CHECK(mkdir("/mnt/u2", 0755) == 0 && mkdir("/mnt/w2", 0755) == 0);
+	CHECK(mount("second", "/opt", "overlay", 0,
+	            "lowerdir=/mnt/m,upperdir=/mnt/u2,workdir=/mnt/w2") == 0);
+	CHECK(unlink("/opt/below") == 0);
+	subject_checkpoint();
+	check_holds("/opt/dir/new", "new");
+	check_holds("/opt/changed", "anew");
+	CHECK(!exists("/opt/below"));
+	check_changed();
+}
+
+static void is_volatile(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w,volatile");
+	change();
+	subject_checkpoint();
+	check_changed();
+}
+
+/* of what is mounted when it is recorded some has come after the overlay, on other directories */
+static void covered_later(void)
+{
+	own_namespace();
+	make_layers();
+	CHECK(mount("other", "/opt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/opt/m", 0755) == 0 && mkdir("/mnt/l/point", 0755) == 0);
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	change();
+	CHECK(mount("/mnt/m", "/opt/m", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("cover", "/mnt/m", "tmpfs", 0, NULL) == 0);
+	CHECK(mount("cover", "/mnt/l/point", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+	check_holds("/opt/m/changed", "anew");
+	CHECK(umount("/mnt/m") == 0 && umount("/mnt/l/point") == 0);
+	check_changed();
+}
+
+/* the subject's own directory is its working directory all the time */
+static void open_files(void)
+{
+	char text[16] = "";
+
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	int below = open("/mnt/m/below", O_RDONLY);
+	int changed = open("/mnt/m/changed", O_RDWR | O_APPEND);
+	int gone = open("/mnt/m/dir/deleted", O_RDWR | O_CREAT, 0600);
+	int dir = open("/mnt/m/dir", O_RDONLY | O_DIRECTORY);
+	CHECK(below >= 0 && changed >= 0 && gone >= 0 && dir >= 0);
+	CHECK(write(gone, "deleted", 7) == 7 && unlink("/mnt/m/dir/deleted") == 0);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, changed, 0);
+	char *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, below, 0);
+	CHECK(map != MAP_FAILED && own != MAP_FAILED);
+	own[0] = 'B';
+	subject_checkpoint();
+	CHECK(read(below, text, 15) == 5 && !memcmp(text, "below", 5));
+	CHECK(write(changed, "!", 1) == 1 && !memcmp(map, "as it was!", 10));
+	check_holds("/mnt/u/changed", "as it was!");
+	check_holds("/mnt/l/changed", "as it was");
+	CHECK(pread(gone, text, 15, 0) == 7 && !memcmp(text, "deleted", 7));
+	CHECK(pwrite(gone, "D", 1, 0) == 1);
+	CHECK(faccessat(dir, "in", F_OK, 0) == 0 && own[0] == 'B' && own[1] == 'e');
+}
+
+/* of what lies on the overlay a child runs a program */
+static void executable(void)
+{
+	int status;
+
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	CHECK(system("cp /proc/self/exe /mnt/l/cp; cp /bin/sleep /mnt/m/sleep") == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/mnt/m/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	subject_wait_call(pid, SYS_clock_nanosleep);
+	subject_checkpoint();
+	CHECK(kill(pid, SIGTERM) == 0 && waitpid(pid, &status, 0) == pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+/* ---- containers ---- */
+
+static void pivot(const char *to, const char *old)
+{
+	CHECK(chdir(to) == 0 && syscall(SYS_pivot_root, ".", old) == 0 && chdir("/") == 0);
+}
+
+/* the overlay is the root; what it is made of stays mounted below the old root */
+static void enter_overlay(void)
+{
+	char cwd[4096];
+
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	make_layers();
+	CHECK(mkdir("/mnt/l/old", 0755) == 0);
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	pivot("/mnt/m", "old");
+	char *there = malloc(strlen(cwd) + 5);
+	sprintf(there, "/old%s", cwd);
+	CHECK(chdir(there) == 0);
+	free(there);
+}
+
+static void old_root(void)
+{
+	enter_overlay();
+	put("/changed", "anew");
+	CHECK(unlink("/gone") == 0);
+	subject_checkpoint();
+	check_holds("/below", "below");
+	check_holds("/changed", "anew");
+	check_holds("/old/mnt/u/changed", "anew");
+	CHECK(!exists("/gone") && exists("/old/mnt/l/gone"));
+}
+
+/* ---- refusals ---- */
+
+/* a child mounts it: the subject's own directory is where "ready" is */
+static void relative(void)
+{
+	int status;
+
+	own_namespace();
+	make_layers();
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(chdir("/mnt") < 0 || mount("over", "m", "overlay", 0, "lowerdir=l:u") < 0);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_checkpoint();
+}
+
+static void with_index(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w,index=on");
+	subject_checkpoint();
+}
+
+static void layer_gone(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	subject_checkpoint();
+}
+
+static void layer_replaced(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	CHECK(rename("/mnt/u", "/mnt/u.old") == 0 && mkdir("/mnt/u", 0750) == 0);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "on_tmpfs", on_tmpfs },
+		{ "several", several },
+		{ "read_only", read_only },
+		{ "on_external", on_external },
+		{ "characters", characters },
+		{ "symlink_layer", symlink_layer },
+		{ "long_options", long_options },
+		{ "nested", nested },
+		{ "is_volatile", is_volatile },
+		{ "covered_later", covered_later },
+		{ "open_files", open_files },
+		{ "executable", executable },
+		{ "old_root", old_root },
+		{ "relative", relative },
+		{ "with_index", with_index },
+		{ "layer_gone", layer_gone },
+		{ "layer_replaced", layer_replaced },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
