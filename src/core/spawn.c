@@ -85,6 +85,16 @@ static void add_stub(struct restart *r, uint32_t node)
 	name_stub(stub);
 }
 
+/* what it, or a thread of it, is to enter last */
+static void find_wanted(struct stub *stub)
+{
+	for (size_t i = 0; i < stub->n_objects; i++)
+		if (stub->objects[i]->kind->enter_last)
+			stub->wanted = stub->objects[i];
+	if (!stub->leader->wanted)
+		stub->leader->wanted = stub->wanted;
+}
+
 static void link_stubs(struct restart *r)
 {
 	r->by_tid = map_new();
@@ -93,6 +103,7 @@ static void link_stubs(struct restart *r)
 		struct stub *stub = r->stubs[i];
 		stub->leader = r->stubs[n->leader];
 		stub->parent = n->creator == PLAN_COORDINATOR ? NULL : r->stubs[n->creator];
+		find_wanted(stub);
 		if (stub->tid)
 			map_put(r->by_tid, &stub->tid, sizeof(stub->tid), stub);
 	}
@@ -286,6 +297,37 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
 	return 0;
 }
 
+/*
+ * What is entered last. A dead leader has no objects, and must be where its threads are to be: they
+ * are never in another one.
+ */
+static int enter_last(struct restart *r, struct stub *stub, struct error *err)
+{
+	for (size_t i = 0; i < n_kinds; i++) {
+		struct object *o = kinds[i]->enter_last ? stub->wanted : NULL;
+		if (!o || stub->user_ns == o)
+			continue;
+		int e = kinds[i]->enter_last(r, o, stub, err);
+		if (e < 0) {
+			error_task(err, stub->tid, NULL);
+			error_object(err, "%s %u", kinds[i]->name, o->id);
+			return error_trace(err, e);
+		}
+		stub->user_ns = o;
+	}
+	return 0;
+}
+
+static int enter_last_all(struct restart *r, struct error *err)
+{
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < r->n_tasks; i++)
+		if (r->plan_tasks[i].state == PLAN_LIVE)
+			e = enter_last(r, r->stubs[i], err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static bool enters(const struct stub *stub)
 {
 	for (size_t i = 0; i < n_kinds; i++) {
@@ -318,8 +360,13 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 		e = name_placeholder(x, child, err);
 	if (e == 0)
 		e = before_clone(r, parent, child, err);
+	/* setns(2): not with threads, nor with others that share the fs_struct */
+	if (e == 0 && node->flags & (CLONE_THREAD | CLONE_FS))
+		e = enter_last(r, parent, err);
 	if (e < 0)
 		return error_trace(err, e);
+	child->user_ns = parent->user_ns;
+	child->assumed = parent->assumed;
 	if (!r->new_pidns)
 		child->host_tid = child->tid;
 	calls_reserve(parent->calls, 1, 256);
@@ -446,7 +493,11 @@ static int run_steps(struct restart *r, struct error *err)
 		if (e == 0 && (step->action == PLAN_EXIT || step->action == PLAN_DIE))
 			x.last = NULL;
 	}
-	return e == 0 ? flush(&x, NULL, err) : error_trace(err, e);
+	if (e == 0)
+		e = flush(&x, NULL, err);
+	if (e == 0)
+		e = enter_last_all(r, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* ---- the dead ---- */

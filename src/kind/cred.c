@@ -23,6 +23,8 @@
 #include "host/features.h"
 #include "kind/cred/landlock.h"
 #include "kind/cred/own.h"
+#include "kind/namespace/ns.h"
+#include "kind/user_ns.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "task/tracer.h"
@@ -38,8 +40,10 @@ struct cred_live {
 	pid_t *to_ask; /* checkpoint: tasks that may not look at us, for Landlock or for their user
 	                */
 	size_t n_to_ask;
-	struct cred_base base; /* restart */
-	bool set_login;        /* restart: our loginuid was changed from... */
+	struct cred_base base; /* restart: ours */
+	struct cred_base
+		inside; /* what a stub has that has entered its user namespace with these */
+	bool set_login; /* restart: our loginuid was changed from... */
 	uint32_t own_login;
 };
 
@@ -166,6 +170,7 @@ static int cred_collect(struct checkpoint *c, struct task *task, struct error *e
 	bool is_free = true;
 
 	cred_state__init(s);
+	s->user_ns = user_ns_of(task) ? user_ns_of(task)->id : 0;
 	int r = read_status(task, s, err);
 	if (r == 0)
 		r = read_others(task, s, err);
@@ -212,7 +217,9 @@ static int cred_judge(struct checkpoint *c, struct object *object, struct error 
 
 	if (!live || !live->n_to_ask)
 		return 0;
-	pid_t helper = landlock_helper(s->uid->real, s->gid->real);
+	const struct object *ns = s->user_ns ? objects_by_id(c->objects, s->user_ns) : NULL;
+	pid_t helper = landlock_helper(s->uid->real, s->gid->real,
+	                               ns ? ((const struct ns *)ns->live)->fd : -1);
 	if (helper < 0) {
 		error_refuse(&refusal, CODE_cred_landlock,
 		             "whether Landlock confines it cannot be told: no process with its "
@@ -251,6 +258,8 @@ static int cred_validate(const struct objects *objects, const struct object *obj
 		return error_raise(err, EBADMSG, "capability sets contradict each other");
 	if (s->securebits > SECUREBITS_MAX)
 		return error_raise(err, EBADMSG, "securebits 0x%x", s->securebits);
+	if (!user_ns_valid_id(objects, s->user_ns))
+		return error_raise(err, EBADMSG, "object %u is no user namespace", s->user_ns);
 	if (s->label.len > LABEL_MAX)
 		return error_raise(err, EBADMSG, "a label of %zu bytes", s->label.len);
 	return 0;
@@ -401,7 +410,8 @@ static int cred_preflight(struct restart *r, struct object *object, struct error
 	if (e < 0)
 		return error_trace(err, e);
 	check_ids(r, s, &live->base);
-	check_capabilities(r, s, &live->base);
+	if (!s->user_ns) /* in there they have all */
+		check_capabilities(r, s, &live->base);
 	check_login(r, s, &live->base);
 	check_label(r, s);
 	return 0;
@@ -455,24 +465,109 @@ static void drop_bounding(struct stub *stub, uint64_t drop)
 			CALL(stub->calls, prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
-static void set_ids(struct stub *stub, const CredState *s, const struct cred_base *b)
+/* @id as the user namespace with @map calls it, NULL: ours; one that is @have already can stay */
+static int name_id(const struct id_map *map, uint32_t id, uint32_t have, uint32_t *ret,
+                   struct error *err)
 {
-	const CredIds *uid = s->uid, *gid = s->gid;
+	*ret = id == have ? UINT32_MAX : map ? id_map_inside(map, id) : id;
+	if (*ret != UINT32_MAX || id == have)
+		return 0;
+	error_refuse(err, CODE_user_ns_ids,
+	             "it has the id %u, which its user namespace has no name for", id);
+	return -EOPNOTSUPP;
+}
 
-	if (!groups_equal(s, b)) {
-		size_t size = s->n_groups * sizeof(*s->groups);
-		calls_reserve(stub->calls, 1, size + 16);
-		CALL(stub->calls, setgroups, s->n_groups,
-		     size ? calls_copy(stub->calls, s->groups, size) : 0);
+static int name_ids(const struct id_map *map, const CredIds *ids, const uint32_t have[4],
+                    uint32_t ret[4], struct error *err)
+{
+	const uint32_t want[4] = { ids->real, ids->effective, ids->saved, ids->fs };
+	int e = 0;
+
+	for (int i = 0; e == 0 && i < 3; i++)
+		e = name_id(map, want[i], have[i], &ret[i], err);
+	/* the one for files follows the effective one, where that is set */
+	ret[3] = map ? id_map_inside(map, ids->fs) : ids->fs;
+	if (e == 0 && ret[3] == UINT32_MAX)
+		e = name_id(map, ids->fs, ids->effective, &ret[3], err);
+	return e;
+}
+
+static int set_groups(struct stub *stub, const CredState *s, const struct id_map *map,
+                      struct error *err)
+{
+	size_t size = s->n_groups * sizeof(*s->groups);
+	uint64_t address;
+	int e = 0;
+
+	calls_reserve(stub->calls, 1, size + 16);
+	uint32_t *groups = calls_data(stub->calls, size, &address);
+	for (size_t i = 0; e == 0 && i < s->n_groups; i++)
+		e = name_id(map, s->groups[i], UINT32_MAX, &groups[i], err);
+	if (e == 0)
+		CALL(stub->calls, setgroups, s->n_groups, size ? address : 0);
+	return e;
+}
+
+/* @ns: where the stub is, NULL: in our user namespace */
+static int set_ids(struct stub *stub, const CredState *s, const struct cred_base *b,
+                   const struct user_ns_data *ns, struct error *err)
+{
+	uint32_t id[4];
+	int e = 0;
+
+	if (!groups_equal(s, b))
+		e = set_groups(stub, s, ns ? &ns->gid : NULL, err);
+	if (e == 0 && !ids_equal(s->gid, b->gid)) {
+		e = name_ids(ns ? &ns->gid : NULL, s->gid, b->gid, id, err);
+		CALL(stub->calls, setresgid, id[0], id[1], id[2]);
+		CALL(stub->calls, setfsgid, id[3]);
 	}
-	if (!ids_equal(gid, b->gid)) {
-		CALL(stub->calls, setresgid, gid->real, gid->effective, gid->saved);
-		CALL(stub->calls, setfsgid, gid->fs);
+	if (e == 0 && !ids_equal(s->uid, b->uid)) {
+		e = name_ids(ns ? &ns->uid : NULL, s->uid, b->uid, id, err);
+		CALL(stub->calls, setresuid, id[0], id[1], id[2]);
+		CALL(stub->calls, setfsuid, id[3]);
 	}
-	if (!ids_equal(uid, b->uid)) {
-		CALL(stub->calls, setresuid, uid->real, uid->effective, uid->saved);
-		CALL(stub->calls, setfsuid, uid->fs);
-	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* what the stub has by now: what we have; or the ids it has assumed, and all that entering gives */
+static const struct cred_base *base_of(struct object *object, const struct stub *stub)
+{
+	struct cred_live *live = live_of(object);
+	struct cred_base *b = &live->inside;
+
+	if (!stub->assumed)
+		return &live->base;
+	const CredState *s = object_state(stub->assumed, CredState);
+	*b = (struct cred_base){
+		.uid = { s->uid->real, s->uid->effective, s->uid->saved, s->uid->fs },
+		.gid = { s->gid->real, s->gid->effective, s->gid->saved, s->gid->fs },
+		.groups = s->groups,
+		.n_groups = s->n_groups,
+		.permitted = cred_all_capabilities(),
+		.bounding = cred_all_capabilities(),
+	};
+	return b;
+}
+
+static const struct user_ns_data *place_of(const struct restart *r, const struct stub *stub)
+{
+	return stub->user_ns ? user_ns_find(r->objects, stub->user_ns->id) : NULL;
+}
+
+int cred_assume(struct restart *r, struct stub *stub, struct error *err)
+{
+	struct object *object = stub_object(stub, &cred_kind);
+
+	if (!object) /* it is dead */
+		return 0;
+	const struct cred_base *b = base_of(object, stub);
+	if (b->permitted >> CAP_SETPCAP & 1)
+		CALL(stub->calls, prctl, PR_SET_SECUREBITS,
+		     b->securebits | 1u << SECURE_NO_SETUID_FIXUP, 0, 0, 0);
+	int e = set_ids(stub, object_state(object, CredState), b, place_of(r, stub), err);
+	stub->assumed = object;
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static void set_ambient(struct stub *stub, uint64_t ambient, uint64_t have)
@@ -493,7 +588,7 @@ static int cred_commit(struct restart *r, struct object *object, struct stub *st
                        struct error *err)
 {
 	const CredState *s = object_state(object, CredState);
-	const struct cred_base *b = &live_of(object)->base;
+	const struct cred_base *b = base_of(object, stub);
 	bool keep = !ids_equal(s->uid, b->uid) && b->permitted >> CAP_SETPCAP & 1;
 	uint32_t securebits = b->securebits;
 
@@ -504,7 +599,9 @@ static int cred_commit(struct restart *r, struct object *object, struct stub *st
 		securebits |= 1u << SECURE_NO_SETUID_FIXUP | 1u << SECURE_KEEP_CAPS;
 		CALL(stub->calls, prctl, PR_SET_SECUREBITS, securebits, 0, 0, 0);
 	}
-	set_ids(stub, s, b);
+	int e = set_ids(stub, s, b, place_of(r, stub), err);
+	if (e < 0)
+		return error_trace(err, e);
 	set_ambient(stub, s->ambient, b->ambient);
 	if (securebits != s->securebits)
 		CALL(stub->calls, prctl, PR_SET_SECUREBITS, s->securebits, 0, 0, 0);

@@ -5,3 +5,9 @@
 #include "kind/kind.h"
 
 extern const struct kind cred_kind;
+
+/*
+ * Restart, before a stub enters the user namespace that its credentials are of: gives it their user
+ * and group ids, of which the namespace need not have names, and lets it keep its capabilities.
+ */
+int cred_assume(struct restart *r, struct stub *stub, struct error *err);

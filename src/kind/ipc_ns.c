@@ -14,6 +14,7 @@
 #include "host/helper.h"
 #include "ipc/ipc.h"
 #include "kind/namespace/ns.h"
+#include "kind/user_ns.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -125,6 +126,7 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	IpcNsState *s = xmalloc(sizeof(*s));
 	ipc_ns_state__init(s);
 	object->message = &s->base;
+	s->owner = ns_owner(object);
 	r = find_contents(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -138,6 +140,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 	for (size_t i = 0; i < s->n_settings; i++)
 		if (!ipc_setting_valid(s->settings[i]))
 			return error_raise(err, EBADMSG, "a setting of an IPC namespace is none");
+	if (!user_ns_valid_id(objects, s->owner))
+		return error_raise(err, EBADMSG, "an IPC namespace of object %u", s->owner);
 	return 0;
 }
 
@@ -224,7 +228,8 @@ static int open_wide(const struct object *object, struct error *err)
 
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
-	int e = ns_make(object, &type, open_wide, err);
+	int owner = user_ns_fd(r, object_state(object, IpcNsState)->owner);
+	int e = ns_make(object, &type, owner, open_wide, err);
 
 	if (e < 0)
 		return error_trace(err, e);

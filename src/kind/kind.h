@@ -106,6 +106,14 @@ struct kind {
 	/* Namespaces: the one that a child of @maker would be born in now; without: its own. */
 	struct object *(*born_in)(const struct stub *maker);
 	/*
+	 * The same for one that takes away rights which the stub needs to make others: called as
+	 * late as the kernel allows it, when the stub is about to make its first thread or what
+	 * shares its fs_struct, or when all tasks have been cloned. Not called when it is in there
+	 * already (stub->user_ns).
+	 */
+	int (*enter_last)(struct restart *r, struct object *object, struct stub *stub,
+	                  struct error *err);
+	/*
 	 * @parent is about to clone @child (both objects' parts are at most partly installed): what
 	 * must be in the parent at that moment (page sets shared by fork, a controlling terminal)
 	 * is put there. Either may be a placeholder (stub->task NULL), that has no objects.

@@ -18,6 +18,7 @@
 #include "kind/net_ns.h"
 #include "kind/pid_ns.h"
 #include "kind/time_ns.h"
+#include "kind/user_ns.h"
 #include "kind/uts_ns.h"
 #include "task/task.h"
 #include "util/cleanup.h"
@@ -31,7 +32,7 @@ static const struct link {
 	{ "mnt", "mount", &mnt_ns_kind },  { "net", "network", &net_ns_kind },
 	{ "pid", "pid", &pid_ns_kind },    { "pid_for_children", "pid", &pid_ns_kind },
 	{ "time", "time", &time_ns_kind }, { "time_for_children", "time", &time_ns_kind },
-	{ "user", "user", NULL },          { "uts", "UTS", &uts_ns_kind },
+	{ "user", "user", &user_ns_kind }, { "uts", "UTS", &uts_ns_kind },
 };
 
 static const struct link *find_link(const char *name)

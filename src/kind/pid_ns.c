@@ -13,6 +13,7 @@
 #include "core/restart.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
+#include "kind/user_ns.h"
 #include "pid_ns.pb-c.h"
 #include "task.pb-c.h"
 #include "task/task.h"
@@ -117,6 +118,7 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	pid_ns_state__init(s);
 	object->message = &s->base;
 	s->last_pid = v.last_pid;
+	s->owner = ns_owner(object);
 	return 0;
 }
 
@@ -131,6 +133,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 		return error_raise(err, EBADMSG, "a second pid namespace");
 	if (s->last_pid > INT32_MAX)
 		return error_raise(err, EBADMSG, "a last pid of %u", s->last_pid);
+	if (!user_ns_valid_id(objects, s->owner))
+		return error_raise(err, EBADMSG, "a pid namespace of object %u", s->owner);
 	return 0;
 }
 
@@ -142,6 +146,14 @@ bool pid_ns_of_root(const struct object *root, const struct objects *objects)
 		if (objects_by_id(objects, t->objects[i])->kind == &pid_ns_kind)
 			return true;
 	return false;
+}
+
+uint32_t pid_ns_owner(const struct restart *r)
+{
+	size_t cursor = 0;
+	const struct object *o = objects_next(r->objects, &pid_ns_kind, &cursor);
+
+	return o ? object_state(o, PidNsState)->owner : 0;
 }
 
 /* the next pid that the container gives is the one it would have given */

@@ -9,6 +9,7 @@
 
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
+#include "kind/user_ns.h"
 #include "util/alloc.h"
 #include "uts_ns.pb-c.h"
 
@@ -53,6 +54,7 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	UtsNsState *s = xmalloc(sizeof(*s));
 	uts_ns_state__init(s);
 	object->message = &s->base;
+	s->owner = ns_owner(object);
 	set_bytes(&s->node_name, a.names.nodename);
 	set_bytes(&s->domain_name, a.names.domainname);
 	return 0;
@@ -66,6 +68,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 	    s->domain_name.len > NAME_MAX_LEN || bytes_have_nul(&s->domain_name))
 		return error_raise(err, EBADMSG, "a host name of %zu bytes, a domain name of %zu",
 		                   s->node_name.len, s->domain_name.len);
+	if (!user_ns_valid_id(objects, s->owner))
+		return error_raise(err, EBADMSG, "a UTS namespace of object %u", s->owner);
 	return 0;
 }
 
@@ -81,7 +85,8 @@ static int fill(const struct object *object, struct error *err)
 
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
-	int e = ns_make(object, &type, fill, err);
+	int owner = user_ns_fd(r, object_state(object, UtsNsState)->owner);
+	int e = ns_make(object, &type, owner, fill, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

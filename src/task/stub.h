@@ -25,6 +25,9 @@ struct stub {
 	struct object **objects; /* what TaskState.objects refers to */
 	size_t n_objects;
 	struct calls *calls;
+	struct object *user_ns; /* the user namespace that it is in by now; NULL: ours */
+	struct object *wanted;  /* the one that it is to be in; NULL: ours, or it is dead */
+	struct object *assumed; /* with the user and group ids of these credentials; NULL: ours */
 	struct launch
 		launch;   /* what it ends in; kinds fill regs, xstate, sigmask, stop at commit */
 	void *private_mm; /* the mm kind's */

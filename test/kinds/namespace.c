@@ -4,7 +4,6 @@
  * children to come as well.
  *
  * TEST cgroup refuse code=namespace.other -- cgroup
- * TEST user refuse code=namespace.other -- user
  * TEST pid-for-children refuse code=namespace.other -- pid_for_children
  * TEST pid-with-child refuse code=namespace.other -- pid_with_child
  * TEST child refuse code=namespace.other -- child
@@ -15,7 +14,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -34,13 +32,6 @@ static void cgroup(void)
 static void mnt(void)
 {
 	with(CLONE_NEWNS);
-}
-
-static void user(void)
-{
-	/* the overflow uid may write where anybody may */
-	CHECK(chmod(".", 0777) == 0);
-	with(CLONE_NEWUSER);
 }
 
 /* no child has been made yet: the link leads nowhere */
@@ -108,7 +99,6 @@ int main(int argc, char **argv)
 	static const struct subject_case cases[] = {
 		{ "cgroup", cgroup },
 		{ "mnt", mnt },
-		{ "user", user },
 		{ "pid_for_children", pid_for_children },
 		{ "pid_with_child", pid_with_child },
 		{ "child", child },

@@ -22,6 +22,7 @@ struct task;
 bool landlock_exists(void);
 /* the question, about the process @pid: -EPERM is the answer of one that may not look at it */
 struct injection landlock_question(pid_t pid);
-/* a helper of that user and group, stopped; < 0: it could not become that */
-pid_t landlock_helper(uint32_t uid, uint32_t gid);
+/* a helper of that user and group in a user namespace (-1: ours), stopped; < 0: it could not
+ * become that */
+pid_t landlock_helper(uint32_t uid, uint32_t gid, int user_ns);
 void landlock_helper_end(pid_t pid);

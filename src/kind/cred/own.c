@@ -42,7 +42,7 @@ static uint64_t usable(uint64_t permitted)
 	return set;
 }
 
-static uint64_t all_capabilities(void)
+uint64_t cred_all_capabilities(void)
 {
 	_cleanup_(fclose_p) FILE *f = fopen("/proc/sys/kernel/cap_last_cap", "re");
 	unsigned last;
@@ -80,7 +80,7 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 	memcpy(ret->gid, status.gid, sizeof(ret->gid));
 	ret->new_user = r->new_pidns && !features_capability(CAP_SYS_ADMIN);
 	if (ret->new_user) {
-		ret->permitted = ret->bounding = all_capabilities();
+		ret->permitted = ret->bounding = cred_all_capabilities();
 		return 0;
 	}
 	ret->inheritable = status.cap_inheritable;

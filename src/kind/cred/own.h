@@ -26,6 +26,8 @@ struct cred_base {
 int cred_parse_groups(const char *status, uint32_t **ret, size_t *ret_n, struct error *err);
 /* of this process, as the stubs of @r will have them; call before any namespace is entered */
 int cred_base_read(const struct restart *r, struct cred_base *ret, struct error *err);
+/* every capability that this kernel has: what a task has in a user namespace that it has entered */
+uint64_t cred_all_capabilities(void);
 /* /proc/thread-self/loginuid plus 1; 0 when it is not set or not there */
 uint32_t cred_login_uid(const char *text);
 /* a security module's label without a NUL or newline at its end: its length */

@@ -12,6 +12,7 @@
 
 #include "core/checkpoint.h"
 #include "host/helper.h"
+#include "kind/user_ns.h"
 #include "task/holders.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -67,12 +68,22 @@ int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
 		struct ns *ns = ns_live(object, type);
 		ns->fd = take_fd(&fd);
 		ns->task = task;
+		int r = user_ns_collect_owner(c, task, ns->fd, &ns->owner, err);
+		if (r < 0)
+			return error_trace(err, r);
 		snprintf(ns->link, sizeof(ns->link), "%s:[%llu]", type->link,
 		         (unsigned long long)st.st_ino);
 	}
 	task_refer(task, object);
 	*ret = object;
 	return 0;
+}
+
+uint32_t ns_owner(const struct object *object)
+{
+	const struct ns *ns = object->live;
+
+	return ns->owner ? ns->owner->id : 0;
 }
 
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err)
@@ -104,6 +115,8 @@ struct ns *ns_live(struct object *object, const struct ns_type *type)
 struct making {
 	const struct object *object;
 	const struct ns_type *type;
+	int owner;
+	int fd; /* filling: of the namespace */
 	int (*fill)(const struct object *object, struct error *err);
 };
 
@@ -113,26 +126,36 @@ static int make_in_helper(void *arg, struct error *err)
 	const struct making *m = arg;
 	char path[64];
 
+	if (m->owner >= 0 && setns(m->owner, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the owner of a %s namespace", m->type->what);
 	if (unshare(m->type->flag) < 0)
 		return error_raise(err, errno, "make a %s namespace", m->type->what);
-	int e = m->fill(m->object, err);
-	if (e < 0)
-		return error_trace(err, e);
 	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", m->type->link);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? error_raise(err, errno, "open %s", path) : fd;
 }
 
-int ns_make(struct object *object, const struct ns_type *type,
+static int fill_in_helper(void *arg, struct error *err)
+{
+	const struct making *m = arg;
+
+	if (setns(m->fd, m->type->flag) < 0)
+		return error_raise(err, errno, "enter a new %s namespace", m->type->what);
+	int e = m->fill(m->object, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int ns_make(struct object *object, const struct ns_type *type, int owner,
             int (*fill)(const struct object *object, struct error *err), struct error *err)
 {
-	struct making m = { object, type, fill };
+	struct making m = { object, type, owner, -1, fill };
 	int fd = helper_run(make_in_helper, &m, sizeof(m), err);
 
 	if (fd < 0)
 		return error_trace(err, fd);
-	ns_live(object, type)->fd = fd;
-	return 0;
+	ns_live(object, type)->fd = m.fd = fd;
+	int e = helper_run(fill_in_helper, &m, sizeof(m), err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err)

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User namespaces. See user_ns.h. They are made before the first task, parents first; a task goes
+ * into its own as late as it can (kind.h: enter_last), since it has no right left outside of it
+ * from then on.
+ */
+#include "kind/user_ns.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/restart.h"
+#include "kind/cred.h"
+#include "kind/namespace/ns.h"
+#include "task/stub.h"
+#include "task/task.h"
+#include "user_ns.pb-c.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define DEPTH_MAX 32 /* user_namespaces(7) */
+
+static const struct ns_type type = { "user", CLONE_NEWUSER, "user" };
+
+/* object->live */
+struct user_ns {
+	struct ns ns; /* first: what all namespaces have */
+	struct user_ns_data data;
+	struct object *parent; /* checkpoint */
+};
+
+static struct user_ns *live_of(struct object *object)
+{
+	if (!object->live) {
+		struct user_ns *live = object->live = xcalloc(1, sizeof(*live));
+		live->ns.fd = -1;
+		live->ns.type = &type;
+	}
+	return object->live;
+}
+
+/* ---- checkpoint ---- */
+
+static bool is_own(int fd, struct stat *st)
+{
+	struct stat own;
+
+	return fstat(fd, st) == 0 && stat("/proc/thread-self/ns/user", &own) == 0 &&
+	       own.st_dev == st->st_dev && own.st_ino == st->st_ino;
+}
+
+static int refuse_outside(const struct stat *st, struct error *err)
+{
+	error_refuse(err, CODE_namespace_other,
+	             "it uses a user namespace that is not below that of stasis");
+	error_object(err, "user:[%llu]", (unsigned long long)st->st_ino);
+	error_hint(err, "run stasis in the initial user namespace");
+	return -EOPNOTSUPP;
+}
+
+static int collect_new(struct checkpoint *c, const struct task *task, int nsfd,
+                       const struct stat *st, struct object **ret, struct error *err)
+{
+	_cleanup_(close_p) int above = ioctl(nsfd, NS_GET_PARENT);
+	struct object *parent = NULL;
+	struct user_ns_data data;
+	int r;
+
+	if (above < 0)
+		return errno == EPERM ? refuse_outside(st, err)
+		                      : error_raise(err, errno,
+		                                    "ask for the parent of a user "
+		                                    "namespace");
+	r = user_ns_collect(c, task, above, &parent, err);
+	if (r == 0)
+		r = user_ns_read(nsfd, &data, err);
+	if (r < 0)
+		return error_trace(err, r);
+	*ret = objects_get(c->objects, &user_ns_kind, &st->st_ino, sizeof(st->st_ino), NULL);
+	struct user_ns *live = live_of(*ret);
+	live->ns.fd = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
+	live->ns.task = (struct task *)task;
+	live->parent = parent;
+	live->data = data;
+	snprintf(live->ns.link, sizeof(live->ns.link), "user:[%llu]",
+	         (unsigned long long)st->st_ino);
+	return 0;
+}
+
+int user_ns_collect(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                    struct error *err)
+{
+	struct stat st;
+
+	*ret = NULL;
+	if (is_own(nsfd, &st))
+		return 0;
+	*ret = objects_find(c->objects, &user_ns_kind, &st.st_ino, sizeof(st.st_ino));
+	if (*ret)
+		return 0;
+	int r = collect_new(c, task, nsfd, &st, ret, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int user_ns_collect_owner(struct checkpoint *c, const struct task *task, int nsfd,
+                          struct object **ret, struct error *err)
+{
+	_cleanup_(close_p) int owner = ioctl(nsfd, NS_GET_USERNS);
+	struct stat st = { 0 };
+
+	*ret = NULL;
+	if (owner < 0 && errno == EPERM)
+		return fstat(nsfd, &st) == 0 ? refuse_outside(&st, err) : -errno;
+	if (owner < 0)
+		return error_raise(err, errno, "ask which user namespace owns a namespace");
+	int r = user_ns_collect(c, task, owner, ret, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	_cleanup_(close_p) int fd = task_openat(task, "ns/user", O_RDONLY);
+	struct object *object;
+
+	if (fd < 0)
+		return error_raise(err, -fd, "open /proc/%d/ns/user", task->tid);
+	int r = user_ns_collect(c, task, fd, &object, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (object)
+		task_refer(task, object);
+	return 0;
+}
+
+struct object *user_ns_of(const struct task *task)
+{
+	return task_object(task, &user_ns_kind);
+}
+
+const struct user_ns_data *user_ns_data(const struct object *object)
+{
+	return &((const struct user_ns *)object->live)->data;
+}
+
+static UserNsRange **new_ranges(const struct id_map *map, size_t *ret_n)
+{
+	UserNsRange **list = xcalloc(map->n + 1, sizeof(*list));
+
+	for (uint32_t i = 0; i < map->n; i++) {
+		list[i] = xmalloc(sizeof(**list));
+		user_ns_range__init(list[i]);
+		list[i]->inside = map->ranges[i].inside;
+		list[i]->outside = map->ranges[i].outside;
+		list[i]->count = map->ranges[i].count;
+	}
+	*ret_n = map->n;
+	return list;
+}
+
+static int save(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct user_ns *live = object->live;
+	UserNsState *s = xmalloc(sizeof(*s));
+
+	user_ns_state__init(s);
+	object->message = &s->base;
+	s->parent = live->parent ? live->parent->id : 0;
+	s->owner = live->data.owner;
+	s->setgroups_denied = live->data.setgroups_denied;
+	s->uid_map = new_ranges(&live->data.uid, &s->n_uid_map);
+	s->gid_map = new_ranges(&live->data.gid, &s->n_gid_map);
+	s->projid_map = new_ranges(&live->data.projid, &s->n_projid_map);
+	return 0;
+}
+
+/* ---- restart ---- */
+
+static bool take_map(UserNsRange *const *list, size_t n, struct id_map *ret)
+{
+	ret->n = 0;
+	if (n > ID_MAP_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		ret->ranges[ret->n++] = (struct id_range){ list[i]->inside, list[i]->outside,
+			                                   list[i]->count };
+	return id_map_valid(ret);
+}
+
+static bool take_data(const UserNsState *s, struct user_ns_data *ret)
+{
+	ret->owner = s->owner;
+	ret->setgroups_denied = s->setgroups_denied;
+	return s->owner != ID_NONE && take_map(s->uid_map, s->n_uid_map, &ret->uid) &&
+	       take_map(s->gid_map, s->n_gid_map, &ret->gid) &&
+	       take_map(s->projid_map, s->n_projid_map, &ret->projid);
+}
+
+/* the one above; NULL: the coordinator's */
+static const struct object *above(const struct objects *objects, const struct object *object)
+{
+	uint32_t parent = object_state(object, UserNsState)->parent;
+
+	return parent ? objects_by_id(objects, parent) : NULL;
+}
+
+static int check_parent(const struct objects *objects, const struct object *object,
+                        const struct user_ns_data *data, struct error *err)
+{
+	const struct object *up = above(objects, object);
+	struct user_ns_data outer;
+
+	if (!take_data(object_state(up, UserNsState), &outer))
+		return error_raise(err, EBADMSG, "the maps of the user namespace above");
+	if (id_map_inside(&outer.uid, data->owner) == ID_NONE ||
+	    !id_map_within(&data->uid, &outer.uid) || !id_map_within(&data->gid, &outer.gid) ||
+	    !id_map_within(&data->projid, &outer.projid) ||
+	    (outer.setgroups_denied && !data->setgroups_denied))
+		return error_raise(err, EBADMSG, "it has ids that the one above has not");
+	return 0;
+}
+
+static int validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const UserNsState *s = object_state(object, UserNsState);
+	const struct object *up = object;
+	struct user_ns_data data;
+	unsigned depth = 0;
+
+	if (!take_data(s, &data))
+		return error_raise(err, EBADMSG, "an id map of a user namespace");
+	/* each comes after the one above: no rings */
+	for (const struct object *at = object; object_state(at, UserNsState)->parent; at = up) {
+		uint32_t parent = object_state(at, UserNsState)->parent;
+		up = objects_by_id(objects, parent);
+		if (!up || up->kind != &user_ns_kind || !up->message || up->id >= at->id ||
+		    ++depth >= DEPTH_MAX)
+			return error_raise(err, EBADMSG, "a user namespace in object %u", parent);
+	}
+	return s->parent ? check_parent(objects, object, &data, err) : 0;
+}
+
+bool user_ns_valid_id(const struct objects *objects, uint32_t id)
+{
+	const struct object *o = id ? objects_by_id(objects, id) : NULL;
+
+	return !id || (o && o->kind == &user_ns_kind);
+}
+
+bool user_ns_is_below(const struct objects *objects, uint32_t id, uint32_t above_id)
+{
+	const struct object *o = id ? objects_by_id(objects, id) : NULL;
+
+	while (o && o->id != above_id)
+		o = above(objects, o);
+	return o || !above_id;
+}
+
+const struct user_ns_data *user_ns_find(const struct objects *objects, uint32_t id)
+{
+	struct object *object = id ? objects_by_id(objects, id) : NULL;
+
+	if (!object)
+		return NULL;
+	struct user_ns *live = live_of(object);
+	take_data(object_state(object, UserNsState), &live->data);
+	return &live->data;
+}
+
+int user_ns_fd(const struct restart *r, uint32_t id)
+{
+	const struct object *object = id ? objects_by_id(r->objects, id) : NULL;
+
+	return object && object->live ? ((const struct user_ns *)object->live)->ns.fd : -1;
+}
+
+static int prepare(struct restart *r, struct object *object, struct error *err)
+{
+	const UserNsState *s = object_state(object, UserNsState);
+	const struct user_ns_data *data = user_ns_find(r->objects, object->id);
+	int e = user_ns_make(data, user_ns_fd(r, s->parent), user_ns_find(r->objects, s->parent),
+	                     &live_of(object)->ns.fd, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/*
+ * Ids first, while any can be had: those that the namespace has no name for cannot be set in it.
+ * What is entered gives every capability in it, and takes all others.
+ */
+static int enter_last(struct restart *r, struct object *object, struct stub *stub,
+                      struct error *err)
+{
+	int e = cred_assume(r, stub, err);
+
+	if (e == 0)
+		e = ns_enter(r, object, stub, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+const struct kind user_ns_kind = {
+	.name = "user_ns",
+	.number = 63,
+	.message = &user_ns_state__descriptor,
+	.collect = collect,
+	.judge = ns_judge,
+	.save = save,
+	.validate = validate,
+	.prepare = prepare,
+	.enter_last = enter_last,
+	.release = ns_release,
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User namespaces, user_namespaces(7): maps, owner, and which is in which. Ids are recorded as the
+ * coordinator's namespace has them, everywhere; who must set them inside of another translates.
+ */
+#pragma once
+
+#include "kind/kind.h"
+#include "kind/user_ns/maps.h"
+
+extern const struct kind user_ns_kind;
+
+/**
+ * user_ns_collect() - the object of the user namespace that @nsfd refers to, and all those above
+ * @task:	for messages
+ * @ret:	NULL: it is the coordinator's own
+ * Refuses one that is not below the coordinator's.
+ */
+int user_ns_collect(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                    struct error *err);
+/* the same for the owner of the namespace that @nsfd refers to */
+int user_ns_collect_owner(struct checkpoint *c, const struct task *task, int nsfd,
+                          struct object **ret, struct error *err);
+/* that of a task, NULL: the coordinator's; and what it is. Both at checkpoint. */
+struct object *user_ns_of(const struct task *task);
+const struct user_ns_data *user_ns_data(const struct object *object);
+
+/* an id of an image: 0, or a user namespace */
+bool user_ns_valid_id(const struct objects *objects, uint32_t id);
+/* whether the namespace is @above or one below it; ids of objects, 0: the coordinator's */
+bool user_ns_is_below(const struct objects *objects, uint32_t id, uint32_t above);
+/* restart: its descriptor, lent, from prepare() on; -1: ours */
+int user_ns_fd(const struct restart *r, uint32_t id);
+/* restart: what it is, from validated messages; NULL: ours */
+const struct user_ns_data *user_ns_find(const struct objects *objects, uint32_t id);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User namespaces. See maps.h. Maps are files of a process: for each of the two a child of a helper
+ * is in the namespace and waits to be ended. The ids in such a file are those of the namespace that
+ * its opener is in; the kernel takes a map only from one who is in the parent, or in itself.
+ */
+#include "kind/user_ns/maps.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "host/helper.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+enum { CAP_SETPCAP_NUMBER = 8 };
+
+/* ---- a child that is in the namespace, and does nothing ---- */
+
+static void __attribute__((noreturn)) wait_for_end(void)
+{
+	for (;;)
+		pause();
+}
+
+static void end_child(pid_t *pid)
+{
+	if (*pid <= 0)
+		return;
+	kill(*pid, SIGKILL);
+	while (waitpid(*pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+}
+
+/*
+ * @nsfd: the namespace to enter; -1: a new one below this process'. It dies with this one. All that
+ * others may not see of us, they do not see of it: entering makes it undumpable.
+ */
+static pid_t start_child(int nsfd, struct error *err)
+{
+	int pair[2];
+	unsigned char byte = 0;
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return error_raise(err, errno, "make a pipe");
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | (nsfd < 0 ? CLONE_NEWUSER : 0), 0, 0, 0, 0);
+	if (pid == 0) {
+		prctl(PR_SET_NAME, "stasis-helper");
+		if (nsfd >= 0 && setns(nsfd, CLONE_NEWUSER) < 0)
+			byte = (unsigned char)errno;
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
+		if (write(pair[1], &byte, 1) == 1)
+			wait_for_end();
+		_exit(1);
+	}
+	int e = pid < 0 ? errno : 0;
+	close_p(&pair[1]);
+	if (pid > 0 && read(pair[0], &byte, 1) != 1)
+		byte = ECHILD;
+	close_p(&pair[0]);
+	if (pid > 0 && !byte)
+		return pid;
+	end_child(&pid);
+	return error_raise(err, e ? e : byte,
+	                   nsfd < 0 ? "make a user namespace" : "enter a user namespace");
+}
+
+/* ---- reading ---- */
+
+static int read_file(pid_t pid, const char *name, char *text, size_t size, struct error *err)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", pid, name);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t n = 0;
+	ssize_t got = fd < 0 ? -1 : 1;
+
+	while (got > 0 && n < size - 1) {
+		got = read(fd, text + n, size - 1 - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
+	if (got != 0)
+		return error_raise(err, got < 0 ? errno : EFBIG, "read %s", path);
+	text[n] = 0;
+	return 0;
+}
+
+static int read_map(pid_t pid, const char *name, struct id_map *ret, struct error *err)
+{
+	_cleanup_(free_p) char *text = xmalloc(ID_MAP_MAX * 36 + 2);
+	int r = read_file(pid, name, text, ID_MAP_MAX * 36 + 2, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (!id_map_parse(text, ret))
+		return error_refuse(err, CODE_user_ns_ids,
+		                    "its %s has ids that the user namespace of stasis has not",
+		                    name);
+	return 0;
+}
+
+struct reading {
+	int nsfd;
+	struct user_ns_data data;
+};
+
+static int read_in_helper(void *arg, struct error *err)
+{
+	struct reading *reading = arg;
+	struct user_ns_data *d = &reading->data;
+	_cleanup_(end_child) pid_t pid = start_child(reading->nsfd, err);
+	char setgroups[32];
+	uid_t owner;
+
+	if (pid < 0)
+		return error_trace(err, pid);
+	if (ioctl(reading->nsfd, NS_GET_OWNER_UID, &owner) < 0)
+		return error_raise(err, errno, "ask who owns a user namespace");
+	d->owner = owner;
+	int r = read_map(pid, "uid_map", &d->uid, err);
+	if (r == 0)
+		r = read_map(pid, "gid_map", &d->gid, err);
+	if (r == 0)
+		r = read_map(pid, "projid_map", &d->projid, err);
+	if (r == 0)
+		r = read_file(pid, "setgroups", setgroups, sizeof(setgroups), err);
+	if (r < 0)
+		return error_trace(err, r);
+	d->setgroups_denied = strncmp(setgroups, "allow", 5) != 0;
+	return 0;
+}
+
+int user_ns_read(int nsfd, struct user_ns_data *ret, struct error *err)
+{
+	struct reading reading = { .nsfd = nsfd };
+	int r = helper_run(read_in_helper, &reading, sizeof(reading), err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	*ret = reading.data;
+	return 0;
+}
+
+/* ---- making ---- */
+
+static int write_file(pid_t pid, const char *name, const char *text, struct error *err)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", pid, name);
+	_cleanup_(close_p) int fd = *text ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+
+	if (*text && (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)))
+		return error_raise(err, errno, "write %s of a new user namespace", name);
+	return 0;
+}
+
+static int write_map(pid_t pid, const char *name, const struct id_map *map,
+                     const struct id_map *parent, struct error *err)
+{
+	_cleanup_(free_p) char *text = id_map_text(map, parent);
+
+	return write_file(pid, name, text, err);
+}
+
+struct making {
+	const struct user_ns_data *data, *parent;
+	int parent_fd;
+};
+
+/* the owner is who makes it, whose ids must have a name in the parent */
+static int become_owner(const struct making *m, struct error *err)
+{
+	uint32_t gid = m->parent && m->parent->gid.n ? m->parent->gid.ranges[0].outside : getegid();
+
+	if (features_capability(CAP_SETPCAP_NUMBER) &&
+	    prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS) | SECBIT_NO_SETUID_FIXUP) < 0)
+		return error_raise(err, errno, "keep capabilities under other user ids");
+	if ((gid != getegid() && syscall(SYS_setresgid, gid, gid, gid) < 0) ||
+	    (m->data->owner != geteuid() &&
+	     syscall(SYS_setresuid, m->data->owner, m->data->owner, m->data->owner) < 0))
+		return error_raise(err, errno, "become user %u, who owns a user namespace",
+		                   m->data->owner);
+	if (m->parent_fd >= 0 && setns(m->parent_fd, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the user namespace above a new one");
+	/* else the files of the child would be root's */
+	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+		return error_raise(err, errno, "become dumpable");
+	return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* in the parent of the new one; returns its descriptor */
+static int make_in_helper(void *arg, struct error *err)
+{
+	const struct making *m = arg;
+	const struct user_ns_data *d = m->data, *up = m->parent;
+	int r = become_owner(m, err);
+	_cleanup_(end_child) pid_t pid = r < 0 ? r : start_child(-1, err);
+
+	if (pid < 0)
+		return error_trace(err, pid);
+	if (d->setgroups_denied)
+		r = write_file(pid, "setgroups", "deny", err);
+	if (r == 0)
+		r = write_map(pid, "uid_map", &d->uid, up ? &up->uid : NULL, err);
+	if (r == 0)
+		r = write_map(pid, "gid_map", &d->gid, up ? &up->gid : NULL, err);
+	if (r == 0)
+		r = write_map(pid, "projid_map", &d->projid, up ? &up->projid : NULL, err);
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/user", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open a new user namespace") : fd;
+}
+
+int user_ns_make(const struct user_ns_data *data, int parent_fd, const struct user_ns_data *parent,
+                 int *ret_fd, struct error *err)
+{
+	struct making m = { data, parent, parent_fd };
+	int fd = helper_run(make_in_helper, &m, sizeof(m), err);
+
+	if (fd < 0)
+		return error_trace(err, fd);
+	*ret_fd = fd;
+	return 0;
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User namespaces: maps, ids, capabilities, owners, nested ones.
+ *
+ * TEST root round-trip -- root
+ * TEST ranges round-trip -- ranges
+ * TEST many-ranges round-trip -- many
+ * TEST no-maps round-trip -- no_maps
+ * TEST setgroups-denied round-trip -- denied
+ * TEST owner round-trip -- owner
+ * TEST ids round-trip -- ids
+ * TEST ids-without-name round-trip -- unnamed
+ * TEST capabilities round-trip -- capabilities
+ * TEST securebits round-trip -- securebits
+ * TEST child round-trip -- child
+ * TEST shared round-trip -- shared
+ * TEST nested round-trip -- nested
+ * TEST empty-between round-trip -- between
+ * TEST leak refuse code=leak -- leak
+ */
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <sys/fsuid.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <linux/nsfs.h>
+
+#include "cases.h"
+
+static void write_file(pid_t pid, const char *name, const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static const char *read_file(const char *name)
+{
+	static char text[1 << 14];
+	char path[64];
+	size_t n = 0;
+	ssize_t got;
+
+	snprintf(path, sizeof(path), "/proc/self/%s", name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	while ((got = read(fd, text + n, sizeof(text) - 1 - n)) > 0)
+		n += (size_t)got;
+	text[n] = 0;
+	close(fd);
+	return text;
+}
+
+/* into a new one, whose maps one who stays behind writes; NULL: not at all */
+static void enter(const char *users, const char *groups)
+{
+	int pair[2][2], status;
+	pid_t self = getpid();
+	char byte;
+
+	CHECK(pipe2(pair[0], O_CLOEXEC) == 0 && pipe2(pair[1], O_CLOEXEC) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(read(pair[0][0], &byte, 1) == 1);
+		if (users)
+			write_file(self, "uid_map", users);
+		if (groups)
+			write_file(self, "gid_map", groups);
+		_exit(0);
+	}
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	CHECK(write(pair[0][1], "", 1) == 1);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	for (int i = 0; i < 4; i++)
+		close(pair[i / 2][i % 2]);
+}
+
+/* who made the namespace that this process is in, as the initial one has it; seen from there */
+static void show(char text[1 << 15])
+{
+	static const char *const files[] = { "uid_map", "gid_map", "projid_map", "setgroups" };
+	static const char *const keys[] = { "Uid:",    "Gid:",    "Groups:", "CapInh:",
+		                            "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:" };
+	char line[4096];
+
+	*text = 0;
+	for (size_t i = 0; i < 4; i++)
+		strcat(strcat(text, files[i]), read_file(files[i]));
+	FILE *f = fopen("/proc/thread-self/status", "re");
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			if (!strncmp(line, keys[i], strlen(keys[i])))
+				strcat(text, line);
+	fclose(f);
+	snprintf(text + strlen(text), 64, "securebits %x\n", prctl(PR_GET_SECUREBITS));
+}
+
+static void open_directory(void)
+{
+	CHECK(chmod(".", 0777) == 0);
+}
+
+static char before[1 << 15], after[1 << 15];
+
+static void check_same(void)
+{
+	show(after);
+	if (strcmp(before, after) != 0)
+		FAIL("before:\n%safter:\n%s", before, after);
+}
+
+static void round_trip(void)
+{
+	show(before);
+	prctl(PR_SET_DUMPABLE, 1);
+	subject_checkpoint();
+	check_same();
+}
+
+static void root(void)
+{
+	enter("0 0 1", "0 0 1");
+	round_trip();
+	CHECK(syscall(SYS_setuid, 1) < 0); /* which has no name here */
+}
+
+static void ranges(void)
+{
+	enter("0 0 1\n1 100000 1000\n5000 7 1", "0 0 1\n10 200000 50");
+	write_file(getpid(), "projid_map", "0 0 4294967295");
+	round_trip();
+	CHECK(syscall(SYS_setresgid, 59, 59, 59) == 0);
+	CHECK(syscall(SYS_setresuid, 5000, 5000, 5000) == 0);
+}
+
+/* as many as there can be */
+static void many(void)
+{
+	static char text[340 * 40];
+
+	for (unsigned i = 0; i < 340; i++) /* a page of text is the other limit */
+		snprintf(text + strlen(text), 40, "%u %u 1\n", i * 2, i * 2);
+	enter(text, text);
+	round_trip();
+}
+
+/* nobody has a name in it, and every capability is there */
+static void no_maps(void)
+{
+	open_directory();
+	enter(NULL, NULL);
+	round_trip();
+	CHECK_EQ(getuid(), 65534);
+}
+
+static void denied(void)
+{
+	open_directory();
+	CHECK(setgroups(2, (gid_t[]){ 5, 100 }) == 0);
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 0 1");
+	write_file(getpid(), "gid_map", "0 0 1");
+	round_trip();
+	CHECK(setgroups(0, NULL) < 0);
+}
+
+static void become(uid_t id)
+{
+	CHECK(syscall(SYS_setgroups, 0, NULL) == 0);
+	CHECK(syscall(SYS_setresgid, id, id, id) == 0);
+	CHECK(syscall(SYS_setresuid, id, id, id) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+}
+
+/* asked by one outside, for inside there is only one's own name */
+static uid_t owner_of(pid_t pid)
+{
+	char path[64];
+	uid_t uid;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && ioctl(fd, NS_GET_OWNER_UID, &uid) == 0);
+	close(fd);
+	return uid;
+}
+
+/* runs @fn in a child that is set up when this returns */
+static pid_t start(const char *name, void (*fn)(void))
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		fn();
+		show(before);
+		prctl(PR_SET_DUMPABLE, 1);
+		subject_mark(name);
+		subject_wait_go();
+		check_same();
+		_exit(0);
+	}
+	subject_wait(name);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+}
+
+static void as_user(void)
+{
+	become(1000);
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 1000 1");
+	write_file(getpid(), "gid_map", "33 1000 1");
+}
+
+static void owner(void)
+{
+	open_directory();
+	pid_t pid = start("child", as_user);
+	CHECK_EQ(owner_of(pid), 1000);
+	subject_checkpoint();
+	CHECK_EQ(owner_of(pid), 1000);
+	end(pid);
+}
+
+static void ids(void)
+{
+	open_directory();
+	enter("0 100000 5000", "0 200000 5000");
+	CHECK(setgroups(3, (gid_t[]){ 5, 100, 4999 }) == 0);
+	CHECK(syscall(SYS_setresgid, 201, 202, 203) == 0);
+	setfsgid(204);
+	CHECK(prctl(PR_SET_KEEPCAPS, 1) == 0);
+	CHECK(syscall(SYS_setresuid, 101, 102, 103) == 0);
+	setfsuid(102);
+	round_trip();
+	CHECK_EQ(setfsuid(-1), 102);
+	CHECK_EQ(setfsgid(-1), 204);
+}
+
+/* it came with ids and groups that have no name in there */
+static void unnamed(void)
+{
+	open_directory();
+	CHECK(setgroups(2, (gid_t[]){ 5, 100 }) == 0);
+	CHECK(syscall(SYS_setresgid, 2001, 2002, 2003) == 0);
+	CHECK(prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) == 0);
+	CHECK(syscall(SYS_setresuid, 1001, 0, 1003) == 0);
+	enter("0 0 1", "7 2002 1");
+	CHECK_EQ(getuid(), 65534);
+	CHECK_EQ(getegid(), 7);
+	round_trip();
+}
+
+static void drop(uint64_t inheritable, uint64_t permitted, uint64_t effective)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2] = {
+		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable }, { 0 }
+	};
+
+	CHECK(syscall(SYS_capset, &header, d) == 0);
+}
+
+static void capabilities(void)
+{
+	enter("0 0 1", "0 0 1");
+	CHECK(prctl(PR_CAPBSET_DROP, CAP_SYS_TIME) == 0);
+	CHECK(prctl(PR_CAPBSET_DROP, CAP_MKNOD) == 0);
+	drop(1 << CAP_CHOWN | 1 << CAP_NET_RAW, 1 << CAP_NET_RAW | 1 << CAP_KILL, 1 << CAP_KILL);
+	CHECK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0) == 0);
+	round_trip();
+}
+
+static void securebits(void)
+{
+	enter("0 0 1", "0 0 1");
+	CHECK(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED) == 0);
+	round_trip();
+}
+
+static void high_ids(void)
+{
+	enter("0 100000 1000", "0 100000 1000");
+	become(3);
+}
+
+/* each in its own, the parent in ours */
+static void child(void)
+{
+	open_directory();
+	pid_t one = start("one", high_ids), two = start("two", as_user);
+	round_trip();
+	end(one);
+	end(two);
+}
+
+static bool same_ns(pid_t a, pid_t b)
+{
+	char path[64];
+	struct stat x, y;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)a);
+	CHECK(stat(path, &x) == 0);
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)b);
+	CHECK(stat(path, &y) == 0);
+	return x.st_ino == y.st_ino;
+}
+
+static void nothing(void)
+{
+}
+
+/* parent and child in one */
+static void shared(void)
+{
+	enter("0 0 2000", "0 0 2000");
+	pid_t pid = start("child", nothing);
+	round_trip();
+	CHECK(same_ns(getpid(), pid));
+	end(pid);
+}
+
+static void below(void)
+{
+	become(50);
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 50 1");
+	write_file(getpid(), "gid_map", "0 50 1");
+}
+
+/* the parent of the namespace that @pid is in is that of this process */
+static bool is_above(pid_t pid)
+{
+	struct stat x, y;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC), up = ioctl(fd, NS_GET_PARENT);
+	CHECK(fd >= 0 && up >= 0);
+	CHECK(fstat(up, &x) == 0 && stat("/proc/self/ns/user", &y) == 0);
+	close(fd);
+	close(up);
+	return x.st_ino == y.st_ino;
+}
+
+static void nested(void)
+{
+	open_directory();
+	enter("0 100000 1000\n5000 0 1", "0 100000 1000\n5000 0 1");
+	pid_t pid = start("child", below);
+	CHECK(is_above(pid) && owner_of(pid) == 50);
+	round_trip();
+	CHECK(is_above(pid) && owner_of(pid) == 50);
+	end(pid);
+}
+
+static void two_deep(void)
+{
+	enter("0 100000 1000", "0 100000 1000");
+	become(0);
+	enter("0 10 100", "0 10 100");
+	become(5);
+}
+
+/* no task is in the one between */
+static void between(void)
+{
+	open_directory();
+	pid_t pid = start("child", two_deep);
+	round_trip();
+	end(pid);
+}
+
+static void leak(void)
+{
+	open_directory();
+	enter("0 0 1", "0 0 1");
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "root", root },
+		{ "ranges", ranges },
+		{ "many", many },
+		{ "no_maps", no_maps },
+		{ "denied", denied },
+		{ "owner", owner },
+		{ "ids", ids },
+		{ "unnamed", unnamed },
+		{ "capabilities", capabilities },
+		{ "securebits", securebits },
+		{ "child", child },
+		{ "shared", shared },
+		{ "nested", nested },
+		{ "between", between },
+		{ "leak", leak },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
