@@ -23,6 +23,10 @@
 
 #include "core/pidns.h"
 #include "core/spawn.h"
+#include "host/helper.h"
+#include "kind/cred.h"
+#include "kind/pid_ns.h"
+#include "kind/user_ns.h"
 #include "task/area.h"
 #include "task/plan.h"
 #include "task/stub.h"
@@ -126,13 +130,23 @@ static long clone_into(const struct clone_args *args, uint64_t code, uint64_t sl
 	return ret;
 }
 
-static int clone_root(struct restart *r, struct stub *root, struct error *err)
+/* what a helper has to know to clone the root in our stead */
+struct birth {
+	struct restart *r;
+	struct stub *root;
+	int owner; /* the user namespace that is to own the pid namespace; -1: ours */
+};
+
+/* returns its pid, as we see it */
+static int clone_here(const struct birth *b, struct error *err)
 {
+	const struct restart *r = b->r;
 	bool is_init = r->new_pidns && pidns_root_is_init(r);
-	const struct plan_node *node = &r->plan->nodes[root->node];
+	const struct plan_node *node = &r->plan->nodes[b->root->node];
 	pid_t tid = node->tid;
-	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0),
-		                   .exit_signal = SIGCHLD,
+	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0) |
+		                            (b->owner >= 0 ? CLONE_PARENT : 0),
+		                   .exit_signal = b->owner >= 0 ? 0 : SIGCHLD,
 		                   .set_tid = (uintptr_t)&tid,
 		                   .set_tid_size = 1 };
 	uint64_t block = ~0ull, saved;
@@ -140,7 +154,7 @@ static int clone_root(struct restart *r, struct stub *root, struct error *err)
 
 	/* no handler of ours may run in the child; glibc would leave its internal signals open */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &block, &saved, 8);
-	pid = clone_into(&args, r->area->start, area_slot(r->area, root->node));
+	pid = clone_into(&args, r->area->start, area_slot(r->area, b->root->node));
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, 8);
 	if (pid < 0) {
 		int e = error_raise(err, (int)-pid, "clone the root as pid %d", tid);
@@ -148,7 +162,35 @@ static int clone_root(struct restart *r, struct stub *root, struct error *err)
 			err->code = CODE_pid_in_use;
 		return e;
 	}
+	return (int)pid;
+}
+
+/* it will be our child, not the helper's; and in the user namespace, with ids of its own */
+static int clone_in_owner(void *arg, struct error *err)
+{
+	const struct birth *b = arg;
+	int e = cred_become(b->root, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	if (setns(b->owner, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the user namespace of the root");
+	return clone_here(b, err);
+}
+
+static int clone_root(struct restart *r, struct stub *root, struct error *err)
+{
+	uint32_t owner = pid_ns_root_owner(r);
+	struct birth b = { r, root, user_ns_fd(r, owner) };
+	int pid = owner ? helper_run(clone_in_owner, &b, sizeof(b), err) : clone_here(&b, err);
+
+	if (pid < 0)
+		return error_trace(err, pid);
 	r->root = root->host_tid = (pid_t)pid;
+	if (owner) {
+		root->user_ns = objects_by_id(r->objects, owner);
+		root->assumed = stub_object(root, &cred_kind);
+	}
 	return 0;
 }
 

@@ -555,6 +555,33 @@ static const struct user_ns_data *place_of(const struct restart *r, const struct
 	return stub->user_ns ? user_ns_find(r->objects, stub->user_ns->id) : NULL;
 }
 
+/* by system calls, for the C library's functions are for all threads */
+int cred_become(const struct stub *stub, struct error *err)
+{
+	const struct object *object = stub_object(stub, &cred_kind);
+
+	if (!object)
+		return 0;
+	const CredState *s = object_state(object, CredState);
+	struct cred_base *b = &((struct cred_live *)object->live)->base;
+	const CredIds *uid = s->uid, *gid = s->gid;
+	bool failed = false;
+
+	if (b->permitted >> CAP_SETPCAP & 1)
+		failed = prctl(PR_SET_SECUREBITS, b->securebits | SECBIT_NO_SETUID_FIXUP) < 0;
+	if (!failed && !groups_equal(s, b))
+		failed = syscall(SYS_setgroups, s->n_groups, s->groups) < 0;
+	if (!failed && !ids_equal(gid, b->gid))
+		failed = syscall(SYS_setresgid, gid->real, gid->effective, gid->saved) < 0;
+	if (!failed && !ids_equal(uid, b->uid))
+		failed = syscall(SYS_setresuid, uid->real, uid->effective, uid->saved) < 0;
+	syscall(SYS_setfsgid, gid->fs);
+	syscall(SYS_setfsuid, uid->fs);
+	return failed ? error_raise(err, errno, "become user %u, group %u", uid->effective,
+	                            gid->effective)
+	              : 0;
+}
+
 int cred_assume(struct restart *r, struct stub *stub, struct error *err)
 {
 	struct object *object = stub_object(stub, &cred_kind);

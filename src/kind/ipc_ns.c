@@ -238,13 +238,29 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+struct settling {
+	const struct object *object;
+	int fd, owner;
+};
+
+static int settle_in_helper(void *arg, struct error *err)
+{
+	const struct settling *s = arg;
+	int e = ns_enter_owner(s->owner, err);
+
+	if (e == 0 && setns(s->fd, CLONE_NEWIPC) < 0)
+		e = error_raise(err, errno, "enter the new IPC namespace");
+	if (e == 0)
+		e = ipc_settings_write(object_state(s->object, IpcNsState), err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int finish(struct restart *r, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	int e = ipc_ns_visit(r->objects, object->id, &visit, err);
+	struct settling s = { object, ((struct ns *)object->live)->fd,
+		              user_ns_fd(r, object_state(object, IpcNsState)->owner) };
+	int e = helper_run(settle_in_helper, &s, sizeof(s), err);
 
-	if (e == 0)
-		e = ipc_settings_write(object_state(object, IpcNsState), err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -138,20 +138,26 @@ static int validate(const struct objects *objects, const struct object *object, 
 	return 0;
 }
 
-bool pid_ns_of_root(const struct object *root, const struct objects *objects)
+static const struct object *find_of_root(const struct object *root, const struct objects *objects)
 {
 	const TaskState *t = object_state(root, TaskState);
 
-	for (size_t i = 0; i < t->n_objects; i++)
-		if (objects_by_id(objects, t->objects[i])->kind == &pid_ns_kind)
-			return true;
-	return false;
+	for (size_t i = 0; i < t->n_objects; i++) {
+		const struct object *o = objects_by_id(objects, t->objects[i]);
+		if (o->kind == &pid_ns_kind)
+			return o;
+	}
+	return NULL;
 }
 
-uint32_t pid_ns_owner(const struct restart *r)
+bool pid_ns_of_root(const struct object *root, const struct objects *objects)
 {
-	size_t cursor = 0;
-	const struct object *o = objects_next(r->objects, &pid_ns_kind, &cursor);
+	return find_of_root(root, objects) != NULL;
+}
+
+uint32_t pid_ns_root_owner(const struct restart *r)
+{
+	const struct object *o = find_of_root(r->tasks[0], r->objects);
 
 	return o ? object_state(o, PidNsState)->owner : 0;
 }

@@ -28,6 +28,7 @@
 #include "kind/mm.h"
 #include "kind/namespace/ns.h"
 #include "kind/task.h"
+#include "kind/user_ns.h"
 #include "task.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -109,6 +110,7 @@ static int make_state(struct checkpoint *c, const struct task *task, struct obje
 	time_ns_state__init(s);
 	object->message = &s->base;
 	s->outer = outer;
+	s->owner = ns_owner(object);
 	s->monotonic_ns = to_ns(&clocks.monotonic);
 	s->boottime_ns = to_ns(&clocks.boottime);
 	return 0;
@@ -145,7 +147,9 @@ static int find(struct checkpoint *c, struct task *task, const char *name, struc
 	ns->fd = take_fd(&fd);
 	ns->task = task;
 	snprintf(ns->link, sizeof(ns->link), "time:[%llu]", (unsigned long long)st.st_ino);
-	int r = make_state(c, task, *ret, is_own(&st), err);
+	int r = is_own(&st) ? 0 : user_ns_collect_owner(c, task, ns->fd, &ns->owner, err);
+	if (r == 0)
+		r = make_state(c, task, *ret, is_own(&st), err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -155,7 +159,10 @@ static void note_maker(struct checkpoint *c, const struct task *task, struct obj
 	const struct ns *ns = object->live;
 	TimeNsState *s = object_state(object, TimeNsState);
 
-	if (s->outer)
+	if (s->owner)
+		refuse_time(c, task, ns->link,
+		            "it is in a user namespace, and has a time namespace for its children");
+	else if (s->outer)
 		refuse_time(c, task, ns->link,
 		            "it is in a time namespace, and its children are in that of stasis");
 	else if (s->maker)
@@ -248,6 +255,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 			return error_raise(err, EBADMSG, "two time namespaces of the checkpoint");
 	if (s->maker && (s->outer || !has_maker(objects, object, s->maker)))
 		return error_raise(err, EBADMSG, "a namespace for the children of %u", s->maker);
+	if (!user_ns_valid_id(objects, s->owner))
+		return error_raise(err, EBADMSG, "a time namespace of object %u", s->owner);
 	return 0;
 }
 
@@ -363,7 +372,8 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 	if (!any_made(r) || object_state(object, TimeNsState)->maker)
 		return 0;
 	if (is_made(r, object)) {
-		e = ns_make(object, &for_children, fill, err);
+		int owner = user_ns_fd(r, object_state(object, TimeNsState)->owner);
+		e = ns_make(object, &for_children, owner, fill, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
 	ns->fd = open("/proc/thread-self/ns/time", O_RDONLY | O_CLOEXEC);

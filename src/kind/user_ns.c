@@ -19,6 +19,7 @@
 #include "core/restart.h"
 #include "kind/cred.h"
 #include "kind/namespace/ns.h"
+#include "kind/pid_ns.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "user_ns.pb-c.h"
@@ -142,6 +143,37 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 struct object *user_ns_of(const struct task *task)
 {
 	return task_object(task, &user_ns_kind);
+}
+
+bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
+{
+	const struct object *pid_ns = task_object(c->tasks[0], &pid_ns_kind);
+	const struct object *top = pid_ns ? ((const struct ns *)pid_ns->live)->owner : NULL;
+
+	while (top && ns && ns != top)
+		ns = ((const struct user_ns *)ns->live)->parent;
+	return top && !ns;
+}
+
+/* tasks of a container that is owned by one are in that one, or below */
+static int judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct error refusal;
+	size_t cursor = 0;
+
+	/* once for all tasks */
+	bool is_first = objects_next(c->objects, &user_ns_kind, &cursor) == object;
+	for (size_t i = 0; is_first && i < c->n_tasks; i++) {
+		const struct task *task = c->tasks[i];
+		if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER ||
+		    !user_ns_out_of_reach(c, user_ns_of(task)))
+			continue;
+		error_refuse(&refusal, CODE_user_ns_shape,
+		             "it is not in the user namespace that its pid namespace belongs to");
+		refuse(c, task, &refusal);
+	}
+	int r = ns_judge(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 const struct user_ns_data *user_ns_data(const struct object *object)
@@ -306,10 +338,10 @@ static int enter_last(struct restart *r, struct object *object, struct stub *stu
 
 const struct kind user_ns_kind = {
 	.name = "user_ns",
-	.number = 63,
+	.number = 64,
 	.message = &user_ns_state__descriptor,
 	.collect = collect,
-	.judge = ns_judge,
+	.judge = judge,
 	.save = save,
 	.validate = validate,
 	.prepare = prepare,

@@ -23,6 +23,11 @@ int user_ns_collect_owner(struct checkpoint *c, const struct task *task, int nsf
                           struct object **ret, struct error *err);
 /* that of a task, NULL: the coordinator's; and what it is. Both at checkpoint. */
 struct object *user_ns_of(const struct task *task);
+/*
+ * checkpoint: whether the root's pid namespace belongs to a user namespace which @ns (NULL: ours)
+ * is neither, nor below: tasks are born in that one, and have no rights outside of it
+ */
+bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns);
 const struct user_ns_data *user_ns_data(const struct object *object);
 
 /* an id of an image: 0, or a user namespace */

@@ -16,15 +16,20 @@
  * TEST shared round-trip -- shared
  * TEST nested round-trip -- nested
  * TEST empty-between round-trip -- between
+ * TEST container round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
+ * TEST container-of-root round-trip start="$TOP/test/tools/in_user_ns pui 0,0,1:1,100000,5000 0,0,1:1,200000,5000" -- container
+ * TEST container-threads round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- threads
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -394,6 +399,65 @@ static void between(void)
 	end(pid);
 }
 
+static void check_name(const char *want)
+{
+	char name[65];
+
+	CHECK(gethostname(name, sizeof(name)) == 0);
+	CHECK(!strcmp(name, want));
+}
+
+static void other_ids(void)
+{
+	become(1234);
+}
+
+/* the namespaces are the container's root's: it may change them, and has ids exact */
+static void container(void)
+{
+	CHECK_EQ(getpid(), 1);
+	CHECK(sethostname("inner", 5) == 0);
+	int sem = semget(77, 1, IPC_CREAT | 0600);
+	CHECK(sem >= 0);
+	CHECK(semctl(sem, 0, IPC_SET,
+	             &(struct semid_ds){ .sem_perm = { .uid = 33, .gid = 44, .mode = 0640 } }) ==
+	      0);
+	pid_t pid = start("child", other_ids);
+	round_trip();
+	check_name("inner");
+	CHECK(sethostname("other", 5) == 0);
+	struct semid_ds ds;
+	CHECK(semctl(sem, 0, IPC_STAT, &ds) == 0);
+	CHECK(ds.sem_perm.uid == 33 && ds.sem_perm.gid == 44 && ds.sem_perm.cuid == 0);
+	write_file(getpid(), "../sys/kernel/shmmni", "100");
+	end(pid);
+}
+
+static void *in_thread(void *arg)
+{
+	static char mine[1 << 15], later[1 << 15];
+
+	subject_use_stack();
+	CHECK(syscall(SYS_setresuid, 12, 13, 14) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+	show(mine);
+	subject_mark("thread");
+	subject_wait_go();
+	show(later);
+	CHECK(!strcmp(mine, later));
+	return arg;
+}
+
+static void threads(void)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, in_thread, NULL) == 0);
+	subject_wait("thread");
+	round_trip();
+	CHECK(pthread_join(t, NULL) == 0);
+}
+
 static void leak(void)
 {
 	open_directory();
@@ -427,6 +491,8 @@ int main(int argc, char **argv)
 		{ "shared", shared },
 		{ "nested", nested },
 		{ "between", between },
+		{ "container", container },
+		{ "threads", threads },
 		{ "leak", leak },
 	};
 

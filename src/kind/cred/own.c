@@ -9,6 +9,7 @@
 
 #include "core/restart.h"
 #include "host/features.h"
+#include "kind/pid_ns.h"
 #include "proc/status.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -78,7 +79,8 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 		return error_trace(err, e);
 	memcpy(ret->uid, status.uid, sizeof(ret->uid));
 	memcpy(ret->gid, status.gid, sizeof(ret->gid));
-	ret->new_user = r->new_pidns && !features_capability(CAP_SYS_ADMIN);
+	ret->new_user = r->new_pidns && !pid_ns_root_owner(r) &&
+	                !features_capability(CAP_SYS_ADMIN);
 	if (ret->new_user) {
 		ret->permitted = ret->bounding = cred_all_capabilities();
 		return 0;

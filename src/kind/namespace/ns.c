@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -86,10 +87,26 @@ uint32_t ns_owner(const struct object *object)
 	return ns->owner ? ns->owner->id : 0;
 }
 
+void ns_judge_owner(struct checkpoint *c, const struct task *task, const char *link,
+                    const struct object *owner)
+{
+	struct error refusal;
+
+	if (!user_ns_out_of_reach(c, owner))
+		return;
+	error_refuse(&refusal, CODE_user_ns_shape,
+	             "it belongs to a user namespace above that of the container's pid namespace");
+	error_object(&refusal, "%s", link);
+	refuse(c, task, &refusal);
+}
+
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct ns *ns = object->live;
 	const struct holder *holder;
+
+	if (object->kind != &user_ns_kind)
+		ns_judge_owner(c, ns->task, ns->link, ns->owner);
 	int r = holders_find_link(c, ns->link, &holder, err);
 
 	if (r < 0)
@@ -111,12 +128,24 @@ struct ns *ns_live(struct object *object, const struct ns_type *type)
 	return object->live;
 }
 
+int ns_enter_owner(int owner, struct error *err)
+{
+	if (owner < 0)
+		return 0;
+	if (setns(owner, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the user namespace that owns a namespace");
+	/* there need not be one */
+	if (syscall(SYS_setresgid, 0, 0, 0) == 0)
+		syscall(SYS_setresuid, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 1); /* else our own files in /proc are not ours */
+	return 0;
+}
+
 /* what the helper needs, and a descriptor number that it hands back through shared memory */
 struct making {
 	const struct object *object;
 	const struct ns_type *type;
 	int owner;
-	int fd; /* filling: of the namespace */
 	int (*fill)(const struct object *object, struct error *err);
 };
 
@@ -126,36 +155,28 @@ static int make_in_helper(void *arg, struct error *err)
 	const struct making *m = arg;
 	char path[64];
 
-	if (m->owner >= 0 && setns(m->owner, CLONE_NEWUSER) < 0)
-		return error_raise(err, errno, "enter the owner of a %s namespace", m->type->what);
-	if (unshare(m->type->flag) < 0)
-		return error_raise(err, errno, "make a %s namespace", m->type->what);
+	int e = ns_enter_owner(m->owner, err);
+	if (e == 0 && unshare(m->type->flag) < 0)
+		e = error_raise(err, errno, "make a %s namespace", m->type->what);
+	if (e == 0)
+		e = m->fill(m->object, err);
+	if (e < 0)
+		return error_trace(err, e);
 	snprintf(path, sizeof(path), "/proc/thread-self/ns/%s", m->type->link);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? error_raise(err, errno, "open %s", path) : fd;
 }
 
-static int fill_in_helper(void *arg, struct error *err)
-{
-	const struct making *m = arg;
-
-	if (setns(m->fd, m->type->flag) < 0)
-		return error_raise(err, errno, "enter a new %s namespace", m->type->what);
-	int e = m->fill(m->object, err);
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
 int ns_make(struct object *object, const struct ns_type *type, int owner,
             int (*fill)(const struct object *object, struct error *err), struct error *err)
 {
-	struct making m = { object, type, owner, -1, fill };
+	struct making m = { object, type, owner, fill };
 	int fd = helper_run(make_in_helper, &m, sizeof(m), err);
 
 	if (fd < 0)
 		return error_trace(err, fd);
-	ns_live(object, type)->fd = m.fd = fd;
-	int e = helper_run(fill_in_helper, &m, sizeof(m), err);
-	return e < 0 ? error_trace(err, e) : 0;
+	ns_live(object, type)->fd = fd;
+	return 0;
 }
 
 int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err)

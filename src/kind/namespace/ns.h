@@ -17,9 +17,9 @@ struct ns_type {
 struct ns {
 	int fd; /* at checkpoint the namespace; at restart the new one, -1 until it is made */
 	const struct ns_type *type;
-	struct task *task; /* checkpoint: the first that is in it */
+	struct task *task;    /* checkpoint: the first that is in it */
 	struct object *owner; /* checkpoint: the user namespace that owns it; NULL: ours */
-	char link[64];     /* "uts:[4026532211]" */
+	char link[64];        /* "uts:[4026532211]" */
 };
 
 /**
@@ -31,17 +31,25 @@ int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
                const struct ns_type *type, struct object **ret, struct error *err);
 /* refuses a namespace that a process outside the set is in, or has open; for a kind's judge() */
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err);
+/* refuses one that tasks of the container could not enter any more when they are made */
+void ns_judge_owner(struct checkpoint *c, const struct task *task, const char *link,
+                    const struct object *owner);
 /* checkpoint: the id of the user namespace that owns it, for its message; 0: ours */
 uint32_t ns_owner(const struct object *object);
 
 /* restart: object->live, made when it is missing */
 struct ns *ns_live(struct object *object, const struct ns_type *type);
 /*
- * A new namespace of the type, fresh from unshare(2), with @fill run in it by one who is in our user
- * namespace. For a kind's restore().
+ * A new namespace of the type, fresh from unshare(2), with @fill run in it, and in the owner. For a
+ * kind's restore().
  * @owner:	the user namespace that is to own it, user_ns_fd(); -1: ours
  */
 int ns_make(struct object *object, const struct ns_type *type, int owner,
             int (*fill)(const struct object *object, struct error *err), struct error *err);
+/*
+ * For a helper: into the user namespace that owns a namespace, -1: it is ours; as its root, whom
+ * settings of the namespace ask for.
+ */
+int ns_enter_owner(int owner, struct error *err);
 int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err);
 void ns_release(struct object *object);
