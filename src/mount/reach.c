@@ -132,8 +132,10 @@ static int enter_copy(struct reach *reach, struct error *err)
 	/* the working directory is carried over to the same place in the copy */
 	if (unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "copy a mount namespace");
+	/* EINVAL: the task's root is no mount's; look_at_copy() tells whether that matters */
 	if ((root >= 0 &&
-	     mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, &private, sizeof(private)) < 0) ||
+	     mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, &private, sizeof(private)) < 0 &&
+	     errno != EINVAL) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_raise(err, errno, "make the copy of a mount namespace private");
 	struct look look = { reach, 0 };

@@ -15,18 +15,26 @@
 #include "util/cleanup.h"
 #include "util/uapi.h"
 
-static void add_one(struct mount_table *t, const struct mount_table *known, int fd, pid_t member)
+struct scan {
+	struct mount_table *t;
+	const struct mount_table *known;
+	uint64_t *failed; /* inodes of those that could not be read completely */
+	size_t n_failed;
+};
+
+static void add_one(struct scan *s, int fd, pid_t member)
 {
 	struct error ignored = ERROR_INIT;
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && mount_table_ns(known, st.st_ino) == MOUNT_NONE)
-		mount_table_add(t, fd, member, NULL, &ignored);
+	if (fstat(fd, &st) < 0 || mount_table_ns(s->known, st.st_ino) != MOUNT_NONE)
+		return;
+	if (mount_table_add(s->t, fd, member, NULL, &ignored) < 0)
+		*array_push(s->failed, s->n_failed) = st.st_ino;
 }
 
 /* the kernel has them in order of their ids: from ours to one end, and to the other */
-static void walk(struct mount_table *t, const struct mount_table *known, int own,
-                 unsigned long step)
+static void walk(struct scan *s, int own, unsigned long step)
 {
 	struct mnt_ns_info info = { .size = sizeof(info) };
 	_cleanup_(close_p) int at = fcntl(own, F_DUPFD_CLOEXEC, 3);
@@ -36,11 +44,11 @@ static void walk(struct mount_table *t, const struct mount_table *known, int own
 		close_p(&at);
 		at = next;
 		if (at >= 0)
-			add_one(t, known, at, 0);
+			add_one(s, at, 0);
 	}
 }
 
-static int walk_processes(struct mount_table *t, const struct mount_table *known, struct error *err)
+static int walk_processes(struct scan *s, struct error *err)
 {
 	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
 
@@ -52,25 +60,37 @@ static int walk_processes(struct mount_table *t, const struct mount_table *known
 		_cleanup_(free_p) char *path = xasprintf("/proc/%s/ns/mnt", e->d_name);
 		_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd >= 0)
-			add_one(t, known, fd, atoi(e->d_name));
+			add_one(s, fd, atoi(e->d_name));
 	}
 	return 0;
 }
 
-int mount_scan(struct mount_table *t, const struct mount_table *known, struct error *err)
+/* a later member may have shown what an earlier one did not see */
+static uint64_t first_unseen(const struct scan *s)
+{
+	for (size_t i = 0; i < s->n_failed; i++)
+		if (mount_table_ns(s->t, s->failed[i]) == MOUNT_NONE)
+			return s->failed[i];
+	return 0;
+}
+
+int mount_scan(struct mount_table *t, const struct mount_table *known, uint64_t *ret_unseen,
+               struct error *err)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	int r = 0;
+	struct scan s = { .t = t, .known = known };
 
 	if (own < 0)
 		return error_raise(err, errno, "open our own mount namespace");
-	add_one(t, known, own, 0);
+	add_one(&s, own, 0);
 	/* the kernel shows those that no process is in, too, but only to the initial pid namespace
 	 */
 	if (feature(FEATURE_statmount_ns)) {
-		walk(t, known, own, NS_MNT_GET_NEXT);
-		walk(t, known, own, NS_MNT_GET_PREV);
+		walk(&s, own, NS_MNT_GET_NEXT);
+		walk(&s, own, NS_MNT_GET_PREV);
 	}
-	r = walk_processes(t, known, err);
+	int r = walk_processes(&s, err);
+	*ret_unseen = first_unseen(&s);
+	free(s.failed);
 	return r < 0 ? error_trace(err, r) : 0;
 }

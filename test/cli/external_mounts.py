@@ -150,6 +150,36 @@ def one_key_for_two():
     runner.wait()
 
 
+def out_of_sight():
+    """a namespace of others that shows not all: whether it shares something with the container cannot be known"""
+    other = subprocess.Popen(["/usr/bin/python3", "-c", """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+context = libc.fsopen(b"tmpfs", 1)
+libc.fsconfig(context, 6, None, None, 0)
+root = libc.fsmount(context, 1, 0)  # older than the namespace: then the kernel shows it to nobody outside
+os.mkdir("below", dir_fd=root)
+libc.unshare(0x20000)
+libc.mount(None, b"/", None, 0x44000, None)
+libc.move_mount(root, b"", -100, b"/", 4)
+os.fchdir(root)
+libc.syscall(155, b".", b".")
+libc.umount2(b".", 2)
+libc.mount(b"t", b"/", b"tmpfs", 0, None)
+os.chroot("below")
+print("hidden", flush=True)
+time.sleep(1000)"""], stdout=subprocess.PIPE)
+    expect(other.stdout.readline() == b"hidden\n", "the namespace is there")
+    runner, pid = start()
+    refused("a namespace out of sight", ["mount.hidden", "--subtree"], "checkpoint", pid, "-o", IMAGE)
+    other.kill()
+    other.wait()
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE)
+    expect(code == 0, f"it has gone: {code} {err}")
+    runner.wait()
+    os.unlink(IMAGE)
+
+
 before = host()
 make_root("root")
 folder("data", "one")
@@ -159,5 +189,6 @@ the_root_elsewhere()
 root_for_nothing()
 memory_of_the_host()
 one_key_for_two()
+out_of_sight()
 expect(host() == before, "the host's mounts have changed")
 done()

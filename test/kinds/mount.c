@@ -22,6 +22,8 @@
  * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
+ * TEST root-covered round-trip restart="--mntns new" -- root_covered
+ * TEST hidden refuse code=mount.hidden -- hidden
  * TEST other-proc refuse code=mount.namespace -- other_proc
  */
 #include <fcntl.h>
@@ -29,6 +31,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -387,6 +390,43 @@ static void filesystem(void)
 	subject_checkpoint();
 }
 
+/* the root is covered, and nobody's root directory is that any more */
+static void root_covered(void)
+{
+	own_namespace();
+	CHECK(mount("t", "/", "tmpfs", 0, NULL) == 0 && chroot("/opt") == 0);
+	subject_checkpoint();
+	CHECK(chdir("/") == 0 && chdir("..") == 0);
+}
+
+/* the same, where the root is older than the namespace: then the kernel shows it to nobody */
+static void hide(void)
+{
+	int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+	CHECK(context >= 0 && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0);
+	int root = fsmount(context, FSMOUNT_CLOEXEC, 0);
+	CHECK(root >= 0 && mkdirat(root, "below", 0755) == 0);
+	own_namespace();
+	CHECK(move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0);
+	CHECK(fchdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0);
+	CHECK(umount2(".", MNT_DETACH) == 0 && mount("t", "/", "tmpfs", 0, NULL) == 0);
+	CHECK(chroot("below") == 0 && chdir("/") == 0);
+	close(root);
+	close(context);
+	pause();
+}
+
+static void hidden(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		hide();
+	subject_wait_call(pid, SYS_pause);
+	subject_checkpoint();
+}
+
 static void content(void)
 {
 	own_namespace();
@@ -435,6 +475,8 @@ int main(int argc, char **argv)
 		{ "owner", owner },
 		{ "filesystem", filesystem },
 		{ "content", content },
+		{ "hidden", hidden },
+		{ "root_covered", root_covered },
 		{ "other_proc", other_proc },
 	};
 

@@ -102,13 +102,31 @@ static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct 
 	refuse_mount(c, m, e, &refusal);
 }
 
+/* nobody can say what it shares with the container */
+static void refuse_unseen(struct checkpoint *c, uint64_t inode)
+{
+	struct error refusal;
+
+	error_refuse(
+		&refusal, CODE_mount_hidden,
+		"this mount namespace outside the container cannot be seen completely: what it "
+		"shares with it is not known");
+	error_object(&refusal, "mnt:[%llu]", (unsigned long long)inode);
+	error_hint(&refusal,
+	           "try again; end its processes; or if it may share something: --subtree");
+	refuse(c, NULL, &refusal);
+}
+
 static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *err)
 {
 	_cleanup_(free_p) bool *seen = xcalloc(m->table.n_sbs + 1, sizeof(*seen));
-	int r = mount_scan(&m->outside, &m->table, err);
+	uint64_t unseen;
+	int r = mount_scan(&m->outside, &m->table, &unseen, err);
 
 	if (r < 0)
 		return error_trace(err, r);
+	if (unseen && checkpoint_is_container(c))
+		refuse_unseen(c, unseen);
 	for (size_t i = 0; i < m->table.n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
 		judge_groups(c, m, e);
