@@ -47,7 +47,7 @@ static int open_named(struct image_file *file, struct error *err)
 	if (!file->temporary)
 		return error_raise(err, errno, "find the directory of %s", file->path);
 	file->journal = journal_new();
-	int r = journal_note(file->journal, JOURNAL_UNLINK, file->temporary, err);
+	int r = journal_note(file->journal, JOURNAL_UNLINK, file->temporary, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
 	file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, IMAGE_MODE);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The journal of a restart. See journal.h. A record is a letter, the path and a NUL. */
+/*
+ * The journal of a restart. See journal.h. A record is a letter, for inodes their device and number
+ * in hex, the path and a NUL. Where only a handle leads to the folder, "b", the device, the type of
+ * the handle and the handle in hex come before all that, and the path is a slash and the name.
+ */
 #include "core/journal.h"
 
 #include <dirent.h>
@@ -12,6 +16,8 @@
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
+#include "util/path.h"
 
 #define JOURNAL_SIZE_MAX (16u << 20)
 
@@ -20,9 +26,11 @@ struct journal {
 	char *path;
 };
 
-#define INODE_LETTER 'i' /* device and inode in hex, and the path, which begins with a slash */
+#define BELOW_LETTER 'b'
 
-static const char letters[] = { [JOURNAL_UNLINK] = 'u', [JOURNAL_RMDIR] = 'r' };
+static const char letters[] = {
+	[JOURNAL_UNLINK] = 'u', [JOURNAL_RMDIR] = 'r', [JOURNAL_INODE] = 'i'
+};
 
 /* the folder of all journals; the caller frees it. Not all users have a runtime directory. */
 static char *folder(void)
@@ -111,20 +119,44 @@ static int add_record(struct journal *j, const char *record, struct error *err)
 	return 0;
 }
 
-int journal_note(struct journal *j, enum journal_effect effect, const char *path, struct error *err)
+/* @folder: "", or what leads to it; @path begins with a slash */
+static int note(struct journal *j, enum journal_effect effect, const char *folder, const char *path,
+                const struct stat *st, struct error *err)
 {
-	_cleanup_(free_p) char *record = xasprintf("%c%s", letters[effect], path);
+	char inode[40] = "";
 
+	if (effect == JOURNAL_INODE)
+		snprintf(inode, sizeof(inode), "%llx:%llx", (unsigned long long)st->st_dev,
+		         (unsigned long long)st->st_ino);
+	_cleanup_(free_p) char *record = xasprintf("%s%c%s%s", folder, letters[effect], inode,
+	                                           path);
 	return add_record(j, record, err);
 }
 
-int journal_note_inode(struct journal *j, const char *path, dev_t dev, ino_t ino, struct error *err)
+int journal_note(struct journal *j, enum journal_effect effect, const char *path,
+                 const struct stat *st, struct error *err)
 {
-	_cleanup_(free_p) char *record = xasprintf("%c%llx:%llx%s", INODE_LETTER,
-	                                           (unsigned long long)dev, (unsigned long long)ino,
-	                                           path);
+	return note(j, effect, "", path, st, err);
+}
 
-	return add_record(j, record, err);
+int journal_note_below(struct journal *j, enum journal_effect effect, int folder, const char *name,
+                       const struct stat *st, struct error *err)
+{
+	_cleanup_(free_p) char *path = xasprintf("/%s", name);
+	struct handle_room handle = HANDLE_ROOM_INIT;
+	char text[64 + 2 * MAX_HANDLE_SZ];
+	struct stat above;
+	int mount_id;
+
+	if (fstat(folder, &above) < 0 ||
+	    name_to_handle_at(folder, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
+		return error_raise(err, errno, "the handle of a directory, for the journal");
+	int size = snprintf(text, sizeof(text), "%c%llx:%x:", BELOW_LETTER,
+	                    (unsigned long long)above.st_dev, (unsigned)handle.head.handle_type);
+	for (unsigned i = 0; i < handle.head.handle_bytes; i++)
+		size += snprintf(text + size, sizeof(text) - (size_t)size, "%02x", handle.room[i]);
+	snprintf(text + size, sizeof(text) - (size_t)size, ":");
+	return note(j, effect, text, path, st, err);
 }
 
 void journal_free(struct journal *j)
@@ -140,44 +172,120 @@ void journal_free(struct journal *j)
 
 static bool is_ours(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-
-	return path[0] == '/' && slash && !strncmp(slash + 1, ".stasis-", 8);
+	return !strncmp(strrchr(path, '/') + 1, ".stasis-", 8);
 }
 
-/* "i", see INODE_LETTER */
-static int undo_inode(const char *record)
+/* the fifth field of a line of mountinfo, in place; NULL: none */
+static const char *mount_point(char *line)
 {
-	unsigned long long dev, ino;
-	const char *path = strchr(record, '/');
+	for (int i = 0; line && i < 4; i++)
+		strsep(&line, " ");
+	char *point = strsep(&line, " ");
+
+	return point ? path_unescape(point) : NULL;
+}
+
+/* @fd: O_PATH. Nothing is opened whose opening does something. */
+static bool is_on(int fd, dev_t device)
+{
 	struct stat st;
 
-	if (!path || sscanf(record, "%llx:%llx/", &dev, &ino) != 2) {
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == device &&
+	       (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode));
+}
+
+/* the root of any mount of that device; -1 with errno */
+static int open_device(dev_t device)
+{
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_(free_p) char *line = NULL;
+	size_t room = 0;
+
+	while (f && getline(&line, &room, f) > 0) {
+		const char *point = mount_point(line);
+		_cleanup_(close_p) int fd = point ? open(point, O_PATH | O_CLOEXEC) : -1;
+		if (is_on(fd, device))
+			return handle_reopen(fd, O_RDONLY, -1);
+	}
+	errno = ENOENT;
+	return -1;
+}
+
+/* the folder that a record with BELOW_LETTER tells; *ret_rest: what follows. -1 with errno */
+static int open_below(const char *record, const char **ret_rest)
+{
+	struct handle_room handle = HANDLE_ROOM_INIT;
+	unsigned long long device;
+	unsigned byte;
+	int size = 0;
+
+	handle.head.handle_bytes = 0;
+	errno = EBADMSG;
+	if (sscanf(record, "%llx:%x:%n", &device, (unsigned *)&handle.head.handle_type, &size) != 2)
+		return -1;
+	for (record += size; sscanf(record, "%2x", &byte) == 1; record += 2) {
+		if (handle.head.handle_bytes == MAX_HANDLE_SZ)
+			return -1;
+		handle.room[handle.head.handle_bytes++] = (unsigned char)byte;
+	}
+	if (*record != ':')
+		return -1;
+	*ret_rest = record + 1;
+	_cleanup_(close_p) int mount = open_device(device);
+	return mount < 0 ? -1 : open_by_handle_at(mount, &handle.head, O_DIRECTORY | O_CLOEXEC);
+}
+
+/* JOURNAL_INODE: unlinks it if it is that one */
+static int undo_inode(int folder, const char *record, const char *path)
+{
+	unsigned long long dev, ino;
+	struct stat st;
+
+	if (sscanf(record, "%llx:%llx/", &dev, &ino) != 2) {
 		errno = EBADMSG;
 		return -1;
 	}
-	if (lstat(path, &st) < 0)
+	if (fstatat(folder, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -1;
-	return st.st_dev == dev && st.st_ino == ino ? unlink(path) : 0;
+	return st.st_dev == dev && st.st_ino == ino ? unlinkat(folder, path, 0) : 0;
 }
 
-static int undo(const char *record, struct error *err)
+/* @folder: open, and the path a slash and a name in it; or -1 */
+static int undo_in(int folder, const char *record, struct error *err)
 {
-	const char *path = record + 1;
+	const char *path = strchr(record, '/');
 	int r = 0;
 
-	if (record[0] == letters[JOURNAL_UNLINK] && is_ours(path))
-		r = unlink(path);
-	else if (record[0] == INODE_LETTER)
-		r = undo_inode(path);
-	else if (record[0] == letters[JOURNAL_RMDIR] && path[0] == '/')
-		r = rmdir(path);
+	if (!path || !path[1] || (folder >= 0 && strchr(path + 1, '/')))
+		return error_raise(err, EBADMSG, "a journal's record '%.80s'", record);
+	const char *name = folder < 0 ? path : path + 1;
+	if (record[0] == letters[JOURNAL_UNLINK] && path == record + 1 && is_ours(path))
+		r = unlinkat(folder, name, 0);
+	else if (record[0] == letters[JOURNAL_INODE])
+		r = undo_inode(folder, record + 1, name);
+	else if (record[0] == letters[JOURNAL_RMDIR] && path == record + 1)
+		r = unlinkat(folder, name, AT_REMOVEDIR);
 	else
 		return error_raise(err, EBADMSG, "a journal's record '%.80s'", record);
 	/* not there: it was noted, but not made any more */
 	if (r < 0 && errno != ENOENT)
 		return error_raise(err, errno, "remove %s", path);
 	return 0;
+}
+
+static int undo(const char *record, struct error *err)
+{
+	const char *rest = record;
+
+	if (record[0] != BELOW_LETTER)
+		return undo_in(-1, record, err);
+	_cleanup_(close_p) int folder = open_below(record + 1, &rest);
+	if (folder < 0 && errno == ESTALE)
+		return 0; /* the directory is gone, and all that was in it */
+	if (folder < 0)
+		return error_raise(err, errno, "find the directory of a journal's record '%.80s'",
+		                   record);
+	return undo_in(folder, rest, err);
 }
 
 /* last effect first; a record that was cut off was never had an effect of */

@@ -9,7 +9,7 @@
 #pragma once
 
 #include <stddef.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include "util/error.h"
 
@@ -18,17 +18,21 @@ struct journal;
 enum journal_effect {
 	JOURNAL_UNLINK, /* a file whose name begins with ".stasis-", which is ours alone */
 	JOURNAL_RMDIR,  /* a directory, if it is empty (a cgroup that was made, say) */
+	JOURNAL_INODE,  /* a name that is given to an inode for a moment: unlinked if it is that one
+	                 */
 };
 
 /* makes no file yet */
 struct journal *journal_new(void);
-/* notes and syncs an effect that is about to be had; @path is absolute */
+/* notes and syncs an effect that is about to be had; @path is absolute; @st: of JOURNAL_INODE */
 int journal_note(struct journal *j, enum journal_effect effect, const char *path,
-                 struct error *err);
-/* the same of a name that is given to an inode for a moment: it is unlinked only if it is that one
+                 const struct stat *st, struct error *err);
+/*
+ * The same of @name in an open directory that no path of ours need lead to: cleanup finds that by
+ * its handle. -EOPNOTSUPP: its file system has none.
  */
-int journal_note_inode(struct journal *j, const char *path, dev_t dev, ino_t ino,
-                       struct error *err);
+int journal_note_below(struct journal *j, enum journal_effect effect, int folder, const char *name,
+                       const struct stat *st, struct error *err);
 /* the restart has succeeded (all is as it should stay), or has undone all itself; takes NULL */
 void journal_free(struct journal *j);
 

@@ -5,9 +5,10 @@
  * A FIFO is never opened for a look where that would be noticed: programs wait in open(2) for the
  * other side. What is asked goes to a duplicate of a descriptor of the set.
  *
- * A reader that opened a FIFO without a writer (O_NONBLOCK) sees no POLLHUP until the first writer
- * has come and gone (fs/pipe.c compares f_pipe with w_counter). That is put back for all readers
- * of a FIFO alike: `quiet`.
+ * A reader that opened a FIFO without a writer (O_NONBLOCK) sees no POLLHUP until the next writer
+ * has come and gone (fs/pipe.c compares f_pipe with w_counter); others do, when there is none. So
+ * where some are quiet, what they find unread is put in and the others are opened while there is a
+ * writer, and then the quiet ones: all before page blocks come.
  */
 #include "kind/fifo.h"
 
@@ -24,6 +25,7 @@
 #include "core/restart.h"
 #include "fifo.pb-c.h"
 #include "kind/fifo/deleted.h"
+#include "kind/opened.h"
 #include "kind/pipe/contents.h"
 #include "kind/pipe/ends.h"
 #include "kind/place.h"
@@ -32,6 +34,9 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
+
+#define UNREAD_MAX (512u << 10) /* bytes; a message is at most 1 MiB */
 
 /* object->live */
 struct fifo {
@@ -44,10 +49,13 @@ struct fifo {
 	struct stat st; /* of a deleted one */
 	struct pipe_ends ends;
 	int reader, writer; /* duplicates of what the set has; -1 = none */
-	bool quiet, hung;   /* there are readers that do not see POLLHUP, or do */
+	bool quiet;         /* there are readers that do not see POLLHUP */
+	uint32_t *hung;     /* flags of those that do */
+	size_t n_hung;
 	/* restart */
-	int base;    /* a description of our own, or -1 */
-	char *bytes; /* the contents, as they come */
+	int base;             /* a description of our own, or -1 */
+	char *bytes;          /* the contents, as they come */
+	struct opened opened; /* those of FifoState.hung */
 };
 
 static struct fifo *fifo_new(void)
@@ -98,8 +106,8 @@ static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32
 	*ret_mount = place.mount ? place.mount->id : 0;
 	if (r == 0 && leads_there(&place, &d->st))
 		return take_ptr(place.path);
-	if (r == 0 && !place.mount)
-		path = fifo_deleted_path(d, &refusal);
+	if (r == 0 && d->live >= 0)
+		path = fifo_deleted_path(d, &place, &refusal);
 	if (path)
 		return path;
 	if (refusal.code == CODE_NONE) {
@@ -124,6 +132,8 @@ static void look_at(struct fifo *f, const struct descriptor *d)
 	struct pollfd p = { .fd = d->live };
 
 	pipe_ends_add(&f->ends, d);
+	if (d->flags & O_PATH)
+		return;
 	if (access != O_WRONLY)
 		keep_duplicate(&f->reader, d->live);
 	if (access != O_RDONLY)
@@ -131,7 +141,7 @@ static void look_at(struct fifo *f, const struct descriptor *d)
 	if (access != O_RDONLY || d->live < 0 || poll(&p, 1, 0) < 0)
 		return;
 	if (p.revents & POLLHUP)
-		f->hung = true;
+		*array_push(f->hung, f->n_hung) = d->flags;
 	else
 		f->quiet = true;
 }
@@ -175,7 +185,7 @@ static bool other_side_open(const struct fifo *f)
 
 	if (f->writer >= 0 && f->reader < 0)
 		return poll(&p, 1, 0) >= 0 && !(p.revents & POLLERR);
-	if (f->writer >= 0 || f->hung || pipe2(scratch, O_CLOEXEC) < 0)
+	if (f->writer >= 0 || f->reader < 0 || f->n_hung || pipe2(scratch, O_CLOEXEC) < 0)
 		return false;
 	ssize_t n = tee(f->reader, scratch[1], 1, SPLICE_F_NONBLOCK);
 	bool open = n < 0 && errno == EAGAIN;
@@ -197,22 +207,31 @@ static void refuse_unseen(struct checkpoint *c, const struct fifo *f)
 	refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
 }
 
-static void judge_hangup(struct checkpoint *c, const struct fifo *f, FifoState *s)
+/* who is quiet while others are not, or there is something to read */
+static void describe_quiet(struct checkpoint *c, struct fifo *f, const struct pipe_data *data,
+                           FifoState *s)
 {
-	bool no_writer = f->writer < 0;
 	struct error refusal;
 
-	s->quiet = no_writer && f->quiet;
-	if (!s->quiet || (!f->hung && !s->contents->n_runs))
+	s->quiet = f->writer < 0 && f->quiet;
+	if (!s->quiet)
 		return;
-	error_refuse(&refusal, CODE_fifo_hangup,
-	             "some of its readers have seen that the last writer has gone, others came "
-	             "later: this cannot be put back");
-	error_hint(&refusal, "try again when it has a writer, or has been read");
-	refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
+	s->hung = take_ptr(f->hung);
+	s->n_hung = f->n_hung;
+	if (data->size > UNREAD_MAX) {
+		error_refuse(&refusal, CODE_fifo_hangup,
+		             "a reader came after the last writer had gone, and there are more "
+		             "than %u bytes to read",
+		             UNREAD_MAX);
+		error_hint(&refusal, "try again when it has a writer, or has been read");
+		refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
+		return;
+	}
+	s->unread.len = data->size;
+	s->unread.data = data->size ? xmemdup(data->bytes, data->size) : NULL;
 }
 
-static int examine(struct checkpoint *c, const struct fifo *f, FifoState *s, struct error *err)
+static int examine(struct checkpoint *c, struct fifo *f, FifoState *s, struct error *err)
 {
 	_cleanup_(pipe_data_done) struct pipe_data data = { 0 };
 	int fd = f->reader >= 0 ? f->reader : f->writer;
@@ -224,7 +243,7 @@ static int examine(struct checkpoint *c, const struct fifo *f, FifoState *s, str
 	if (r == 0)
 		r = pipe_describe(&data, capacity, &s->contents, err);
 	if (r == 0) {
-		judge_hangup(c, f, s);
+		describe_quiet(c, f, &data, s);
 		return 0;
 	}
 	error_task(err, pipe_ends_task(&f->ends)->tid, pipe_ends_task(&f->ends)->comm);
@@ -255,7 +274,7 @@ static FifoState *new_state(const struct fifo *f, const char *external)
 
 static int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct fifo *f = object->live;
+	struct fifo *f = object->live;
 	const struct task *task = pipe_ends_task(&f->ends);
 	const char *name = externals_name(c->options->externals, f->key);
 	const struct holder *holder = NULL;
@@ -284,7 +303,7 @@ static int fifo_save_contents(struct checkpoint *c, struct object *object, struc
 	const FifoState *s = object_state(object, FifoState);
 	uint32_t capacity;
 
-	if (s->external.len || !s->contents->n_runs)
+	if (s->external.len || s->quiet || !s->contents->n_runs)
 		return 0;
 	int r = pipe_ends_read(&f->ends, f->reader >= 0 ? f->reader : f->writer, &data, &capacity,
 	                       err);
@@ -297,6 +316,20 @@ static int fifo_save_contents(struct checkpoint *c, struct object *object, struc
 
 /* ---- restart ---- */
 
+static int validate_quiet(const FifoState *s, struct error *err)
+{
+	if (!s->quiet && (s->n_hung || s->unread.len))
+		return error_refuse(err, CODE_image_invalid, "fifo: hung readers, none quiet");
+	if (s->quiet && (s->has_writer || s->unread.len > UNREAD_MAX ||
+	                 s->unread.len != pipe_contents_size(s->contents)))
+		return error_refuse(err, CODE_image_invalid, "fifo: quiet, with a writer");
+	for (size_t i = 0; i < s->n_hung; i++)
+		if (s->hung[i] & (O_ACCMODE | O_PATH))
+			return error_refuse(err, CODE_image_invalid, "fifo: a reader of flags %o",
+			                    s->hung[i]);
+	return 0;
+}
+
 static int fifo_validate(const struct objects *objects, const struct object *object,
                          struct error *err)
 {
@@ -304,7 +337,7 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 
 	if (!pipe_external_valid(&s->external))
 		return error_refuse(err, CODE_image_invalid, "fifo: the name of an external pipe");
-	if (!place_valid(objects, s->mount, &s->path) || (s->mount && s->deleted))
+	if (!place_valid(objects, s->mount, &s->path))
 		return error_refuse(err, CODE_image_invalid, "fifo: a path of %zu bytes",
 		                    s->path.len);
 	if (s->external.len)
@@ -316,9 +349,7 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 		r = fifo_deleted_validate(s->deleted, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (s->quiet && (s->has_writer || s->contents->n_runs))
-		return error_refuse(err, CODE_image_invalid, "fifo: quiet, with a writer or bytes");
-	return 0;
+	return validate_quiet(s, err);
 }
 
 static char *bytes_text(const ProtobufCBinaryData *bytes)
@@ -377,24 +408,46 @@ static int refuse_busy(int n, struct error *err)
 	return -EOPNOTSUPP;
 }
 
-/* quiet: no writer may have it while the readers are made */
+/*
+ * @f->base is the only writer. Those that are to see that it has gone are opened before it goes;
+ * the others later, through a reader that takes its place.
+ */
+static int make_quiet(struct fifo *f, const FifoState *s, struct error *err)
+{
+	int e = pipe_write(f->base, s->contents, (const char *)s->unread.data, err);
+
+	for (size_t i = 0; e == 0 && i < s->n_hung; i++) {
+		int fd;
+		e = pipe_end_reopen(f->base, s->hung[i], &fd, err);
+		if (e == 0)
+			opened_add(&f->opened, s->hung[i], fd);
+	}
+	if (e < 0)
+		return error_trace(err, e);
+	/* it is itself a reader: what is in the FIFO stays */
+	_cleanup_(close_p) int bridge = handle_reopen(f->base, O_RDONLY | O_NONBLOCK, -1);
+	close_p(&f->base);
+	f->base = bridge < 0 ? -1 : handle_reopen(bridge, O_RDONLY | O_NONBLOCK, -1);
+	return f->base < 0 ? error_raise(err, errno, "open the FIFO for reading") : 0;
+}
+
 static int open_base(struct restart *r, const FifoState *s, const char *path, int *ret_fd,
                      struct error *err)
 {
-	int access = s->quiet ? O_RDONLY : O_RDWR, n = 0;
+	int n = 0;
 	_cleanup_(close_p) int made = -1;
 	struct stat st;
 	char link[40];
 
 	if (s->deleted) {
-		int e = fifo_deleted_make(path, &made, err);
+		int e = fifo_deleted_make(r, s->mount, path, &made, err);
 		if (e < 0)
 			return error_trace(err, e);
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", made);
 	}
-	_cleanup_(close_p) int fd = made >= 0 ? open(link, access | O_NONBLOCK | O_CLOEXEC)
+	_cleanup_(close_p) int fd = made >= 0 ? open(link, O_RDWR | O_NONBLOCK | O_CLOEXEC)
 	                                      : place_open(place_base(r, s->mount), path,
-	                                                   access | O_NONBLOCK | O_NOFOLLOW);
+	                                                   O_RDWR | O_NONBLOCK | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open the FIFO");
 	if (made < 0 && !is_same(r, s, &st))
@@ -424,6 +477,8 @@ static int fifo_restore(struct restart *r, struct object *object, struct error *
 	}
 	f->bytes = xcalloc(1, pipe_contents_size(s->contents) + PIPE_PAGE);
 	e = open_base(r, s, path, &f->base, err);
+	if (e == 0 && s->quiet)
+		e = make_quiet(f, s, err);
 	if (e < 0) {
 		error_object(err, "%s", path);
 		return error_trace(err, e);
@@ -437,7 +492,7 @@ static int fifo_take_bulk(struct restart *r, struct object *object, const struct
 	const FifoState *s = object_state(object, FifoState);
 	struct fifo *f = object->live;
 
-	if (!f->bytes)
+	if (!f->bytes || s->quiet)
 		return error_refuse(err, CODE_image_invalid, "fifo: contents of an external pipe");
 	int e = pipe_restore_bulk(block, f->bytes, pipe_contents_size(s->contents), err);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -446,9 +501,12 @@ static int fifo_take_bulk(struct restart *r, struct object *object, const struct
 static int fifo_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                      struct error *err)
 {
-	const struct fifo *f = object->live;
-	int e = pipe_end_reopen(f->base, flags, ret_fd, err);
+	struct fifo *f = object->live;
 
+	*ret_fd = opened_take(&f->opened, flags);
+	if (*ret_fd >= 0)
+		return 0;
+	int e = pipe_end_reopen(f->base, flags, ret_fd, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -458,7 +516,7 @@ static int fifo_finish(struct restart *r, struct object *object, struct error *e
 	struct fifo *f = object->live;
 	int e = 0;
 
-	if (!s->external.len && s->contents->n_runs)
+	if (!s->external.len && !s->quiet && s->contents->n_runs)
 		e = pipe_write(f->base, s->contents, f->bytes, err);
 	if (e == 0 && s->deleted && !s->external.len)
 		e = fifo_deleted_finish(f->base, s->deleted, err);
@@ -472,6 +530,8 @@ static void fifo_release(struct object *object)
 
 	if (!f)
 		return;
+	opened_done(&f->opened);
+	free(f->hung);
 	close_p(&f->reader);
 	close_p(&f->writer);
 	close_p(&f->base);

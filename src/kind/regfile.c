@@ -3,6 +3,7 @@
 #include "kind/regfile.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 
 #define SECOND_NS 1000000000u
 
@@ -21,6 +23,7 @@ struct regfile *regfile_live(struct object *object)
 	if (!object->live) {
 		struct regfile *f = xcalloc(1, sizeof(*f));
 		f->keep = f->made = f->contents = f->base = -1;
+		f->name = (struct old_name)OLD_NAME_INIT;
 		object->live = f;
 	}
 	return object->live;
@@ -40,6 +43,8 @@ static void release(struct object *object)
 	close_p(&f->keep);
 	close_p(&f->made);
 	close_p(&f->contents);
+	old_name_close(&f->name);
+	opened_done(&f->opened);
 	free(f->source);
 	free(f->path);
 	free(f);
@@ -64,17 +69,35 @@ static bool is_type(uint32_t mode)
 	}
 }
 
+/* what only files, only directories, only nodes have */
+static bool suits_type(const RegfileState *s)
+{
+	const RegfileDeleted *d = s->deleted;
+	bool is_device = S_ISCHR(s->mode) || S_ISBLK(s->mode);
+
+	if (d->device && !is_device)
+		return false;
+	if (S_ISLNK(s->mode)
+	            ? !d->target.len || d->target.len >= PATH_MAX || bytes_have_nul(&d->target)
+	            : d->target.len > 0)
+		return false;
+	if ((d->more_names && S_ISDIR(s->mode)) || (d->unnamed && !S_ISREG(s->mode)))
+		return false;
+	return S_ISREG(s->mode) || S_ISDIR(s->mode) || !d->attributes;
+}
+
 static int validate_deleted(const RegfileState *s, struct error *err)
 {
 	static const uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
 	const RegfileDeleted *d = s->deleted;
 
-	if (!d || !(S_ISREG(s->mode) || S_ISDIR(s->mode)) || s->path.data[s->path.len - 1] == '/')
+	/* open FIFOs are kind fifo's, and their O_PATH descriptors with them */
+	if (!d || S_ISFIFO(s->mode))
 		return error_raise(err, EBADMSG, "a deleted file without what it needs");
 	if (d->atime_nanoseconds >= SECOND_NS || d->attributes & ~REGFILE_ATTRIBUTES)
 		return error_raise(err, EBADMSG, "a deleted file: attributes %x", d->attributes);
-	if (d->unnamed && !S_ISREG(s->mode))
-		return error_raise(err, EBADMSG, "a directory made by O_TMPFILE");
+	if (!suits_type(s))
+		return error_raise(err, EBADMSG, "what no deleted file of mode %o has", s->mode);
 	if (d->flags && (!d->unnamed || !(d->flags & unnamed) ||
 	                 d->flags & (O_PATH | O_CREAT | O_EXCL | O_TRUNC)))
 		return error_raise(err, EBADMSG, "a deleted file made with flags %o", d->flags);
@@ -85,6 +108,20 @@ static int validate_deleted(const RegfileState *s, struct error *err)
 			return error_raise(err, EBADMSG, "extended attribute %zu", i);
 	}
 	return 0;
+}
+
+struct object *regfile_same(const struct objects *objects, const struct object *object)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	struct object *other = objects_by_id(objects, s->same);
+
+	if (!other || other->kind != &regfile_kind)
+		return NULL;
+	const RegfileState *o = object_state(other, RegfileState);
+	if (s->deleted || o->name != REGFILE_STATE__NAME__DELETED || !o->deleted ||
+	    !o->deleted->more_names || o->mode != s->mode)
+		return NULL;
+	return other;
 }
 
 int regfile_validate(const struct objects *objects, const struct object *object, struct error *err)
@@ -98,16 +135,28 @@ int regfile_validate(const struct objects *objects, const struct object *object,
 		                   (unsigned long long)s->size);
 	if (s->handle.len > MAX_HANDLE_SZ)
 		return error_raise(err, EBADMSG, "a file handle of %zu bytes", s->handle.len);
+	if (s->name != REGFILE_STATE__NAME__HERE && s->path.data[s->path.len - 1] == '/')
+		return error_raise(err, EBADMSG, "a deleted file without a name");
+	if (s->same && s->name != REGFILE_STATE__NAME__DELETED)
+		return error_raise(err, EBADMSG, "the same as what was not deleted");
+	for (size_t i = 0; i < s->n_nofollow; i++)
+		if (!(s->nofollow[i] & O_NOFOLLOW) ||
+		    s->nofollow[i] & (O_CREAT | O_EXCL | O_TRUNC) ||
+		    (!(s->nofollow[i] & O_PATH) && !S_ISREG(s->mode) && !S_ISDIR(s->mode)))
+			return error_raise(err, EBADMSG, "opened with flags %o", s->nofollow[i]);
 	switch (s->name) {
 	case REGFILE_STATE__NAME__HERE:
 		return 0;
 	case REGFILE_STATE__NAME__LINKED:
-		if (!S_ISREG(s->mode) || s->path.data[s->path.len - 1] == '/')
-			return error_raise(err, EBADMSG, "a file of mode %o with other names",
-			                   s->mode);
+		if (S_ISDIR(s->mode))
+			return error_raise(err, EBADMSG, "a directory with other names");
 		return 0;
 	case REGFILE_STATE__NAME__DELETED:
-		return validate_deleted(s, err);
+		if (!s->same)
+			return validate_deleted(s, err);
+		if (!regfile_same(objects, object))
+			return error_raise(err, EBADMSG, "the same as %u", s->same);
+		return 0;
 	case _REGFILE_STATE__NAME_IS_INT_SIZE:
 		break;
 	}
@@ -120,25 +169,11 @@ static char *self_link(int fd, char room[40])
 	return room;
 }
 
-/* what is behind @fd opened anew; O_NOFOLLOW would refuse the link, a handle does not mind it */
-static int open_again(const struct regfile *f, const char *path, uint32_t flags)
+static int open_kept(const struct regfile *f, const char *path, int flags)
 {
-	char link[40];
-	RegfileState s = REGFILE_STATE__INIT;
-	struct {
-		struct file_handle head;
-		unsigned char room[MAX_HANDLE_SZ];
-	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
-	int mount_id;
+	_cleanup_(close_p) int folder = flags & O_NOFOLLOW ? folder_nearest(f->base, path) : -1;
 
-	if (!(flags & O_NOFOLLOW))
-		return open(self_link(f->keep, link), (int)flags | O_CLOEXEC);
-	if (name_to_handle_at(f->keep, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
-		return -1;
-	s.handle.data = handle.head.f_handle;
-	s.handle.len = handle.head.handle_bytes;
-	s.handle_type = handle.head.handle_type;
-	return regfile_open_handle(&s, f->base, path, (int)flags);
+	return handle_reopen(f->keep, flags, folder);
 }
 
 /* checks that nobody has exchanged it between preflight and now */
@@ -168,17 +203,19 @@ int regfile_open(struct restart *r, struct object *object, uint32_t flags, int *
                  struct error *err)
 {
 	const RegfileState *s = object_state(object, RegfileState);
-	const struct regfile *f = regfile_live(object);
+	struct regfile *f = regfile_live(object);
 	static const uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
 	_cleanup_(free_p) char *path = regfile_path(s);
-	_cleanup_(close_p) int fd = -1;
+	_cleanup_(close_p) int fd = opened_take(&f->opened, flags);
 
 	if (!(flags & O_PATH) && !S_ISREG(s->mode) && !S_ISDIR(s->mode))
 		return error_raise(err, EBADMSG, "%s is open, not by O_PATH only", path);
-	if (flags & unnamed)
+	if (fd >= 0)
+		; /* by its name, as long as it had one */
+	else if (flags & unnamed)
 		fd = f->made < 0 ? (errno = EBADMSG, -1) : fcntl(f->made, F_DUPFD_CLOEXEC, 3);
 	else if (f->keep >= 0)
-		fd = open_again(f, path, flags);
+		fd = open_kept(f, path, (int)flags);
 	else if (f->path)
 		fd = open_here(f, flags);
 	else
@@ -201,6 +238,7 @@ const struct kind regfile_kind = {
 	.preflight = regfile_find,
 	.restore = regfile_make,
 	.restore_bulk = regfile_restore_bulk,
+	.finish = regfile_finish,
 	.release = release,
 	.claims = regfile_claims,
 	.collect_descriptor = regfile_collect_descriptor,

@@ -17,6 +17,7 @@
 #include "mount/table.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 /* what mountinfo(5) calls mount options, and superblock options that are flags */
 static const struct word {
@@ -42,24 +43,6 @@ static bool find_word(const struct word *words, size_t n, const char *text, uint
 		return true;
 	}
 	return false;
-}
-
-/* \ooo, in place; texts are split before */
-static char *unescape(char *text)
-{
-	char *out = text;
-
-	for (const char *p = text; *p; out++) {
-		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
-		    p[3] >= '0' && p[3] <= '7') {
-			*out = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
-			p += 4;
-		} else {
-			*out = *p++;
-		}
-	}
-	*out = 0;
-	return text;
 }
 
 /* fields are separated by single spaces and may be empty: never scanf() */
@@ -112,15 +95,15 @@ static void parse_sb(struct mount_sb *sb, char *type, char *options)
 		return;
 	if (dot) {
 		*dot = 0;
-		sb->subtype = xstrdup(unescape(dot + 1));
+		sb->subtype = xstrdup(path_unescape(dot + 1));
 	}
-	sb->type = xstrdup(unescape(type));
+	sb->type = xstrdup(path_unescape(type));
 	for (char *word; (word = strsep(&options, ","));) {
 		uint64_t flag = 0;
 		if (find_word(sb_words, sizeof(sb_words) / sizeof(sb_words[0]), word, &flag))
 			sb->flags |= (uint32_t)flag;
 		else if (*word)
-			*array_push(sb->options, sb->n_options) = xstrdup(unescape(word));
+			*array_push(sb->options, sb->n_options) = xstrdup(path_unescape(word));
 	}
 }
 
@@ -134,16 +117,16 @@ static int parse_line(struct mount_table *t, char *line, struct error *err)
 	m->parent_id = strtoul(next_field(&line), NULL, 10);
 	if (sscanf(next_field(&line), "%u:%u", &major, &minor) != 2)
 		return error_raise(err, EBADMSG, "mountinfo is malformed");
-	m->root = xstrdup(unescape(next_field(&line)));
+	m->root = xstrdup(path_unescape(next_field(&line)));
 	m->deleted = mount_cut_deleted(m->root);
-	m->point = xstrdup(unescape(next_field(&line)));
+	m->point = xstrdup(path_unescape(next_field(&line)));
 	int r = parse_options(m, next_field(&line), err);
 	while (r == 0 && *(field = next_field(&line)) && strcmp(field, "-"))
 		r = parse_optional(m, field, err);
 	if (r < 0)
 		return error_trace(err, r);
 	char *type = next_field(&line);
-	m->source = xstrdup(unescape(next_field(&line)));
+	m->source = xstrdup(path_unescape(next_field(&line)));
 	m->sb = mount_table_sb(t, major, minor);
 	parse_sb(&t->sbs[m->sb], type, next_field(&line));
 	return 0;

@@ -9,6 +9,7 @@
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 /* whether the comma-separated @list has all the words of @wanted */
 static bool has_words(const char *list, const char *wanted)
@@ -26,22 +27,6 @@ static bool has_words(const char *list, const char *wanted)
 		wanted += *wanted == ',';
 	}
 	return true;
-}
-
-/* space, tab, newline and backslash are written as \ooo */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = 0;
 }
 
 /* the rest of @path below @root; NULL when it is not below */
@@ -75,8 +60,8 @@ static char *match_mount(char *line, const char *hierarchy, const char *path)
 	}
 	if (!root || !point)
 		return NULL;
-	unescape(root);
-	unescape(point);
+	path_unescape(root);
+	path_unescape(point);
 	const char *rest = below(path, root);
 	return rest ? xasprintf("%s%s", point, strcmp(rest, "/") ? rest : "") : NULL;
 }

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "util/alloc.h"
+#include "util/path.h"
 
 /* smaps keys that are statistics of the moment: they follow from the pages, not the other way */
 static const char *const irrelevant_keys[] = {
@@ -24,26 +25,6 @@ bool proc_map_flag(const struct proc_map *map, const char *word)
 		if (!strcmp(map->vm_flags[i], word))
 			return true;
 	return false;
-}
-
-/*
- * Undoes the kernel's octal escapes (\012) in place. It escapes newlines but no backslashes, so a
- * name that has "\012" in it by itself is misread: who needs the exact name asks map_files.
- */
-static void unescape(char *s)
-{
-	char *out = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
-		    s[3] >= '0' && s[3] <= '7') {
-			*out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 3;
-		} else {
-			*out++ = *s;
-		}
-	}
-	*out = '\0';
 }
 
 /* "start-end rwxp offset major:minor inode   name" */
@@ -82,7 +63,11 @@ static bool parse_head(char *line, struct proc_map *map)
 	while (*end == ' ')
 		end++;
 	map->name = xstrdup(end);
-	unescape(map->name);
+	/*
+	 * Newlines are escaped but no backslashes, so a name that has "\012" in it by itself is
+	 * misread: who needs the exact name asks map_files.
+	 */
+	path_unescape(map->name);
 	map->protection_key = -1;
 	return map->start < map->end;
 }

@@ -23,8 +23,12 @@
  * TEST deleted-attributes refuse code=fifo.deleted -- deleted_attributes
  * TEST deleted-directory-taken restart-refuse code=regfile.directory before="touch folder" -- deleted_folder
  * TEST renamed refuse code=fifo.path -- renamed
- * TEST differing_readers refuse code=fifo.hangup -- differing
- * TEST unread_hangup refuse code=fifo.hangup -- unread_hangup
+ * TEST differing_readers round-trip -- differing
+ * TEST unread_hangup round-trip -- unread_hangup
+ * TEST unread_much refuse code=fifo.hangup -- unread_much
+ * TEST deleted_path round-trip -- deleted_path
+ * TEST deleted_path_only round-trip -- deleted_path_only
+ * TEST nofollow round-trip -- nofollow
  */
 #include <poll.h>
 #include <signal.h>
@@ -348,25 +352,100 @@ static void test_renamed(void)
 static void test_differing(void)
 {
 	int first = open_fifo(O_RDONLY | O_NONBLOCK);
+	int other = open_fifo(O_RDONLY | O_NONBLOCK);
 
+	CHECK_EQ(fcntl(other, F_SETFL, 0), 0);
 	close(open_fifo(O_WRONLY));
 	int second = open_fifo(O_RDONLY | O_NONBLOCK);
 	subject_checkpoint();
 	CHECK_EQ(events(first), POLLHUP);
+	CHECK_EQ(events(other), POLLHUP);
 	CHECK_EQ(events(second), 0);
+	CHECK_EQ(fcntl(first, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	CHECK_EQ(fcntl(other, F_GETFL) & O_NONBLOCK, 0);
+	get(second, "");
 }
 
+/* unread, the writer gone; one that has seen it, one that came later */
 static void test_unread_hangup(void)
 {
 	int f[2];
 
 	open_both(f);
+	CHECK(fcntl(f[1], F_SETFL, O_DIRECT) == 0);
 	put(f[1], "one");
+	put(f[1], "two");
 	close(f[1]);
 	int second = open_fifo(O_RDONLY | O_NONBLOCK);
-	close(f[0]);
 	subject_checkpoint();
+	CHECK_EQ(events(f[0]), POLLIN | POLLHUP);
+	CHECK_EQ(events(second), POLLIN);
 	get(second, "one");
+	get(second, "two");
+	CHECK_EQ(events(f[0]), POLLHUP);
+	CHECK_EQ(events(second), 0);
+}
+
+static void test_unread_much(void)
+{
+	static char bytes[1 << 20];
+	int f[2];
+
+	open_both(f);
+	if (fcntl(f[1], F_SETPIPE_SZ, sizeof(bytes)) < 0)
+		SKIP("no pipe of a MiB: %s", strerror(errno));
+	CHECK_EQ(write(f[1], bytes, sizeof(bytes)), sizeof(bytes));
+	close(f[1]);
+	int second = open_fifo(O_RDONLY | O_NONBLOCK);
+	subject_checkpoint();
+	CHECK_EQ(events(f[0]), POLLIN | POLLHUP);
+	CHECK_EQ(events(second), POLLIN);
+}
+
+/* O_PATH leads to the same FIFO as before */
+static void test_deleted_path(void)
+{
+	char link[40];
+	int f[2];
+
+	open_both(f);
+	int path = open("f", O_PATH | O_NOFOLLOW);
+	CHECK_EQ(unlink("f"), 0);
+	put(f[1], "one");
+	subject_checkpoint();
+	CHECK_EQ(fcntl(path, F_GETFL), O_PATH | O_NOFOLLOW);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path);
+	int again = open(link, O_RDONLY | O_NONBLOCK);
+	get(again, "one");
+}
+
+static void test_deleted_path_only(void)
+{
+	char link[40];
+	struct stat before, after;
+	int path = open("f", O_PATH);
+
+	CHECK_EQ(unlink("f"), 0);
+	CHECK_EQ(fstat(path, &before), 0);
+	subject_checkpoint();
+	CHECK_EQ(fstat(path, &after), 0);
+	CHECK_EQ(after.st_mode, before.st_mode);
+	CHECK_EQ(after.st_nlink, 0);
+	CHECK_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", path);
+	int again = open(link, O_RDWR);
+	put(again, "one");
+	get(again, "one");
+}
+
+static void test_nofollow(void)
+{
+	int reader = open_fifo(O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+
+	put(open_fifo(O_WRONLY | O_NOFOLLOW), "one");
+	subject_checkpoint();
+	CHECK_EQ(fcntl(reader, F_GETFL) & O_NOFOLLOW, O_NOFOLLOW);
+	get(reader, "one");
 }
 
 int main(int argc, char **argv)
@@ -394,6 +473,10 @@ int main(int argc, char **argv)
 		{ "renamed", test_renamed },
 		{ "differing", test_differing },
 		{ "unread_hangup", test_unread_hangup },
+		{ "unread_much", test_unread_much },
+		{ "deleted_path", test_deleted_path },
+		{ "deleted_path_only", test_deleted_path_only },
+		{ "nofollow", test_nofollow },
 	};
 
 	CHECK(mkfifo("f", 0600) == 0);

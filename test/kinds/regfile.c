@@ -38,9 +38,21 @@
  * TEST replaced-allow round-trip restart="--files-changed allow" before="cp file other; mv other file" -- plain
  * TEST folder-gone round-trip -- folder-gone
  * TEST folder-gone-linked round-trip -- folder-gone-linked
- * TEST two-names refuse code=regfile.deleted -- two-names
- * TEST deleted-fifo refuse code=regfile.deleted -- deleted-fifo
- * TEST append-only refuse code=regfile.attributes -- append-only
+ * TEST two-names round-trip -- two-names
+ * TEST two-names-tmpfs round-trip -- two-names-tmpfs
+ * TEST two-mounts round-trip -- two-mounts
+ * TEST two-names-unnamed round-trip except=fd/? -- two-names-unnamed
+ * TEST two-names-taken round-trip except=fd/?,map/7* before="touch other" -- two-names-taken
+ * TEST unnamed-later refuse code=regfile.deleted -- unnamed-later
+ * TEST deleted-nodes round-trip -- deleted-nodes
+ * TEST deleted-nodes-twice round-trip -- deleted-nodes-twice
+ * TEST linked-nodes round-trip -- linked-nodes
+ * TEST bound-socket refuse code=regfile.deleted -- bound-socket
+ * TEST append-only round-trip -- append-only
+ * TEST append-only-unprivileged restart-refuse code=regfile.attributes without=cap_linux_immutable -- append-only
+ * TEST deleted-nodes-unprivileged restart-refuse code=regfile.deleted without=cap_mknod -- deleted-nodes
+ * TEST immutable round-trip -- immutable
+ * TEST attributes refuse code=regfile.attributes -- attributes
  * TEST no-handle refuse code=regfile.linked -- no-handle
  * TEST shadowed refuse code=regfile.path -- shadowed
  * TEST unmounted refuse code=regfile.path -- unmounted
@@ -52,7 +64,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -401,16 +416,69 @@ static void test_deleted_attributes(void)
 	CHECK(flags & FS_NODUMP_FL);
 }
 
-static void test_append_only(void)
+static void check_flag(int fd, unsigned flag)
 {
 	unsigned flags = 0;
+
+	CHECK_EQ(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
+	CHECK(flags & flag);
+}
+
+/* what was open for writing, and mapped, before the file was append-only stays so */
+static void test_append_only(void)
+{
+	struct stat before, after;
 	int fd = make("file", O_RDWR);
+	char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	CHECK(map != MAP_FAILED);
+	CHECK_EQ(unlink("file"), 0);
+	CHECK_EQ(fsetxattr(fd, "trusted.stasis", "value", 5, 0), 0);
+	set_flag(fd, FS_APPEND_FL);
+	CHECK_EQ(fstat(fd, &before), 0);
+	subject_checkpoint();
+	check_flag(fd, FS_APPEND_FL);
+	CHECK_EQ(fstat(fd, &after), 0);
+	check_same(&before, &after);
+	check_text(fd);
+	CHECK_EQ(memcmp(map, text, sizeof(text)), 0);
+	map[0] = 'm';
+	CHECK_EQ(fcntl(fd, F_GETFL) & O_APPEND, 0);
+	CHECK_EQ(ftruncate(fd, 0), -1);
+	CHECK_EQ(errno, EPERM);
+}
+
+static void test_immutable(void)
+{
+	struct stat before, after;
+	int fd = make("file", O_RDWR);
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	int folder = open("folder", O_RDONLY | O_DIRECTORY);
 
 	CHECK_EQ(unlink("file"), 0);
-	set_flag(fd, FS_APPEND_FL);
+	CHECK_EQ(rmdir("folder"), 0);
+	set_flag(fd, FS_IMMUTABLE_FL);
+	set_flag(folder, FS_IMMUTABLE_FL | FS_APPEND_FL);
+	CHECK_EQ(fstat(fd, &before), 0);
 	subject_checkpoint();
-	CHECK_EQ(ioctl(fd, FS_IOC_GETFLAGS, &flags), 0);
-	CHECK(flags & FS_APPEND_FL);
+	check_flag(fd, FS_IMMUTABLE_FL);
+	check_flag(folder, FS_IMMUTABLE_FL);
+	check_flag(folder, FS_APPEND_FL);
+	CHECK_EQ(fstat(fd, &after), 0);
+	check_same(&before, &after);
+	check_text(fd);
+	CHECK_EQ(fchmod(fd, 0600), -1);
+}
+
+/* one that is about where subdirectories would be put: ext4's */
+static void test_attributes(void)
+{
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	int fd = open("folder", O_RDONLY | O_DIRECTORY);
+	set_flag(fd, FS_TOPDIR_FL);
+	CHECK_EQ(rmdir("folder"), 0);
+	subject_checkpoint();
+	check_flag(fd, FS_TOPDIR_FL);
 }
 
 /* open(O_TMPFILE) can be given a name later, a deleted file cannot */
@@ -505,24 +573,227 @@ static void test_folder_gone_linked(void)
 	CHECK(access("folder", F_OK) < 0);
 }
 
-static void test_two_names(void)
+/* one file, by two names that are gone; and in use by a mapping of each */
+static void check_two_names(const char *first, const char *second, bool taken)
 {
-	int a = make("file", O_RDWR);
+	struct stat before, after, other;
+	char name[64];
+	int a = make(first, O_RDWR);
 
-	CHECK_EQ(link("file", "other"), 0);
-	int b = open("other", O_RDONLY);
-	CHECK_EQ(unlink("file"), 0);
-	CHECK_EQ(unlink("other"), 0);
+	CHECK_EQ(link(first, second), 0);
+	int b = open(second, O_RDWR | O_NOFOLLOW), path = open(second, O_PATH);
+	char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, b, 0);
+	CHECK(b >= 0 && path >= 0 && map != MAP_FAILED);
+	CHECK_EQ(unlink(first), 0);
+	CHECK_EQ(unlink(second), 0);
+	CHECK_EQ(fstat(a, &before), 0);
+	subject_checkpoint();
+	CHECK_EQ(fstat(a, &after), 0);
+	CHECK_EQ(fstat(b, &other), 0);
+	check_same(&before, &after);
+	CHECK_EQ(after.st_ino, other.st_ino);
+	CHECK_EQ(fstat(path, &other), 0);
+	CHECK_EQ(after.st_ino, other.st_ino);
+	snprintf(name, sizeof(name), "%s (deleted)", first);
+	check_link(a, name);
+	snprintf(name, sizeof(name), "%s (deleted)", second);
+	if (!taken) {
+		check_link(b, name);
+		check_link(path, name);
+	}
+	check_text(a);
+	check_text(b);
+	map[0] = 'm';
+	char c;
+	CHECK_EQ(pread(a, &c, 1, 0), 1);
+	CHECK_EQ(c, 'm');
+	CHECK_EQ(access(first, F_OK), -1);
+	CHECK_EQ(access(second, F_OK), taken ? 0 : -1);
+}
+
+static void test_two_names(bool taken)
+{
+	if (!taken) {
+		CHECK_EQ(mkdir("folder", 0755), 0);
+		check_two_names("file", "folder/other", false);
+	} else {
+		check_two_names("file", "other", true);
+	}
+}
+
+static void test_two_names_tmpfs(void)
+{
+	CHECK_EQ(mkdir("mount", 0755), 0);
+	CHECK_EQ(mount("tmpfs", "mount", "tmpfs", 0, NULL), 0);
+	check_two_names("mount/file", "mount/other", false);
+}
+
+/* two names on two mounts of one file system, between which there are no links */
+static void test_two_mounts(void)
+{
+	CHECK_EQ(mkdir("a", 0755), 0);
+	CHECK_EQ(mkdir("b", 0755), 0);
+	CHECK_EQ(mount("tmpfs", "a", "tmpfs", 0, NULL), 0);
+	CHECK_EQ(mount("a", "b", NULL, MS_BIND, NULL), 0);
+	int a = make("a/file", O_RDWR), b = open("b/file", O_RDONLY);
+
+	CHECK(b >= 0);
+	CHECK_EQ(unlink("a/file"), 0);
 	subject_checkpoint();
 	check_text(a);
 	check_text(b);
+	check_link(a, "a/file (deleted)");
+	check_link(b, "b/file (deleted)");
+	CHECK_EQ(pwrite(a, "other", 5, 0), 5);
+	char seen[6] = "";
+	CHECK_EQ(pread(b, seen, 5, 0), 5);
+	CHECK_EQ(strcmp(seen, "other"), 0);
 }
 
-static void test_deleted_fifo(void)
+/* made without a name, given one, opened by that, and deleted */
+static void test_two_names_unnamed(bool later)
 {
-	CHECK_EQ(mkfifo("fifo", 0600), 0);
-	CHECK(open("fifo", O_PATH) >= 0);
-	CHECK_EQ(unlink("fifo"), 0);
+	char path[40];
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600), high = -1;
+
+	CHECK_EQ(write(fd, text, sizeof(text)), sizeof(text));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "file", AT_SYMLINK_FOLLOW), 0);
+	if (later) {
+		high = fcntl(fd, F_DUPFD, 100);
+		close(fd);
+	}
+	int named = open("file", O_RDONLY);
+	CHECK_EQ(unlink("file"), 0);
+	subject_checkpoint();
+	fd = later ? high : fd;
+	check_text(fd);
+	check_text(named);
+	check_link(named, "file (deleted)");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "again", AT_SYMLINK_FOLLOW), -1);
+}
+
+#define N_NODES 4
+static const char *const nodes[N_NODES] = { "symlink", "zero", "block", "socket" };
+
+static void make_nodes(void)
+{
+	const struct timespec times[] = { { 1000000000, 123456789 }, { 1100000000, 987654321 } };
+
+	CHECK_EQ(symlink("where/it/leads", "symlink"), 0);
+	CHECK_EQ(mknod("zero", S_IFCHR | 0600, makedev(1, 5)), 0);
+	CHECK_EQ(mknod("block", S_IFBLK | 0600, makedev(7, 3)), 0);
+	CHECK_EQ(mknod("socket", S_IFSOCK | 0600, 0), 0);
+	for (int i = 0; i < N_NODES; i++) {
+		CHECK_EQ(lchown(nodes[i], 12, 34), 0);
+		if (i)
+			CHECK_EQ(chmod(nodes[i], 02751), 0);
+		CHECK_EQ(lsetxattr(nodes[i], "trusted.stasis", "value", 5, 0), 0);
+		CHECK_EQ(utimensat(AT_FDCWD, nodes[i], times, AT_SYMLINK_NOFOLLOW), 0);
+	}
+}
+
+static void check_node(int fd, const char *name, const struct stat *before)
+{
+	char link[64], value[16];
+	struct stat after;
+
+	CHECK_EQ(fstat(fd, &after), 0);
+	CHECK_EQ(before->st_rdev, after.st_rdev);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	CHECK_EQ(getxattr(link, "trusted.stasis", value, sizeof(value)), 5);
+	snprintf(link, sizeof(link), "%s (deleted)", name);
+	check_link(fd, link);
+	if (S_ISLNK(after.st_mode)) {
+		CHECK_EQ(readlinkat(fd, "", value, 15), 14);
+		CHECK_EQ(memcmp(value, "where/it/leads", 14), 0);
+	}
+}
+
+/* what O_PATH leads to when it was deleted; @twice: under two names, which both are */
+static void test_deleted_nodes(bool twice)
+{
+	struct stat before[N_NODES];
+	int fds[N_NODES], others[N_NODES], folder;
+	char other[16];
+
+	make_nodes();
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	folder = open("folder", O_PATH | O_DIRECTORY);
+	CHECK_EQ(rmdir("folder"), 0);
+	for (int i = 0; i < N_NODES; i++) {
+		snprintf(other, sizeof(other), "other%d", i);
+		if (twice)
+			CHECK_EQ(link(nodes[i], other), 0);
+		fds[i] = open(nodes[i], O_PATH | O_NOFOLLOW);
+		others[i] = twice ? open(other, O_PATH | O_NOFOLLOW) : dup(fds[i]);
+		CHECK(fds[i] >= 0 && others[i] >= 0);
+		CHECK_EQ(unlink(nodes[i]), 0);
+		CHECK_EQ(twice ? unlink(other) : 0, 0);
+		CHECK_EQ(fstat(fds[i], &before[i]), 0);
+	}
+	subject_checkpoint();
+	for (int i = 0; i < N_NODES; i++) {
+		struct stat a, b;
+		snprintf(other, sizeof(other), "other%d", i);
+		CHECK_EQ(fcntl(fds[i], F_GETFL), O_PATH | O_NOFOLLOW);
+		CHECK_EQ(fstat(fds[i], &a), 0);
+		check_same(&before[i], &a);
+		check_node(fds[i], nodes[i], &before[i]);
+		check_node(others[i], twice ? other : nodes[i], &before[i]);
+		CHECK_EQ(fstat(others[i], &b), 0);
+		CHECK_EQ(a.st_ino, b.st_ino);
+	}
+	check_link(folder, "folder (deleted)");
+	CHECK_EQ(fcntl(folder, F_GETFL), O_PATH | O_DIRECTORY);
+}
+
+/* they have other names */
+static void test_linked_nodes(void)
+{
+	struct stat before[N_NODES], after;
+	int fds[N_NODES];
+	char other[16];
+
+	make_nodes();
+	for (int i = 0; i < N_NODES; i++) {
+		snprintf(other, sizeof(other), "other%d", i);
+		CHECK_EQ(link(nodes[i], other), 0);
+		fds[i] = open(nodes[i], O_PATH | O_NOFOLLOW);
+		CHECK_EQ(unlink(nodes[i]), 0);
+		CHECK_EQ(fstat(fds[i], &before[i]), 0);
+	}
+	subject_checkpoint();
+	for (int i = 0; i < N_NODES; i++) {
+		CHECK_EQ(fstat(fds[i], &after), 0);
+		check_same(&before[i], &after);
+		CHECK_EQ(before[i].st_ino, after.st_ino);
+		check_node(fds[i], nodes[i], &before[i]);
+	}
+}
+
+/* the listener is outside: it has closed its own descriptor of nothing, but can be connected to */
+static void test_bound_socket(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "socket" };
+
+	pid_t child = fork();
+	if (child == 0 && fork() == 0) {
+		setsid();
+		int s = socket(AF_UNIX, SOCK_STREAM, 0);
+		CHECK_EQ(bind(s, (struct sockaddr *)&address, sizeof(address)), 0);
+		CHECK_EQ(listen(s, 1), 0);
+		subject_mark("bound");
+		subject_wait_go();
+		_exit(0);
+	} else if (child == 0) {
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(child, NULL, 0), child);
+	subject_wait("bound");
+	CHECK(open("socket", O_PATH) >= 0);
+	CHECK_EQ(unlink("socket"), 0);
 	subject_checkpoint();
 }
 
@@ -593,9 +864,19 @@ int main(int argc, char **argv)
 	CASE("renamed", test_renamed())
 	CASE("folder-gone", test_in_folder(true))
 	CASE("folder-gone-linked", test_folder_gone_linked())
-	CASE("two-names", test_two_names())
-	CASE("deleted-fifo", test_deleted_fifo())
+	CASE("two-names", test_two_names(false))
+	CASE("two-names-taken", test_two_names(true))
+	CASE("two-names-tmpfs", test_two_names_tmpfs())
+	CASE("two-mounts", test_two_mounts())
+	CASE("two-names-unnamed", test_two_names_unnamed(false))
+	CASE("unnamed-later", test_two_names_unnamed(true))
+	CASE("deleted-nodes", test_deleted_nodes(false))
+	CASE("deleted-nodes-twice", test_deleted_nodes(true))
+	CASE("linked-nodes", test_linked_nodes())
+	CASE("bound-socket", test_bound_socket())
 	CASE("append-only", test_append_only())
+	CASE("immutable", test_immutable())
+	CASE("attributes", test_attributes())
 	CASE("no-handle", test_no_handle())
 	CASE("shadowed", test_shadowed(false))
 	CASE("unmounted", test_shadowed(true))

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Deleted FIFOs. See deleted.h. A new one has its old name for the moment between link and unlink
- * only, as deleted files have (regfile/make.c). If that name is taken by now, the link text is that
- * of a name of ours.
- */
+/* Deleted FIFOs. See deleted.h. They get their old names as deleted files do: regfile/names.h. */
 #include "kind/fifo/deleted.h"
 
 #include <fcntl.h>
@@ -13,8 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "core/journal.h"
-#include "kind/regfile/folder.h"
+#include "kind/regfile/names.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -33,16 +28,18 @@ static bool has_xattrs(const struct descriptor *d)
 	return listxattr(link, NULL, 0) > 0;
 }
 
-char *fifo_deleted_path(const struct descriptor *d, struct error *refusal)
+char *fifo_deleted_path(const struct descriptor *d, const struct place *place,
+                        struct error *refusal)
 {
-	size_t size = strlen(d->link), suffix = strlen(DELETED);
+	size_t size = strlen(place->path), suffix = strlen(DELETED);
 	struct stat st;
 
 	*refusal = ERROR_INIT;
-	if (d->st.st_nlink != 0 || size <= suffix || strcmp(d->link + size - suffix, DELETED) != 0)
+	if (d->st.st_nlink != 0 || !place->deleted)
 		return NULL;
-	_cleanup_(free_p) char *path = xstrndup(d->link, size - suffix);
-	_cleanup_(close_p) int folder = folder_nearest(-1, path);
+	/* on a mount of the set's the path is without the suffix already */
+	_cleanup_(free_p) char *path = xstrndup(place->path, place->mount ? size : size - suffix);
+	_cleanup_(close_p) int folder = folder_nearest(place->base, path);
 	if (folder < 0 || fstat(folder, &st) < 0 || st.st_dev != d->st.st_dev) {
 		error_refuse(refusal, CODE_fifo_path,
 		             "it was deleted, and the directory it was in is not to be found "
@@ -85,73 +82,22 @@ int fifo_deleted_validate(const FifoDeleted *d, struct error *err)
 	return 0;
 }
 
-/* @fd: O_PATH of @temporary in @folder; gets its deleted name for a moment */
-static int borrow_name(struct journal *journal, int folder, const char *temporary, const char *path,
-                       int *fd, struct error *err)
+int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, int *ret_fd,
+                      struct error *err)
 {
-	const char *name = strrchr(path, '/') + 1;
-	struct stat st, there;
-
-	if (fstat(*fd, &st) < 0)
-		return error_raise(err, errno, "fstat of a FIFO");
-	int e = journal_note_inode(journal, path, st.st_dev, st.st_ino, err);
-	if (e < 0)
-		return error_trace(err, e);
-	if (linkat(folder, temporary, folder, name, 0) < 0) {
-		if (errno == EEXIST)
-			return 0;
-		return error_raise(err, errno, "link a FIFO as %s", path);
-	}
-	_cleanup_(close_p) int named = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	bool same = named >= 0 && fstat(named, &there) == 0 && there.st_dev == st.st_dev &&
-	            there.st_ino == st.st_ino;
-	if (!same)
-		return error_raise(err, EAGAIN, "open %s", path);
-	if (unlinkat(folder, name, 0) < 0)
-		return error_raise(err, errno, "unlink %s", path);
-	close_p(fd);
-	*fd = take_fd(&named);
-	return 0;
-}
-
-static int make_in(struct journal *journal, int folder, const char *path, int *ret_fd,
-                   struct error *err)
-{
-	const char *slash = strrchr(path, '/');
-	char name[64];
-	struct stat st;
-
-	snprintf(name, sizeof(name), ".stasis-%d-fifo", (int)getpid());
-	_cleanup_(free_p) char *temporary = xasprintf("%.*s/%s", (int)(slash - path), path, name);
-	int e = journal_note(journal, JOURNAL_UNLINK, temporary, err);
-	if (e < 0)
-		return error_trace(err, e);
-	if (mknodat(folder, name, S_IFIFO | 0600, 0) < 0)
-		return error_raise(err, errno, "make the FIFO %s", temporary);
-	_cleanup_(close_p) int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
-		e = error_raise(err, fd < 0 ? errno : EAGAIN, "open %s", temporary);
-	if (e == 0)
-		e = borrow_name(journal, folder, name, path, &fd, err);
-	if (unlinkat(folder, name, 0) < 0 && e == 0)
-		e = error_raise(err, errno, "unlink %s", temporary);
-	if (e < 0)
-		return error_trace(err, e);
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
-int fifo_deleted_make(const char *path, int *ret_fd, struct error *err)
-{
-	struct journal *journal = journal_new();
-	struct folder folder = FOLDER_INIT;
-	int e = folder_open(journal, -1, path, &folder, err);
+	_cleanup_(old_name_close) struct old_name name = OLD_NAME_INIT;
+	_cleanup_(close_p) int fd = -1;
+	int e = old_name_open(r, mount, path, &name, err);
 
 	if (e == 0)
-		e = make_in(journal, folder.fd, path, ret_fd, err);
-	folder_done(&folder);
-	journal_free(journal);
-	return e < 0 ? error_trace(err, e) : 0;
+		e = old_name_make(&name, S_IFIFO, 0, NULL, &fd, err);
+	if (e == 0)
+		e = old_name_borrow(&name, fd, ret_fd, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (*ret_fd < 0)
+		*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 int fifo_deleted_finish(int fd, const FifoDeleted *d, struct error *err)

@@ -4,16 +4,19 @@
 
 #include "fifo.pb-c.h"
 #include "kind/kind.h"
+#include "kind/place.h"
 
 /*
- * @path without its " (deleted)", the caller's, if it was deleted and can be made again. Else NULL
+ * Its path without " (deleted)", the caller's, if it was deleted and can be made again. Else NULL
  * with a refusal, or with CODE_NONE if it was not deleted.
  */
-char *fifo_deleted_path(const struct descriptor *d, struct error *refusal);
+char *fifo_deleted_path(const struct descriptor *d, const struct place *place,
+                        struct error *refusal);
 FifoDeleted *fifo_deleted_describe(const struct stat *st);
 int fifo_deleted_validate(const FifoDeleted *d, struct error *err); /* pure */
 /* a new one, deleted too; *ret_fd: O_PATH */
-int fifo_deleted_make(const char *path, int *ret_fd, struct error *err);
+int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, int *ret_fd,
+                      struct error *err);
 /* gives it what the old one had, times too: after the contents. @fd is open for reading or writing
  */
 int fifo_deleted_finish(int fd, const FifoDeleted *d, struct error *err);

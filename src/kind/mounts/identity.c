@@ -7,11 +7,7 @@
 
 #include "kind/mounts/parts.h"
 #include "util/alloc.h"
-
-struct room {
-	struct file_handle head;
-	unsigned char bytes[MAX_HANDLE_SZ];
-};
+#include "util/handle.h"
 
 /* neither call asks the server of a file system, which may be frozen */
 static bool look(int fd, struct statx *sx)
@@ -19,7 +15,7 @@ static bool look(int fd, struct statx *sx)
 	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, sx) == 0;
 }
 
-static bool read_handle(int fd, struct room *room)
+static bool read_handle(int fd, struct handle_room *room)
 {
 	int mount_id;
 
@@ -29,7 +25,7 @@ static bool read_handle(int fd, struct room *room)
 
 void identity_read(int fd, struct identity *ret)
 {
-	struct room room;
+	struct handle_room room;
 	struct statx sx;
 
 	*ret = (struct identity){ 0 };
@@ -46,7 +42,7 @@ void identity_read(int fd, struct identity *ret)
 
 bool identity_is(int fd, const struct identity *identity)
 {
-	struct room room;
+	struct handle_room room;
 	struct statx sx;
 
 	if (!look(fd, &sx) || (sx.stx_mode & S_IFMT) != (identity->mode & S_IFMT))

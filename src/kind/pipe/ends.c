@@ -12,6 +12,7 @@
 #include "core/restart.h"
 #include "task/task.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 
 /* ---- checkpoint ---- */
 
@@ -120,13 +121,11 @@ int pipe_end_reopen(int fd, uint32_t flags, int *ret_fd, struct error *err)
 {
 	/* O_DIRECT is packet mode here, which open(2) does not know */
 	const uint32_t later = O_DIRECT | O_ASYNC | O_CREAT | O_EXCL | O_TRUNC;
-	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (flags & O_PATH)
-		*ret_fd = open(path, O_PATH | O_CLOEXEC);
+		*ret_fd = handle_reopen(fd, (int)flags, fd);
 	else
-		*ret_fd = open(path, (int)(flags & ~later) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		*ret_fd = handle_reopen(fd, (int)(flags & ~later) | O_NONBLOCK | O_NOCTTY, fd);
 	if (*ret_fd < 0)
 		return error_raise(err, errno, "open an end of a pipe");
 	if (flags & O_PATH)

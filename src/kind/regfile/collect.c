@@ -8,8 +8,10 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 
 #define DELETED " (deleted)"
 
@@ -63,6 +66,9 @@ static bool ends_deleted(const char *text)
 bool regfile_claims(const struct descriptor *d)
 {
 	if (d->link[0] != '/')
+		return false;
+	/* a deleted FIFO is made again, once, by kind fifo: for those who have it open, too */
+	if (S_ISFIFO(d->st.st_mode) && d->st.st_nlink == 0)
 		return false;
 	if (!S_ISREG(d->st.st_mode))
 		return S_ISDIR(d->st.st_mode) || (d->fd >= 0 && d->flags & O_PATH);
@@ -153,9 +159,6 @@ static int find_deleted(struct look *l, struct error *refusal)
 
 	if (!l->place.mount) /* mount_of() has done it */
 		l->place.path[strlen(l->place.path) - strlen(DELETED)] = 0;
-	if (!directory && !S_ISREG(l->st.stx_mode))
-		return error_refuse(refusal, CODE_regfile_deleted,
-		                    "it was deleted, and is neither a file nor a directory");
 	l->name = !directory && l->st.stx_nlink > 0 ? REGFILE_STATE__NAME__LINKED
 	                                            : REGFILE_STATE__NAME__DELETED;
 	return check_folder(l, refusal);
@@ -222,10 +225,7 @@ static void set_bytes(ProtobufCBinaryData *ret, const void *data, size_t size)
 /* the handle by which it can be opened whatever its name; not all file systems have one */
 static void collect_handle(int fd, RegfileState *s)
 {
-	struct {
-		struct file_handle head;
-		unsigned char room[MAX_HANDLE_SZ];
-	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	struct handle_room handle = HANDLE_ROOM_INIT;
 	int mount_id;
 
 	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
@@ -249,10 +249,25 @@ static RegfileState *describe(const struct look *l)
 		s->size = l->st.stx_size;
 	s->mtime_seconds = l->st.stx_mtime.tv_sec;
 	s->mtime_nanoseconds = l->st.stx_mtime.tv_nsec;
-	if (l->name != REGFILE_STATE__NAME__DELETED &&
-	    (S_ISREG(l->st.stx_mode) || S_ISDIR(l->st.stx_mode)))
+	if (l->name == REGFILE_STATE__NAME__LINKED ||
+	    (l->name == REGFILE_STATE__NAME__HERE &&
+	     (S_ISREG(l->st.stx_mode) || S_ISDIR(l->st.stx_mode))))
 		collect_handle(l->d->live, s);
 	return s;
+}
+
+/*
+ * Whether a socket is bound to its name: connect(2) with a type that a listener does not have finds
+ * that out, and the listener does not notice (net/unix/af_unix.c, unix_find_bsd).
+ */
+static bool is_bound(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_(close_p) int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", fd);
+	return connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 ||
+	       errno != ECONNREFUSED;
 }
 
 /* what is only in the image: attributes now, contents in save_bulk */
@@ -262,38 +277,84 @@ static int collect_deleted(struct look *l, struct object *object, struct error *
 	struct regfile *f = regfile_live(object);
 
 	f->source = source_of(l->d);
-	if (fcntl(l->d->live, F_GETLEASE) == F_WRLCK)
+	if (S_ISREG(s->mode) && fcntl(l->d->live, F_GETLEASE) == F_WRLCK)
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted and has a write lease, which reading breaks");
+	if (S_ISSOCK(s->mode) && is_bound(l->d->live))
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was deleted, and a socket is bound to it");
 	return regfile_collect_deleted(l->d->live, f->source, s, refusal);
 }
 
-/* O_TMPFILE stays in the flags of the one description that it made */
+/*
+ * O_TMPFILE stays in the flags of the one description that it made. Called once for each
+ * description, and for mappings, whose flags are O_PATH.
+ */
 static void note_flags(const struct descriptor *d, RegfileState *s)
 {
 	uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
 
-	if (s->deleted && s->deleted->unnamed && d->fd >= 0 && d->flags & unnamed)
-		s->deleted->flags = d->flags & ~(uint32_t)O_CLOEXEC;
+	if (s->name == REGFILE_STATE__NAME__HERE || d->fd < 0)
+		return;
+	if (d->flags & unnamed) {
+		if (s->deleted && s->deleted->unnamed)
+			s->deleted->flags = d->flags & ~(uint32_t)O_CLOEXEC;
+	} else if (d->flags & O_NOFOLLOW) {
+		*array_push(s->nofollow, s->n_nofollow) = d->flags & ~(uint32_t)O_CLOEXEC;
+	}
 }
 
-/* the object: one per name, but a deleted file has one name only, so that it is saved once */
-static struct object *get_object(const struct look *l, bool *ret_new)
+struct key {
+	uint64_t device, inode, mount, name;
+	char path[];
+};
+
+/* by name and, if that is not NULL, by path */
+static struct object *get_object(const struct look *l, const char *path, bool *ret_new)
 {
-	size_t size = 32 + strlen(l->place.path);
-	_cleanup_(free_p) char *key = xcalloc(1, size);
-	uint64_t numbers[] = { makedev(l->st.stx_dev_major, l->st.stx_dev_minor), l->st.stx_ino,
-		               l->name == REGFILE_STATE__NAME__DELETED ? 0 : l->st.stx_mnt_id,
-		               l->name };
+	size_t size = path ? strlen(path) : 0;
+	_cleanup_(free_p) struct key *key = xcalloc(1, sizeof(*key) + size);
 
-	memcpy(key, numbers, sizeof(numbers));
-	if (l->name == REGFILE_STATE__NAME__DELETED)
-		size = sizeof(numbers);
-	else
-		memcpy(key + sizeof(numbers), l->place.path, size - sizeof(numbers));
-	return objects_get(l->c->objects, &regfile_kind, key, size, ret_new);
+	key->device = makedev(l->st.stx_dev_major, l->st.stx_dev_minor);
+	key->inode = l->st.stx_ino;
+	key->mount = path ? l->st.stx_mnt_id : 0;
+	key->name = l->name;
+	if (path)
+		memcpy(key->path, path, size);
+	return objects_get(l->c->objects, &regfile_kind, key, sizeof(*key) + size, ret_new);
 }
 
+static bool has_name(const struct look *l, const RegfileState *s)
+{
+	return s->mount == (l->place.mount ? l->place.mount->id : 0) &&
+	       s->path.len == strlen(l->place.path) &&
+	       !memcmp(s->path.data, l->place.path, s->path.len);
+}
+
+/* another name of @owner, which all are deleted: it has the contents, this one the name only */
+static int collect_same(struct look *l, struct object *owner, struct object **ret,
+                        struct error *refusal)
+{
+	RegfileState *o = object_state(owner, RegfileState);
+	bool is_new;
+
+	*ret = get_object(l, l->place.path, &is_new);
+	RegfileState *s = is_new ? describe(l) : object_state(*ret, RegfileState);
+	note_flags(l->d, s);
+	if (!is_new)
+		return 0;
+	(*ret)->message = &s->base;
+	s->same = owner->id;
+	if (o->deleted)
+		o->deleted->more_names++;
+	if (regfile_is_unnamed(s))
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was made by O_TMPFILE, had a name later, was deleted, and "
+		                    "is open by both");
+	return 0;
+}
+
+/* one object per name; of what was deleted, the first has all that there is to save */
 static int collect_look(struct look *l, struct object **ret, struct error *refusal)
 {
 	bool is_new = false;
@@ -303,7 +364,8 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 		r = find_name(l, refusal);
 	if (r < 0)
 		return r;
-	struct object *object = get_object(l, &is_new);
+	bool deleted = l->name == REGFILE_STATE__NAME__DELETED;
+	struct object *object = get_object(l, deleted ? NULL : l->place.path, &is_new);
 	*ret = object;
 	if (is_new) {
 		RegfileState *s = describe(l);
@@ -312,15 +374,12 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 			r = error_refuse(refusal, CODE_regfile_linked,
 			                 "it was deleted under this name, but has others, and its "
 			                 "file system gives no handle to find it by");
-		if (l->name == REGFILE_STATE__NAME__DELETED)
+		if (deleted)
 			r = collect_deleted(l, object, refusal);
 	}
-	RegfileState *s = object_state(object, RegfileState);
-	note_flags(l->d, s);
-	if (r == 0 && (s->path.len != strlen(l->place.path) ||
-	               memcmp(s->path.data, l->place.path, s->path.len) != 0))
-		r = error_refuse(refusal, CODE_regfile_deleted,
-		                 "it was deleted under two names, and both are in use");
+	if (r == 0 && deleted && !has_name(l, object_state(object, RegfileState)))
+		return collect_same(l, object, ret, refusal);
+	note_flags(l->d, object_state(object, RegfileState));
 	return r;
 }
 

@@ -4,10 +4,12 @@
  * own, so that the program's position does not move; holes stay holes.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -27,11 +29,12 @@
  */
 #define DERIVED_ATTRIBUTES 0x102c1e00u
 
-static int add_xattr(int fd, const char *name, RegfileDeleted *d, struct error *refusal)
+/* @link: in /proc, which leads to what may be a symlink itself */
+static int add_xattr(const char *link, const char *name, RegfileDeleted *d, struct error *refusal)
 {
 	static const size_t room = 65536; /* XATTR_SIZE_MAX */
 	_cleanup_(free_p) char *value = xmalloc(room);
-	ssize_t size = fgetxattr(fd, name, value, room);
+	ssize_t size = getxattr(link, name, value, room);
 
 	if (size < 0)
 		return error_refuse(refusal, CODE_regfile_attributes,
@@ -47,12 +50,15 @@ static int add_xattr(int fd, const char *name, RegfileDeleted *d, struct error *
 	return 0;
 }
 
-static int collect_xattrs(int fd, RegfileDeleted *d, struct error *refusal)
+static int collect_xattrs(int live, RegfileDeleted *d, struct error *refusal)
 {
 	static const size_t room = 65536; /* XATTR_LIST_MAX */
 	_cleanup_(free_p) char *names = xmalloc(room);
-	ssize_t size = flistxattr(fd, names, room);
+	char link[40];
 	int r = 0;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", live);
+	ssize_t size = listxattr(link, names, room);
 
 	if (size < 0 && errno != EOPNOTSUPP)
 		return error_refuse(refusal, CODE_regfile_attributes,
@@ -60,7 +66,7 @@ static int collect_xattrs(int fd, RegfileDeleted *d, struct error *refusal)
 		                    strerror(errno));
 	for (char *name = names; r == 0 && size > 0 && name < names + size;
 	     name += strlen(name) + 1)
-		r = add_xattr(fd, name, d, refusal);
+		r = add_xattr(link, name, d, refusal);
 	return r;
 }
 
@@ -78,7 +84,7 @@ static int collect_attributes(int fd, RegfileDeleted *d, struct error *refusal)
 }
 
 /* "#4711" of inode 4711: the name that open(O_TMPFILE) gives, d_mark_tmpfile() in fs/dcache.c */
-static bool is_unnamed(const RegfileState *s)
+bool regfile_is_unnamed(const RegfileState *s)
 {
 	_cleanup_(free_p) char *path = regfile_path(s);
 	_cleanup_(free_p) char *name = xasprintf("#%llu", (unsigned long long)s->inode);
@@ -96,11 +102,52 @@ static int open_source(const char *source, int flags)
 	return fd;
 }
 
+/* reading a symlink sets its time of access, which only a mount of our own prevents */
+static ssize_t read_symlink(int live, char *target, size_t size)
+{
+	const unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+	struct mount_attr quiet = { .attr_set = MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME };
+	_cleanup_(close_p) int clone = open_tree(live, "", flags);
+
+	if (clone >= 0)
+		mount_setattr(clone, "", AT_EMPTY_PATH, &quiet, sizeof(quiet));
+	return readlinkat(clone >= 0 ? clone : live, "", target, size);
+}
+
+static int collect_node(int live, const struct stat *st, RegfileDeleted *d, struct error *refusal)
+{
+	char target[PATH_MAX];
+
+	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
+		d->device = st->st_rdev;
+	if (!S_ISLNK(st->st_mode))
+		return 0;
+	ssize_t size = read_symlink(live, target, sizeof(target));
+	if (size <= 0 || (size_t)size == sizeof(target))
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was deleted, and where it leads cannot be read");
+	d->target.data = xmemdup(target, (size_t)size);
+	d->target.len = (size_t)size;
+	return 0;
+}
+
+/* files and directories have attributes that only an open file tells */
+static int collect_opened(const char *source, bool directory, RegfileDeleted *d,
+                          struct error *refusal)
+{
+	_cleanup_(close_p) int fd = open_source(source, directory ? O_DIRECTORY : 0);
+
+	if (fd < 0)
+		return error_refuse(refusal, CODE_regfile_deleted,
+		                    "it was deleted, and cannot be opened to save its contents: %s",
+		                    strerror(errno));
+	return collect_attributes(fd, d, refusal);
+}
+
 int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err)
 {
 	struct stat st;
 	RegfileDeleted *d = xmalloc(sizeof(*d));
-	int flags = S_ISDIR(s->mode) ? O_DIRECTORY : 0;
 
 	regfile_deleted__init(d);
 	s->deleted = d;
@@ -110,14 +157,13 @@ int regfile_collect_deleted(int live, const char *source, RegfileState *s, struc
 	d->gid = st.st_gid;
 	d->atime_seconds = st.st_atim.tv_sec;
 	d->atime_nanoseconds = (uint32_t)st.st_atim.tv_nsec;
-	d->unnamed = is_unnamed(s);
-	_cleanup_(close_p) int fd = open_source(source, flags);
-	if (fd < 0)
-		return error_refuse(err, CODE_regfile_deleted,
-		                    "it was deleted, and cannot be opened to save its contents: %s",
-		                    strerror(errno));
-	int r = collect_xattrs(fd, d, err);
-	return r < 0 ? r : collect_attributes(fd, d, err);
+	d->unnamed = regfile_is_unnamed(s);
+	int r = collect_xattrs(live, d, err);
+	if (r < 0)
+		return r;
+	if (S_ISREG(s->mode) || S_ISDIR(s->mode))
+		return collect_opened(source, S_ISDIR(s->mode), d, err);
+	return collect_node(live, &st, d, err);
 }
 
 /* what of it exists; file systems that cannot tell say that all of it does */
@@ -175,7 +221,7 @@ uint64_t regfile_bulk_bytes(struct object *object)
 	const RegfileState *s = object_state(object, RegfileState);
 	struct stat st;
 
-	if (s->name != REGFILE_STATE__NAME__DELETED || !S_ISREG(s->mode))
+	if (!s->deleted || !S_ISREG(s->mode))
 		return 0;
 	return stat(regfile_live(object)->source, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
@@ -187,7 +233,7 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 	struct page_range *ranges = NULL;
 	size_t n = 0;
 
-	if (s->name != REGFILE_STATE__NAME__DELETED || !S_ISREG(s->mode))
+	if (!s->deleted || !S_ISREG(s->mode))
 		return 0;
 	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)

@@ -7,11 +7,13 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/place.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 
 static bool same_type(const RegfileState *s, const struct stat *st)
 {
@@ -45,11 +47,8 @@ static int compare(struct restart *r, const RegfileState *s, const struct stat *
 
 int regfile_open_handle(const RegfileState *s, int base, const char *path, int flags)
 {
-	struct {
-		struct file_handle head;
-		unsigned char room[MAX_HANDLE_SZ];
-	} handle = { .head = { .handle_bytes = (unsigned)s->handle.len,
-		               .handle_type = s->handle_type } };
+	struct handle_room handle = { .head = { .handle_bytes = (unsigned)s->handle.len,
+		                                .handle_type = s->handle_type } };
 
 	if (regfile_is_empty(&s->handle)) {
 		errno = EOPNOTSUPP;
@@ -164,8 +163,38 @@ int regfile_look(struct restart *r, struct object *object, struct error *err)
 	return e;
 }
 
+static int refuse_capability(const char *what, const char *name, enum code code,
+                             struct error *refusal)
+{
+	error_refuse(refusal, code, "it was deleted, and %s; that needs %s", what, name);
+	error_hint(refusal, "restart as root");
+	return -EOPNOTSUPP;
+}
+
+static int check_capabilities(const RegfileState *s, struct error *refusal)
+{
+	bool device = S_ISCHR(s->mode) || S_ISBLK(s->mode);
+
+	if (!s->deleted)
+		return 0;
+	if (device && !feature(FEATURE_cap_mknod))
+		return refuse_capability("is a device node", "CAP_MKNOD", CODE_regfile_deleted,
+		                         refusal);
+	if (s->deleted->attributes & REGFILE_LOCKED && !feature(FEATURE_cap_linux_immutable))
+		return refuse_capability("is append-only or immutable", "CAP_LINUX_IMMUTABLE",
+		                         CODE_regfile_attributes, refusal);
+	return 0;
+}
+
 int regfile_find(struct restart *r, struct object *object, struct error *err)
 {
+	const RegfileState *s = object_state(object, RegfileState);
+
+	if (check_capabilities(s, err) < 0) {
+		_cleanup_(free_p) char *path = regfile_path(s);
+		error_object(err, "%s", path);
+		return -EOPNOTSUPP;
+	}
 	if (object_state(object, RegfileState)->mount)
 		return 0; /* regfile_make() looks: the mount is not there yet */
 	return regfile_look(r, object, err);

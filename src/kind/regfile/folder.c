@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/journal.h"
 #include "kind/place.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -18,6 +17,21 @@
 static int open_directory(int base, const char *path)
 {
 	return place_open(base, path, O_RDONLY | O_DIRECTORY);
+}
+
+/*
+ * No path of ours need lead to a mount of another namespace. File systems without handles have no
+ * name that `stasis cleanup` could use (overlay without nfs_export, exfat).
+ */
+int folder_note(struct journal *journal, int base, int fd, const char *path,
+                enum journal_effect effect, const struct stat *st, struct error *err)
+{
+	if (!journal)
+		return 0;
+	if (base < 0)
+		return journal_note(journal, effect, path, st, err);
+	int r = journal_note_below(journal, effect, fd, strrchr(path, '/') + 1, st, err);
+	return r == -EOPNOTSUPP ? 0 : r;
 }
 
 /* makes @path and what is missing above it */
@@ -31,11 +45,11 @@ static int make(struct journal *journal, const char *path, struct folder *folder
 		return 0;
 	if (strcmp(above, path) != 0)
 		r = make(journal, above, folder, err);
-	if (r == 0 && folder->base < 0)
-		r = journal_note(journal, JOURNAL_RMDIR, path, err);
+	_cleanup_(close_p) int fd = open_directory(folder->base, above);
+	if (r == 0 && fd >= 0)
+		r = folder_note(journal, folder->base, fd, path, JOURNAL_RMDIR, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
-	_cleanup_(close_p) int fd = open_directory(folder->base, above);
 	if (fd >= 0 && mkdirat(fd, strrchr(path, '/') + 1, 0700) == 0)
 		*array_push(folder->made, folder->n_made) = xstrdup(path);
 	else if (fd < 0 || errno != EEXIST)

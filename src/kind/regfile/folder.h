@@ -7,9 +7,8 @@
 
 #include <stddef.h>
 
+#include "core/journal.h"
 #include "util/error.h"
-
-struct journal;
 
 struct folder {
 	int fd;      /* O_RDONLY; -1 = none */
@@ -24,11 +23,14 @@ struct folder {
 
 /*
  * The directory that @path below @base (kind/place.h) names a file in; folder_done() also after a
- * failure.
+ * failure. @journal may be NULL, then and below: nothing that is made outlives its file system.
  */
 int folder_open(struct journal *journal, int base, const char *path, struct folder *ret,
                 struct error *err);
 void folder_done(struct folder *folder); /* removes those that were made */
+/* notes what is about to be made of @path below @base, in the open directory @fd */
+int folder_note(struct journal *journal, int base, int fd, const char *path,
+                enum journal_effect effect, const struct stat *st, struct error *err);
 
 /* the innermost directory of @path that is there: open, O_RDONLY; -1 with errno */
 int folder_nearest(int base, const char *path);

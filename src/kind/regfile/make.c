@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Restart: deleted files and directories are made again, with the link text and fstat(2) that they
- * had. A file has its old name for the moment between link and unlink only, while it is still empty
- * and root's; the journal knows of it. If the name is taken by now it stays nameless.
+ * Restart: what was deleted is made again, with the link text and fstat(2) that it had: see
+ * names.h. If its name is taken by now it stays nameless.
  */
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -13,13 +12,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "core/journal.h"
 #include "core/restart.h"
 #include "kind/place.h"
-#include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 
 #define PAGE 4096ull
 
@@ -27,19 +25,8 @@
 struct making {
 	const RegfileState *s;
 	struct regfile *f;
-	struct journal *journal;
-	char *path;       /* owned */
-	const char *name; /* the last component of path */
-	int folder;       /* open */
+	struct old_name name;
 };
-
-static int same_inode(int a, int b)
-{
-	struct stat x, y;
-
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
-}
 
 static char *self_link(int fd, char room[40])
 {
@@ -47,109 +34,71 @@ static char *self_link(int fd, char room[40])
 	return room;
 }
 
-/*
- * Gives @fd its deleted name for a moment, so that the link text of what is opened through it ends
- * in " (deleted)". *ret_fd: O_PATH under that name, -1 when the name is taken.
- */
-static int borrow_name(struct making *m, int fd, int *ret_fd, struct error *err)
-{
-	char link[40];
-	struct stat st;
-
-	*ret_fd = -1;
-	if (fstat(fd, &st) < 0)
-		return error_raise(err, errno, "fstat of a deleted file");
-	int e = m->f->base < 0 ? journal_note_inode(m->journal, m->path, st.st_dev, st.st_ino, err)
-	                       : 0;
-	if (e < 0)
-		return error_trace(err, e);
-	if (linkat(AT_FDCWD, self_link(fd, link), m->folder, m->name, AT_SYMLINK_FOLLOW) < 0) {
-		if (errno == EEXIST)
-			return 0;
-		return error_raise(err, errno, "link a deleted file as %s", m->path);
-	}
-	*ret_fd = openat(m->folder, m->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int saved = errno;
-	bool same = *ret_fd >= 0 && same_inode(*ret_fd, fd);
-	if (unlinkat(m->folder, m->name, 0) < 0)
-		return error_raise(err, errno, "unlink %s", m->path);
-	if (!same)
-		return error_raise(err, *ret_fd < 0 ? saved : EAGAIN, "open %s", m->path);
-	return 0;
-}
-
-/* without O_TMPFILE: a name of ours, which is not seen for long either */
-static int make_named(struct making *m, int *ret_fd, struct error *err)
-{
-	char name[64];
-	char *slash = strrchr(m->path, '/');
-
-	snprintf(name, sizeof(name), ".stasis-%d-%lx", (int)getpid(), (unsigned long)m->s->inode);
-	_cleanup_(free_p) char *path = xasprintf("%.*s/%s", (int)(slash - m->path), m->path, name);
-	int e = m->f->base < 0 ? journal_note(m->journal, JOURNAL_UNLINK, path, err) : 0;
-	if (e < 0)
-		return error_trace(err, e);
-	*ret_fd = openat(m->folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (*ret_fd < 0)
-		return error_raise(err, errno, "make %s", path);
-	int taken = -1;
-	e = borrow_name(m, *ret_fd, &taken, err);
-	m->f->keep = taken;
-	if (unlinkat(m->folder, name, 0) < 0 && e == 0)
-		e = error_raise(err, errno, "unlink %s", path);
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
 /* the file, empty: f->contents, and f->keep or f->made */
 static int make_file(struct making *m, struct error *err)
 {
 	const RegfileDeleted *d = m->s->deleted;
 	struct regfile *f = m->f;
-	char link[40];
 	uint32_t flags = d->flags ? d->flags : O_RDWR | O_TMPFILE;
-	_cleanup_(close_p) int fd = openat(m->folder, ".", (int)flags | O_CLOEXEC, 0600);
+	_cleanup_(close_p) int fd = openat(m->name.folder.fd, ".", (int)flags | O_CLOEXEC, 0600);
+	int e = 0;
 
-	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && !d->flags) {
-		int e = make_named(m, &fd, err);
-		if (e < 0)
-			return error_trace(err, e);
-	} else if (fd < 0) {
-		return error_raise(err, errno, "make a file in the directory of %s", m->path);
-	} else if (!d->unnamed) {
-		int e = borrow_name(m, fd, &f->keep, err);
-		if (e < 0)
-			return error_trace(err, e);
-	}
+	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && !d->unnamed)
+		e = old_name_make(&m->name, S_IFREG, 0, NULL, &fd, err);
+	else if (fd < 0)
+		e = error_raise(err, errno, "make a file in the directory of %s", m->name.path);
+	else if (d->more_names)
+		e = old_name_keep(&m->name, fd, err);
+	if (e == 0 && !d->unnamed)
+		e = old_name_borrow(&m->name, fd, &f->keep, err);
+	if (e < 0)
+		return error_trace(err, e);
 	if (f->keep < 0)
-		f->keep = open(self_link(fd, link), O_PATH | O_CLOEXEC);
-	f->contents = open(self_link(fd, link), O_RDWR | O_CLOEXEC);
+		f->keep = handle_reopen(fd, O_PATH, -1);
+	f->contents = handle_reopen(fd, O_RDWR, -1);
 	if (f->keep < 0 || f->contents < 0)
-		return error_raise(err, errno, "open the new file for %s", m->path);
+		return error_raise(err, errno, "open the new file for %s", m->name.path);
 	if (d->flags)
 		f->made = take_fd(&fd);
 	return 0;
 }
 
+/* what is only referred to, by O_PATH: symlinks, device nodes, sockets' names */
+static int make_node(struct making *m, struct error *err)
+{
+	const RegfileDeleted *d = m->s->deleted;
+	_cleanup_(free_p) char *target = xstrndup((const char *)d->target.data, d->target.len);
+	_cleanup_(close_p) int fd = -1;
+	int e = old_name_make(&m->name, m->s->mode, d->device, target, &fd, err);
+
+	if (e == 0)
+		e = old_name_borrow(&m->name, fd, &m->f->keep, err);
+	if (m->f->keep < 0)
+		m->f->keep = take_fd(&fd);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int make_directory(struct making *m, struct error *err)
 {
-	int e = m->f->base < 0 ? journal_note(m->journal, JOURNAL_RMDIR, m->path, err) : 0;
+	const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int folder = m->name.folder.fd;
+	int e = old_name_note(&m->name, JOURNAL_RMDIR, NULL, err);
 
 	if (e < 0)
 		return error_trace(err, e);
-	if (mkdirat(m->folder, m->name, 0700) < 0) {
-		e = error_raise(err, errno, "make the deleted directory %s", m->path);
+	if (mkdirat(folder, m->name.name, 0700) < 0) {
+		e = error_raise(err, errno, "make the deleted directory %s", m->name.path);
 		error_hint(err, "what has its name now is in the way");
 		return e;
 	}
-	m->f->contents = openat(m->folder, m->name,
-	                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	m->f->keep = openat(m->folder, m->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	m->f->contents = openat(folder, m->name.name, O_RDONLY | flags);
 	int saved = errno;
-	if (unlinkat(m->folder, m->name, AT_REMOVEDIR) < 0)
-		return error_raise(err, errno, "remove %s", m->path);
-	if (m->f->contents < 0 || m->f->keep < 0)
-		return error_raise(err, saved, "open %s", m->path);
-	return 0;
+	e = old_name_open_all(&m->name, &m->f->keep, err);
+	if (unlinkat(folder, m->name.name, AT_REMOVEDIR) < 0)
+		return error_raise(err, errno, "remove %s", m->name.path);
+	if (m->f->contents < 0)
+		return error_raise(err, saved, "open %s", m->name.path);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int set_attributes(int fd, uint32_t wanted, struct error *err)
@@ -166,39 +115,37 @@ static int set_attributes(int fd, uint32_t wanted, struct error *err)
 	return 0;
 }
 
-static int set_xattr(int fd, const RegfileXattr *x, struct error *err)
+static int set_xattr(const char *link, const RegfileXattr *x, struct error *err)
 {
 	_cleanup_(free_p) char *name = xstrndup((const char *)x->name.data, x->name.len);
 
-	if (fsetxattr(fd, name, x->value.data, x->value.len, 0) < 0)
+	if (setxattr(link, name, x->value.data, x->value.len, 0) < 0)
 		return error_raise(err, errno, "set the extended attribute %s", name);
 	return 0;
 }
 
-/* owner first: it takes set-id bits and capabilities away; times last: all else changes them */
-static int describe(const RegfileState *s, int fd, struct error *err)
+/*
+ * Owner first: it takes set-id bits and capabilities away. The link in /proc leads to what f->keep
+ * is, a symlink too.
+ */
+static int describe(const RegfileState *s, const struct regfile *f, struct error *err)
 {
 	const RegfileDeleted *d = s->deleted;
-	struct timespec times[] = { { d->atime_seconds, d->atime_nanoseconds },
-		                    { s->mtime_seconds, s->mtime_nanoseconds } };
+	char link[40];
+	int e = 0;
 
-	if (S_ISREG(s->mode) && ftruncate(fd, (off_t)s->size) < 0)
+	self_link(f->keep, link);
+	if (S_ISREG(s->mode) && ftruncate(f->contents, (off_t)s->size) < 0)
 		return error_raise(err, errno, "ftruncate to %llu", (unsigned long long)s->size);
-	if (fchown(fd, d->uid, d->gid) < 0)
+	if (fchownat(f->keep, "", d->uid, d->gid, AT_EMPTY_PATH) < 0)
 		return error_raise(err, errno, "fchown to %u:%u", d->uid, d->gid);
-	if (fchmod(fd, s->mode & 07777) < 0)
-		return error_raise(err, errno, "fchmod to %o", s->mode & 07777);
-	for (size_t i = 0; i < d->n_xattrs; i++) {
-		int e = set_xattr(fd, d->xattrs[i], err);
-		if (e < 0)
-			return error_trace(err, e);
-	}
-	int e = set_attributes(fd, d->attributes, err);
-	if (e < 0)
-		return error_trace(err, e);
-	if (futimens(fd, times) < 0)
-		return error_raise(err, errno, "set its times");
-	return 0;
+	if (!S_ISLNK(s->mode) && chmod(link, s->mode & 07777) < 0)
+		return error_raise(err, errno, "chmod to %o", s->mode & 07777);
+	for (size_t i = 0; e == 0 && i < d->n_xattrs; i++)
+		e = set_xattr(link, d->xattrs[i], err);
+	if (e == 0 && f->contents >= 0)
+		e = set_attributes(f->contents, d->attributes & ~REGFILE_LOCKED, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /*
@@ -208,61 +155,103 @@ static int describe(const RegfileState *s, int fd, struct error *err)
 static int make_deleted(struct restart *r, struct object *object, struct making *m,
                         struct error *err)
 {
-	bool directory = S_ISDIR(m->s->mode);
-	int e = directory ? make_directory(m, err) : make_file(m, err);
+	int e;
 
-	if (e == 0 && !directory)
+	if (S_ISDIR(m->s->mode))
+		e = make_directory(m, err);
+	else if (S_ISREG(m->s->mode))
+		e = make_file(m, err);
+	else
+		e = make_node(m, err);
+	if (e == 0 && S_ISREG(m->s->mode))
 		e = restart_take_blocks(r, object, err);
 	if (e == 0)
-		e = describe(m->s, m->f->contents, err);
+		e = describe(m->s, m->f, err);
 	close_p(&m->f->contents);
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
-/* the deleted name of a file that has others, so that the link text is the same again */
-static int hide_name(struct making *m, struct error *err)
-{
-	int named = -1;
-	int e = borrow_name(m, m->f->keep, &named, err);
-
-	if (e < 0) {
-		close_p(&named);
+	if (e < 0)
 		return error_trace(err, e);
-	}
-	if (named >= 0) {
-		close_p(&m->f->keep);
-		m->f->keep = named;
+	m->f->n_more = m->s->deleted->more_names;
+	if (m->f->n_more) {
+		m->f->name = m->name;
+		m->name = (struct old_name){ .folder = FOLDER_INIT, .opened = m->name.opened };
 	}
 	return 0;
 }
 
+/* the deleted name of what has others, so that the link text is the same again */
+static int hide_name(struct making *m, struct error *err)
+{
+	int named = -1;
+	int e = old_name_borrow(&m->name, m->f->keep, &named, err);
+
+	if (e == 0 && named >= 0) {
+		close_p(&m->f->keep);
+		m->f->keep = take_fd(&named);
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* another name of what has been made, which has a temporary one until it has had them all */
+static int make_same(struct making *m, struct regfile *owner, struct error *err)
+{
+	m->f->keep = owner->keep < 0 ? -1 : handle_reopen(owner->keep, O_PATH, -1);
+	if (m->f->keep < 0 || !owner->n_more)
+		return error_raise(err, EBADMSG, "another name of what is not there");
+	int e = hide_name(m, err);
+	if (--owner->n_more == 0)
+		old_name_close(&owner->name);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 int regfile_make(struct restart *r, struct object *object, struct error *err)
 {
-	struct making m = { .s = object_state(object, RegfileState), .f = regfile_live(object) };
+	struct making m = { .s = object_state(object, RegfileState),
+		            .f = regfile_live(object),
+		            .name = OLD_NAME_INIT };
+	int e = 0;
 
 	m.f->base = place_base(r, m.s->mount);
-	if (m.s->mount) {
-		int found = regfile_look(r, object, err);
-		if (found < 0)
-			return error_trace(err, found);
-	}
-	if (m.s->name == REGFILE_STATE__NAME__HERE)
-		return 0;
-	m.path = regfile_path(m.s);
-	m.name = strrchr(m.path, '/') + 1;
-	m.journal = journal_new();
-	struct folder folder = FOLDER_INIT;
-	int e = folder_open(m.journal, m.f->base, m.path, &folder, err);
-	m.folder = folder.fd;
+	if (m.s->mount)
+		e = regfile_look(r, object, err);
+	if (e < 0 || m.s->name == REGFILE_STATE__NAME__HERE)
+		return e < 0 ? error_trace(err, e) : 0;
+	_cleanup_(free_p) char *path = regfile_path(m.s);
+	m.name.nofollow = m.s->nofollow;
+	m.name.n_nofollow = m.s->n_nofollow;
+	e = old_name_open(r, m.s->mount, path, &m.name, err);
 	if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
 		e = hide_name(&m, err);
+	else if (e == 0 && m.s->same)
+		e = make_same(&m, regfile_live(regfile_same(r->objects, object)), err);
 	else if (e == 0)
 		e = make_deleted(r, object, &m, err);
-	folder_done(&folder);
-	journal_free(m.journal);
+	m.f->opened = m.name.opened;
+	old_name_close(&m.name);
 	if (e < 0)
-		error_object(err, "%s", m.path);
-	free(m.path);
+		error_object(err, "%s", path);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* all else changes its times, mappings too; and its attributes may forbid to set these */
+int regfile_finish(struct restart *r, struct object *object, struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	const RegfileDeleted *d = s->deleted;
+	int keep = regfile_live(object)->keep;
+	char link[40];
+
+	if (!d)
+		return 0;
+	struct timespec times[] = { { d->atime_seconds, d->atime_nanoseconds },
+		                    { s->mtime_seconds, s->mtime_nanoseconds } };
+	if (utimensat(AT_FDCWD, self_link(keep, link), times, 0) < 0)
+		return error_raise(err, errno, "set the times of a deleted file");
+	if (!(d->attributes & REGFILE_LOCKED))
+		return 0;
+	_cleanup_(close_p) int fd = handle_reopen(keep, O_RDONLY | O_NONBLOCK | O_NOATIME, -1);
+	if (fd < 0)
+		return error_raise(err, errno, "open a deleted file for its attributes");
+	int e = set_attributes(fd, d->attributes, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
