@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is in a pipe: read without consuming it, described, written into another. No root needed. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -174,6 +176,62 @@ static void test_spliced(void **state)
 	close_pipe(from);
 }
 
+/* buffers of more than a page, as splice(2) takes them from a socket: one slot each */
+static void test_spliced_large(void **state)
+{
+	static const size_t lengths[] = { 4097, 5, 8192, 20000, 32768, 4096, 32767 };
+	int a[2], b[2], s[2], slot[2];
+	char bytes[65536];
+
+	make(a);
+	make(slot);
+	assert_int_equal(fcntl(slot[1], F_SETPIPE_SZ, PAGE), PAGE);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s), 0);
+	for (int i = 0; i < 7; i++) {
+		memset(bytes, 'a' + i, sizeof(bytes));
+		size_t piece = lengths[i] < 8192 ? 8192 : 32768;
+		assert_int_equal(write(s[0], bytes, piece), piece);
+		assert_int_equal(splice(s[1], NULL, a[1], NULL, lengths[i], SPLICE_F_NONBLOCK),
+		                 lengths[i]);
+		while (read(s[1], bytes, sizeof(bytes)) > 0)
+			;
+	}
+	copy(a, b, 7);
+	for (int i = 0; i < 7; i++) {
+		assert_int_equal(tee(b[0], slot[1], sizeof(bytes), SPLICE_F_NONBLOCK), lengths[i]);
+		expect(slot[0], lengths[i], (char)('a' + i));
+		assert_int_equal(read(b[0], bytes, lengths[i]), lengths[i]);
+	}
+	close_pipe(a);
+	close_pipe(b);
+	close_pipe(s);
+	close_pipe(slot);
+}
+
+/* larger ones are cut; where there is no room for that, joined; and refused where that is not
+ * enough */
+static void test_too_large(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct pipe_buffer buffers[] = {
+		{ 40000, false }, { 100, true }, { 1, false }, { 5, false }
+	};
+	struct pipe_data data = { .buffers = buffers, .n_buffers = 4 };
+	PipeContents *contents;
+
+	assert_int_equal(pipe_describe(&data, 65536, &contents, &err), 0);
+	assert_int_equal(contents->n_runs, 5);
+	pipe_contents__free_unpacked(contents, NULL);
+	assert_int_equal(pipe_describe(&data, 16384, &contents, &err), 0);
+	assert_int_equal(contents->n_runs, 4);
+	assert_int_equal(contents->runs[3]->length, 6);
+	pipe_contents__free_unpacked(contents, NULL);
+	data.n_buffers = 1;
+	assert_int_equal(pipe_describe(&data, 4096, &contents, &err), -EOPNOTSUPP);
+	assert_int_equal(err.code, CODE_pipe_contents);
+	pipe_contents__free_unpacked(contents, NULL);
+}
+
 static void test_hostile(void **state)
 {
 	struct error err = ERROR_INIT;
@@ -188,11 +246,17 @@ static void test_hostile(void **state)
 	const struct {
 		uint32_t capacity, count, length;
 		bool good;
-	} cases[] = { { 65536, 16, 4096, true },     { 65536, 17, 1, false },
-		      { 65536, 0, 1, false },        { 65536, 1, 0, false },
-		      { 65536, 1, 4097, false },     { 0, 1, 1, false },
-		      { 12288, 1, 1, false },        { 65536, UINT32_MAX, 4096, false },
-		      { 2048, 1, 1, false },         { 1u << 31, 1u << 19, 4096, true },
+	} cases[] = { { 65536, 16, 4096, true },
+		      { 65536, 17, 1, false },
+		      { 65536, 0, 1, false },
+		      { 65536, 1, 0, false },
+		      { 65536, 1, 32769, false },
+		      { 0, 1, 1, false },
+		      { 12288, 1, 1, false },
+		      { 65536, UINT32_MAX, 4096, false },
+		      { 2048, 1, 1, false },
+		      { 1u << 31, 1u << 19, 4095, true },
+		      { 1u << 31, 1u << 19, 4096, false },
 		      { UINT32_MAX, 1, 4096, false } };
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		contents.capacity = cases[i].capacity;
@@ -205,9 +269,10 @@ static void test_hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_empty),   cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_full),    cmocka_unit_test(test_packets),
-		cmocka_unit_test(test_large),   cmocka_unit_test(test_spliced),
+		cmocka_unit_test(test_empty),         cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_full),          cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_large),         cmocka_unit_test(test_spliced),
+		cmocka_unit_test(test_spliced_large), cmocka_unit_test(test_too_large),
 		cmocka_unit_test(test_hostile),
 	};
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -20,6 +22,12 @@
 #define PAGE              4096u
 #define CAPACITY_MAX      (1u << 31) /* fs/pipe.c, round_pipe_size() */
 #define CAPACITY_FALLBACK (1u << 20) /* the kernel's default of pipe-max-size */
+
+/*
+ * What splice(2) takes from a socket is in buffers of up to 32 KiB, the most that the kernel puts
+ * in one piece there (SKB_FRAG_PAGE_ORDER); they are made again through a socket of ours.
+ */
+#define BUFFER_MAX 32768u
 
 static uint64_t round_up(uint64_t size)
 {
@@ -199,11 +207,11 @@ static void add_run(PipeContents *contents, uint32_t count, uint32_t length, boo
 	*array_push(contents->runs, contents->n_runs) = run;
 }
 
-/* normal buffers that follow one another, as few pages as will hold them */
+/* normal buffers that follow one another, in as few as can be made to hold them */
 static void add_joined(PipeContents *contents, uint64_t bytes)
 {
-	add_run(contents, (uint32_t)(bytes / PAGE), PAGE, false);
-	add_run(contents, bytes % PAGE ? 1 : 0, bytes % PAGE, false);
+	add_run(contents, (uint32_t)(bytes / BUFFER_MAX), BUFFER_MAX, false);
+	add_run(contents, bytes % BUFFER_MAX ? 1 : 0, bytes % BUFFER_MAX, false);
 }
 
 static uint64_t count_slots(const PipeContents *contents)
@@ -225,8 +233,8 @@ static void clear_runs(PipeContents *contents)
 }
 
 /*
- * One for one; but what splice(2) moves from a socket may be more than a page in one buffer, and
- * must be cut. @join: then with no more buffers than its bytes need.
+ * One for one; but one of more than BUFFER_MAX must be cut. @join: then with no more buffers than
+ * its bytes need.
  */
 static void add_runs(PipeContents *contents, const struct pipe_data *data, bool join)
 {
@@ -240,10 +248,10 @@ static void add_runs(PipeContents *contents, const struct pipe_data *data, bool 
 		}
 		add_joined(contents, joined);
 		joined = 0;
-		if (b->length > PAGE && !b->packet)
-			add_joined(contents, b->length);
+		if (b->packet)
+			add_run(contents, 1, b->length, true);
 		else
-			add_run(contents, 1, b->length, b->packet);
+			add_joined(contents, b->length);
 	}
 	add_joined(contents, joined);
 }
@@ -299,7 +307,7 @@ int pipe_save_bulk(struct checkpoint *c, const struct object *object, const stru
 
 int pipe_contents_validate(const PipeContents *contents, struct error *err)
 {
-	uint64_t slots = 0;
+	uint64_t slots = 0, size = 0;
 
 	if (!contents)
 		return error_refuse(err, CODE_image_invalid, "pipe: no contents");
@@ -308,11 +316,12 @@ int pipe_contents_validate(const PipeContents *contents, struct error *err)
 		return error_refuse(err, CODE_image_invalid, "pipe: capacity %u", capacity);
 	for (size_t i = 0; i < contents->n_runs; i++) {
 		const PipeRun *run = contents->runs[i];
-		if (!run->count || !run->length || run->length > PAGE)
+		if (!run->count || !run->length || run->length > (run->packet ? PAGE : BUFFER_MAX))
 			return error_refuse(err, CODE_image_invalid, "pipe: %u buffers of %u bytes",
 			                    run->count, run->length);
 		slots += run->count;
-		if (slots > capacity / PAGE)
+		size += (uint64_t)run->count * run->length;
+		if (slots > capacity / PAGE || size > INT32_MAX) /* FIONREAD is an int */
 			return error_refuse(err, CODE_image_invalid,
 			                    "pipe: more than its capacity of %u bytes", capacity);
 	}
@@ -377,12 +386,92 @@ int pipe_set_capacity(int fd, const PipeContents *contents, struct error *err)
 	return r;
 }
 
-/* through a pipe of ours: moved by splice(2), a buffer stays one and is not merged with the last */
-static int put_buffer(const struct own_pipe *own, int fd, const char *bytes, uint32_t length,
+/* what buffers are made in, before splice(2) moves them: nothing merges them with the last one */
+struct workshop {
+	struct own_pipe normal, packets;
+	struct own_pipe large, slot; /* room for BUFFER_MAX; for one buffer */
+	int sockets[2];              /* for what is larger than a page */
+};
+#define WORKSHOP_INIT                                           \
+	{                                                       \
+		{ -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 }, \
+		{                                               \
+			-1, -1                                  \
+		}                                               \
+	}
+
+static void workshop_done(struct workshop *w)
+{
+	own_pipe_done(&w->normal);
+	own_pipe_done(&w->packets);
+	own_pipe_done(&w->large);
+	own_pipe_done(&w->slot);
+	close_p(&w->sockets[0]);
+	close_p(&w->sockets[1]);
+}
+
+static int workshop_open(struct workshop *w, struct error *err)
+{
+	int r = own_pipe_new(&w->normal, PAGE, err);
+
+	if (r == 0)
+		r = own_pipe_new(&w->packets, PAGE, err);
+	if (r == 0 && fcntl(w->packets.write, F_SETFL, O_DIRECT | O_NONBLOCK) < 0)
+		r = -errno;
+	if (r == 0)
+		r = own_pipe_new(&w->large, BUFFER_MAX, err);
+	if (r == 0)
+		r = own_pipe_new(&w->slot, PAGE, err);
+	if (r == 0 &&
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, w->sockets) < 0)
+		r = -errno;
+	return r < 0 ? error_raise(err, -r, "make a pipe") : 0;
+}
+
+/*
+ * In one piece that the kernel allocates for a power of two, from which @length is taken; into
+ * w->large. Whether it is in one buffer a pipe with room for one tells; there may be no memory in
+ * such pieces.
+ */
+static int make_large(struct workshop *w, const char *bytes, uint32_t length, struct error *err)
+{
+	static const char zeroes[BUFFER_MAX];
+	uint32_t piece = PAGE;
+
+	while (piece < length)
+		piece *= 2;
+	struct iovec parts[] = { { (void *)bytes, length }, { (void *)zeroes, piece - length } };
+	if (writev(w->sockets[0], parts, 2) != (ssize_t)piece)
+		return error_raise(err, errno, "write %u bytes to a socket", piece);
+	if (splice(w->sockets[1], NULL, w->large.write, NULL, length, SPLICE_F_NONBLOCK) != length)
+		return error_raise(err, errno, "splice %u bytes from a socket", length);
+	_cleanup_(free_p) char *rest = xmalloc(BUFFER_MAX);
+	int r = piece == length ? 0 : drain(w->sockets[1], rest, piece - length, err);
+	if (r < 0)
+		return error_trace(err, r);
+	ssize_t n = tee(w->large.read, w->slot.write, BUFFER_MAX, SPLICE_F_NONBLOCK);
+	if (n <= 0)
+		return error_raise(err, n < 0 ? errno : EIO, "tee of one buffer");
+	r = drain(w->slot.read, rest, (size_t)n, err);
+	if (r == 0 && n != length)
+		r = error_raise(err, ENOMEM, "%u bytes in one piece", length);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int put_buffer(struct workshop *w, int fd, const char *bytes, uint32_t length, bool packet,
                       struct error *err)
 {
-	if (write(own->write, bytes, length) != length)
-		return error_raise(err, errno, "write %u bytes to a pipe", length);
+	struct own_pipe *own = packet ? &w->packets : &w->normal;
+	int r = 0;
+
+	if (length > PAGE) {
+		own = &w->large;
+		r = make_large(w, bytes, length, err);
+	} else if (write(own->write, bytes, length) != length) {
+		r = error_raise(err, errno, "write %u bytes to a pipe", length);
+	}
+	if (r < 0)
+		return error_trace(err, r);
 	ssize_t n = splice(own->read, NULL, fd, NULL, length, SPLICE_F_NONBLOCK);
 	if (n != length)
 		return error_raise(err, n < 0 ? errno : EAGAIN,
@@ -392,20 +481,13 @@ static int put_buffer(const struct own_pipe *own, int fd, const char *bytes, uin
 
 int pipe_write(int fd, const PipeContents *contents, const char *bytes, struct error *err)
 {
-	_cleanup_(own_pipe_done) struct own_pipe normal = { -1, -1 }, packets = { -1, -1 };
-	int r = own_pipe_new(&normal, PAGE, err);
+	_cleanup_(workshop_done) struct workshop w = WORKSHOP_INIT;
+	int r = contents->n_runs ? workshop_open(&w, err) : 0;
 
-	if (r == 0)
-		r = own_pipe_new(&packets, PAGE, err);
-	if (r == 0 && fcntl(packets.write, F_SETFL, O_DIRECT | O_NONBLOCK) < 0)
-		r = -errno;
-	if (r < 0)
-		return error_raise(err, -r, "make a pipe");
 	for (size_t i = 0; i < contents->n_runs; i++) {
 		const PipeRun *run = contents->runs[i];
 		for (uint32_t k = 0; r == 0 && k < run->count; k++) {
-			r = put_buffer(run->packet ? &packets : &normal, fd, bytes, run->length,
-			               err);
+			r = put_buffer(&w, fd, bytes, run->length, run->packet, err);
 			bytes += run->length;
 		}
 	}
