@@ -130,7 +130,7 @@ int mount_build_mounts(struct mount_build *b, struct error *err)
 	int r = helper_run(build_overlays, b, 0, err);
 
 	if (r == 0)
-		r = helper_run(build_attach, b, 0, err);
+		r = helper_run(build_attach_roots, b, 0, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -139,7 +139,7 @@ int mount_build_late(struct mount_build *b, struct error *err)
 	int r = helper_run(build_origins, b, 0, err);
 
 	if (r == 0)
-		r = helper_run(build_attach_late, b, 0, err);
+		r = helper_run(build_attach, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_groups, b, 0, err);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The mounts themselves. Each is cloned, detached, with its attributes; the places for its children
- * are opened while it has none, so that nothing covers them; then all are attached, parents first.
- * A descriptor names (mount, directory): neither covers nor chains nor siblings need an order.
+ * are opened while it has none, so that nothing covers them; when all are there, also those that
+ * had to wait for a pid namespace, they are attached. A descriptor names (mount, directory): neither covers nor chains nor siblings need an order.
  */
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -81,35 +81,7 @@ static int clone_mount(const struct mount_build *b, size_t mount, struct error *
 	return r < 0 ? build_context(b, mount, err, r) : 0;
 }
 
-/* ---- P7, P8: children of each mount ---- */
-
-/* mounts below each mount: first child and next sibling */
-struct family {
-	size_t *child, *next;
-};
-
-static void family_done(struct family *f)
-{
-	free(f->child);
-	free(f->next);
-}
-
-static struct family make_family(const struct mount_build *b)
-{
-	size_t n = b->t->n_mounts;
-	struct family f = { xcalloc(n + 1, sizeof(size_t)), xcalloc(n + 1, sizeof(size_t)) };
-
-	for (size_t i = 0; i < n; i++)
-		f.child[i] = f.next[i] = MOUNT_NONE;
-	for (size_t i = n; i-- > 0;) {
-		size_t parent = b->t->mounts[i].parent;
-		if (parent == MOUNT_NONE)
-			continue;
-		f.next[i] = f.child[parent];
-		f.child[parent] = i;
-	}
-	return f;
-}
+/* ---- P7, P8: where each is mounted ---- */
 
 static int open_place(const struct mount_build *b, size_t mount, struct error *err)
 {
@@ -128,46 +100,51 @@ static int open_place(const struct mount_build *b, size_t mount, struct error *e
 	return build_context(b, mount, err, -EOPNOTSUPP);
 }
 
-/*
- * The early children of @parent, or its late ones. The places of all are opened before any is
- * attached: late ones keep theirs until they come.
- */
-static int attach_children(const struct mount_build *b, const struct family *f, size_t parent,
-                           bool late, struct error *err)
+/* those of mounts that have just been cloned; nothing covers them, since nothing is attached yet */
+static int open_places(const struct mount_build *b, bool late, struct error *err)
 {
 	int r = 0;
 
-	for (size_t c = f->child[parent]; r == 0 && c != MOUNT_NONE; c = f->next[c])
-		if (b->late[parent] == late)
-			r = open_place(b, c, err);
-	for (size_t c = f->child[parent]; r == 0 && c != MOUNT_NONE; c = f->next[c]) {
-		if (b->late[c] != late)
-			continue;
-		if (move_mount(b->mount[c], "", b->place[c], "",
-		               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-			r = build_context(b, c, err, error_raise(err, errno, "attach a mount"));
-		close_p(&b->place[c]);
+	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++) {
+		size_t parent = b->t->mounts[i].parent;
+		if (parent != MOUNT_NONE && b->late[parent] == late)
+			r = open_place(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* what is below @top, parents before children, by a stack of our own: trees can be deep */
-static int attach_below(const struct mount_build *b, const struct family *f, size_t top, bool late,
-                        struct error *err)
+static int attach_one(const struct mount_build *b, size_t mount, struct error *err)
 {
-	size_t *stack = NULL, n = 0;
+	if (move_mount(b->mount[mount], "", b->place[mount], "",
+	               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return build_context(b, mount, err, error_raise(err, errno, "attach a mount"));
+	close_p(&b->place[mount]); /* says that it is attached, too */
+	return 0;
+}
+
+/* what it is on first, from the one that is attached already down to itself */
+static int attach_chain(const struct mount_build *b, size_t mount, struct error *err)
+{
+	size_t *chain = NULL, n = 0;
 	int r = 0;
 
-	*array_push(stack, n) = top;
-	while (r == 0 && n) {
-		size_t parent = stack[--n];
-		r = attach_children(b, f, parent, late, err);
-		for (size_t c = f->child[parent]; c != MOUNT_NONE; c = f->next[c])
-			if (late || !b->late[c])
-				*array_push(stack, n) = c;
-	}
-	free(stack);
+	for (; mount != MOUNT_NONE && b->place[mount] >= 0; mount = b->t->mounts[mount].parent)
+		*array_push(chain, n) = mount;
+	while (r == 0 && n)
+		r = attach_one(b, chain[--n], err);
+	free(chain);
 	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* in the order of mountinfo, which before Linux 6.8 is that of attaching */
+static int attach_below_root(const struct mount_build *b, const struct mount_ns *ns,
+                             struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
+		r = attach_chain(b, i, err);
+	return r;
 }
 
 static int attach_root(const struct mount_build *b, size_t ns, struct error *err)
@@ -192,27 +169,32 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 	return r;
 }
 
-static int attach_all(struct mount_build *b, bool late, struct error *err)
+int build_attach_roots(void *build, struct error *err)
 {
-	_cleanup_(family_done) struct family f = make_family(b);
-	int r = clone_all(b, late, err);
+	const struct mount_build *b = build;
+	int r = clone_all(b, false, err);
 
+	if (r == 0)
+		r = open_places(b, false, err);
 	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
 		r = build_enter(b->ns[i], err);
-		if (r == 0 && !late)
-			r = attach_root(b, i, err);
 		if (r == 0)
-			r = attach_below(b, &f, b->t->namespaces[i].root, late, err);
+			r = attach_root(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int build_attach(void *build, struct error *err)
 {
-	return attach_all(build, false, err);
-}
+	const struct mount_build *b = build;
+	int r = clone_all(b, true, err);
 
-int build_attach_late(void *build, struct error *err)
-{
-	return attach_all(build, true, err);
+	if (r == 0)
+		r = open_places(b, true, err);
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		r = build_enter(b->ns[i], err);
+		if (r == 0)
+			r = attach_below_root(b, &b->t->namespaces[i], err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
 }

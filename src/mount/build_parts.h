@@ -40,8 +40,9 @@ int build_overlays(void *build, struct error *err); /* P4: made of what is there
 int build_attach_origin(const struct mount_build *b, size_t origin, struct error *err);
 /* what a mount shows, as a private detached clone without its attributes */
 int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err);
-int build_attach(void *build, struct error *err);      /* P6 to P8: all that is not late */
-int build_attach_late(void *build, struct error *err); /* the rest */
+/* P6: those that are not late; the roots of namespaces are attached */
+int build_attach_roots(void *build, struct error *err);
+int build_attach(void *build, struct error *err); /* P6: the late ones; P7, P8: all */
 int build_groups(void *build, struct error *err);      /* P9 */
 int build_seal(void *build, struct error *err);        /* P11 */
 
