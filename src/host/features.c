@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
@@ -296,6 +297,15 @@ static bool probe_statmount_ns(void)
 	req.mnt_id = sx.stx_mnt_id;
 	return syscall(__NR_statmount, &req, &result, sizeof(result), 0) == 0 &&
 	       (result.supported_mask & wanted) == wanted;
+}
+
+static bool probe_proc_pidns(void)
+{
+	_cleanup_(close_p) int ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	_cleanup_(close_p) int context = fsopen("proc", FSOPEN_CLOEXEC);
+
+	return ns >= 0 && context >= 0 &&
+	       fsconfig(context, FSCONFIG_SET_FD, "pidns", NULL, ns) == 0;
 }
 
 static bool probe_timer_restore_ids(void)

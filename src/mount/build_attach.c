@@ -2,7 +2,8 @@
 /*
  * The mounts themselves. Each is cloned, detached, with its attributes; the places for its children
  * are opened while it has none, so that nothing covers them; when all are there, also those that
- * had to wait for a pid namespace, they are attached. A descriptor names (mount, directory): neither covers nor chains nor siblings need an order.
+ * had to wait for a pid namespace, they are attached. A descriptor names (mount, directory):
+ * neither covers nor chains nor siblings need an order.
  */
 #include <fcntl.h>
 #include <linux/openat2.h>

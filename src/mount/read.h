@@ -14,5 +14,6 @@ struct mount_table;
 
 int mount_read_statmount(struct mount_table *t, int nsfd, pid_t member, struct error *err);
 int mount_read_mountinfo(struct mount_table *t, int nsfd, pid_t member, struct error *err);
+int mount_refuse_hidden(struct error *err);
 /* cuts "//deleted" off a root's path; whether it was there */
 bool mount_cut_deleted(char *path);

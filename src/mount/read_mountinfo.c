@@ -151,7 +151,8 @@ static int open_inside(void *arg, struct error *err)
 	return fd < 0 ? error_raise(err, errno, "open mountinfo") : fd;
 }
 
-/* the whole text, the caller's; how many lines */
+/* the whole text, the caller's; how many lines: none when nothing is below that root, or leads to
+ * it */
 static int read_view(const struct look *look, char **ret, size_t *ret_n, struct error *err)
 {
 	int fd = helper_run(open_inside, (void *)look, 0, err);
@@ -164,9 +165,10 @@ static int read_view(const struct look *look, char **ret, size_t *ret_n, struct 
 		close_p(&fd);
 		return error_raise(err, errno, "read mountinfo");
 	}
-	if (getdelim(ret, &room, 0, f) < 0)
-		return error_raise(err, errno ? errno : ENODATA, "read mountinfo");
 	*ret_n = 0;
+	errno = 0;
+	if (getdelim(ret, &room, 0, f) < 0)
+		return errno && errno != EINVAL ? error_raise(err, errno, "read mountinfo") : 0;
 	for (const char *p = *ret; (p = strchr(p, '\n')); p++)
 		++*ret_n;
 	return 0;
@@ -186,6 +188,8 @@ int mount_read_mountinfo(struct mount_table *t, int nsfd, pid_t member, struct e
 	look.root = root;
 	if (r == 0 && root >= 0)
 		r = read_view(&look, &other, &n_other, err);
+	if (r == 0 && !n && !n_other)
+		r = mount_refuse_hidden(err);
 	char *rest = n_other > n ? other : text;
 	for (char *line; r == 0 && (line = strsep(&rest, "\n"));)
 		if (*line)

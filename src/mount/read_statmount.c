@@ -121,11 +121,8 @@ static int put_somehow(struct view *v, pid_t member, struct error *err)
 		r = helper_run(put_inside, v, 0, err);
 	if (r == 0 && member)
 		r = put_from_member(v, member, err);
-	if (r == 0) {
-		error_refuse(err, CODE_mount_hidden,
-		             "it has mounts that nothing leads to: its root directory is covered");
-		return -EOPNOTSUPP;
-	}
+	if (r == 0)
+		return mount_refuse_hidden(err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

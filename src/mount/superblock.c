@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "host/helper.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -125,6 +126,14 @@ struct job {
 	int key;
 };
 
+static int make_own(void *arg, struct error *err)
+{
+	const struct job *job = arg;
+	int fd = make_here(job->sb, job->source, -1, err);
+
+	return fd < 0 ? error_trace(err, fd) : fd;
+}
+
 static int make_inside(void *arg, struct error *err)
 {
 	const struct job *job = arg;
@@ -132,7 +141,8 @@ static int make_inside(void *arg, struct error *err)
 
 	if (setns(job->key, 0) < 0)
 		return error_raise(err, errno, "enter the namespace of a %s", job->sb->type);
-	r = make_here(job->sb, job->source, -1, err);
+	/* who enters a pid namespace stays outside: his children are in it */
+	r = strcmp(job->sb->type, "proc") ? make_own(arg, err) : helper_run(make_own, arg, 0, err);
 	return r < 0 ? error_trace(err, r) : r;
 }
 
@@ -144,7 +154,7 @@ int mount_superblock_make(const struct mount_sb *sb, const char *source, int key
 
 	if (key < 0)
 		fd = make_here(sb, source, -1, err);
-	else if (!strcmp(sb->type, "proc"))
+	else if (!strcmp(sb->type, "proc") && feature(FEATURE_proc_pidns))
 		fd = make_here(sb, source, key, err);
 	else
 		fd = helper_run(make_inside, &job, 0, err);

@@ -236,6 +236,12 @@ static int refuse_deleted_points(const struct mount_table *t, const struct mount
 	return 0;
 }
 
+int mount_refuse_hidden(struct error *err)
+{
+	return error_refuse(err, CODE_mount_hidden,
+	                    "it has mounts that nothing leads to: its root directory is covered");
+}
+
 int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err)
 {
 	struct stat st;
@@ -261,6 +267,8 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 		r = refuse_deleted_points(t, ns, err);
 	if (r == 0)
 		r = mount_table_relate(t, t->n_namespaces - 1, err);
+	if (r == -EBADMSG) /* something between what is seen is not */
+		r = mount_refuse_hidden(err);
 	if (r < 0) {
 		error_object(err, "mnt:[%llu]", (unsigned long long)ns->inode);
 		remove_last(t);

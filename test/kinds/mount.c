@@ -22,8 +22,8 @@
  * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
- * TEST root-covered round-trip restart="--mntns new" -- root_covered
- * TEST hidden refuse code=mount.hidden -- hidden
+ * TEST root-covered round-trip needs=statmount_ns restart="--mntns new" -- root_covered
+ * TEST hidden refuse code=mount.hidden needs=statmount_ns -- hidden
  * TEST other-proc refuse code=mount.namespace -- other_proc
  */
 #include <fcntl.h>
