@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "cli/isolate_parts.h"
 #include "host/features.h"
 #include "mount/class.h"
 #include "mount/table.h"
@@ -122,8 +123,7 @@ static int attach(int mount, int root, const char *target, struct error *err)
 	return 0;
 }
 
-/* a new file system, not yet attached; @options is "key=value,key=value" */
-static int make_fs(const char *type, const char *options, unsigned attributes, struct error *err)
+int isolate_make_fs(const char *type, const char *options, unsigned attributes, struct error *err)
 {
 	_cleanup_(close_p) int context = fsopen(type, FSOPEN_CLOEXEC);
 	_cleanup_(free_p) char *copy = xstrdup(options);
@@ -147,7 +147,7 @@ static int make_fs(const char *type, const char *options, unsigned attributes, s
 static int mount_new(int root, const char *target, const char *type, const char *options,
                      unsigned attributes, struct error *err)
 {
-	_cleanup_(close_p) int fd = make_fs(type, options, attributes, err);
+	_cleanup_(close_p) int fd = isolate_make_fs(type, options, attributes, err);
 	int r = fd < 0 ? fd : attach(fd, root, target, err);
 
 	return r < 0 ? error_trace(err, r) : 0;
@@ -232,7 +232,7 @@ static int mount_dev(int root, bool user, struct error *err)
 	if (faccessat(root, "dev", F_OK, 0) < 0)
 		return 0;
 	detach_host("dev");
-	_cleanup_(close_p) int dev = make_fs("tmpfs", "mode=0755", common, err);
+	_cleanup_(close_p) int dev = isolate_make_fs("tmpfs", "mode=0755", common, err);
 	int r = dev < 0 ? dev : attach(dev, root, "dev", err);
 	if (r == 0)
 		r = fill_dev(dev, err);
@@ -280,7 +280,7 @@ static int pivot(struct error *err)
 	return 0;
 }
 
-static bool is_in_memory(const struct mount_table *t, const struct mount_entry *e)
+bool isolate_in_memory(const struct mount_table *t, const struct mount_entry *e)
 {
 	enum mount_class class = mount_class_of_type(t->sbs[e->sb].type);
 
@@ -298,9 +298,9 @@ static int leave_memory(struct error *err)
 	int r = own < 0 ? error_raise(err, errno, "open the mount namespace")
 	                : mount_table_add(&t, own, 0, NULL, err);
 
-	/* the last first: what is above is taken before what is below. Locked ones stay. */
+	/* the last first: what is above is taken before what is below */
 	for (size_t i = r < 0 ? 0 : t.n_mounts; i-- > 0;)
-		if (is_in_memory(&t, &t.mounts[i]) && strcmp(t.mounts[i].point, "/") != 0 &&
+		if (isolate_in_memory(&t, &t.mounts[i]) && strcmp(t.mounts[i].point, "/") != 0 &&
 		    strcmp(t.mounts[i].point, "/proc") != 0)
 			umount2(t.mounts[i].point, MNT_DETACH | UMOUNT_NOFOLLOW);
 	return r < 0 ? error_trace(err, r) : 0;
@@ -308,11 +308,14 @@ static int leave_memory(struct error *err)
 
 static int make_mounts(const struct isolate *isolate, const int *sources, struct error *err)
 {
-	_cleanup_(close_p) int root = open_root(isolate->root ? isolate->root : "/", err);
+	bool own = isolate->user && !isolate->root;
+	_cleanup_(close_p) int root = own ? isolate_own_root(err)
+	                                  : open_root(isolate->root ? isolate->root : "/", err);
 
 	if (root < 0)
 		return error_trace(err, root);
-	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0)
+	if ((!own && move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0) ||
+	    fchdir(root) < 0)
 		return error_raise(err, errno, "attach %s as root",
 		                   isolate->root ? isolate->root : "/");
 	int r = mount_proc(root, err);
@@ -348,7 +351,7 @@ int isolate_enter(const struct isolate *isolate, struct error *err)
 		r = error_raise(err, errno, "make all mounts private");
 	if (r == 0)
 		r = open_sources(isolate, sources, err);
-	if (r == 0 && !isolate->root)
+	if (r == 0 && !isolate->root && !isolate->user)
 		r = leave_memory(err);
 	if (r == 0)
 		r = make_mounts(isolate, sources, err);
