@@ -21,6 +21,22 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 /* checkpoint: our own private clone of the mount, O_PATH, for opening what mount_of() has found;
  * kept until the end of the checkpoint, lent */
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err);
+/*
+ * checkpoint, for what is deleted or has only another name left (@linked), of the file system of
+ * @mount: the number under which that comes along, for mount_ghost_name(); *ret is 0 when it does
+ * not: the file system is not made anew, or nothing else refers to the inode.
+ */
+int mount_ghost(struct checkpoint *c, const struct object *mount, uint64_t inode, bool linked,
+                uint32_t *ret, struct error *err);
+/* restart: how many of them there are */
+uint32_t mount_n_ghosts(const struct objects *objects, const struct object *mount);
+/*
+ * opens it, O_PATH, as @path below the mount's root (with leading '/'), which it is not in the end;
+ * if that name is taken, as another one in the same directory. @folder: that one, on the mount. The
+ * caller's; -1 with errno.
+ */
+int mount_ghost_open(struct restart *r, const struct object *mount, uint32_t ghost,
+                     const char *path, int folder);
 /* restart, after its restore(): the root of the mount, O_PATH, lent; -1: it is late (a proc of a
  * pid namespace of the set), and there after the last task has been cloned */
 int mount_fd(struct restart *r, const struct object *mount);

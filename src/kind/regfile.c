@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
@@ -144,6 +145,11 @@ int regfile_validate(const struct objects *objects, const struct object *object,
 		    s->nofollow[i] & (O_CREAT | O_EXCL | O_TRUNC) ||
 		    (!(s->nofollow[i] & O_PATH) && !S_ISREG(s->mode) && !S_ISDIR(s->mode)))
 			return error_raise(err, EBADMSG, "opened with flags %o", s->nofollow[i]);
+	if (s->ghost && (!s->mount || s->name == REGFILE_STATE__NAME__HERE ||
+	                 s->path.data[s->path.len - 1] == '/' ||
+	                 s->ghost > mount_n_ghosts(objects, objects_by_id(objects, s->mount))))
+		return error_raise(err, EBADMSG, "a file that is number %u of its file system",
+		                   s->ghost);
 	switch (s->name) {
 	case REGFILE_STATE__NAME__HERE:
 		return 0;
@@ -232,6 +238,7 @@ const struct kind regfile_kind = {
 	.name = "regfile",
 	.number = 20,
 	.message = &regfile_state__descriptor,
+	.judge = regfile_judge,
 	.save_bulk = regfile_save_bulk,
 	.bulk_bytes = regfile_bulk_bytes,
 	.validate = regfile_validate,

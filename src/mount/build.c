@@ -94,6 +94,9 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	b->t = input->table;
 	b->proc = -1;
 	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
+	b->ghosts = xcalloc(b->t->n_sbs + 1, sizeof(*b->ghosts));
+	for (size_t i = 0; i < b->t->n_sbs; i++)
+		b->ghosts[i].fd = -1;
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
 	for (size_t i = 0; i < b->t->n_mounts; i++) {
 		b->origin_of[i] = find_origin(b, &b->t->mounts[i], last);
@@ -193,5 +196,10 @@ void mount_build_free(struct mount_build *b)
 	free(b->origins);
 	free(b->origin_of);
 	free(b->late);
+	for (size_t i = 0; i < b->t->n_sbs; i++) {
+		free(b->ghosts[i].name);
+		close_p(&b->ghosts[i].fd);
+	}
+	free(b->ghosts);
 	free(b);
 }

@@ -60,7 +60,12 @@ int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, st
 	const struct mount_entry *m = &b->t->mounts[mount];
 	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
 	const char *path = mount_below(m->root, o->anchor ? o->anchor->root : "/");
-	_cleanup_(close_p) int fd = path ? build_open_below(b->origin[b->origin_of[mount]], path)
+	const char *ghosts = b->ghosts[m->sb].name;
+	_cleanup_(free_p) char *ghost = m->deleted
+	                                        ? xasprintf("%s/%u", ghosts ? ghosts : "", m->ghost)
+	                                        : NULL;
+	_cleanup_(close_p) int fd = path ? build_open_below(b->origin[b->origin_of[mount]],
+	                                                    ghost ? ghost : path)
 	                                 : (errno = EBADMSG, -1);
 
 	if (fd < 0)

@@ -12,7 +12,14 @@ struct mount_origin {
 	size_t next_of_sb;                 /* another one of the superblock: index + 1; 0 none */
 };
 
+/* of a superblock; mount/ghosts.h */
+struct ghosts {
+	char *name; /* of their directory, at the root; NULL: none */
+	int fd;
+};
+
 struct mount_build {
+	struct ghosts *ghosts; /* per superblock */
 	struct mount_input in;
 	const struct mount_table *t;
 	struct mount_origin *origins;

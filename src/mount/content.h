@@ -29,17 +29,34 @@ struct content_totals {
 	uint64_t bytes;    /* of file data, holes not counted */
 };
 
+/* an inode, one name of which is asked for */
+struct content_wanted {
+	uint64_t inode;
+	char *path; /* from the root of what is saved, absolute; the caller's; NULL: not seen */
+};
+
 /**
  * content_save() - read all of a file system
  * @root:	a directory, O_PATH or not, of a mount that covers all and has nothing mounted on it
  *(a detached clone). Reading a symbolic link sets its access time, so let the mount be noatime;
  *nothing else is changed.
+ * @wanted:	what to look for meanwhile; found ones keep the path that they have
  * @ret:	may be NULL
  *
  * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*).
  */
-int content_save(int root, const struct byte_sink *sink, struct content_totals *ret,
-                 struct error *err);
+int content_save(int root, const struct byte_sink *sink, struct content_wanted *wanted,
+                 size_t n_wanted, struct content_totals *ret, struct error *err);
+
+/* an inode by itself: what lies in it, if it is a directory, does not come along */
+struct content_inode {
+	int fd;             /* O_PATH or not */
+	const char *target; /* not NULL: a symbolic link with this target is written instead */
+};
+
+/* the same of single inodes: a stream whose root has them as "1", "2"... */
+int content_save_inodes(const struct content_inode *inodes, size_t n, const struct byte_sink *sink,
+                        struct error *err);
 
 struct content;
 

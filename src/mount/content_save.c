@@ -44,6 +44,8 @@ struct saver {
 		*links; /* inode number -> its number in the stream, of those with several names */
 	struct map *leased; /* inode numbers of files with a write lease */
 	bool ramfs;
+	struct content_wanted *wanted;
+	struct map *wanted_inodes; /* inode number -> its line + 1; NULL: none */
 	struct content_totals totals;
 	char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
 };
@@ -347,12 +349,36 @@ static int put_target(struct saver *s, const struct inode *i, size_t size, struc
 	return put(s, target, size, err);
 }
 
+/* whatever is in the names, unlike folders_path() */
+static char *path_of(const struct folders *f, uint32_t folder, const char *name)
+{
+	char *path = xasprintf("/%s", name);
+
+	for (; f->items[folder].name; folder = f->items[folder].parent) {
+		char *longer = xasprintf("/%s%s", f->items[folder].name, path);
+		free(path);
+		path = longer;
+	}
+	return path;
+}
+
+static void look_for(const struct saver *s, const struct inode *i)
+{
+	size_t line = s->wanted_inodes ? (size_t)(uintptr_t)map_get(s->wanted_inodes, &i->st.st_ino,
+	                                                            sizeof(i->st.st_ino))
+	                               : 0;
+
+	if (line && i->name && !s->wanted[line - 1].path)
+		s->wanted[line - 1].path = path_of(&s->folders, i->folder, i->name);
+}
+
 static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 {
 	struct content_entry e = describe(i);
 	size_t names = 0;
 	bool old;
 
+	look_for(s, i);
 	e.link = link_number(s, &i->st, &old);
 	if (old)
 		return put_link(s, i, e.link, err);
@@ -493,14 +519,43 @@ static int save_all(struct saver *s, struct error *err)
 	return r < 0 ? r : put(s, &end, sizeof(end), err);
 }
 
-int content_save(int root, const struct byte_sink *sink, struct content_totals *ret,
-                 struct error *err)
+static struct saver *saver_new(const struct byte_sink *sink)
 {
 	struct saver *s = xcalloc(1, sizeof(*s));
 
 	s->sink = sink;
 	s->links = map_new();
 	s->leased = map_new();
+	return s;
+}
+
+static void saver_free(struct saver *s)
+{
+	while (s->n_waiting)
+		free(s->waiting[--s->n_waiting].name);
+	free(s->waiting);
+	folders_done(&s->folders);
+	map_free(s->links);
+	map_free(s->leased);
+	map_free(s->wanted_inodes);
+	free(s);
+}
+
+static void want(struct saver *s, struct content_wanted *wanted, size_t n)
+{
+	s->wanted = wanted;
+	s->wanted_inodes = n ? map_new() : NULL;
+	for (size_t i = 0; i < n; i++)
+		map_put(s->wanted_inodes, &wanted[i].inode, sizeof(wanted[i].inode),
+		        (void *)(uintptr_t)(i + 1));
+}
+
+int content_save(int root, const struct byte_sink *sink, struct content_wanted *wanted,
+                 size_t n_wanted, struct content_totals *ret, struct error *err)
+{
+	struct saver *s = saver_new(sink);
+
+	want(s, wanted, n_wanted);
 	int r = folders_init(&s->folders, root, err);
 	if (r == 0)
 		r = look_at_root(s, err);
@@ -508,12 +563,93 @@ int content_save(int root, const struct byte_sink *sink, struct content_totals *
 		r = save_all(s, err);
 	if (ret)
 		*ret = s->totals;
-	while (s->n_waiting)
-		free(s->waiting[--s->n_waiting].name);
-	free(s->waiting);
-	folders_done(&s->folders);
-	map_free(s->links);
-	map_free(s->leased);
-	free(s);
+	saver_free(s);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- single inodes ---- */
+
+static int put_marker(struct saver *s, const char *name, const char *target, struct error *err)
+{
+	struct content_entry e = { .type = CONTENT_SYMLINK,
+		                   .name_size = (uint32_t)strlen(name),
+		                   .target_size = (uint32_t)strlen(target) };
+	int r = put(s, &e, sizeof(e), err);
+
+	if (r == 0)
+		r = put(s, name, e.name_size, err);
+	return r < 0 ? r : put(s, target, e.target_size, err);
+}
+
+static int put_single(struct saver *s, const char *name, int fd, struct error *err)
+{
+	struct inode i = { .name = name, .fd = fd };
+	_cleanup_(close_p) int open_fd = -1;
+	char link[40];
+
+	if (fstat(fd, &i.st) < 0)
+		return fail(s, &i, "stat", err);
+	if (is_open(&i)) {
+		if (map_get(s->leased, &i.st.st_ino, sizeof(i.st.st_ino)))
+			return refuse(s, &i, CODE_content_lease,
+			              "opening it would break its write lease", err);
+		open_fd = open(proc_link(&i, link), O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+		if (open_fd < 0)
+			return fail(s, &i, "open", err);
+		i.fd = open_fd;
+	}
+	return put_inode(s, &i, err);
+}
+
+static int put_singles(struct saver *s, const struct content_inode *inodes, size_t n,
+                       struct error *err)
+{
+	struct content_header header = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
+	struct content_entry root = { .type = CONTENT_FOLDER, .mode = 0700 };
+	struct content_entry end = { .type = CONTENT_END };
+	int r = put(s, &header, sizeof(header), err);
+
+	if (r == 0)
+		r = put(s, &root, sizeof(root), err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		_cleanup_(free_p) char *name = xasprintf("%zu", i + 1);
+		r = inodes[i].target ? put_marker(s, name, inodes[i].target, err)
+		                     : put_single(s, name, inodes[i].fd, err);
+	}
+	return r < 0 ? r : put(s, &end, sizeof(end), err);
+}
+
+/* of the same file system all of them */
+static int look_at_inodes(struct saver *s, const struct content_inode *inodes, size_t n,
+                          struct error *err)
+{
+	struct statfs fs;
+	struct stat st;
+
+	for (size_t i = 0; i < n; i++) {
+		if (inodes[i].target)
+			continue;
+		if (fstatfs(inodes[i].fd, &fs) < 0 || fstat(inodes[i].fd, &st) < 0)
+			return error_raise(err, errno, "stat of what has been deleted");
+		s->ramfs = fs.f_type == RAMFS_MAGIC;
+		return find_leases(s, st.st_dev, err);
+	}
+	return 0;
+}
+
+int content_save_inodes(const struct content_inode *inodes, size_t n, const struct byte_sink *sink,
+                        struct error *err)
+{
+	struct saver *s = saver_new(sink);
+	int r;
+
+	s->folders.root = -1;
+	for (unsigned i = 0; i < FOLDERS_KEPT; i++)
+		s->folders.kept[i].fd = -1;
+	array_push(s->folders.items, s->folders.n);
+	r = look_at_inodes(s, inodes, n, err);
+	if (r == 0)
+		r = put_singles(s, inodes, n, err);
+	saver_free(s);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -46,6 +46,7 @@ struct mount_sb {
 	enum mount_class class;
 	uint64_t key; /* inode of the namespace that it belongs to (proc, sysfs, mqueue); 0 none */
 	bool dead;    /* nothing of it can be reached; never made */
+	uint32_t n_ghosts; /* mount/ghosts.h */
 	/* overlay: the mounts that the paths of its layers lead through, parents first; owned */
 	size_t *through, n_through;
 	size_t first_mount, last_mount; /* for mount_of_sb(): index + 1 */
@@ -72,6 +73,8 @@ struct mount_entry {
 	char *rel;    /* the same below the parent's root, without leading '/'; "": on that root */
 	char *root;   /* what of the superblock it shows, absolute */
 	bool deleted; /* that has been deleted; root is its last name */
+	uint32_t ghost; /* its number among its superblock's inodes without a mounted name; 0: it
+	                   has one */
 	uint64_t attributes;
 	bool unbindable;
 	uint64_t peer_group,

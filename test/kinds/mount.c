@@ -17,7 +17,6 @@
  * TEST master-outside refuse code=mount.master-outside -- master_outside
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
  * TEST user-outside refuse code=leak -- user_outside
- * TEST deleted refuse code=mount.deleted -- deleted
  * TEST idmap refuse code=mount.idmap -- idmap
  * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
@@ -310,16 +309,6 @@ static void user_outside(void)
 	subject_checkpoint();
 }
 
-static void deleted(void)
-{
-	own_namespace();
-	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
-	CHECK(mkdir("/mnt/d", 0700) == 0);
-	CHECK(mount("/mnt/d", "/opt", NULL, MS_BIND, NULL) == 0);
-	CHECK(rmdir("/mnt/d") == 0);
-	subject_checkpoint();
-}
-
 static void write_to(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -470,7 +459,6 @@ int main(int argc, char **argv)
 		{ "master_outside", master_outside },
 		{ "shared_outside", shared_outside },
 		{ "user_outside", user_outside },
-		{ "deleted", deleted },
 		{ "idmap", idmap },
 		{ "owner", owner },
 		{ "filesystem", filesystem },

@@ -15,7 +15,7 @@
  * The inode numbers of copied layers are new ones, which mappings and deleted names show:
  * TEST open-files round-trip restart="--mntns new" except=map/????????????,fd/5 -- open_files
  * TEST executable round-trip restart="--mntns new" except=map/????????????,exe -- executable
- * TEST old-root round-trip start="unshare -pf unshare -m" -- old_root
+ * TEST old-root round-trip restart="--mntns new" -- old_root
  * TEST relative refuse code=mount.overlay -- relative
  * TEST index refuse code=mount.overlay -- with_index
  * TEST layer-gone refuse code=mount.overlay -- layer_gone
@@ -342,6 +342,7 @@ static void enter_overlay(void)
 
 static void old_root(void)
 {
+	own_namespace();
 	enter_overlay();
 	put("/changed", "anew");
 	CHECK(unlink("/gone") == 0);

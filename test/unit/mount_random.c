@@ -6,6 +6,7 @@
  * first argument is the number of seeds, the second the first of them (make torture N=...).
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 #include "host/helper.h"
 #include "mount/build.h"
 #include "mount/class.h"
+#include "mount/ghosts.h"
 #include "mount/reach.h"
 #include "mount/verify.h"
 #include "util/alloc.h"
@@ -71,8 +74,47 @@ static void new_tmpfs(unsigned *seed, const char *path)
 	close_p(&fd);
 }
 
+/*
+ * A directory or file is bound and deleted, sometimes with what it is in, sometimes its name is
+ * used again; a file may have another name.
+ */
+static void new_deleted(unsigned *seed, const char *path, const char *other)
+{
+	bool file = pick(seed, 2), deep = !pick(seed, 3), linked = file && !pick(seed, 3);
+	char folder[80], name[100], link_name[100], point[100];
+	struct statfs fs;
+
+	/* a base may have been unmounted: nothing is made in what is the host's */
+	if (statfs(path, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		return;
+	snprintf(folder, sizeof(folder), "%s%s", path, deep ? "/gone" : "");
+	snprintf(name, sizeof(name), "%s/x%u", folder, pick(seed, 3));
+	snprintf(link_name, sizeof(link_name), "%s/l", path);
+	snprintf(point, sizeof(point), "%s%s", other, file ? "/f" : "");
+	if (deep)
+		mkdir(folder, 0755);
+	if (file ? mknod(name, S_IFREG | 0600, 0) : mkdir(name, 0700))
+		return;
+	bool bound = mount(name, point, NULL, MS_BIND, NULL) == 0;
+	if (linked && link(name, link_name) < 0)
+		linked = false;
+	if (remove(name) < 0) {
+		if (bound) /* on the way to it */
+			umount2(point, MNT_DETACH);
+		remove(name);
+	} else if (pick(seed, 2)) {
+		mknod(name, S_IFREG | 0644, 0);
+	}
+	if (deep && !remove(folder) && !pick(seed, 3))
+		mknod(folder, S_IFREG | 0600, 0);
+}
+
+/* of steps: the last one depends on what is in the file systems, which is not quite the same */
+#define ALL_SORTS   11
+#define MOUNTS_ONLY 10
+
 /* what cannot be done is not */
-static void random_step(unsigned *seed)
+static void random_step(unsigned *seed, unsigned n_sorts)
 {
 	static const unsigned long kinds[] = { MS_SHARED, MS_SHARED, MS_SHARED,  MS_SLAVE,
 		                               MS_SLAVE,  MS_SLAVE,  MS_PRIVATE, MS_UNBINDABLE };
@@ -81,7 +123,7 @@ static void random_step(unsigned *seed)
 
 	random_path(seed, path);
 	random_path(seed, other);
-	switch (pick(seed, 10)) {
+	switch (pick(seed, n_sorts)) {
 	case 0:
 	case 1:
 	case 2:
@@ -95,6 +137,9 @@ static void random_step(unsigned *seed)
 	case 6:
 	case 7:
 		mount(NULL, path, NULL, kinds[pick(seed, 8)] | (pick(seed, 4) ? 0 : MS_REC), NULL);
+		break;
+	case 10:
+		new_deleted(seed, path, other);
 		break;
 	case 8:
 		mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags[pick(seed, 4)], NULL);
@@ -121,7 +166,7 @@ static void __attribute__((noreturn)) play(unsigned seed, int ready, int until, 
 	for (unsigned i = 0; depth == 0 && i < 5; i++)
 		new_tmpfs(&seed, bases[i]);
 	for (unsigned i = 0; i < n_steps; i++)
-		random_step(&seed);
+		random_step(&seed, ALL_SORTS);
 	if (depth + 1 < NAMESPACES_MAX && pick(&seed, 3)) {
 		int pair[2];
 		if (pipe2(pair, O_CLOEXEC) < 0)
@@ -137,7 +182,7 @@ static void __attribute__((noreturn)) play(unsigned seed, int ready, int until, 
 		while (read(pair[0], &told, sizeof(told)) == sizeof(told))
 			(void)!write(ready, &told, sizeof(told));
 		for (unsigned i = pick(&seed, 10); i > 0; i--)
-			random_step(&seed);
+			random_step(&seed, ALL_SORTS);
 	}
 	(void)!write(ready, &self, sizeof(self));
 	close(ready);
@@ -183,7 +228,15 @@ static void stop(struct world *w)
 
 /* ---- there and back ---- */
 
+struct deleted {
+	size_t sb;
+	struct stat st;
+	uint32_t number;
+};
+
 struct trip {
+	struct deleted *deleted;
+	size_t n_deleted;
 	struct mount_table was, is, host;
 	struct mount_anchor *anchors;
 	size_t n_anchors;
@@ -196,6 +249,7 @@ static void trip_done(struct trip *t)
 	for (size_t i = 0; i < t->n_anchors; i++)
 		close(t->anchors[i].fd);
 	free(t->anchors);
+	free(t->deleted);
 	mount_table_done(&t->was);
 	mount_table_done(&t->is);
 	mount_table_done(&t->host);
@@ -248,7 +302,63 @@ static int record(struct trip *t, const struct world *w, struct error *err)
 	return r == 0 ? find_anchors(t, err) : r;
 }
 
-static int rebuild(struct trip *t, struct error *err)
+/* numbers for what has been deleted, as kind/mounts gives them; those of the first namespaces */
+static int find_deleted(struct trip *t, const struct world *w, struct error *err)
+{
+	for (size_t i = 0; i < t->was.n_mounts; i++) {
+		struct mount_entry *m = &t->was.mounts[i];
+		_cleanup_(close_p) int ns = m->deleted ? open_ns(w->pids[m->namespace]) : -1;
+		_cleanup_(close_p) int fd = -1;
+		if (!m->deleted)
+			continue;
+		int r = mount_reach(&t->was, ns, i, &fd, err);
+		struct deleted d = { .sb = m->sb };
+		if (r < 0 || fstat(fd, &d.st) < 0)
+			return r;
+		for (size_t j = 0; j < t->n_deleted; j++)
+			if (t->deleted[j].sb == d.sb && t->deleted[j].st.st_ino == d.st.st_ino)
+				m->ghost = t->deleted[j].number;
+		if (m->ghost)
+			continue;
+		m->ghost = d.number = ++t->was.sbs[m->sb].n_ghosts;
+		*array_push(t->deleted, t->n_deleted) = d;
+	}
+	return 0;
+}
+
+/* what other names there are is not known here, and does not matter: "l" may have been one */
+static int make_deleted(const struct trip *t, size_t sb, struct error *err)
+{
+	int folder, r = t->was.sbs[sb].n_ghosts ? mount_ghosts_open(t->build, sb, &folder, err) : 0;
+
+	for (size_t i = 0; r == 0 && i < t->n_deleted; i++) {
+		const struct deleted *d = &t->deleted[i];
+		_cleanup_(free_p) char *name = xasprintf("%u", d->number);
+		if (d->sb == sb &&
+		    (S_ISDIR(d->st.st_mode) ? mkdirat(folder, name, 0700)
+		                            : mknodat(folder, name, S_IFREG | 0600, 0)) < 0)
+			r = error_raise(err, errno, "make %s", name);
+	}
+	if (r == 0 && t->was.sbs[sb].n_ghosts)
+		r = mount_ghosts_place(t->build, sb, err);
+	return r;
+}
+
+/* the names that steps have left */
+static void fill_more(int root, unsigned seed)
+{
+	static const char *const folders[] = { "", "a/", "b/", "a/b/" };
+
+	for (unsigned i = 0; i < 12; i++) {
+		_cleanup_(free_p) char *name = xasprintf("%sx%u", folders[i / 3], i % 3);
+		if (pick(&seed, 2))
+			mknodat(root, name, S_IFREG | 0600, 0);
+	}
+	if (pick(&seed, 2))
+		mknodat(root, "gone", S_IFREG | 0600, 0);
+}
+
+static int rebuild(struct trip *t, unsigned seed, struct error *err)
 {
 	struct mount_input in = { .table = &t->was,
 		                  .anchors = t->anchors,
@@ -260,10 +370,17 @@ static int rebuild(struct trip *t, struct error *err)
 	for (size_t i = 0; r == 0 && i < t->was.n_sbs; i++)
 		if (t->was.sbs[i].class == MOUNT_CONTENT)
 			fill(mount_build_sb(t->build, i));
+	for (size_t i = 0; r == 0 && i < t->was.n_sbs; i++)
+		if (t->was.sbs[i].class == MOUNT_CONTENT) {
+			fill_more(mount_build_sb(t->build, i), seed);
+			r = make_deleted(t, i, err);
+		}
 	if (r == 0)
 		r = mount_build_mounts(t->build, err);
 	if (r == 0)
 		r = mount_build_late(t->build, err);
+	if (r == 0)
+		r = mount_ghosts_bury(t->build, err);
 	if (r == 0)
 		r = mount_build_finish(t->build, err);
 	for (size_t i = 0; r == 0 && i < t->was.n_namespaces; i++)
@@ -309,7 +426,7 @@ static int reach_all(const struct trip *t, const struct world *w, struct error *
 
 /* what the seeds were worth */
 static struct {
-	size_t namespaces, mounts, shared, slaves, parts, arrived;
+	size_t namespaces, mounts, shared, slaves, parts, deleted, arrived;
 } seen;
 
 #define PROBES 8
@@ -326,7 +443,7 @@ static int probe_inside(void *arg, struct error *err)
 
 	if (setns(p->ns, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
-	random_step(&seed);
+	random_step(&seed, MOUNTS_ONLY);
 	return 0;
 }
 
@@ -386,6 +503,7 @@ static void count(const struct mount_table *t)
 	for (size_t i = 0; i < t->n_mounts; i++) {
 		seen.shared += t->mounts[i].peer_group != 0;
 		seen.slaves += t->mounts[i].master != 0;
+		seen.deleted += t->mounts[i].deleted;
 		seen.parts += t->mounts[i].root[1] != 0;
 	}
 }
@@ -402,7 +520,9 @@ static bool run_seed(unsigned seed)
 	if (r == 0)
 		r = reach_all(&t, &w, &err);
 	if (r == 0)
-		r = rebuild(&t, &err);
+		r = find_deleted(&t, &w, &err);
+	if (r == 0)
+		r = rebuild(&t, seed, &err);
 	if (r == 0)
 		r = compare_order(&t, &err);
 	if (r == 0)
@@ -429,9 +549,10 @@ int main(int argc, char **argv)
 		return 77;
 	for (unsigned i = 0; i < n; i++)
 		failed += !run_seed(first + i);
-	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part; "
+	printf("%zu namespaces, %zu mounts: %zu shared, %zu slaves, %zu of a part, %zu deleted; "
 	       "%zu times a probe had an effect in another namespace\n",
-	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts, seen.arrived);
+	       seen.namespaces, seen.mounts, seen.shared, seen.slaves, seen.parts, seen.deleted,
+	       seen.arrived);
 	printf("%u passed, %u failed\n", n - failed, failed);
 	return failed ? 1 : 0;
 }

@@ -17,6 +17,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 struct mounts *mounts_of_checkpoint(struct checkpoint *c)
 {
@@ -135,25 +136,46 @@ int mounts_classify(struct checkpoint *c, struct error *err)
 
 /* ---- which mount a descriptor is on ---- */
 
+#define DELETED " (deleted)"
+
 /* where it is, as the kernel shows it from the root of whatever namespace: of an O_PATH copy */
-static int read_link(int fd, char *text, size_t size, bool *ret_deleted, struct error *err)
+static int read_link(int fd, char *text, size_t size, struct error *err)
 {
-	static const char deleted[] = " (deleted)";
 	char link[40];
-	struct stat st;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, text, size - 1);
 	if (n <= 0 || (size_t)n >= size - 1)
 		return error_raise(err, n < 0 ? errno : ENAMETOOLONG, "read %s", link);
 	text[n] = 0;
-	*ret_deleted = false;
-	/* a name may end like that; what is not linked at all is certainly deleted */
-	if (n > 10 && !strcmp(text + n - 10, deleted) && fstat(fd, &st) == 0 &&
-	    (st.st_nlink == 0 || S_ISDIR(st.st_mode) || access(link, F_OK) < 0)) {
-		text[n - 10] = 0;
-		*ret_deleted = true;
-	}
+	return 0;
+}
+
+static bool leads_to(int root, const char *path, int fd)
+{
+	_cleanup_(close_p) int there = mount_open_below(root, path, O_PATH | O_NOFOLLOW);
+	struct stat a, b;
+
+	return there >= 0 && fstat(there, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* cuts " (deleted)" off, unless that is how a name ends */
+static int cut_deleted(struct checkpoint *c, struct object *mount, char *below, int fd, bool *ret,
+                       struct error *err)
+{
+	size_t size = strlen(below), cut = strlen(DELETED);
+	int root, r;
+
+	*ret = false;
+	if (size < cut || strcmp(below + size - cut, DELETED) != 0)
+		return 0;
+	r = mount_reached(c, mount, &root, err);
+	if (r < 0)
+		return error_trace(err, r);
+	*ret = !leads_to(root, below + strspn(below, "/"), fd);
+	if (*ret)
+		below[size - cut] = 0;
 	return 0;
 }
 
@@ -179,7 +201,7 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 	*ret_path = NULL;
 	*ret_deleted = false;
 	if (r == 0)
-		r = read_link(fd, text, sizeof(text), ret_deleted, err);
+		r = read_link(fd, text, sizeof(text), err);
 	if (r < 0)
 		return error_trace(err, r);
 	line = mount_table_find(&m->table, id);
@@ -188,7 +210,12 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 		                                                    : refuse_detached(text, err);
 	const char *point = m->table.mounts[line].point;
 	size_t size = strcmp(point, "/") ? strlen(point) : 0;
-	if (strncmp(text, point, size) || (text[size] && text[size] != '/'))
+	if (strncmp(text, point, size))
+		return refuse_detached(text, err);
+	r = cut_deleted(c, m->mounts[line], text + size, fd, ret_deleted, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (text[size] && text[size] != '/')
 		return refuse_detached(text, err);
 	*ret = m->mounts[line];
 	*ret_path = xstrdup(text + size + strspn(text + size, "/"));
@@ -271,6 +298,8 @@ void mounts_free(struct mounts *m)
 	free(m->groups);
 	free(m->anchors);
 	free(m->nsfds);
+	free(m->ghosts);
+	map_free(m->ghost_lines);
 	free(m->reached);
 	free(m->key_fds);
 	free(m->owner_fds);

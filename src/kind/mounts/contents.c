@@ -2,7 +2,8 @@
 /*
  * What is in file systems that are made anew (tmpfs, ramfs): a stream for each part that is
  * mounted and lies in no other part that is. What is mounted nowhere cannot be reached by the tasks
- * either. Both sides find the same parts, in the order of their names: page set 0, 1...
+ * either. Both sides find the same parts, in the order of their names: page set 0, 1... What has no
+ * name there (ghosts.c) comes last, when everything else has its names.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "kind/mounts/parts.h"
 #include "mount/build.h"
 #include "mount/content.h"
+#include "mount/ghosts.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/path.h"
@@ -82,7 +84,7 @@ static struct parts find_parts(const struct mount_table *t, size_t sb)
 
 	for (size_t i = MOUNT_NONE;
 	     has_contents(t, sb) && (i = mount_of_sb(t, sb, i)) != MOUNT_NONE;)
-		if (!t->mounts[i].deleted)
+		if (!t->mounts[i].deleted && !t->mounts[i].ghost)
 			*array_push(p.mounts, p.n) = i;
 	if (!p.n)
 		return p;
@@ -123,7 +125,7 @@ void superblocks_reach_contents(struct mounts *m)
 
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	struct mounts *m = c->mounts;
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
 	struct stat st;
 	int fd;
@@ -132,20 +134,38 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 		int r = mount_reached(c, m->mounts[parts.mounts[i]], &fd, err);
 		if (r < 0)
 			return error_trace(err, r);
-		if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
-			continue;
-		error_refuse(err, CODE_mount_unreachable,
-		             "a file of a %s is mounted, and the directory it is in is not",
-		             m->table.sbs[sb].type);
-		error_object(err, "%s", m->table.mounts[parts.mounts[i]].point);
-		return -EOPNOTSUPP;
+		if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+			mounts_add_stray(m, parts.mounts[i], &st, fd);
 	}
 	return 0;
 }
 
-static int save_part(struct checkpoint *c, struct object *object, size_t mount, uint32_t part,
-                     struct error *err)
+/* what is wanted, and what of it has been found */
+struct search {
+	struct content_wanted *wanted;
+	size_t n;
+};
+
+static void search_done(struct search *s)
 {
+	for (size_t i = 0; i < s->n; i++)
+		free(s->wanted[i].path);
+	free(s->wanted);
+}
+
+/* what has been found in a part, as paths from the root of the file system */
+static void note_found(struct search *s, struct search *found, const char *root)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->wanted[i].path && found->wanted[i].path)
+			s->wanted[i].path = xasprintf("%s%s", root[1] ? root : "",
+			                              found->wanted[i].path);
+}
+
+static int save_part(struct checkpoint *c, struct object *object, size_t mount, uint32_t part,
+                     struct search *search, struct error *err)
+{
+	_cleanup_(search_done) struct search found = { 0 };
 	int root, r = mount_reached(c, c->mounts->mounts[mount], &root, err);
 
 	if (r < 0)
@@ -155,7 +175,10 @@ static int save_part(struct checkpoint *c, struct object *object, size_t mount, 
 	mount_setattr(root, "", AT_EMPTY_PATH, &quiet, sizeof(quiet));
 	struct stream_out *out = stream_out_new(c->image, object->id, part, c->options->progress);
 	const struct byte_sink sink = stream_out_sink(out);
-	r = content_save(root, &sink, NULL, err);
+	for (size_t i = 0; i < search->n; i++)
+		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
+	r = content_save(root, &sink, found.wanted, found.n, NULL, err);
+	note_found(search, &found, c->mounts->table.mounts[mount].root);
 	if (r == 0)
 		r = stream_out_end(out, err);
 	stream_out_free(out);
@@ -167,12 +190,15 @@ int superblock_save_bulk(struct checkpoint *c, struct object *object, struct err
 	_cleanup_(parts_done) struct parts parts = find_parts(&c->mounts->table,
 	                                                      mounts_index(c->mounts, object));
 
-	for (size_t i = 0; i < parts.n; i++) {
-		int r = save_part(c, object, parts.mounts[i], (uint32_t)i, err);
-		if (r < 0)
-			return error_trace(err, r);
-	}
-	return 0;
+	_cleanup_(search_done) struct search search = { 0 };
+	int r = 0;
+
+	search.n = ghosts_wanted(c->mounts, mounts_index(c->mounts, object), &search.wanted);
+	for (size_t i = 0; r == 0 && i < parts.n; i++)
+		r = save_part(c, object, parts.mounts[i], (uint32_t)i, &search, err);
+	if (r == 0)
+		r = ghosts_save(c, object, (uint32_t)parts.n, search.wanted, search.n, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- restart ---- */
@@ -210,15 +236,19 @@ static int fill_part(struct mounts *m, size_t mount, const struct byte_source *s
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err)
 {
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, mounts_index(m, object));
+	size_t sb = mounts_index(m, object);
+	bool ghosts = m->table.sbs[sb].n_ghosts;
 	int e = 0;
 
-	if (!parts.n)
+	if (!parts.n && !ghosts)
 		return 0;
-	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n,
+	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n + ghosts,
 	                                     r->options->progress);
 	const struct byte_source source = stream_in_source(in);
 	for (size_t i = 0; e == 0 && i < parts.n; i++, stream_in_go_on(in))
 		e = fill_part(m, parts.mounts[i], &source, err);
+	if (e == 0 && ghosts)
+		e = ghosts_fill(m, sb, &source, err);
 	r->memory_bytes += stream_in_bytes(in);
 	stream_in_free(in);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -226,10 +256,9 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 
 int superblock_settle(struct mounts *m, struct error *err)
 {
-	for (size_t i = 0; i < m->n_contents; i++) {
-		int e = content_settle(m->contents[i], err);
-		if (e < 0)
-			return error_trace(err, e);
-	}
-	return 0;
+	int e = mount_ghosts_bury(m->build, err);
+
+	for (size_t i = 0; e == 0 && i < m->n_contents; i++)
+		e = content_settle(m->contents[i], err);
+	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -120,7 +120,7 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 {
 	const struct mount_sb *sb = &m->table.sbs[e->sb];
 
-	if (e->deleted) {
+	if (e->deleted && sb->class != MOUNT_CONTENT) {
 		error_refuse(err, CODE_mount_deleted, "what it shows has been deleted: %s of a %s",
 		             e->root, sb->type);
 		error_hint(err, "unmount it");
@@ -154,6 +154,8 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 	int r = mounts_classify(c, err);
 	if (r == 0)
 		r = judge_entry(m, e, err);
+	if (r == 0 && e->deleted)
+		r = mounts_add_deleted(c, m, mounts_index(m, object), err);
 	if (r < 0)
 		error_object(err, "mnt:[%llu] mount %u %s",
 		             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,

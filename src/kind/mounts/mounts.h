@@ -21,6 +21,14 @@ struct outside {
 	int fd;                          /* a clone of it */
 };
 
+/* checkpoint: ghosts.c */
+struct ghost {
+	size_t sb;
+	uint64_t inode;
+	uint32_t number; /* from 1 on in each superblock */
+	int fd;          /* lent; -1: what is mounted holds it under another name */
+};
+
 struct mounts {
 	struct mount_table table;                    /* of the namespaces of the set */
 	struct object **namespaces, **mounts, **sbs; /* per line of the table */
@@ -34,6 +42,10 @@ struct mounts {
 	bool classified;
 	struct outside *anchored; /* found when classified */
 	size_t n_anchored;
+	struct ghost *ghosts;
+	size_t n_ghosts;
+	struct map *ghost_lines; /* superblock and inode to the line + 1 */
+	bool deleted_found;
 	struct mount_table outside; /* every other namespace that there is, our own included */
 	int *roots; /* per superblock: a clone of its root, where something must be read; -1 */
 

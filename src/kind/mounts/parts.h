@@ -48,6 +48,19 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 /* finds what an overlay is made of; refuses what cannot be made again */
 int superblock_judge_overlay(struct mounts *m, size_t line, struct error *err);
 
+/* ---- ghosts.c ---- */
+struct byte_source;
+struct content_wanted;
+/* numbers what a mount shows that has been deleted */
+int mounts_add_deleted(struct checkpoint *c, struct mounts *m, size_t line, struct error *err);
+/* and a file (@st, @fd: lent) that it shows, the directory of which is mounted nowhere */
+void mounts_add_stray(struct mounts *m, size_t line, const struct stat *st, int fd);
+/* those of which another name must be found; the caller's */
+size_t ghosts_wanted(const struct mounts *m, size_t sb, struct content_wanted **ret);
+int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
+                const struct content_wanted *wanted, size_t n_wanted, struct error *err);
+int ghosts_fill(struct mounts *m, size_t sb, const struct byte_source *source, struct error *err);
+
 /* ---- contents.c ---- */
 /* opens all that will be read, as far as it is not covered; the rest comes when it is needed */
 void superblocks_reach_contents(struct mounts *m);

@@ -93,6 +93,7 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->point = bytes_of(e->point);
 	s->root = bytes_of(e->root);
 	s->deleted = e->deleted;
+	s->ghost = e->ghost;
 	s->attributes = e->attributes;
 	s->unbindable = e->unbindable;
 	s->peer_group = e->peer_group;
@@ -139,6 +140,7 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->subtype = bytes_of(sb->subtype);
 	s->flags = sb->flags;
 	s->key = (uint32_t)sb->key;
+	s->ghosts = sb->n_ghosts;
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)
 		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);

@@ -19,6 +19,7 @@
 
 #define OPTIONS_MAX 1000
 #define NAME_SIZE   64
+#define GHOSTS_MAX  1000000
 
 static bool is_text(const ProtobufCBinaryData *bytes, size_t max)
 {
@@ -71,6 +72,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
 	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? !s->n_through : s->n_through != 0)
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
+	if (s->ghosts > GHOSTS_MAX || (s->ghosts && s->class_ != SUPERBLOCK_STATE__CLASS__CONTENT))
+		return error_raise(err, EBADMSG, "a superblock with %u deleted files", s->ghosts);
 	if (s->key && !objects_by_id(objects, s->key))
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	for (size_t i = 0; i < s->n_anchors; i++) {
@@ -81,6 +84,16 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 			return error_raise(err, EBADMSG, "anchor %zu of a superblock", i);
 	}
 	return 0;
+}
+
+/* what has been deleted is made again, and of what is made anew only */
+static bool is_ghost(const struct objects *objects, const MountState *s)
+{
+	const SuperblockState *sb = object_state(objects_by_id(objects, s->superblock),
+	                                         SuperblockState);
+
+	return s->ghost <= sb->ghosts && (s->ghost || !s->deleted) &&
+	       (s->root.len > 1 || !s->ghost);
 }
 
 int mount_validate(const struct objects *objects, const struct object *object, struct error *err)
@@ -98,6 +111,8 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 	    object_state(objects_by_id(objects, s->superblock), SuperblockState)->class_ !=
 	            SUPERBLOCK_STATE__CLASS__NAMESPACES)
 		return error_raise(err, EBADMSG, "the root of a mount");
+	if (!is_ghost(objects, s))
+		return error_raise(err, EBADMSG, "a mount of a deleted file %u", s->ghost);
 	if (s->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED) ||
 	    (s->unbindable && (s->peer_group || s->master)))
 		return error_raise(err, EBADMSG, "the attributes %llx of a mount",
@@ -147,6 +162,7 @@ static void add_sb(struct mounts *m, struct object *o)
 	sb->subtype = s->subtype.len ? text_of(&s->subtype) : NULL;
 	sb->class = (enum mount_class)s->class_;
 	sb->key = s->key;
+	sb->n_ghosts = s->ghosts;
 	for (size_t i = 0; i < s->n_options; i++)
 		*array_push(sb->options, sb->n_options) = text_of(&s->options[i]);
 	*array_push(m->sbs, m->n_sbs) = o;
@@ -179,6 +195,7 @@ static void fill_entry(struct mounts *m, const struct objects *objects, const st
 	e->point = text_of(&s->point);
 	e->root = text_of(&s->root);
 	e->deleted = s->deleted;
+	e->ghost = s->ghost;
 	e->attributes = s->attributes;
 	e->unbindable = s->unbindable;
 	e->peer_group = s->peer_group;
@@ -280,4 +297,14 @@ int mounts_from_objects(const struct objects *objects, struct mounts **ret, stru
 	}
 	*ret = m;
 	return 0;
+}
+
+uint32_t mount_n_ghosts(const struct objects *objects, const struct object *mount)
+{
+	const MountState *s = object_state(mount, MountState);
+	const struct object *sb = objects_by_id(objects, s->superblock);
+
+	return sb && sb->kind == &superblock_kind && sb->message
+	               ? object_state(sb, SuperblockState)->ghosts
+	               : 0;
 }

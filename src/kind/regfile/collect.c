@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/regfile.h"
 #include "kind/regfile/folder.h"
@@ -381,6 +382,22 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 		return collect_same(l, object, ret, refusal);
 	note_flags(l->d, object_state(object, RegfileState));
 	return r;
+}
+
+int regfile_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	RegfileState *s = object_state(object, RegfileState);
+	int r;
+
+	if (!s->mount || s->name == REGFILE_STATE__NAME__HERE)
+		return 0;
+	r = mount_ghost(c, objects_by_id(c->objects, s->mount), s->inode,
+	                s->name == REGFILE_STATE__NAME__LINKED, &s->ghost, err);
+	if (r == 0 && s->ghost && ((s->deleted && s->deleted->flags) || s->n_nofollow))
+		r = error_refuse(err, CODE_regfile_deleted,
+		                 "it was opened by O_TMPFILE or O_NOFOLLOW, and is mounted or has "
+		                 "other names in a file system that is made anew");
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,

@@ -221,7 +221,7 @@ uint64_t regfile_bulk_bytes(struct object *object)
 	const RegfileState *s = object_state(object, RegfileState);
 	struct stat st;
 
-	if (!s->deleted || !S_ISREG(s->mode))
+	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
 		return 0;
 	return stat(regfile_live(object)->source, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
@@ -233,7 +233,7 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 	struct page_range *ranges = NULL;
 	size_t n = 0;
 
-	if (!s->deleted || !S_ISREG(s->mode))
+	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
 		return 0;
 	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)

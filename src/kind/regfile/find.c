@@ -152,7 +152,9 @@ int regfile_look(struct restart *r, struct object *object, struct error *err)
 	_cleanup_(free_p) char *path = regfile_path(s);
 	int e;
 
-	if (s->name == REGFILE_STATE__NAME__HERE)
+	if (s->ghost)
+		e = folder_check(regfile_live(object)->base, path, err);
+	else if (s->name == REGFILE_STATE__NAME__HERE)
 		e = find_here(r, object, path, err);
 	else if (s->name == REGFILE_STATE__NAME__LINKED)
 		e = find_linked(r, object, path, err);

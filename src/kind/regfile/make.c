@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
@@ -203,6 +204,14 @@ static int make_same(struct making *m, struct regfile *owner, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* it came with its file system */
+static int open_ghost(struct restart *r, struct making *m, const char *path, struct error *err)
+{
+	m->f->keep = mount_ghost_open(r, objects_by_id(r->objects, m->s->mount), m->s->ghost, path,
+	                              m->name.folder.fd);
+	return m->f->keep < 0 ? error_raise(err, errno, "open the deleted %s", path) : 0;
+}
+
 int regfile_make(struct restart *r, struct object *object, struct error *err)
 {
 	struct making m = { .s = object_state(object, RegfileState),
@@ -219,7 +228,9 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 	m.name.nofollow = m.s->nofollow;
 	m.name.n_nofollow = m.s->n_nofollow;
 	e = old_name_open(r, m.s->mount, path, &m.name, err);
-	if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
+	if (e == 0 && m.s->ghost)
+		e = open_ghost(r, &m, path, err);
+	else if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
 		e = hide_name(&m, err);
 	else if (e == 0 && m.s->same)
 		e = make_same(&m, regfile_live(regfile_same(r->objects, object)), err);

@@ -48,6 +48,8 @@ int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
  */
 int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err);
 bool regfile_is_unnamed(const RegfileState *s); /* by its name: of O_TMPFILE */
+/* what comes with its file system, which others refer to as well */
+int regfile_judge(struct checkpoint *c, struct object *object, struct error *err);
 int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 uint64_t regfile_bulk_bytes(struct object *object);
 

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mounts that show what has been deleted: cases 21 to 27 of the design; and files of a tmpfs that
+ * no mounted name leads to.
+ *
+ * TEST directory round-trip restart="--mntns new" -- directory
+ * TEST file round-trip restart="--mntns new" -- file
+ * TEST name-reused round-trip restart="--mntns new" -- reused
+ * TEST two-of-one-name round-trip restart="--mntns new" -- two
+ * TEST other-link-alive round-trip restart="--mntns new" -- linked
+ * TEST deleted-parent round-trip restart="--mntns new" -- parent
+ * TEST parent-replaced round-trip restart="--mntns new" -- parent_replaced
+ * TEST special round-trip restart="--mntns new" -- special
+ * TEST nothing-else-left round-trip restart="--mntns new" -- alone
+ * A file of a tmpfs has a new inode number, which its name shows while it is deleted:
+ * TEST mounted-and-open round-trip restart="--mntns new" except=map/???????????? -- open_too
+ * TEST directory-open round-trip restart="--mntns new" -- directory_open
+ * TEST open-with-other-link round-trip restart="--mntns new" -- open_linked
+ * TEST file-without-directory round-trip restart="--mntns new" -- stray
+ * TEST other-link-not-mounted refuse code=mount.deleted -- unseen_link
+ * TEST of-the-host refuse code=mount.deleted -- of_host
+ */
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "cases.h"
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void check_holds(const char *path, const char *text)
+{
+	char seen[256] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, seen, sizeof(seen) - 1) < 0 || strcmp(seen, text) != 0)
+		FAIL("%s holds '%s', not '%s' (%s)", path, seen, text, strerror(errno));
+	close(fd);
+}
+
+static void touch(const char *path)
+{
+	put(path, "");
+}
+
+static void bind(const char *from, const char *to)
+{
+	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
+}
+
+/* a tmpfs on /mnt, and a second one on /opt for things to mount on */
+static void own_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mount("points", "/opt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/opt/d", 0755) == 0 && mkdir("/opt/e", 0755) == 0);
+	touch("/opt/f");
+	touch("/opt/g");
+}
+
+static void roots_of(const char *point, char *room, size_t size)
+{
+	char line[4096], root[2048], at[2048];
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+
+	CHECK(f);
+	*room = 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*d %*d %*s %2047s %2047s", root, at) == 2 && !strcmp(at, point))
+			snprintf(room, size, "%s", root);
+	fclose(f);
+}
+
+static void check_root(const char *point, const char *root)
+{
+	char seen[2048];
+
+	roots_of(point, seen, sizeof(seen));
+	if (strcmp(seen, root) != 0)
+		FAIL("%s shows %s, not %s", point, seen, root);
+}
+
+/* nothing of ours stays behind */
+static void check_names(const char *path, const char *names)
+{
+	char command[256], seen[256] = "";
+
+	snprintf(command, sizeof(command), "ls -A %s | tr '\\n' ' '", path);
+	FILE *f = popen(command, "re");
+	CHECK(f);
+	if (!fgets(seen, sizeof(seen), f))
+		*seen = 0;
+	pclose(f);
+	if (strcmp(seen, names) != 0)
+		FAIL("%s has '%s', not '%s'", path, seen, names);
+}
+
+static void directory(void)
+{
+	const struct timespec times[2] = { { 1000000000, 1 }, { 900000000, 2 } };
+	struct stat st;
+	char value[4];
+
+	own_namespace();
+	CHECK(mkdir("/mnt/gone", 0755) == 0 && chown("/mnt/gone", 7, 8) == 0);
+	CHECK(chmod("/mnt/gone", 02751) == 0);
+	CHECK(setxattr("/mnt/gone", "trusted.mine", "v", 1, 0) == 0);
+	CHECK(utimensat(AT_FDCWD, "/mnt/gone", times, 0) == 0);
+	bind("/mnt/gone", "/opt/d");
+	bind("/mnt/gone", "/opt/e");
+	CHECK(rmdir("/mnt/gone") == 0);
+	CHECK(utimensat(AT_FDCWD, "/mnt", times, 0) == 0);
+	subject_checkpoint();
+	check_root("/opt/d", "/gone//deleted");
+	CHECK(stat("/opt/d", &st) == 0 && st.st_uid == 7 && st.st_gid == 8 && st.st_nlink == 0);
+	CHECK_EQ(st.st_mode, S_IFDIR | 02751);
+	CHECK_EQ(st.st_mtim.tv_nsec, 2);
+	CHECK(getxattr("/opt/e", "trusted.mine", value, 4) == 1 && value[0] == 'v');
+	ino_t inode = st.st_ino;
+	CHECK(stat("/opt/e", &st) == 0 && st.st_ino == inode);
+	CHECK(open("/opt/d/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == ENOENT);
+	CHECK(stat("/mnt", &st) == 0 && st.st_mtim.tv_nsec == 2);
+	check_names("/mnt", "");
+}
+
+static void file(void)
+{
+	struct stat st;
+
+	own_namespace();
+	put("/mnt/gone", "what was in it");
+	CHECK(chmod("/mnt/gone", 0604) == 0);
+	bind("/mnt/gone", "/opt/f");
+	CHECK(unlink("/mnt/gone") == 0);
+	subject_checkpoint();
+	check_root("/opt/f", "/gone//deleted");
+	check_holds("/opt/f", "what was in it");
+	CHECK(stat("/opt/f", &st) == 0 && st.st_nlink == 0 && (st.st_mode & 0777) == 0604);
+	int fd = open("/opt/f", O_WRONLY | O_APPEND);
+	CHECK(write(fd, "!", 1) == 1 && close(fd) == 0);
+	check_holds("/opt/f", "what was in it!");
+	check_names("/mnt", "");
+}
+
+static void reused(void)
+{
+	own_namespace();
+	put("/mnt/name", "the old one");
+	bind("/mnt/name", "/opt/f");
+	CHECK(unlink("/mnt/name") == 0);
+	CHECK(mkdir("/mnt/name", 0755) == 0);
+	put("/mnt/name/in", "in the new one");
+	bind("/mnt/name", "/opt/d");
+	subject_checkpoint();
+	check_root("/opt/f", "/name//deleted");
+	check_root("/opt/d", "/name");
+	check_holds("/opt/f", "the old one");
+	check_holds("/opt/d/in", "in the new one");
+	check_names("/mnt", "name ");
+}
+
+static void two(void)
+{
+	own_namespace();
+	put("/mnt/name", "first");
+	bind("/mnt/name", "/opt/f");
+	CHECK(unlink("/mnt/name") == 0);
+	put("/mnt/name", "second");
+	bind("/mnt/name", "/opt/g");
+	CHECK(unlink("/mnt/name") == 0);
+	subject_checkpoint();
+	check_root("/opt/f", "/name//deleted");
+	check_root("/opt/g", "/name//deleted");
+	check_holds("/opt/f", "first");
+	check_holds("/opt/g", "second");
+}
+
+static void linked(void)
+{
+	struct stat st;
+
+	own_namespace();
+	CHECK(mkdir("/mnt/dir", 0755) == 0);
+	put("/mnt/name", "one inode");
+	CHECK(link("/mnt/name", "/mnt/dir/other") == 0);
+	bind("/mnt/name", "/opt/f");
+	CHECK(unlink("/mnt/name") == 0);
+	subject_checkpoint();
+	check_root("/opt/f", "/name//deleted");
+	CHECK(stat("/opt/f", &st) == 0 && st.st_nlink == 1);
+	int fd = open("/opt/f", O_WRONLY | O_APPEND);
+	CHECK(write(fd, "!", 1) == 1 && close(fd) == 0);
+	check_holds("/mnt/dir/other", "one inode!");
+	check_names("/mnt", "dir ");
+}
+
+static void parent(void)
+{
+	own_namespace();
+	CHECK(mkdir("/mnt/p", 0750) == 0 && mkdir("/mnt/p/q", 0750) == 0);
+	put("/mnt/p/q/name", "deep");
+	bind("/mnt/p/q/name", "/opt/f");
+	bind("/mnt/p/q", "/opt/d");
+	CHECK(unlink("/mnt/p/q/name") == 0 && rmdir("/mnt/p/q") == 0 && rmdir("/mnt/p") == 0);
+	subject_checkpoint();
+	check_root("/opt/f", "/p/q/name//deleted");
+	check_root("/opt/d", "/p/q//deleted");
+	check_holds("/opt/f", "deep");
+	check_names("/mnt", "");
+}
+
+/* a file, and a link to nowhere, are where the directories were */
+static void parent_replaced(void)
+{
+	own_namespace();
+	CHECK(mkdir("/mnt/p", 0750) == 0 && mkdir("/mnt/p/q", 0750) == 0);
+	put("/mnt/p/q/name", "deep");
+	bind("/mnt/p/q/name", "/opt/f");
+	CHECK(unlink("/mnt/p/q/name") == 0 && rmdir("/mnt/p/q") == 0);
+	CHECK(symlink("/nowhere", "/mnt/p/q") == 0);
+	CHECK(mkdir("/mnt/r", 0755) == 0);
+	put("/mnt/r/name", "other");
+	bind("/mnt/r/name", "/opt/g");
+	CHECK(unlink("/mnt/r/name") == 0 && rmdir("/mnt/r") == 0);
+	put("/mnt/r", "a file");
+	subject_checkpoint();
+	check_root("/opt/f", "/p/q/name//deleted");
+	check_root("/opt/g", "/r/name//deleted");
+	check_holds("/opt/f", "deep");
+	check_holds("/opt/g", "other");
+	check_holds("/mnt/r", "a file");
+	check_names("/mnt", "p r ");
+	check_names("/mnt/p", "q ");
+}
+
+static void special(void)
+{
+	struct stat st;
+
+	own_namespace();
+	CHECK(mkfifo("/mnt/fifo", 0606) == 0 && chmod("/mnt/fifo", 0606) == 0);
+	CHECK(mknod("/mnt/null", S_IFCHR | 0666, makedev(1, 3)) == 0);
+	bind("/mnt/fifo", "/opt/f");
+	bind("/mnt/null", "/opt/g");
+	CHECK(unlink("/mnt/fifo") == 0 && unlink("/mnt/null") == 0);
+	subject_checkpoint();
+	CHECK(stat("/opt/f", &st) == 0 && S_ISFIFO(st.st_mode) && (st.st_mode & 0777) == 0606);
+	int fd = open("/opt/g", O_WRONLY);
+	CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+}
+
+/* of a tmpfs nothing but a deleted directory is mounted any more */
+static void alone(void)
+{
+	struct stat st;
+
+	own_namespace();
+	CHECK(mount("other", "/srv", "tmpfs", 0, "size=1m,mode=700") == 0);
+	CHECK(mkdir("/srv/gone", 0711) == 0);
+	bind("/srv/gone", "/opt/d");
+	CHECK(rmdir("/srv/gone") == 0 && umount("/srv") == 0);
+	subject_checkpoint();
+	CHECK(stat("/opt/d", &st) == 0 && (st.st_mode & 0777) == 0711);
+}
+
+static void open_too(void)
+{
+	char text[16] = "";
+
+	own_namespace();
+	put("/mnt/gone", "one inode");
+	int fd = open("/mnt/gone", O_RDWR | O_APPEND);
+	bind("/mnt/gone", "/opt/f");
+	int other = open("/opt/f", O_RDONLY);
+	CHECK(fd >= 0 && other >= 0 && unlink("/mnt/gone") == 0);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(map != MAP_FAILED);
+	subject_checkpoint();
+	CHECK(write(fd, "!", 1) == 1);
+	check_holds("/opt/f", "one inode!");
+	CHECK(read(other, text, 15) == 10 && !memcmp(text, "one inode!", 10));
+	CHECK(!memcmp(map, "one inode!", 10));
+	check_names("/mnt", "");
+}
+
+static void directory_open(void)
+{
+	struct stat st, there;
+
+	own_namespace();
+	CHECK(mkdir("/mnt/gone", 0755) == 0);
+	int fd = open("/mnt/gone", O_RDONLY | O_DIRECTORY);
+	bind("/mnt/gone", "/opt/d");
+	CHECK(fd >= 0 && rmdir("/mnt/gone") == 0);
+	subject_checkpoint();
+	CHECK(fstat(fd, &st) == 0 && stat("/opt/d", &there) == 0 && st.st_ino == there.st_ino);
+	CHECK(fchmod(fd, 0700) == 0 && stat("/opt/d", &there) == 0);
+	CHECK_EQ(there.st_mode & 0777, 0700);
+}
+
+/* not mounted; but its file system is made anew, where no handle leads to it */
+static void open_linked(void)
+{
+	own_namespace();
+	CHECK(mkdir("/mnt/dir", 0755) == 0);
+	put("/mnt/name", "one inode");
+	CHECK(link("/mnt/name", "/mnt/dir/other") == 0);
+	int fd = open("/mnt/name", O_RDWR | O_APPEND);
+	CHECK(fd >= 0 && unlink("/mnt/name") == 0);
+	put("/mnt/second", "two");
+	CHECK(link("/mnt/second", "/mnt/dir/second") == 0);
+	int reused = open("/mnt/dir/second", O_RDWR | O_APPEND);
+	CHECK(reused >= 0 && unlink("/mnt/dir/second") == 0);
+	subject_checkpoint();
+	CHECK(write(fd, "!", 1) == 1 && write(reused, "!", 1) == 1);
+	check_holds("/mnt/dir/other", "one inode!");
+	check_holds("/mnt/second", "two!");
+	check_names("/mnt", "dir second ");
+	check_names("/mnt/dir", "other ");
+}
+
+static void stray(void)
+{
+	own_namespace();
+	CHECK(mount("other", "/srv", "tmpfs", 0, NULL) == 0 && mkdir("/srv/a", 0755) == 0);
+	put("/srv/a/file", "by itself");
+	put("/srv/second", "and another");
+	bind("/srv/a/file", "/opt/f");
+	bind("/srv/second", "/opt/g");
+	touch("/opt/h");
+	bind("/srv/a/file", "/opt/h");
+	CHECK(umount("/srv") == 0);
+	int fd = open("/opt/f", O_WRONLY | O_APPEND);
+	subject_checkpoint();
+	check_root("/opt/f", "/a/file");
+	CHECK(write(fd, "!", 1) == 1);
+	check_holds("/opt/h", "by itself!");
+	check_holds("/opt/g", "and another");
+}
+
+static void unseen_link(void)
+{
+	own_namespace();
+	CHECK(mount("other", "/srv", "tmpfs", 0, NULL) == 0 && mkdir("/srv/a", 0755) == 0);
+	put("/srv/name", "x");
+	CHECK(link("/srv/name", "/srv/other") == 0);
+	bind("/srv/name", "/opt/f");
+	bind("/srv/a", "/opt/d");
+	CHECK(unlink("/srv/name") == 0 && umount("/srv") == 0);
+	subject_checkpoint();
+}
+
+static void of_host(void)
+{
+	own_namespace();
+	put("file", "x");
+	bind("file", "/opt/f");
+	CHECK(unlink("file") == 0);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "directory", directory },
+		{ "file", file },
+		{ "reused", reused },
+		{ "two", two },
+		{ "linked", linked },
+		{ "parent", parent },
+		{ "parent_replaced", parent_replaced },
+		{ "special", special },
+		{ "alone", alone },
+		{ "open_too", open_too },
+		{ "directory_open", directory_open },
+		{ "open_linked", open_linked },
+		{ "stray", stray },
+		{ "unseen_link", unseen_link },
+		{ "of_host", of_host },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
