@@ -16,6 +16,17 @@
 
 /* ---- what is cloned from what ---- */
 
+static bool is_better(const struct mount_anchor *a, const struct mount_anchor *b,
+                      const char *source)
+{
+	bool same_a = a->source && !strcmp(a->source, source);
+	bool same_b = b->source && !strcmp(b->source, source);
+
+	if (a->supplied != b->supplied)
+		return a->supplied;
+	return same_a != same_b ? same_a : strlen(a->root) > strlen(b->root);
+}
+
 const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
                                            const struct mount_entry *m)
 {
@@ -24,7 +35,7 @@ const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, s
 	for (size_t i = 0; i < n; i++) {
 		const struct mount_anchor *a = &anchors[i];
 		if (a->sb == m->sb && mount_below(m->root, a->root) &&
-		    (!best || strlen(a->root) > strlen(best->root)))
+		    (!best || is_better(a, best, m->source)))
 			best = a;
 	}
 	return best;

@@ -10,7 +10,8 @@
  *	... fill those of class content through mount_build_sb(b, sb)
  *	mount_build_mounts(b, &err);        overlays of what has been filled; the mounts
  *	... set input's key_fds that were not known before: the pid namespaces of tasks
- *	mount_build_late(b, &err);          those that had to wait for them; all attached; propagation
+ *	mount_build_late(b, &err);          those that had to wait for them; all attached;
+ *propagation
  *	... the last changes to what is in the superblocks
  *	mount_build_finish(b, &err);        what is read-only; verification
  *	mount_build_free(b);                takes the yard down; the namespaces stay where in use
@@ -29,11 +30,12 @@ struct mount_anchor {
 	size_t sb;
 	char *root;
 	int fd;
-	bool supplied; /* by the user: another file system may be in its place */
+	const char *source; /* as mountinfo shows it, which a clone inherits; lent, NULL: unknown */
+	bool supplied;      /* by the user: another file system may be in its place */
 };
 
-/* the one that a mount is cloned from: with the longest root; the first of equal ones. NULL: none
- */
+/* the one that a mount is cloned from: supplied, of the same source, with the longest root; the
+ * first of equal ones. NULL: none */
 const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
                                            const struct mount_entry *m);
 

@@ -24,11 +24,16 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-static void add_anchor(struct mounts *m, size_t sb, const char *root, int fd, bool supplied)
+/* @from: the mount of the host; NULL: supplied by the user */
+static void add_anchor(struct mounts *m, size_t sb, const char *root, int fd,
+                       const struct mount_entry *from)
 {
-	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
-		.sb = sb, .root = xstrdup(root), .fd = fd, .supplied = supplied
-	};
+	*array_push(m->anchors,
+	            m->n_anchors) = (struct mount_anchor){ .sb = sb,
+		                                           .root = xstrdup(root),
+		                                           .fd = fd,
+		                                           .source = from ? from->source : NULL,
+		                                           .supplied = !from };
 }
 
 /* ---- of the user ---- */
@@ -48,7 +53,7 @@ static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, 
 	int clone = mount_clone(fd);
 	if (clone < 0)
 		return error_raise(err, errno, "clone the mount that was supplied");
-	add_anchor(m, sb, root, clone, true);
+	add_anchor(m, sb, root, clone, NULL);
 	return 0;
 }
 
@@ -133,21 +138,22 @@ static void find_supplies(struct restart *r, struct mounts *m)
 /* ---- of the host ---- */
 
 /* the mount of ours that shows the anchor, of those that are at its path, one above the other */
-static int open_anchor(const struct mounts *m, int own, const char *path, const SuperblockAnchor *a)
+static const struct mount_entry *open_anchor(const struct mounts *m, int own, const char *path,
+                                             const SuperblockAnchor *a, int *ret_fd)
 {
 	const struct identity id = { a->mode, a->inode, a->handle_type, a->handle };
 	struct error ignored = ERROR_INIT;
 
 	for (size_t i = m->host.n_mounts; i-- > 0;) {
-		int fd = -1;
-		if (strcmp(m->host.mounts[i].point, path) != 0 ||
-		    mount_reach(&m->host, own, i, &fd, &ignored) < 0)
+		const struct mount_entry *e = &m->host.mounts[i];
+		if (strcmp(e->point, path) != 0 ||
+		    mount_reach(&m->host, own, i, ret_fd, &ignored) < 0)
 			continue;
-		if (identity_is(fd, &id))
-			return fd;
-		close_p(&fd);
+		if (identity_is(*ret_fd, &id))
+			return e;
+		close_p(ret_fd);
 	}
-	return -1;
+	return NULL;
 }
 
 static void find_external(struct mounts *m, int own, size_t sb, const SuperblockState *s)
@@ -156,11 +162,13 @@ static void find_external(struct mounts *m, int own, size_t sb, const Superblock
 		const SuperblockAnchor *a = s->anchors[i];
 		_cleanup_(free_p) char *path = xstrndup((const char *)a->path.data, a->path.len);
 		_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
+		int fd = -1;
 		/* what is below something supplied comes with that */
-		int fd = a->name.len || is_supplied(m, sb, root) ? -1
-		                                                 : open_anchor(m, own, path, a);
-		if (fd >= 0)
-			add_anchor(m, sb, root, fd, false);
+		if (a->name.len || is_supplied(m, sb, root))
+			continue;
+		const struct mount_entry *from = open_anchor(m, own, path, a, &fd);
+		if (from)
+			add_anchor(m, sb, root, fd, from);
 	}
 }
 
@@ -189,7 +197,7 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 		int fd = -1;
 		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
 			continue;
-		add_anchor(m, sb, e->root, fd, false);
+		add_anchor(m, sb, e->root, fd, e);
 	}
 }
 

@@ -42,6 +42,14 @@ static bool must_be_empty(const struct mount_sb *sb)
 	       strcmp(sb->type, "devpts") != 0;
 }
 
+/* what every new one has, of the kernel itself */
+static bool is_always_there(const struct mount_sb *sb, const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..") ||
+	       (!strcmp(sb->type, "bpf") &&
+	        (!strcmp(name, "maps.debug") || !strcmp(name, "progs.debug")));
+}
+
 static int check_empty(const struct mount_sb *sb, int root, struct error *err)
 {
 	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -50,7 +58,7 @@ static int check_empty(const struct mount_sb *sb, int root, struct error *err)
 	if (!dir)
 		return error_raise(err, errno, "open the root of a %s", sb->type);
 	for (struct dirent *e; (e = readdir(dir));) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+		if (is_always_there(sb, e->d_name))
 			continue;
 		error_refuse(err, CODE_mount_content, "a %s is mounted that is not empty",
 		             sb->type);
