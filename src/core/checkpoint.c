@@ -161,14 +161,16 @@ static void judge_root(struct checkpoint *c)
 	refuse(c, c->tasks[0], &refusal);
 }
 
-static int collect_task(struct checkpoint *c, struct task *task, struct error *err)
+static int collect_task(struct checkpoint *c, struct task *task, bool dead, struct error *err)
 {
-	if (!may_look(c, task))
+	if (!dead && !may_look(c, task))
 		return 0;
 	for (size_t i = 0; i < n_kinds; i++) {
-		if (!kinds[i]->collect)
+		int (*operation)(struct checkpoint *, struct task *, struct error *) =
+			dead ? kinds[i]->collect_dead : kinds[i]->collect;
+		if (!operation)
 			continue;
-		int r = settle(c, task, err, kinds[i]->collect(c, task, err));
+		int r = settle(c, task, err, operation(c, task, err));
 		if (r < 0)
 			return error_trace(err, r);
 	}
@@ -182,7 +184,7 @@ static int collect(struct checkpoint *c, struct error *err)
 		struct task *task = c->tasks[i];
 		bool dead = task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER;
 		add_task_object(c, task);
-		int r = dead ? 0 : collect_task(c, task, err);
+		int r = collect_task(c, task, dead, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}

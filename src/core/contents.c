@@ -8,6 +8,7 @@
 #include "core/drop.h"
 #include "core/tree.h"
 #include "kind/kind.h"
+#include "kind/pid_ns.h"
 #include "kind/task.h"
 #include "task/plan.h"
 #include "util/alloc.h"
@@ -23,6 +24,7 @@ int contents_open(struct contents *c, int fd, struct error *err)
 void contents_close(struct contents *c)
 {
 	plan_free(c->plan);
+	tree_namespaces_done(&c->namespaces);
 	free(c->plan_tasks);
 	free(c->tasks);
 	objects_free(c->objects);
@@ -169,7 +171,11 @@ int contents_check(struct contents *c, struct error *err)
 		r = count_users(c, c->tasks[i], err);
 	if (r < 0)
 		return error_trace(err, r);
-	tree_from_objects(c->objects, c->tasks, c->n_tasks, &c->plan_tasks);
-	r = plan_make(c->plan_tasks, c->n_tasks, &c->plan, err);
+	r = tree_from_objects(c->objects, c->tasks, c->n_tasks, &c->plan_tasks, &c->namespaces,
+	                      err);
+	if (r == 0)
+		r = plan_make(c->plan_tasks, c->n_tasks, &c->plan, err);
+	if (r == 0)
+		r = pid_ns_check(c, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/tree.h"
 #include "image/image.h"
 #include "util/error.h"
 
@@ -23,7 +24,8 @@ struct contents {
 	struct objects *objects;
 	struct object **tasks; /* the objects of kind task, in order of the image */
 	size_t n_tasks;
-	struct plan_task *plan_tasks; /* the same, for the planner; from contents_check() on */
+	struct plan_task *plan_tasks;      /* the same, for the planner; from contents_check() on */
+	struct tree_namespaces namespaces; /* of plan_tasks */
 	struct plan *plan;
 	struct record
 		ahead; /* a page block that has been read and not yet given out; type 0: none */

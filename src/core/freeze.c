@@ -435,6 +435,28 @@ static void choose_speakers(struct checkpoint *c)
 	}
 }
 
+/*
+ * What its parent will be told is the process' exit code, which is another than that of its leader
+ * if that ended alone, or by reboot(2) as the init of a pid namespace.
+ */
+static int read_wait_statuses(struct freezer *f, struct error *err)
+{
+	for (size_t i = 0; i < f->c->n_tasks; i++) {
+		struct task *task = f->c->tasks[i];
+		_cleanup_(free_p) char *text = NULL;
+		struct proc_stat stat = { 0 };
+		int r = task->state == TASK_ZOMBIE ? task_read(task, "../../stat", &text, NULL, err)
+		                                   : 1;
+		if (r == 0)
+			r = proc_stat_parse(text, &stat, err);
+		if (r < 0)
+			return error_trace(err, r);
+		if (r == 0)
+			task->stat.exit_code = stat.exit_code;
+	}
+	return 0;
+}
+
 static int list_tasks(struct freezer *f, struct error *err)
 {
 	for (size_t i = 0; i < f->scan.n; i++) {
@@ -446,7 +468,7 @@ static int list_tasks(struct freezer *f, struct error *err)
 			return error_trace(err, r);
 	}
 	choose_speakers(f->c);
-	return 0;
+	return read_wait_statuses(f, err);
 }
 
 /* ---- the root ---- */

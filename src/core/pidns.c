@@ -210,8 +210,11 @@ void pidns_undo(struct restart *r)
 
 /* ---- pids, as we see them ---- */
 
-/* the last number of the NSpid line: the pid in the innermost namespace; 0 if it has gone */
-static pid_t inner_pid(const char *path)
+/*
+ * The second number of the NSpid line: the pid in the root's namespace, which is right below ours;
+ * 0 if it has gone.
+ */
+static pid_t recorded_pid(const char *path)
 {
 	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
 	char line[1024];
@@ -219,15 +222,16 @@ static pid_t inner_pid(const char *path)
 	while (f && fgets(line, sizeof(line), f)) {
 		if (strncmp(line, "NSpid:", 6))
 			continue;
-		const char *last = strrchr(line, '\t');
-		return last ? atoi(last + 1) : 0;
+		const char *ours = strchr(line, '\t');
+		const char *recorded = ours ? strchr(ours + 1, '\t') : NULL;
+		return recorded ? atoi(recorded + 1) : 0;
 	}
 	return 0;
 }
 
 static void note(struct restart *r, const char *status, pid_t host_tid)
 {
-	struct stub *stub = restart_stub_any(r, inner_pid(status));
+	struct stub *stub = restart_stub_any(r, recorded_pid(status));
 
 	if (stub)
 		stub->host_tid = host_tid;

@@ -6,7 +6,9 @@
 #include "core/spawn.h"
 
 #include <dirent.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -77,6 +79,8 @@ static void add_stub(struct restart *r, uint32_t node)
 
 	stub->node = node;
 	stub->tid = n->tid;
+	stub->ns = n->ns;
+	stub->inner = n->inner;
 	stub->calls = calls_new(area_slot(r->area, node), &r->watch, n->tid);
 	if (n->is_task) {
 		stub->task = r->tasks[node];
@@ -211,14 +215,34 @@ int spawn_prepare(struct restart *r, struct error *err)
 
 /* ---- steps ---- */
 
-/* a pid for a placeholder that nobody looks at: free now, and not one that the set needs */
-static int free_tid(struct restart *r, pid_t *next, pid_t *ret, struct error *err)
+struct execution {
+	struct restart *r;
+	struct stub *last; /* whose list is being built */
+	pid_t next_free;
+	struct map *inner; /* numbers in namespaces below the root's that the set needs */
+};
+
+static void note_inner(struct execution *x)
 {
-	for (; *next > 300; --*next) {
-		if (restart_stub_any(r, *next) || kill(*next, 0) == 0 || errno != ESRCH ||
-		    kill(-*next, 0) == 0)
+	static char yes;
+
+	x->inner = map_new();
+	for (size_t i = 0; i < x->r->plan->n_nodes; i++) {
+		const struct plan_node *n = &x->r->plan->nodes[i];
+		for (size_t k = 0; n->inner && k < plan_ns_level(n->ns); k++)
+			map_put(x->inner, &n->inner[k], sizeof(n->inner[k]), &yes);
+	}
+}
+
+/* a pid for a placeholder that nobody looks at: free now, and not one that the set needs */
+static int free_tid(struct execution *x, pid_t *ret, struct error *err)
+{
+	for (; x->next_free > 300; --x->next_free) {
+		pid_t next = x->next_free;
+		if (restart_stub_any(x->r, next) || map_get(x->inner, &next, sizeof(next)) ||
+		    kill(next, 0) == 0 || errno != ESRCH || kill(-next, 0) == 0)
 			continue;
-		*ret = (*next)--;
+		*ret = x->next_free--;
 		return 0;
 	}
 	return error_raise(err, EAGAIN, "find a free pid for a placeholder");
@@ -231,12 +255,6 @@ static int pid_max(void)
 
 	return f && fscanf(f, "%d", &n) == 1 ? n : 32768;
 }
-
-struct execution {
-	struct restart *r;
-	struct stub *last; /* whose list is being built */
-	pid_t next_free;
-};
 
 static int run_list(struct restart *r, struct stub *stub, struct error *err)
 {
@@ -340,11 +358,65 @@ static bool enters(const struct stub *stub)
 
 static int name_placeholder(struct execution *x, struct stub *stub, struct error *err)
 {
-	int e = free_tid(x->r, &x->next_free, &stub->tid, err);
+	size_t levels = plan_ns_level(stub->ns);
+	int e = free_tid(x, &stub->tid, err);
 
-	if (e == 0)
-		map_put(x->r->by_tid, &stub->tid, sizeof(stub->tid), stub);
-	return e;
+	if (e < 0)
+		return e;
+	stub->inner = stub->chosen = xcalloc(levels, sizeof(*stub->chosen));
+	for (size_t i = 0; i < levels; i++)
+		stub->chosen[i] = stub->tid;
+	map_put(x->r->by_tid, &stub->tid, sizeof(stub->tid), stub);
+	return 0;
+}
+
+static void add_setns(struct stub *stub, const struct stub *member)
+{
+	struct calls *calls = stub->calls;
+
+	unsigned fd = CALL(calls, pidfd_open, (uint64_t)stub_number(member, stub), 0);
+	calls_add(calls, &(struct call){ .nr = __NR_setns,
+	                                 .arg = { fd, CLONE_NEWPID },
+	                                 .result_args = 1,
+	                                 .what = "setns" });
+	calls_add(calls,
+	          &(struct call){
+			  .nr = __NR_close, .arg = { fd }, .result_args = 1, .what = "close" });
+}
+
+/* the number on every level, the innermost first, clone(2) */
+static void add_clone(struct restart *r, struct stub *parent, struct stub *child,
+                      struct clone_args *args)
+{
+	pid_t numbers[PLAN_LEVELS_MAX + 1];
+	size_t levels = plan_ns_level(child->ns);
+
+	for (size_t i = 0; i < levels; i++)
+		numbers[i] = child->inner[levels - 1 - i];
+	numbers[levels] = child->tid;
+	args->set_tid = calls_copy(parent->calls, numbers, (levels + 1) * sizeof(*numbers));
+	args->set_tid_size = levels + 1;
+	calls_add_clone(parent->calls, args, sizeof(*args), area_slot(r->area, child->node));
+}
+
+/*
+ * A child that is in another pid namespace than its maker begins it, or comes to where its init is
+ * already: then the maker makes children there for a moment.
+ */
+static void clone_child(struct restart *r, struct stub *parent, struct stub *child,
+                        struct clone_args *args)
+{
+	bool elsewhere = child->ns != parent->ns;
+	bool is_init = elsewhere && child->ns->init == child->node;
+
+	calls_reserve(parent->calls, 8, 512);
+	if (is_init)
+		args->flags |= CLONE_NEWPID;
+	else if (elsewhere)
+		add_setns(parent, r->stubs[child->ns->init]);
+	add_clone(r, parent, child, args);
+	if (elsewhere && !is_init)
+		add_setns(parent, parent->leader);
 }
 
 static int do_clone(struct execution *x, const struct plan_step *step, struct error *err)
@@ -369,10 +441,7 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 	child->assumed = parent->assumed;
 	if (!r->new_pidns)
 		child->host_tid = child->tid;
-	calls_reserve(parent->calls, 1, 256);
-	args.set_tid = calls_copy(parent->calls, &child->tid, sizeof(child->tid));
-	args.set_tid_size = 1;
-	calls_add_clone(parent->calls, &args, sizeof(args), area_slot(r->area, step->node));
+	clone_child(r, parent, child, &args);
 	if (!enters(child))
 		return 0;
 	x->last = NULL;
@@ -410,7 +479,7 @@ static int do_exit(struct execution *x, const struct plan_step *step, struct err
 		return error_trace(err, e);
 	CALL(stub->calls, exit_group, 0);
 	calls_leave(stub->calls);
-	CALL(stub->parent->calls, wait4, stub->tid, 0, __WALL, 0);
+	CALL(stub->parent->calls, wait4, (uint64_t)stub_number(stub, stub->parent), 0, __WALL, 0);
 	e = calls_run(stub->parent->calls, err);
 	if (e == 0 && reaper)
 		e = set_reaper(reaper, false, err);
@@ -428,14 +497,40 @@ static void add_signal_death(struct stub *stub, int signal)
 	if (signal != SIGKILL)
 		CALL(calls, rt_sigaction, signal,
 		     calls_copy(calls, default_action, sizeof(default_action)), 0, 8);
-	CALL(calls, tgkill, stub->tid, stub->tid, signal);
+	CALL(calls, tgkill, (uint64_t)stub_number(stub, stub), (uint64_t)stub_number(stub, stub),
+	     signal);
 	CALL(calls, rt_sigprocmask, SIG_UNBLOCK, set, 0, 8);
+}
+
+/*
+ * An init does not die of signals from its own namespace, nor of any from outside but SIGKILL; by
+ * reboot(2) it ends as if by SIGHUP or SIGINT, pid_namespaces(7).
+ */
+static int kill_init(struct stub *stub, int signal, struct error *err)
+{
+	struct stub *parent = stub->parent;
+	int e;
+
+	if (signal != SIGKILL) {
+		CALL(stub->calls, reboot, (uint32_t)LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+		     signal == SIGHUP ? LINUX_REBOOT_CMD_RESTART : LINUX_REBOOT_CMD_POWER_OFF, 0);
+		calls_leave(stub->calls);
+		return 0;
+	}
+	e = calls_run(stub->calls, err);
+	if (e < 0)
+		return error_trace(err, e);
+	calls_leave(stub->calls);
+	CALL(parent->calls, kill, (uint64_t)stub_number(stub, parent), SIGKILL);
+	e = calls_run(parent->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int do_die(struct execution *x, const struct plan_step *step, struct error *err)
 {
 	struct stub *stub = x->r->stubs[step->actor];
 	const TaskState *t = object_state(stub->task, TaskState);
+	bool is_init = stub->ns && stub->ns->init == stub->node;
 	int e = task_kind.install(x->r, stub->task, stub, err);
 
 	if (e < 0)
@@ -444,8 +539,12 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 		CALL(stub->calls, setpriority, PRIO_PROCESS, 0, t->dead_nice);
 	if (t->dead_gid != getgid())
 		CALL(stub->calls, setresgid, t->dead_gid, t->dead_gid, t->dead_gid);
+	if (is_init && t->exit_code & 0x7f) /* reboot(2) wants the capability that goes with 0 */
+		CALL(stub->calls, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
 	if (t->dead_uid != getuid())
 		CALL(stub->calls, setresuid, t->dead_uid, t->dead_uid, t->dead_uid);
+	if (is_init && t->exit_code & 0x7f)
+		return kill_init(stub, (int)(t->exit_code & 0x7f), err);
 	if (t->exit_code & 0x7f)
 		add_signal_death(stub, (int)(t->exit_code & 0x7f));
 	else if (t->state == TASK_STATE__STATE__ZOMBIE)
@@ -454,6 +553,15 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 		CALL(stub->calls, exit, t->exit_code >> 8);
 	calls_leave(stub->calls);
 	return 0;
+}
+
+static void add_setpgid(const struct restart *r, struct stub *actor, const struct stub *stub,
+                        pid_t pgid)
+{
+	pid_t group = pgid ? stub_number_of(r, pgid, actor) : own_group(r);
+
+	CALL(actor->calls, setpgid, stub == actor ? 0 : (uint64_t)stub_number(stub, actor),
+	     (uint64_t)group);
 }
 
 static int do_step(struct execution *x, const struct plan_step *step, struct error *err)
@@ -467,7 +575,7 @@ static int do_step(struct execution *x, const struct plan_step *step, struct err
 		CALL(actor->calls, setsid);
 		return 0;
 	case PLAN_SETPGID:
-		CALL(actor->calls, setpgid, 0, step->pgid ? step->pgid : own_group(x->r));
+		add_setpgid(x->r, actor, x->r->stubs[step->node], step->pgid);
 		return 0;
 	case PLAN_EXIT:
 		return do_exit(x, step, err);
@@ -482,6 +590,7 @@ static int run_steps(struct restart *r, struct error *err)
 	struct execution x = { .r = r, .next_free = pid_max() - 1 };
 	int e = 0;
 
+	note_inner(&x);
 	for (size_t i = 0; e == 0 && i < r->plan->n_steps; i++) {
 		const struct plan_step *step = &r->plan->steps[i];
 		if (step->actor == PLAN_COORDINATOR)
@@ -493,6 +602,7 @@ static int run_steps(struct restart *r, struct error *err)
 		if (e == 0 && (step->action == PLAN_EXIT || step->action == PLAN_DIE))
 			x.last = NULL;
 	}
+	map_free(x.inner);
 	if (e == 0)
 		e = flush(&x, NULL, err);
 	if (e == 0)
@@ -510,7 +620,8 @@ static int await_zombie(struct restart *r, struct stub *stub, struct error *err)
 	uint64_t addr;
 
 	siginfo_t *info = calls_data(parent->calls, sizeof(*info), &addr);
-	CALL(parent->calls, waitid, P_PID, stub->tid, addr, WEXITED | WNOWAIT | __WALL, 0);
+	CALL(parent->calls, waitid, P_PID, (uint64_t)stub_number(stub, parent), addr,
+	     WEXITED | WNOWAIT | __WALL, 0);
 	int e = calls_run(parent->calls, err);
 	if (e < 0)
 		return error_trace(err, e);
@@ -668,6 +779,7 @@ void spawn_free(struct restart *r)
 	for (size_t i = 0; i < r->n_stubs; i++) {
 		calls_free(r->stubs[i]->calls);
 		free(r->stubs[i]->objects);
+		free(r->stubs[i]->chosen);
 		free(r->stubs[i]);
 	}
 	free(r->stubs);

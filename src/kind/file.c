@@ -519,9 +519,13 @@ void file_put(struct object *object)
  * unprivileged program signal anybody (fs/fcntl.c, sigio_perm). The task calls it, in its own pid
  * namespace, as the user who did; the saved user id stays, so that there is a way back.
  */
-static void set_owner(struct calls *calls, const FileOwner *owner, int fd)
+static void set_owner(struct restart *r, struct stub *stub, const FileOwner *owner, int fd)
 {
-	const struct f_owner_ex ex = { (typeof(ex.type))owner->type, (pid_t)owner->pid };
+	const struct f_owner_ex ex = {
+		(typeof(ex.type))owner->type,
+		owner->pid ? stub_number_of(r, (pid_t)owner->pid, stub) : 0,
+	};
+	struct calls *calls = stub->calls;
 	uid_t uid = getuid(), euid = geteuid();
 	bool other = owner->uid != uid || owner->euid != euid;
 
@@ -536,7 +540,7 @@ static void set_owner(struct calls *calls, const FileOwner *owner, int fd)
 		CALL(calls, setresuid, uid, euid, (uint64_t)-1);
 }
 
-void file_install(struct object *object, struct calls *calls, int fd)
+void file_install(struct restart *r, struct object *object, struct stub *stub, int fd)
 {
 	const FileState *s = object_state(object, FileState);
 	struct file *f = live(object);
@@ -545,7 +549,7 @@ void file_install(struct object *object, struct calls *calls, int fd)
 		return;
 	f->installed = true;
 	if (s->owner)
-		set_owner(calls, s->owner, fd);
+		set_owner(r, stub, s->owner, fd);
 }
 
 void file_commit(struct object *object, struct calls *calls, int fd)

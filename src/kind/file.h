@@ -29,5 +29,5 @@ int file_get(struct restart *r, struct object *object, int *ret_fd, struct error
 /* restart: a descriptor that was expected has got it; the last one closes it here */
 void file_put(struct object *object);
 /* restart: adds the calls that a task must make on its descriptor @fd, once for each object */
-void file_install(struct object *object, struct calls *calls, int fd);
+void file_install(struct restart *r, struct object *object, struct stub *stub, int fd);
 void file_commit(struct object *object, struct calls *calls, int fd);

@@ -234,7 +234,7 @@ static int files_install(struct restart *r, struct object *object, struct stub *
 			return error_trace(err, e);
 		for (size_t i = n; i-- > 0;) {
 			move(stub, (unsigned)i, batch[i]);
-			file_install(objects_by_id(r->objects, batch[i]->file), stub->calls,
+			file_install(r, objects_by_id(r->objects, batch[i]->file), stub,
 			             (int)batch[i]->number);
 		}
 		left -= n;

@@ -65,6 +65,9 @@ struct kind {
 	 * What cannot be saved is not an error but a refusal: refuse() and go on.
 	 */
 	int (*collect)(struct checkpoint *c, struct task *task, struct error *err);
+	/* The same for a task that is dead: what the kernel still tells of it. Its objects are of
+	 * these kinds only. */
+	int (*collect_dead)(struct checkpoint *c, struct task *task, struct error *err);
 	/* Looks at one object when all are known: leaks, gaps in sharing. refuse() what is wrong.
 	 */
 	int (*judge)(struct checkpoint *c, struct object *object, struct error *err);

@@ -3,26 +3,57 @@
 #include "kind/pid_ns.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "core/contents.h"
 #include "core/restart.h"
+#include "core/tree.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
 #include "kind/user_ns.h"
 #include "pid_ns.pb-c.h"
 #include "task.pb-c.h"
+#include "task/plan.h"
+#include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 #define LAST_PID "/proc/sys/kernel/ns_last_pid"
 
 static const struct ns_type type = { "pid", CLONE_NEWPID, "pid" };
+
+/* object->live */
+struct pid_ns {
+	struct ns ns;          /* first: it is one */
+	struct object *parent; /* NULL: the coordinator's, or what is above the root's */
+	struct task *init;     /* checkpoint; NULL: none in the set */
+	uint32_t last_pid;
+	bool unborn;         /* it has had no init yet, so it has no descriptor either */
+	struct task **users; /* checkpoint: those whose next children will be in it */
+	size_t n_users;
+};
+
+static struct pid_ns *live(struct object *object)
+{
+	if (!object->live) {
+		struct pid_ns *ns = object->live = xcalloc(1, sizeof(*ns));
+		ns->ns.fd = -1;
+		ns->ns.type = &type;
+	}
+	return object->live;
+}
 
 /* ---- checkpoint ---- */
 
@@ -38,47 +69,229 @@ static void refuse_pid_ns(struct checkpoint *c, const struct task *task, const c
 	refuse(c, task, &refusal);
 }
 
-/* where its children will be: only where it is itself */
-static int check_for_children(struct checkpoint *c, const struct task *task, struct error *err)
+static bool is_own(const struct stat *st)
+{
+	struct stat own;
+
+	return stat("/proc/self/ns/pid", &own) == 0 && own.st_dev == st->st_dev &&
+	       own.st_ino == st->st_ino;
+}
+
+/*
+ * The object of a namespace, those above it first; *ret NULL for the coordinator's own. What is
+ * above the root's is nobody's business. Takes @fd.
+ */
+static int find_ns(struct checkpoint *c, const struct task *task, int fd, struct object **ret,
+                   struct error *err)
+{
+	_cleanup_(close_p) int own = fd;
+	const struct object *of_root = task_object(c->tasks[0], &pid_ns_kind);
+	struct object *parent = NULL;
+	struct stat st;
+	bool is_new;
+
+	*ret = NULL;
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "look at a pid namespace");
+	if (is_own(&st))
+		return 0;
+	*ret = objects_find(c->objects, &pid_ns_kind, &st.st_ino, sizeof(st.st_ino));
+	if (*ret)
+		return 0;
+	if (of_root || task != c->tasks[0] || c->tasks[0]->recorded.tid != 1) {
+		int above = ioctl(fd, NS_GET_PARENT);
+		if (above < 0)
+			return error_raise(err, errno, "find the pid namespace above pid:[%llu]",
+			                   (unsigned long long)st.st_ino);
+		int e = find_ns(c, task, above, &parent, err);
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	*ret = objects_get(c->objects, &pid_ns_kind, &st.st_ino, sizeof(st.st_ino), &is_new);
+	struct pid_ns *ns = live(*ret);
+	ns->parent = parent;
+	ns->ns.fd = take_fd(&own);
+	int r = user_ns_collect_owner(c, task, ns->ns.fd, &ns->ns.owner, err);
+	if (r < 0)
+		return error_trace(err, r);
+	snprintf(ns->ns.link, sizeof(ns->ns.link), "pid:[%llu]", (unsigned long long)st.st_ino);
+	return 0;
+}
+
+static void add_user(struct object *object, struct task *task)
+{
+	struct pid_ns *ns = object->live;
+
+	*array_push(ns->users, ns->n_users) = task;
+	if (!ns->ns.task)
+		ns->ns.task = task;
+}
+
+/* CLONE_NEWPID was unshared, and no child made yet: the kernel shows nothing of it */
+static void add_unborn(struct checkpoint *c, struct task *task)
+{
+	struct object *object = objects_get(c->objects, &pid_ns_kind, &task->tid, sizeof(task->tid),
+	                                    NULL);
+
+	live(object)->unborn = true;
+	live(object)->parent = task_object(task, &pid_ns_kind);
+	add_user(object, task);
+}
+
+/* where its children will be */
+static int collect_for_children(struct checkpoint *c, struct task *task, struct error *err)
 {
 	_cleanup_(free_p) char *own = NULL, *children = NULL;
+	struct object *object;
 	int r = task_readlink(task, "ns/pid", &own, err);
 
 	if (r == 0)
 		r = task_readlink(task, "ns/pid_for_children", &children, err);
-	if (r < 0 && r != -ENOENT)
+	if (r == -ENOENT && own) {
+		*err = ERROR_INIT;
+		add_unborn(c, task);
+		return 0;
+	}
+	if (r < 0)
 		return error_trace(err, r);
-	if (!own || !children || strcmp(own, children))
-		refuse_pid_ns(c, task, "its children will be in another pid namespace than it is");
+	if (!strcmp(own, children))
+		return 0;
+	int fd = task_openat(task, "ns/pid_for_children", O_RDONLY);
+	if (fd < 0)
+		return error_raise(err, -fd, "open /proc/%d/ns/pid_for_children", task->tid);
+	r = find_ns(c, task, fd, &object, err);
+	if (r == 0 && object)
+		add_user(object, task);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* the user namespace that tasks are born in at restart; NULL: the coordinator's */
+static const struct object *birth_user_ns(const struct checkpoint *c)
+{
+	const struct object *of_root = task_object(c->tasks[0], &pid_ns_kind);
+
+	return of_root ? ((const struct pid_ns *)of_root->live)->ns.owner : NULL;
+}
+
+static void refuse_owner(struct checkpoint *c, const struct task *task, const char *why)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_user_ns_shape, "%s", why);
+	refuse(c, task, &refusal);
+}
+
+/* who is in a user namespace of its own has no rights over it any more */
+static void judge_user(struct checkpoint *c, const struct task *task)
+{
+	const struct object *user_ns = task ? user_ns_of(task) : NULL;
+
+	if (user_ns && user_ns != birth_user_ns(c))
+		refuse_owner(c, task,
+		             "it makes children in another pid namespace, and is in a user "
+		             "namespace of its own");
+}
+
+static int collect_own(struct checkpoint *c, struct task *task, struct error *err)
+{
+	const struct proc_status *s = &task->status;
+	struct object *object;
+	int fd = task_openat(task, "ns/pid", O_RDONLY);
+
+	if (fd < 0)
+		return error_raise(err, -fd, "open /proc/%d/ns/pid", task->tid);
+	int r = find_ns(c, task, fd, &object, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (!object)
+		return 0;
+	struct pid_ns *ns = object->live;
+	if (s->ns_pid[s->n_ns_pids - 1] == 1 && task == task->leader)
+		ns->init = task;
+	if (!ns->ns.task || !task_object(ns->ns.task, &pid_ns_kind))
+		ns->ns.task = task;
+	task_refer(task, object);
+	if (task->parent && task_object(task->parent, &pid_ns_kind) != object)
+		judge_user(c, task->parent);
 	return 0;
 }
 
 static int collect(struct checkpoint *c, struct task *task, struct error *err)
 {
-	struct object *object;
-	int r = ns_collect(c, task, &pid_ns_kind, &type, &object, err);
+	int r = collect_own(c, task, err);
 
-	if (r == 0 && task->state != TASK_ZOMBIE && task->state != TASK_DEAD_LEADER)
-		r = check_for_children(c, task, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (task == c->tasks[0] && object && task->recorded.tid != 1)
+	if (task == c->tasks[0] && task_object(task, &pid_ns_kind) && task->recorded.tid != 1) {
 		refuse_pid_ns(c, task,
 		              "it is in another pid namespace than stasis, and not its init");
-	else if (task->status.n_ns_pids != c->tasks[0]->status.n_ns_pids)
-		refuse_pid_ns(c, task, "it is in a pid namespace below that of the root");
+		return 0;
+	}
+	r = collect_for_children(c, task, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* who may not look at the dead knows all the same where a child is that has as many numbers */
+static int collect_dead(struct checkpoint *c, struct task *task, struct error *err)
+{
+	const struct task *parent = task->parent;
+	int r = collect_own(c, task, err);
+
+	if (r != -EACCES && r != -EPERM)
+		return r < 0 ? error_trace(err, r) : 0;
+	*err = ERROR_INIT;
+	if (!parent || parent->status.n_ns_pids != task->status.n_ns_pids)
+		refuse_pid_ns(c, task, "it is dead, and in which pid namespace may not be seen");
+	else if (task_object(parent, &pid_ns_kind))
+		task_refer(task, task_object(parent, &pid_ns_kind));
 	return 0;
 }
 
-/* runs in the namespace */
+static bool is_dead(const struct pid_ns *ns)
+{
+	return !ns->unborn && (!ns->init || ns->init->state == TASK_ZOMBIE);
+}
+
+static void judge_users(struct checkpoint *c, const struct object *object)
+{
+	const struct pid_ns *ns = object->live;
+	const struct task *first = ns->ns.task;
+
+	if (object != task_object(c->tasks[0], &pid_ns_kind) && ns->ns.owner != birth_user_ns(c))
+		refuse_owner(c, first,
+		             "its pid namespace, or that of its children, belongs to a user "
+		             "namespace below that of the root's");
+	for (size_t i = 0; i < ns->n_users; i++)
+		judge_user(c, ns->users[i]);
+}
+
+static int judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct pid_ns *ns = object->live;
+	const struct task *first = ns->ns.task;
+
+	if (ns->unborn)
+		return 0;
+	judge_users(c, object);
+	if (!ns->init && first && task_object(first, &pid_ns_kind) == object) {
+		refuse_pid_ns(c, first, "the init of its pid namespace is outside the set");
+		return 0;
+	}
+	int r = ns_judge(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+struct visit {
+	int fd;        /* of the namespace */
+	helper_fn *fn; /* with the visit itself as its argument */
+	int owner;     /* a user namespace */
+	uint32_t last_pid;
+};
+
+/* runs in the namespace: its own number is the next that the namespace had to give */
 static int read_last_pid(void *arg, struct error *err)
 {
-	_cleanup_(close_p) int fd = open(LAST_PID, O_RDONLY | O_CLOEXEC);
-	char text[24] = "";
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return error_raise(err, errno, "read " LAST_PID);
-	*(uint32_t *)arg = (uint32_t)strtoul(text, NULL, 10);
+	((struct visit *)arg)->last_pid = (uint32_t)getpid() - 1;
 	return 0;
 }
 
@@ -86,16 +299,10 @@ static int write_last_pid(void *arg, struct error *err)
 {
 	_cleanup_(close_p) int fd = open(LAST_PID, O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || dprintf(fd, "%u", *(uint32_t *)arg) < 0)
+	if (fd < 0 || dprintf(fd, "%u", ((struct visit *)arg)->last_pid) < 0)
 		return error_raise(err, errno, "write " LAST_PID);
 	return 0;
 }
-
-struct visit {
-	int fd; /* of the namespace */
-	helper_fn *fn;
-	uint32_t last_pid;
-};
 
 /* setns(2) of a pid namespace is for children: the child of this helper is in it */
 static int visit(void *arg, struct error *err)
@@ -104,38 +311,164 @@ static int visit(void *arg, struct error *err)
 
 	if (setns(v->fd, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter a pid namespace");
-	return helper_run(v->fn, &v->last_pid, sizeof(v->last_pid), err);
+	return helper_run(v->fn, v, sizeof(*v), err);
+}
+
+static int visit_counter(struct object *object, helper_fn *fn, struct error *err)
+{
+	struct pid_ns *ns = object->live;
+	struct visit v = { .fd = ns->ns.fd, .fn = fn, .last_pid = ns->last_pid };
+	int r = ns->unborn || is_dead(ns) ? 0 : helper_run(visit, &v, sizeof(v), err);
+
+	ns->last_pid = v.last_pid;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* all of them if @first is the first; *ret_n = 0 if not */
+static struct object **list_all(const struct objects *objects, const struct object *first,
+                                size_t *ret_n)
+{
+	struct object **all = NULL;
+	size_t cursor = 0;
+
+	*ret_n = 0;
+	for (struct object *o; (o = objects_next(objects, &pid_ns_kind, &cursor));) {
+		if (!all && o != first)
+			break;
+		*array_push(all, *ret_n) = o;
+	}
+	return all;
+}
+
+/*
+ * Who looks takes a pid there and in all those above, which is undone: so all are read from above
+ * and then set back from below, in the turn of the first.
+ */
+static int read_counters(struct checkpoint *c, const struct object *first, struct error *err)
+{
+	struct error ignored = ERROR_INIT;
+	size_t n;
+	_cleanup_(free_p) struct object **all = list_all(c->objects, first, &n);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = visit_counter(all[i], read_last_pid, err);
+	for (size_t i = n; r == 0 && i > 0; i--)
+		visit_counter(all[i - 1], write_last_pid, &ignored); /* if we may */
+	return r;
 }
 
 static int save(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct visit v = { .fd = ((struct ns *)object->live)->fd, .fn = read_last_pid };
-	int r = helper_run(visit, &v, sizeof(v), err);
+	struct pid_ns *ns = object->live;
+	int r = read_counters(c, object, err);
 
 	if (r < 0)
 		return error_trace(err, r);
 	PidNsState *s = xmalloc(sizeof(*s));
 	pid_ns_state__init(s);
 	object->message = &s->base;
-	s->last_pid = v.last_pid;
+	s->last_pid = ns->last_pid;
+	if (ns->parent && ns->parent != task_object(c->tasks[0], &pid_ns_kind))
+		s->parent = ns->parent->id;
 	s->owner = ns_owner(object);
+	s->dead = is_dead(ns);
+	s->n_users = ns->n_users;
+	s->users = xcalloc(ns->n_users, sizeof(*s->users));
+	for (size_t i = 0; i < ns->n_users; i++)
+		s->users[i] = (uint32_t)ns->users[i]->recorded.tid;
 	return 0;
 }
 
-/* ---- restart ---- */
+uint32_t pid_ns_parent(const struct object *object)
+{
+	const struct pid_ns *ns = object->live;
+
+	if (object->message)
+		return object_state(object, PidNsState)->parent;
+	return ns->parent ? ns->parent->id : 0;
+}
+
+/* ---- what an image says ---- */
 
 static int validate(const struct objects *objects, const struct object *object, struct error *err)
 {
 	const PidNsState *s = object_state(object, PidNsState);
-	size_t cursor = 0;
+	const struct object *parent = objects_by_id(objects, s->parent);
 
-	if (objects_next(objects, &pid_ns_kind, &cursor) != object)
-		return error_raise(err, EBADMSG, "a second pid namespace");
+	if (s->parent && (!parent || parent->kind != &pid_ns_kind || s->parent >= object->id))
+		return error_raise(err, EBADMSG, "it is below %u, which is none, or comes later",
+		                   s->parent);
 	if (s->last_pid > INT32_MAX)
 		return error_raise(err, EBADMSG, "a last pid of %u", s->last_pid);
 	if (!user_ns_valid_id(objects, s->owner))
 		return error_raise(err, EBADMSG, "a pid namespace of object %u", s->owner);
 	return 0;
+}
+
+struct check {
+	const struct contents *c;
+	struct map *by_tid; /* -> index + 1; n_tasks + 1 once it is a user: of one only */
+};
+
+static int check_user(const struct check *k, const struct object *o, uint32_t tid,
+                      struct error *err)
+{
+	uintptr_t found = (uintptr_t)map_get(k->by_tid, &tid, sizeof(tid));
+	const struct plan_task *t = found && found <= k->c->n_tasks ? &k->c->plan_tasks[found - 1]
+	                                                            : NULL;
+	const struct plan_ns *ns = tree_ns(&k->c->namespaces, o->id);
+
+	if (!t || t->state != PLAN_LIVE || !ns || t->ns == ns || !plan_ns_within(ns, t->ns))
+		return error_refuse(err, CODE_image_invalid,
+		                    "pid namespace %u is for children of task %u, which is not in "
+		                    "one above it, or has two",
+		                    o->id, tid);
+	map_put(k->by_tid, &tid, sizeof(tid), (void *)(uintptr_t)(k->c->n_tasks + 1ul));
+	return 0;
+}
+
+/* one has an init that lives, or is dead, or unborn and one task's */
+static int check_state(const struct check *k, const struct object *o, struct error *err)
+{
+	const PidNsState *s = object_state(o, PidNsState);
+	const struct plan_ns *ns = tree_ns(&k->c->namespaces, o->id);
+	const struct object *root = objects_by_id(k->c->objects, k->c->namespaces.root);
+	uint32_t birth = root ? object_state(root, PidNsState)->owner : 0;
+	bool ok;
+
+	if (!ns)
+		ok = !s->dead && !s->parent && !s->n_users;
+	else if (ns->init != PLAN_NONE)
+		ok = s->dead == (k->c->plan_tasks[ns->init].state == PLAN_ZOMBIE);
+	else
+		ok = s->n_users >= 1 && (s->dead || (s->n_users == 1 && !s->last_pid));
+	if (!ok || (s->owner != birth && (!ns || ns->init != PLAN_NONE || s->dead)))
+		return error_refuse(err, CODE_image_invalid,
+		                    "pid namespace %u contradicts the tasks in it", o->id);
+	return 0;
+}
+
+int pid_ns_check(const struct contents *c, struct error *err)
+{
+	struct check k = { .c = c, .by_tid = map_new() };
+	size_t cursor = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		uint32_t tid = (uint32_t)c->plan_tasks[i].tid;
+		map_put(k.by_tid, &tid, sizeof(tid), (void *)(uintptr_t)(i + 1));
+	}
+	for (const struct object *o;
+	     r == 0 && (o = objects_next(c->objects, &pid_ns_kind, &cursor));) {
+		const PidNsState *s = object_state(o, PidNsState);
+		for (size_t i = 0; r == 0 && i < s->n_users; i++)
+			r = check_user(&k, o, s->users[i], err);
+		if (r == 0)
+			r = check_state(&k, o, err);
+	}
+	map_free(k.by_tid);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static const struct object *find_of_root(const struct object *root, const struct objects *objects)
@@ -162,19 +495,136 @@ uint32_t pid_ns_root_owner(const struct restart *r)
 	return o ? object_state(o, PidNsState)->owner : 0;
 }
 
-/* the next pid that the container gives is the one it would have given */
-static int finish(struct restart *r, struct object *object, struct error *err)
+/* ---- restart ---- */
+
+/* they are made by the clones of their inits: by then each can be had */
+int pid_ns_fd(struct restart *r, struct object *object, struct error *err)
 {
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", r->root);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct visit v = { .fd = fd,
-		           .fn = write_last_pid,
+	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
+	pid_t init = !ns ? r->root : ns->init == PLAN_NONE ? 0 : r->stubs[ns->init]->host_tid;
+	struct pid_ns *p = live(object);
+
+	if (p->ns.fd >= 0)
+		return p->ns.fd;
+	if (!init)
+		return error_raise(err, ESRCH, "find the init of pid namespace %u", object->id);
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", init);
+	p->ns.fd = open(path, O_RDONLY | O_CLOEXEC);
+	return p->ns.fd < 0 ? error_raise(err, errno, "open %s", path) : p->ns.fd;
+}
+
+/* runs in the namespace above: what has had an init, which is gone, is dead for ever */
+static int make_dead(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+	int e = ns_enter_owner(v->owner, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	if (unshare(CLONE_NEWPID) < 0)
+		return error_raise(err, errno, "make a pid namespace");
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		return error_raise(err, errno, "end a pid namespace");
+	int fd = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open a pid namespace") : fd;
+}
+
+static int restore_dead(struct restart *r, struct object *object, struct error *err)
+{
+	uint32_t above = object_state(object, PidNsState)->parent;
+	struct visit v = { .fn = make_dead, .owner = user_ns_fd(r, pid_ns_root_owner(r)) };
+	int fd;
+
+	if (!above)
+		above = r->image.namespaces.root;
+	v.fd = above ? pid_ns_fd(r, objects_by_id(r->objects, above), err) : -1;
+	if (above && v.fd < 0)
+		return error_trace(err, v.fd);
+	fd = above ? helper_run(visit, &v, sizeof(v), err) : helper_run(make_dead, &v, 0, err);
+	if (fd < 0)
+		return error_trace(err, fd);
+	live(object)->ns.fd = fd;
+	return 0;
+}
+
+/* the next children of @stub will be in it */
+static int set_for_children(struct restart *r, struct object *object, struct stub *stub,
+                            bool unborn, struct error *err)
+{
+	int e = 0;
+
+	if (unborn) {
+		CALL(stub->calls, unshare, CLONE_NEWPID);
+	} else {
+		int fd = pid_ns_fd(r, object, err);
+		e = fd < 0 ? fd : stub_send_fds(r, stub, &fd, 1, err);
+		if (e == 0) {
+			CALL(stub->calls, setns, 0, CLONE_NEWPID);
+			CALL(stub->calls, close, 0);
+		}
+	}
+	if (e == 0)
+		e = calls_run(stub->calls, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int after_clone(struct restart *r, struct object *object, struct error *err)
+{
+	const PidNsState *s = object_state(object, PidNsState);
+	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
+	bool no_init = ns && ns->init == PLAN_NONE;
+	int e = no_init && s->dead ? restore_dead(r, object, err) : 0;
+
+	for (size_t i = 0; e == 0 && i < s->n_users; i++)
+		e = set_for_children(r, object, restart_stub(r, (pid_t)s->users[i]),
+		                     no_init && !s->dead, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static bool has_counter(struct restart *r, const struct object *object)
+{
+	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
+
+	return !object_state(object, PidNsState)->dead && (!ns || ns->init != PLAN_NONE);
+}
+
+static int write_counter(struct restart *r, struct object *object, struct error *err)
+{
+	struct visit v = { .fn = write_last_pid,
 		           .last_pid = object_state(object, PidNsState)->last_pid };
 
-	if (fd < 0)
-		return error_raise(err, errno, "open %s", path);
+	v.fd = pid_ns_fd(r, object, err);
+	if (v.fd < 0)
+		return error_trace(err, v.fd);
 	int e = helper_run(visit, &v, sizeof(v), err);
 	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/*
+ * The next pid that each gives is the one it would have given. Who writes that takes a pid in all
+ * those above: the deepest come first, all of them in the turn of the first.
+ */
+static int finish(struct restart *r, struct object *object, struct error *err)
+{
+	size_t n;
+	_cleanup_(free_p) struct object **all = list_all(r->objects, object, &n);
+	int e = 0;
+
+	for (size_t i = n; e == 0 && i > 0; i--)
+		e = has_counter(r, all[i - 1]) ? write_counter(r, all[i - 1], err) : 0;
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static void release(struct object *object)
+{
+	struct pid_ns *ns = object->live;
+
+	if (ns)
+		free(ns->users);
+	ns_release(object);
 }
 
 const struct kind pid_ns_kind = {
@@ -182,9 +632,11 @@ const struct kind pid_ns_kind = {
 	.number = 61,
 	.message = &pid_ns_state__descriptor,
 	.collect = collect,
-	.judge = ns_judge,
+	.collect_dead = collect_dead,
+	.judge = judge,
 	.save = save,
 	.validate = validate,
+	.after_clone = after_clone,
 	.finish = finish,
-	.release = ns_release,
+	.release = release,
 };

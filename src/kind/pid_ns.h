@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pid namespaces, pid_namespaces(7): the root task is the init of the one that all tasks are in. It
- * is made by the clone of the root stub (core/root.c).
+ * Pid namespaces, pid_namespaces(7): that of the root task, if it is an init, and any below it.
+ * Each is made by the clone of its init (core/root.c, core/spawn.c); where the next children of a
+ * task go that is elsewhere itself is set when all tasks are there.
  */
 #pragma once
 
 #include "kind/kind.h"
 
+struct contents;
+
 extern const struct kind pid_ns_kind;
+
+/* the object of the one above, as recorded or as an image says; 0: the root task's */
+uint32_t pid_ns_parent(const struct object *object);
+/* what validate() cannot see alone: namespaces and the tasks that are in them or will make some in
+ * them; when c->plan is made */
+int pid_ns_check(const struct contents *c, struct error *err);
 
 /* restart: whether the root, a kind task's object, is to be the init of a namespace of its own */
 bool pid_ns_of_root(const struct object *root, const struct objects *objects);
 /* restart: the user namespace that owns the pid namespace of the root; 0: ours, or there is none */
 uint32_t pid_ns_root_owner(const struct restart *r);
+/* a descriptor of the namespace, the object's own; -ESRCH while its init is not there yet */
+int pid_ns_fd(struct restart *r, struct object *object, struct error *err);

@@ -312,7 +312,7 @@ static int posix_timer_preflight(struct restart *r, struct object *object, struc
 	return 0;
 }
 
-static uint64_t sigevent_of(struct stub *stub, const PosixTimer *t)
+static uint64_t sigevent_of(struct restart *r, struct stub *stub, const PosixTimer *t)
 {
 	struct sigevent event;
 
@@ -320,19 +320,21 @@ static uint64_t sigevent_of(struct stub *stub, const PosixTimer *t)
 	event.sigev_value.sival_ptr = (void *)t->value; /* NOLINT: an address in the task */
 	event.sigev_signo = t->signal;
 	event.sigev_notify = t->notify;
-	event._sigev_un._tid = t->thread;
+	if (t->thread)
+		event._sigev_un._tid = stub_number_of(r, (pid_t)t->thread, stub);
 	return calls_copy(stub->calls, &event, sizeof(event));
 }
 
 /* makes one timer; the kernel reads the id that is wanted, or writes the one that it gave */
-static int create(struct stub *stub, const PosixTimer *t, struct error *err)
+static int create(struct restart *restart, struct stub *stub, const PosixTimer *t,
+                  struct error *err)
 {
 	uint64_t address;
 
 	calls_reserve(stub->calls, 1, sizeof(struct sigevent) + 2 * sizeof(int32_t) + 32);
 	int32_t *id = calls_data(stub->calls, sizeof(*id), &address);
 	*id = t->id;
-	CALL(stub->calls, timer_create, t->clock, sigevent_of(stub, t), address);
+	CALL(stub->calls, timer_create, t->clock, sigevent_of(restart, stub, t), address);
 	int r = calls_run(stub->calls, err);
 	if (r < 0)
 		return error_trace(err, r);
@@ -373,7 +375,7 @@ static int posix_timer_install(struct restart *r, struct object *object, struct 
 		if (!by_request)
 			skip_ids(stub, next, s->timers[i]->id);
 		next = s->timers[i]->id + 1;
-		int e = create(stub, s->timers[i], err);
+		int e = create(r, stub, s->timers[i], err);
 		if (e < 0) {
 			error_object(err, "POSIX timer %u", s->timers[i]->id);
 			return error_trace(err, e);

@@ -352,10 +352,12 @@ static int send_queue(struct restart *r, struct stub *stub, const ProtobufCBinar
 		calls_reserve(stub->calls, 1, sizeof(info));
 		uint64_t address = calls_copy(stub->calls, &info, sizeof(info));
 		if (shared)
-			CALL(stub->calls, rt_sigqueueinfo, stub->tid, info.si_signo, address);
-		else
-			CALL(stub->calls, rt_tgsigqueueinfo, stub->leader->tid, stub->tid,
+			CALL(stub->calls, rt_sigqueueinfo, (uint64_t)stub_number(stub, stub),
 			     info.si_signo, address);
+		else
+			CALL(stub->calls, rt_tgsigqueueinfo,
+			     (uint64_t)stub_number(stub->leader, stub),
+			     (uint64_t)stub_number(stub, stub), info.si_signo, address);
 	}
 	return 0;
 }

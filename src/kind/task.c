@@ -70,11 +70,36 @@ static TaskState__State state_of(const struct task *task)
 	return TASK_STATE__STATE__LIVE;
 }
 
+/* of a pid namespace below the root's */
+static bool is_init(const struct checkpoint *c, const struct task *task)
+{
+	const struct proc_status *s = &task->status;
+
+	return s->n_ns_pids > c->tasks[0]->status.n_ns_pids && s->ns_pid[s->n_ns_pids - 1] == 1;
+}
+
+/* what an init can be made to die of, core/spawn.c */
+static bool init_dies_of(uint32_t exit_code)
+{
+	int signal = exit_code & 0x7f;
+
+	return !signal || signal == SIGKILL || signal == SIGHUP || signal == SIGINT;
+}
+
 static int task_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct task *task = object->live;
 	bool dead = task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER;
 
+	if (dead && is_init(c, task) && !init_dies_of(task->stat.exit_code)) {
+		error_refuse(err, CODE_task_init_death,
+		             "it is dead, was the init of a pid namespace, and died by signal %d, "
+		             "which only a fault of its own can do",
+		             task->stat.exit_code & 0x7f);
+		error_hint(err, "let its parent (pid %d) wait for it", task->stat.ppid);
+		error_task(err, task->tid, task->comm);
+		return -EOPNOTSUPP;
+	}
 	if (!dead || !WCOREDUMP(task->stat.exit_code))
 		return 0;
 	error_refuse(err, CODE_task_core,
@@ -109,6 +134,20 @@ static int stop_waited(const struct task *task, bool *ret, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* its numbers below the root's pid namespace */
+static void save_inner(const struct checkpoint *c, const struct task *task, TaskState *s)
+{
+	const struct proc_status *status = &task->status;
+	size_t above = c->tasks[0]->status.n_ns_pids, n = status->n_ns_pids - above;
+
+	if (!n)
+		return;
+	s->inner_tids = xmemdup(status->ns_pid + above, n * sizeof(int32_t));
+	s->inner_pgids = xmemdup(status->ns_pgid + above, n * sizeof(int32_t));
+	s->inner_sids = xmemdup(status->ns_sid + above, n * sizeof(int32_t));
+	s->n_inner_tids = s->n_inner_pgids = s->n_inner_sids = n;
+}
+
 static int task_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct task *task = object->live;
@@ -121,6 +160,7 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	s->parent = task->parent ? (uint32_t)task->parent->recorded.tid : 0;
 	s->pgid = (uint32_t)task->recorded.pgid;
 	s->sid = (uint32_t)task->recorded.sid;
+	save_inner(c, task, s);
 	s->state = state_of(task);
 	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER) {
 		s->exit_code = (uint32_t)task->stat.exit_code;
@@ -156,10 +196,13 @@ static int task_validate(const struct objects *objects, const struct object *obj
 		return error_raise(err, EBADMSG, "a pid is out of range");
 	if ((uint32_t)t->state > TASK_STATE__STATE__DEAD_LEADER)
 		return error_raise(err, EBADMSG, "unknown state %d", (int)t->state);
-	if (dead && (t->tid != t->tgid || t->n_objects))
-		return error_raise(err, EBADMSG, "a dead task that is no leader, or has objects");
+	if (dead && t->tid != t->tgid)
+		return error_raise(err, EBADMSG, "a dead task that is no leader");
 	if (!exit_code_valid(t->exit_code) || (!dead && t->exit_code))
 		return error_raise(err, EBADMSG, "exit code 0x%x", t->exit_code);
+	if (dead && t->n_inner_tids && t->inner_tids[t->n_inner_tids - 1] == 1 &&
+	    !init_dies_of(t->exit_code))
+		return error_raise(err, EBADMSG, "an init with exit code 0x%x", t->exit_code);
 	if (t->state == TASK_STATE__STATE__STOPPED ? !stop_signal_valid(t->stop_signal)
 	                                           : t->stop_signal != 0)
 		return error_raise(err, EBADMSG, "stop signal %u", t->stop_signal);
@@ -179,6 +222,8 @@ static int task_validate(const struct objects *objects, const struct object *obj
 		if (!o || o->kind == &task_kind)
 			return error_raise(err, EBADMSG, "refers to object %u, which is not there",
 			                   t->objects[i]);
+		if (dead && !o->kind->collect_dead)
+			return error_raise(err, EBADMSG, "a dead task has a %s", o->kind->name);
 	}
 	return 0;
 }

@@ -9,7 +9,9 @@
  * (2) Sharing: within a family (a process and its threads; a task and its children) tasks are made
  * along a maximum spanning tree of what they share, which connects the holders of each object
  * whenever that is possible at all (the junction tree property). (3) Process groups, when all
- * processes are there.
+ * processes are there. With pid namespaces below the root's all this happens level by level: those
+ * in a deeper namespace come when all above it are where they belong, since they can name neither
+ * a session nor a group of theirs, but are born into them.
  */
 #include "task/plan_private.h"
 
@@ -213,11 +215,17 @@ static int read_input(struct planner *p, struct plan_task *tasks)
 	if (root->sid != root->tid && plan_find(p, root->sid) != PLAN_NONE)
 		return plan_invalid(p, p->plan->root,
 		                    "the root is in a session that a child began");
+	if (root->ns)
+		return plan_invalid(p, p->plan->root, "the root is below its pid namespace");
 	name_outside(p);
 	r = walk(p);
 	if (r == 0)
+		r = plan_read_namespaces(p);
+	if (r == 0)
 		r = complete_dead_leaders(p, tasks);
-	return r < 0 ? r : check_sharing(p);
+	if (r == 0)
+		r = check_sharing(p);
+	return r < 0 ? r : plan_read_groups(p);
 }
 
 /* ---- all of it ---- */
@@ -227,16 +235,45 @@ static void name_nodes(struct planner *p)
 	for (uint32_t i = 0; i < p->n; i++) {
 		struct plan_node *node = array_push(p->plan->nodes, p->plan->n_nodes);
 		*node = (struct plan_node){ .tid = p->tasks[i].tid,
+			                    .ns = p->tasks[i].ns,
+			                    .inner = p->tasks[i].inner_tids,
 			                    .is_task = true,
 			                    .leader = i,
 			                    .creator = PLAN_COORDINATOR };
 	}
 }
 
+static void free_values(struct map *map)
+{
+	size_t cursor = 0;
+
+	for (void *value; (value = map_next(map, &cursor));)
+		free(value);
+	map_free(map);
+}
+
+static void planner_done(struct planner *p)
+{
+	map_free(p->by_tid);
+	map_free(p->inits);
+	free_values(p->ghosts);
+	free_values(p->groups);
+	free(p->members);
+	free(p->order);
+	free(p->foreign);
+	free(p->ending);
+}
+
 int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
 {
 	struct plan_task *copy = xmemdup(tasks, n * sizeof(*tasks));
-	struct planner p = { .tasks = copy, .n = n, .by_tid = map_new(), .err = err };
+	struct planner p = { .tasks = copy,
+		             .n = n,
+		             .by_tid = map_new(),
+		             .inits = map_new(),
+		             .ghosts = map_new(),
+		             .groups = map_new(),
+		             .err = err };
 	int r;
 
 	p.plan = xcalloc(1, sizeof(*p.plan));
@@ -253,10 +290,7 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 		r = plan_settle_sharing(&p);
 	if (r == 0)
 		r = plan_make_steps(&p);
-	map_free(p.by_tid);
-	free(p.members);
-	free(p.order);
-	free(p.foreign);
+	planner_done(&p);
 	free(copy);
 	if (r < 0) {
 		plan_free(p.plan);

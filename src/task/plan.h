@@ -29,23 +29,46 @@ uint64_t plan_share_flag(enum plan_share share); /* CLONE_VM... */
 
 enum plan_state { PLAN_LIVE, PLAN_ZOMBIE, PLAN_DEAD_LEADER };
 
+#define PLAN_COORDINATOR UINT32_MAX /* as creator: of the root */
+#define PLAN_NONE        UINT32_MAX
+
+/* a pid namespace below the root's own */
+struct plan_ns {
+	const struct plan_ns *parent; /* NULL: the root's own */
+	unsigned level;               /* 1: right below the root's own */
+	uint32_t id;                  /* the object's */
+	uint32_t init;                /* index of its init among the tasks; PLAN_NONE: there is none */
+};
+#define PLAN_LEVELS_MAX 32 /* the kernel's MAX_PID_NS_LEVEL */
+
+static inline unsigned plan_ns_level(const struct plan_ns *ns)
+{
+	return ns ? ns->level : 0;
+}
+/* whether @inner is @outer (NULL: the root's own) or lies below it */
+bool plan_ns_within(const struct plan_ns *inner, const struct plan_ns *outer);
+
 struct plan_task {
-	pid_t tid, tgid;
+	pid_t tid, tgid; /* these numbers are those of the root's pid namespace */
 	pid_t parent; /* tid of the real parent, a thread; 0 for the root. Ignored for threads. */
 	pid_t pgid, sid;
 	enum plan_state state;
 	int exit_signal;               /* leaders */
 	uint32_t share[PLAN_N_SHARES]; /* object ids; 0 = none. Tasks with equal ids share. */
+	/* Its pid namespace, NULL: the root's; and its numbers from the one below the root's down
+	 * to its own, ns->level of each; 0 where a group or session is not to be seen. All of it
+	 * must outlive the plan. */
+	const struct plan_ns *ns;
+	const int32_t *inner_tids, *inner_pgids, *inner_sids;
 };
-
-#define PLAN_COORDINATOR UINT32_MAX /* as creator: of the root */
-#define PLAN_NONE        UINT32_MAX
 
 /* nodes 0..n-1 are the tasks in the order given; the rest are placeholders */
 struct plan_node {
-	pid_t tid;       /* 0: any that is free */
-	bool is_task;    /* false: a placeholder */
-	uint32_t leader; /* node of its thread group's leader */
+	pid_t tid; /* 0: any that is free */
+	const struct plan_ns *ns;
+	const int32_t *inner; /* its numbers in the namespaces below the root's; NULL: as tid */
+	bool is_task;         /* false: a placeholder */
+	uint32_t leader;      /* node of its thread group's leader */
 	uint32_t creator;
 	uint64_t flags; /* CLONE_* */
 	int exit_signal;
@@ -54,7 +77,8 @@ struct plan_node {
 enum plan_action {
 	PLAN_CLONE,   /* actor clones node, as nodes[node] says */
 	PLAN_SETSID,  /* actor */
-	PLAN_SETPGID, /* actor enters group pgid; pgid 0: the restart's own group */
+	PLAN_SETPGID, /* node (actor, or a child that actor has just made) enters group pgid;
+	                 pgid 0: the restart's own group */
 	PLAN_EXIT,    /* placeholder actor ends, is reaped by its creator; its children go to node's
 	                 process (PLAN_NONE: it has none) */
 	PLAN_DIE      /* actor becomes a zombie, or a dead leader */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree planner: process groups, when all processes are there. See plan.h.
+ * The tree planner: process groups, when all processes of a level of pid namespaces are there. See
+ * plan.h.
  */
 #include "task/plan_private.h"
 
@@ -9,17 +10,23 @@
 #include "util/alloc.h"
 #include "util/map.h"
 
-struct group {
-	pid_t pgid, session;
-	uint32_t member;      /* the first task in it */
-	uint32_t placeholder; /* its leader, if dead */
-	bool settled;         /* a member leads no group itself, so it comes first and stays */
-};
+static struct group *find_group(const struct planner *p, pid_t pgid)
+{
+	return map_get(p->groups, &pgid, sizeof(pgid));
+}
 
-static int check_group(struct planner *p, struct map *groups, uint32_t node)
+static struct group *owner_of(const struct planner *p, uint32_t node)
+{
+	return find_group(p, p->tasks[node].tid);
+}
+
+/* ---- which there are ---- */
+
+static int add_group(struct planner *p, uint32_t node)
 {
 	const struct member *m = &p->members[node];
-	struct group *g = map_get(groups, &m->pgid, sizeof(m->pgid));
+	struct group *g = find_group(p, m->pgid);
+	uint32_t leader = plan_find(p, m->pgid);
 
 	if (leads_session(p, node) && m->pgid != p->tasks[node].tid)
 		return plan_invalid(p, node, "a session leader in another's process group");
@@ -31,100 +38,166 @@ static int check_group(struct planner *p, struct map *groups, uint32_t node)
 		return 0;
 	if (!g) {
 		g = xcalloc(1, sizeof(*g));
-		*g = (struct group){ m->pgid, m->sid, node, PLAN_NONE, false };
-		map_put(groups, &m->pgid, sizeof(m->pgid), g);
+		*g = (struct group){ .pgid = m->pgid, .session = m->sid, .member = node };
+		if (leader == PLAN_NONE)
+			g->leader = *plan_ghost(p, m->pgid);
+		else
+			g->leader = (struct ghost){ m->pgid, ns_of(p, leader), NULL };
+		map_put(p->groups, &m->pgid, sizeof(m->pgid), g);
 	}
+	if (plan_ns_level(ns_of(p, node)) < plan_ns_level(ns_of(p, g->member)))
+		g->member = node;
 	if (g->session != m->sid)
 		return plan_invalid(p, node, "a process group in two sessions");
+	if (leader != PLAN_NONE && (!is_leader(p, leader) || p->members[leader].sid != g->session))
+		return plan_invalid(p, node, "a process group whose leader is in another session");
 	return 0;
 }
 
-static void enter_group(struct planner *p, uint32_t node, pid_t pgid)
-{
-	if (p->members[node].group == pgid)
-		return;
-	plan_add_step(p, PLAN_SETPGID, node, PLAN_NONE)->pgid = pgid == OUTSIDE ? 0 : pgid;
-	p->members[node].group = pgid;
-}
-
-static int found_group(struct planner *p, struct group *g)
-{
-	uint32_t leader = plan_find(p, g->pgid);
-
-	if (leader == PLAN_NONE) {
-		leader = g->placeholder = plan_add_placeholder(p, g->member, g->pgid,
-		                                               p->members[g->member].group);
-	} else if (leader < p->n) {
-		if (!is_leader(p, leader) || p->members[leader].sid != g->session)
-			return plan_invalid(p, g->member,
-			                    "a process group whose leader is in another session");
-	}
-	enter_group(p, leader, g->pgid);
-	return 0;
-}
-
-static struct group *owner_of(const struct planner *p, struct map *groups, uint32_t node)
-{
-	return map_get(groups, &p->tasks[node].tid, sizeof(pid_t));
-}
-
-/*
- * A leader that went into another's group goes last, lest its own become empty before all have
- * come; where only such leaders are to come, a placeholder keeps it.
- */
-static void hold_group(struct planner *p, struct map *groups, uint32_t node,
-                       uint32_t **placeholders, size_t *n_placeholders)
-{
-	struct group *g = owner_of(p, groups, node);
-
-	if (g && !g->settled && p->members[node].pgid != g->pgid)
-		*array_push(*placeholders, *n_placeholders) = plan_add_placeholder(p, node, 0,
-		                                                                   g->pgid);
-}
-
-static int settle_groups(struct planner *p, struct map *groups, uint32_t **placeholders,
-                         size_t *n_placeholders)
+int plan_read_groups(struct planner *p)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < p->n_order; i++)
-		r = check_group(p, groups, p->order[i]);
-	for (size_t i = 0; r == 0 && i < p->n_order; i++) {
-		pid_t pgid = p->members[p->order[i]].pgid;
-		struct group *g = map_get(groups, &pgid, sizeof(pgid));
-		if (!g || g->member != p->order[i])
-			continue;
-		r = found_group(p, g);
-		if (g->placeholder != PLAN_NONE)
-			*array_push(*placeholders, *n_placeholders) = g->placeholder;
-	}
-	for (size_t i = 0; r == 0 && i < p->n_order; i++) {
-		struct group *g = map_get(groups, &p->members[p->order[i]].pgid, sizeof(pid_t));
-		if (g && !owner_of(p, groups, p->order[i]))
-			g->settled = true;
-	}
-	for (size_t i = 0; r == 0 && i < p->n_order; i++)
-		if (!owner_of(p, groups, p->order[i]))
-			enter_group(p, p->order[i], p->members[p->order[i]].pgid);
-	for (size_t i = 0; r == 0 && i < p->n_order; i++)
-		hold_group(p, groups, p->order[i], placeholders, n_placeholders);
-	for (size_t i = 0; r == 0 && i < p->n_order; i++)
-		enter_group(p, p->order[i], p->members[p->order[i]].pgid);
+		r = add_group(p, p->order[i]);
 	return r;
 }
 
-int plan_finish_groups(struct planner *p)
+/* whether a process in @ns has a number for the group */
+static bool is_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns)
 {
-	struct map *groups = map_new();
-	uint32_t *placeholders = NULL;
-	size_t n = 0, cursor = 0;
-	int r = settle_groups(p, groups, &placeholders, &n);
+	return pgid == OUTSIDE ? !ns : plan_ns_within(find_group(p, pgid)->leader.ns, ns);
+}
 
-	for (size_t i = 0; r == 0 && i < n; i++)
-		plan_add_step(p, PLAN_EXIT, placeholders[i], PLAN_NONE);
-	for (void *g; (g = map_next(groups, &cursor));)
-		free(g);
-	map_free(groups);
-	free(placeholders);
-	return r;
+void plan_settle_births_in_groups(struct planner *p)
+{
+	for (size_t i = p->n_order; i-- > 0;) {
+		uint32_t node = p->order[i], creator = p->plan->nodes[node].creator;
+		struct member *m = &p->members[node];
+		if (!is_visible(p, m->pgid, ns_of(p, node)))
+			m->birth_in = m->pgid;
+		if (!m->birth_in || creator == PLAN_COORDINATOR)
+			continue;
+		struct member *above = &p->members[p->members[creator].leader];
+		if (!above->birth_in && !is_visible(p, m->birth_in, ns_of(p, creator)))
+			above->birth_in = m->birth_in;
+	}
+}
+
+/* ---- going there ---- */
+
+static void enter_group(struct planner *p, uint32_t actor, uint32_t node, pid_t pgid)
+{
+	if (p->members[node].group == pgid)
+		return;
+	plan_add_step(p, PLAN_SETPGID, actor, node)->pgid = pgid == OUTSIDE ? 0 : pgid;
+	p->members[node].group = pgid;
+}
+
+/* who can make the leader of a group, which is dead: in its session, and not below it */
+static uint32_t maker_of(const struct planner *p, const struct group *g)
+{
+	uint32_t leader = g->session == OUTSIDE ? p->plan->root : plan_find(p, g->session);
+
+	if (p->members[g->member].made && plan_ns_within(g->leader.ns, ns_of(p, g->member)))
+		return g->member;
+	if (leader == PLAN_NONE || !plan_ns_within(g->leader.ns, ns_of(p, leader)) ||
+	    (leader < p->n && (!p->members[leader].made || p->members[leader].sid != g->session)))
+		return PLAN_NONE;
+	return leader;
+}
+
+/* whether the group is there now, with its leader or a placeholder for it */
+static bool found_group(struct planner *p, struct group *g)
+{
+	uint32_t leader = plan_find(p, g->pgid);
+
+	if (g->founded)
+		return true;
+	if (leader == PLAN_NONE) {
+		uint32_t maker = maker_of(p, g);
+		if (maker == PLAN_NONE)
+			return false;
+		leader = plan_add_placeholder(p, maker, g->leader, p->members[maker].group);
+		*array_push(p->ending, p->n_ending) = leader;
+	} else if (leader < p->n && !p->members[leader].made) {
+		return false;
+	}
+	g->founded = true;
+	enter_group(p, leader, leader, g->pgid);
+	return true;
+}
+
+int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid)
+{
+	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
+	uint32_t task = node < p->n ? node : creator < p->n ? creator : p->plan->root;
+	pid_t session = node < p->n ? p->members[node].birth_session : g ? g->session : OUTSIDE;
+
+	if (p->members[node].group == pgid)
+		return 0;
+	if (!is_visible(p, pgid, ns_of(p, creator)) || session != (g ? g->session : OUTSIDE) ||
+	    (g && !found_group(p, g)))
+		return plan_bad_shape(p, task,
+		                      "its process group is outside its pid namespace, and nobody "
+		                      "could have put it there");
+	enter_group(p, creator, node, pgid);
+	return 0;
+}
+
+/*
+ * A leader that went into another's group goes last, lest its own become empty before all have
+ * come; where only such leaders, or tasks of deeper levels, are to come, a placeholder keeps it.
+ */
+static void hold_group(struct planner *p, uint32_t node)
+{
+	struct group *g = owner_of(p, node);
+
+	if (!g || g->held || g->settled || p->members[node].group != g->pgid ||
+	    p->members[node].pgid == g->pgid)
+		return;
+	g->held = true;
+	*array_push(p->ending, p->n_ending) =
+		plan_add_placeholder(p, node, (struct ghost){ .ns = ns_of(p, node) }, g->pgid);
+}
+
+/* where a process wants to go and can go now */
+static void go(struct planner *p, uint32_t node)
+{
+	const struct member *m = &p->members[node];
+	const struct group *g = m->pgid == OUTSIDE ? NULL : find_group(p, m->pgid);
+
+	if (m->made && (!g || g->founded) && is_visible(p, m->pgid, ns_of(p, node)))
+		enter_group(p, node, node, m->pgid);
+}
+
+void plan_finish_groups(struct planner *p, unsigned level)
+{
+	for (size_t i = 0; i < p->n_order; i++) {
+		struct group *g = find_group(p, p->members[p->order[i]].pgid);
+		if (g && g->member == p->order[i] && plan_ns_level(g->leader.ns) <= level)
+			found_group(p, g);
+	}
+	for (size_t i = 0; i < p->n_order; i++) {
+		struct group *g = find_group(p, p->members[p->order[i]].pgid);
+		if (g && p->members[p->order[i]].made && !owner_of(p, p->order[i]))
+			g->settled = true;
+	}
+	for (size_t i = 0; i < p->n_order; i++)
+		if (!owner_of(p, p->order[i]))
+			go(p, p->order[i]);
+	for (size_t i = 0; i < p->n_order; i++)
+		hold_group(p, p->order[i]);
+	for (size_t i = 0; i < p->n_order; i++)
+		go(p, p->order[i]);
+}
+
+int plan_check_groups(struct planner *p)
+{
+	for (size_t i = 0; i < p->n_order; i++)
+		if (p->members[p->order[i]].group != p->members[p->order[i]].pgid)
+			return plan_bad_shape(p, p->order[i],
+			                      "its process group is outside its pid namespace, "
+			                      "and it was not born in it");
+	return 0;
 }

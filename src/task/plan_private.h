@@ -13,7 +13,7 @@ struct map;
 #define OUTSIDE ((pid_t)-1) /* the session or group of the restart itself */
 #define FREE    ((pid_t)0)  /* any session will do */
 
-struct member {                               /* what the planner knows of a task */
+struct member {                               /* what the planner knows of a node */
 	uint32_t leader, parent;              /* nodes */
 	uint32_t first_child, next_child;     /* of a process: processes; by leader's node */
 	uint32_t first_thread, next_thread;   /* of a process: its threads but the leader */
@@ -26,6 +26,22 @@ struct member {                               /* what the planner knows of a tas
 	bool made;
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;
+	pid_t birth_in; /* the group it must be in at birth, since it cannot name it; 0: any */
+};
+
+/* a process that is dead, and leads a session or group of living ones, or has still to be named */
+struct ghost {
+	pid_t tid; /* 0: any that is free */
+	const struct plan_ns *ns;
+	const int32_t *inner;
+};
+
+struct group {
+	pid_t pgid, session;
+	struct ghost leader; /* its namespace, also while it lives */
+	uint32_t member;     /* the first task in it, of those on the highest level */
+	bool founded, held;  /* it is there; by a placeholder that keeps it until the end */
+	bool settled;        /* a member leads no group itself, so it comes first and stays */
 };
 
 struct foreign { /* a process that comes to its parent as an orphan */
@@ -42,6 +58,11 @@ struct planner {
 	size_t n_order;
 	struct foreign *foreign;
 	size_t n_foreign;
+	struct map *inits;  /* struct plan_ns * -> node + 1 */
+	struct map *ghosts; /* number -> struct ghost: dead leaders of sessions and groups */
+	struct map *groups; /* pgid -> struct group */
+	uint32_t *ending;   /* placeholders that end when all groups are complete */
+	size_t n_ending;
 	struct plan *plan;
 	struct error *err;
 };
@@ -62,6 +83,21 @@ static inline bool leads_session(const struct planner *p, uint32_t node)
 	return p->members[node].sid == p->tasks[node].tid;
 }
 
+static inline const struct plan_ns *ns_of(const struct planner *p, uint32_t node)
+{
+	return p->plan->nodes[node].ns;
+}
+
+/* ---- plan_ns.c ---- */
+
+/* that numbers, parents and inits agree on every level; fills p->inits and p->ghosts */
+int plan_read_namespaces(struct planner *p);
+bool plan_is_init(const struct planner *p, uint32_t node); /* of a namespace below the root's */
+/* what it is in has an init, or gets it by this one */
+bool plan_ns_ready(const struct planner *p, uint32_t node);
+/* the pid namespace of a leader of a session or group, living or dead */
+const struct ghost *plan_ghost(const struct planner *p, pid_t tid);
+
 /* ---- plan_sessions.c ---- */
 
 /* from the leaves up: member.birth, and which processes are foreign */
@@ -80,10 +116,21 @@ int plan_settle_sharing(struct planner *p);
 int plan_make_steps(struct planner *p);
 struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint32_t actor,
                                 uint32_t node);
-/* its node, cloned by @creator into process group @group; @tid 0: any that is free */
-uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, pid_t tid, pid_t group);
+/* its node, cloned by @creator into process group @group */
+uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost who, pid_t group);
 
 /* ---- plan_groups.c ---- */
 
-/* when all processes are there: each into its process group */
-int plan_finish_groups(struct planner *p);
+/* which there are */
+int plan_read_groups(struct planner *p);
+/* member.birth_in, when it is known who makes whom */
+void plan_settle_births_in_groups(struct planner *p);
+/* @creator has just made @node, which is to be in that group before it goes on */
+int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid);
+/*
+ * All processes down to @level are there: each into its process group. Those that are deeper and
+ * cannot name their group are then born into it.
+ */
+void plan_finish_groups(struct planner *p, unsigned level);
+/* that all are where they belong */
+int plan_check_groups(struct planner *p);

@@ -36,6 +36,23 @@ static bool began_in(const struct planner *p, uint32_t process, pid_t session)
 	return false;
 }
 
+/*
+ * Whether what a member of the leader's session left behind came to @parent: when that is above the
+ * leader, or the init of a pid namespace that the member had entered from outside, setns(2).
+ */
+static bool left_by_member(const struct planner *p, uint32_t leader, uint32_t parent, pid_t session)
+{
+	uint32_t above;
+
+	if (plan_descends(p, leader, parent))
+		return true;
+	if (!plan_is_init(p, parent) || !plan_ns_within(ns_of(p, parent), ns_of(p, leader)))
+		return false;
+	above = p->members[p->members[parent].parent].leader;
+	return !leads_session(p, parent) ||
+	       (p->members[above].sid != session && !began_in(p, above, session));
+}
+
 /* decides how a child is born, its own birth session being known */
 static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
 {
@@ -53,7 +70,7 @@ static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
 		return plan_invalid(p, child, "a session whose leader is not in it");
 	if (want != OUTSIDE && want != m->birth &&
 	    (leader == PLAN_NONE ? !left_to_thread && !began_in(p, parent, want)
-	                         : plan_descends(p, leader, parent))) {
+	                         : left_by_member(p, leader, parent, want))) {
 		if (left_to_thread)
 			return plan_bad_shape(p, child, "it was left to a thread that leads none");
 		p->members[child].foreign = true;

@@ -178,6 +178,10 @@ static int set_clone(struct planner *p, uint32_t i)
 	node->exit_signal = t->exit_signal;
 	if (node->creator == PLAN_COORDINATOR)
 		return 0; /* the root; and foreign ones, whose placeholder shares nothing */
+	if (plan_is_init(p, i) && ns_of(p, node->creator) != node->ns->parent)
+		return plan_bad_shape(p, i,
+		                      "it began a pid namespace from one that is not right "
+		                      "above it");
 	node->flags = shared(t, &p->tasks[node->creator]);
 	if (!is_leader(p, i)) {
 		node->flags |= CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
@@ -185,6 +189,9 @@ static int set_clone(struct planner *p, uint32_t i)
 	} else if (node->creator != p->members[i].parent) {
 		/* CLONE_PARENT takes the exit signal of the creator's process, clone(2) */
 		uint32_t maker = p->members[node->creator].leader;
+		if (plan_is_init(p, maker) || !plan_ns_within(node->ns, ns_of(p, maker)))
+			return plan_bad_shape(p, i,
+			                      "it shares with a sibling in another pid namespace");
 		if (p->tasks[maker].exit_signal != t->exit_signal || maker == p->plan->root)
 			return plan_bad_shape(p, i,
 			                      "it shares with a sibling of another exit signal");

@@ -18,50 +18,101 @@ struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint
 	return s;
 }
 
-uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, pid_t tid, pid_t group)
+uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost who, pid_t group)
 {
 	uint32_t node = p->plan->n_nodes;
 	size_t n_members = node;
 	struct plan_node *n = array_push(p->plan->nodes, p->plan->n_nodes);
 
-	*n = (struct plan_node){ .tid = tid, .leader = node, .creator = creator };
+	*n = (struct plan_node){
+		.tid = who.tid, .ns = who.ns, .inner = who.inner, .leader = node, .creator = creator
+	};
 	array_push(p->members, n_members)->group = group;
 	plan_add_step(p, PLAN_CLONE, creator, node);
 	return node;
 }
 
-/* a clone, and in which session and group the child finds itself */
-static int make(struct planner *p, uint32_t creator, uint32_t node, pid_t session, pid_t group)
+/* ---- what waits ---- */
+
+struct orphans { /* of one session and reaper: p->foreign[start..end) */
+	uint32_t maker;
+	bool maker_ends; /* the maker itself will end and leave them behind */
+	size_t start, end;
+};
+
+/* what is made when all above this level of pid namespaces is there */
+struct level {
+	uint32_t *queue; /* processes made but not yet built */
+	size_t n_queue, next;
+	uint32_t *due; /* products of tasks of higher levels */
+	size_t n_due;
+	struct orphans *orphans;
+	size_t n_orphans;
+};
+
+struct building {
+	struct level levels[PLAN_LEVELS_MAX + 1];
+	unsigned level;    /* where we are */
+	uint32_t *leaders; /* placeholders that lead sessions, each followed by its reaper */
+	size_t n_leaders;
+	struct map *dead_sessions; /* reaper -> index + 1 of the first foreign of the session */
+	uint32_t *next_dead;       /* per foreign index: another session at the same reaper, + 1 */
+};
+
+static unsigned level_of(const struct planner *p, uint32_t node)
 {
+	return plan_ns_level(ns_of(p, node));
+}
+
+/* a clone, and in which session and group the child finds itself */
+static int make(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
+                pid_t session, pid_t group)
+{
+	struct level *level = &b->levels[level_of(p, node)];
 	struct member *m = &p->members[node];
 	pid_t want = plan_birth(p, node);
 
 	if (is_leader(p, node) && want != FREE && want != session)
 		return plan_bad_shape(p, node, "sharing and sessions contradict each other");
+	if (creator != PLAN_COORDINATOR && !plan_ns_within(ns_of(p, node), ns_of(p, creator)))
+		return plan_bad_shape(p, node, "who made it is in a pid namespace below its own");
 	m->birth_session = session;
 	m->group = m->birth_group = group;
 	m->made = true;
 	plan_add_step(p, PLAN_CLONE, creator, node);
-	return 0;
+	if (creator != PLAN_COORDINATOR)
+		*array_push(level->queue, level->n_queue) = node;
+	if (!m->birth_in)
+		return 0;
+	int r = plan_put_into(p, creator, node, m->birth_in);
+	p->members[node].birth_group = p->members[node].group;
+	return r;
 }
 
-/* what the tasks of a process make in its session of birth (@early), or in its own */
-static int make_products(struct planner *p, uint32_t process, uint32_t maker, bool early,
-                         uint32_t **queue, size_t *n_queue)
+/*
+ * What the tasks of a process make in its session of birth (@early), or in its own. What is in a
+ * deeper pid namespace waits, unless it is early: then only for the namespace's init.
+ */
+static int make_products(struct planner *p, struct building *b, uint32_t process, uint32_t maker,
+                         bool early)
 {
-	struct member *m = &p->members[process];
-
 	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
 	     x = p->members[x].next_product) {
+		const struct member *m = &p->members[process];
 		pid_t want = plan_birth(p, x);
 		bool is_early = leads_session(p, process) && want != FREE && want != m->sid;
+		struct level *level = &b->levels[level_of(p, x)];
+		int r = 0;
 		if (!is_leader(p, x) || p->members[x].made || is_early != early)
 			continue;
-		int r = early ? make(p, maker, x, m->birth_session, m->birth_group)
-		              : make(p, maker, x, m->sid, m->group);
+		if (early && plan_ns_ready(p, x))
+			r = make(p, b, maker, x, m->birth_session, m->birth_group);
+		else if (!early && level_of(p, x) > level_of(p, process))
+			*array_push(level->due, level->n_due) = x;
+		else if (!early)
+			r = make(p, b, maker, x, m->sid, m->group);
 		if (r < 0)
 			return r;
-		*array_push(*queue, *n_queue) = x;
 	}
 	return 0;
 }
@@ -88,39 +139,97 @@ static void make_threads(struct planner *p, uint32_t maker)
 	free(stack);
 }
 
-static int make_all_products(struct planner *p, uint32_t process, bool early, uint32_t **queue,
-                             size_t *n_queue)
+static int make_all_products(struct planner *p, struct building *b, uint32_t process, bool early)
 {
-	int r = make_products(p, process, process, early, queue, n_queue);
+	int r = make_products(p, b, process, process, early);
 
 	for (uint32_t t = p->members[process].first_thread; r == 0 && t != PLAN_NONE;
 	     t = p->members[t].next_thread)
-		r = make_products(p, process, t, early, queue, n_queue);
+		r = make_products(p, b, process, t, early);
 	return r;
 }
+
+/* what of a higher level makes, now that this level's turn has come; *ret: anything at all */
+static int make_due(struct planner *p, struct building *b, struct level *level, bool *ret)
+{
+	size_t n = level->n_due;
+
+	level->n_due = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t x = level->due[i], maker = p->plan->nodes[x].creator;
+		const struct member *m = &p->members[p->members[maker].leader];
+		if (!plan_ns_ready(p, x)) {
+			level->due[level->n_due++] = x;
+			continue;
+		}
+		int r = make(p, b, maker, x, m->sid, m->group);
+		if (r < 0)
+			return r;
+		*ret = true;
+	}
+	return 0;
+}
+
+/* ---- orphans ---- */
 
 static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
 {
 	return p->members[p->members[f->node].parent].leader;
 }
 
-/* @maker makes the orphans [i, end) of one reaper; unless it ends itself, by a child that ends */
-static int make_orphans(struct planner *p, uint32_t maker, bool maker_ends, pid_t group, size_t i,
-                        size_t end, uint32_t **queue, size_t *n_queue)
+/* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
+static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
-	uint32_t reaper = reaper_of(p, &p->foreign[i]), ghost = maker;
+	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), ghost = o->maker;
 	int r = 0;
 
-	if (!maker_ends)
-		ghost = plan_add_placeholder(p, maker, 0, group);
-	for (; r == 0 && i < end; i++) {
-		p->plan->nodes[p->foreign[i].node].creator = ghost;
-		r = make(p, ghost, p->foreign[i].node, p->foreign[i].sid, group);
-		*array_push(*queue, *n_queue) = p->foreign[i].node;
+	if (!o->maker_ends)
+		ghost = plan_add_placeholder(p, o->maker, (struct ghost){ .ns = ns_of(p, reaper) },
+		                             p->members[o->maker].group);
+	for (size_t i = o->start; r == 0 && i < o->end; i++) {
+		const struct foreign *f = &p->foreign[i];
+		p->plan->nodes[f->node].creator = ghost;
+		r = make(p, b, ghost, f->node, f->sid, p->members[ghost].group);
 	}
-	if (!maker_ends)
+	if (!o->maker_ends)
 		plan_add_step(p, PLAN_EXIT, ghost, reaper);
 	return r;
+}
+
+/* now, or when the namespaces that they are in are there */
+static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
+{
+	unsigned level = 0;
+
+	for (size_t i = o.start; i < o.end; i++)
+		if (level_of(p, p->foreign[i].node) > level)
+			level = level_of(p, p->foreign[i].node);
+	if (level < b->level || level == level_of(p, o.maker))
+		return make_orphans(p, b, &o);
+	*array_push(b->levels[level].orphans, b->levels[level].n_orphans) = o;
+	return 0;
+}
+
+static int make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
+{
+	size_t n = level->n_orphans;
+
+	level->n_orphans = 0;
+	for (size_t k = 0; k < n; k++) {
+		const struct orphans o = level->orphans[k];
+		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
+		for (size_t i = o.start; i < o.end; i++)
+			ready = ready && plan_ns_ready(p, p->foreign[i].node);
+		if (!ready) {
+			level->orphans[level->n_orphans++] = o;
+			continue;
+		}
+		int r = make_orphans(p, b, &o);
+		if (r < 0)
+			return r;
+		*ret = true;
+	}
+	return 0;
 }
 
 static int by_session(const void *a, const void *b, void *arg)
@@ -131,6 +240,9 @@ static int by_session(const void *a, const void *b, void *arg)
 	if (x->sid != y->sid)
 		return x->sid < y->sid ? -1 : 1;
 	/* the deepest reaper last; it is the one that makes a missing leader */
+	unsigned k = level_of(p, reaper_of(p, x)), l = level_of(p, reaper_of(p, y));
+	if (k != l)
+		return k < l ? -1 : 1;
 	uint32_t i = p->members[reaper_of(p, x)].enter, j = p->members[reaper_of(p, y)].enter;
 	if (i != j)
 		return i < j ? -1 : 1;
@@ -170,79 +282,54 @@ static size_t first_foreign(const struct planner *p, pid_t sid)
 	return low;
 }
 
-/* orphans whose session's leader is in the set: by children of that leader */
-static int orphans_of_leader(struct planner *p, uint32_t leader, uint32_t **queue, size_t *n_queue)
+/* orphans of a session whose leader is in the set, or of the outside's: by children of @maker */
+static int orphans_of_session(struct planner *p, struct building *b, uint32_t maker, pid_t sid)
 {
-	size_t i = first_foreign(p, p->tasks[leader].tid);
+	size_t i = first_foreign(p, sid);
 	size_t limit = i < p->n_foreign ? session_end(p, i) : i;
 	int r = 0;
 
-	if (limit == i || p->foreign[i].sid != p->tasks[leader].tid)
+	if (limit == i || p->foreign[i].sid != sid)
 		return 0;
 	for (size_t end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
-		r = make_orphans(p, leader, false, p->members[leader].group, i, end, queue,
-		                 n_queue);
+		r = plan_orphans(p, b, (struct orphans){ maker, false, i, end });
 	}
 	return r;
+}
+
+/* whether what ends below @above, in namespace @ns, leaves its children to @reaper */
+static bool comes_to(const struct planner *p, uint32_t above, const struct plan_ns *ns,
+                     uint32_t reaper)
+{
+	return plan_is_init(p, reaper) ? plan_ns_within(ns_of(p, reaper), ns)
+	                               : ns == ns_of(p, reaper) && plan_descends(p, above, reaper);
 }
 
 /* orphans whose session's leader is dead: a placeholder leads the session until groups are set */
-static int orphans_of_dead(struct planner *p, size_t start, size_t limit, uint32_t **queue,
-                           size_t *n_queue, uint32_t **leaders, size_t *n_leaders)
+static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 {
+	size_t limit = session_end(p, start);
+	const struct ghost *who = plan_ghost(p, p->foreign[start].sid);
+	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
 	pid_t sid = p->foreign[start].sid;
-	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), leader;
 	int r = 0;
 
-	leader = plan_add_placeholder(p, deepest, sid, sid);
+	while (!plan_ns_within(who->ns, ns_of(p, above)))
+		above = p->members[p->members[above].parent].leader;
+	leader = plan_add_placeholder(p, above, *who, sid);
 	map_put(p->by_tid, &sid, sizeof(sid), (void *)(uintptr_t)(leader + 1ul));
 	plan_add_step(p, PLAN_SETSID, leader, PLAN_NONE);
-	*array_push(*leaders, *n_leaders) = leader;
-	*array_push(*leaders, *n_leaders) = deepest;
+	*array_push(b->leaders, b->n_leaders) = leader;
+	*array_push(b->leaders, b->n_leaders) = deepest;
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
 		uint32_t reaper = reaper_of(p, &p->foreign[i]);
-		if (!plan_descends(p, deepest, reaper))
+		if (!comes_to(p, above, who->ns, reaper))
 			return plan_bad_shape(p, p->foreign[i].node,
 			                      "orphans of one session went to unrelated reapers");
-		r = make_orphans(p, leader, reaper == deepest, sid, i, end, queue, n_queue);
-	}
-	return r;
-}
-
-struct building {
-	uint32_t *queue; /* processes made but not yet built */
-	size_t n_queue;
-	uint32_t *leaders; /* placeholders that lead sessions, each followed by its reaper */
-	size_t n_leaders;
-	struct map *dead_sessions; /* reaper -> index + 1 of the first foreign of the session */
-	uint32_t *next_dead;       /* per foreign index: another session at the same reaper, + 1 */
-};
-
-static int build_process(struct planner *p, struct building *b, uint32_t process)
-{
-	struct member *m;
-	int r;
-
-	make_threads(p, process);
-	r = make_all_products(p, process, true, &b->queue, &b->n_queue);
-	if (r < 0)
-		return r;
-	m = &p->members[process];
-	if (leads_session(p, process)) {
-		m->group = p->tasks[process].tid;
-		plan_add_step(p, PLAN_SETSID, process, PLAN_NONE);
-	}
-	r = make_all_products(p, process, false, &b->queue, &b->n_queue);
-	if (r == 0 && leads_session(p, process))
-		r = orphans_of_leader(p, process, &b->queue, &b->n_queue);
-	uintptr_t dead = (uintptr_t)map_get(b->dead_sessions, &process, sizeof(process));
-	while (r == 0 && dead) {
-		size_t start = dead - 1;
-		r = orphans_of_dead(p, start, session_end(p, start), &b->queue, &b->n_queue,
-		                    &b->leaders, &b->n_leaders);
-		dead = b->next_dead[start];
+		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
+		r = plan_orphans(p, b, (struct orphans){ leader, ends, i, end });
 	}
 	return r;
 }
@@ -256,7 +343,7 @@ static void place_dead_sessions(struct planner *p, struct building *b)
 		qsort_r(p->foreign, p->n_foreign, sizeof(*p->foreign), by_session, p);
 	for (size_t i = 0, end; i < p->n_foreign; i = end) {
 		end = session_end(p, i);
-		if (plan_find(p, p->foreign[i].sid) != PLAN_NONE)
+		if (p->foreign[i].sid == OUTSIDE || plan_find(p, p->foreign[i].sid) != PLAN_NONE)
 			continue;
 		uint32_t reaper = reaper_of(p, &p->foreign[end - 1]);
 		uintptr_t next = (uintptr_t)map_get(b->dead_sessions, &reaper, sizeof(reaper));
@@ -265,37 +352,126 @@ static void place_dead_sessions(struct planner *p, struct building *b)
 	}
 }
 
-static int build_all(struct planner *p, struct building *b)
+/* ---- processes ---- */
+
+static int build_orphans(struct planner *p, struct building *b, uint32_t process)
+{
+	uintptr_t dead = (uintptr_t)map_get(b->dead_sessions, &process, sizeof(process));
+	int r = 0;
+
+	if (leads_session(p, process))
+		r = orphans_of_session(p, b, process, p->tasks[process].tid);
+	else if (process == p->plan->root && p->members[process].sid == OUTSIDE)
+		r = orphans_of_session(p, b, process, OUTSIDE);
+	while (r == 0 && dead) {
+		size_t start = dead - 1;
+		r = orphans_of_dead(p, b, start);
+		dead = b->next_dead[start];
+	}
+	return r;
+}
+
+static int build_process(struct planner *p, struct building *b, uint32_t process)
 {
 	int r;
 
+	make_threads(p, process);
+	r = make_all_products(p, b, process, true);
+	if (r == 0) /* those in a namespace whose init was among them */
+		r = make_all_products(p, b, process, true);
+	if (r < 0)
+		return r;
+	if (leads_session(p, process)) {
+		p->members[process].group = p->tasks[process].tid;
+		plan_add_step(p, PLAN_SETSID, process, PLAN_NONE);
+	}
+	r = make_all_products(p, b, process, false);
+	return r < 0 ? r : build_orphans(p, b, process);
+}
+
+/* what is waiting on one level; *ret_any: there was something */
+static int build_waiting(struct planner *p, struct building *b, struct level *level, bool *ret_any)
+{
+	int r = 0;
+
+	while (r == 0 && level->next < level->n_queue) {
+		r = build_process(p, b, level->queue[level->next++]);
+		*ret_any = true;
+	}
+	if (r == 0)
+		r = make_due(p, b, level, ret_any);
+	return r < 0 ? r : make_late_orphans(p, b, level, ret_any);
+}
+
+/* orphans of a session that ends on a deeper level may come late to a higher one */
+static int build_level(struct planner *p, struct building *b)
+{
+	bool any = true;
+	int r = 0;
+
+	while (r == 0 && any) {
+		any = false;
+		for (unsigned i = 0; r == 0 && i <= b->level; i++)
+			r = build_waiting(p, b, &b->levels[i], &any);
+	}
+	plan_finish_groups(p, b->level);
+	return r;
+}
+
+static unsigned deepest_level(const struct planner *p)
+{
+	unsigned level = 0;
+
+	for (uint32_t i = 0; i < p->n; i++)
+		if (level_of(p, i) > level)
+			level = level_of(p, i);
+	return level;
+}
+
+static int build_all(struct planner *p, struct building *b)
+{
+	unsigned deepest = deepest_level(p);
+	uint32_t root = p->plan->root;
+	int r;
+
 	place_dead_sessions(p, b);
-	r = make(p, PLAN_COORDINATOR, p->plan->root,
-	         leads_session(p, p->plan->root) ? plan_birth(p, p->plan->root) : OUTSIDE, OUTSIDE);
-	*array_push(b->queue, b->n_queue) = p->plan->root;
-	for (size_t i = 0; r == 0 && i < b->n_queue; i++)
-		r = build_process(p, b, b->queue[i]);
+	r = make(p, b, PLAN_COORDINATOR, root,
+	         leads_session(p, root) ? plan_birth(p, root) : OUTSIDE, OUTSIDE);
+	*array_push(b->levels[0].queue, b->levels[0].n_queue) = root;
+	for (b->level = 0; r == 0 && b->level <= deepest; b->level++)
+		r = build_level(p, b);
 	for (uint32_t i = 0; r == 0 && i < p->n; i++)
 		if (!p->members[i].made)
 			r = plan_bad_shape(p, i, "nobody could have made it");
-	return r;
+	return r < 0 ? r : plan_check_groups(p);
+}
+
+static void building_done(struct building *b)
+{
+	for (size_t i = 0; i <= PLAN_LEVELS_MAX; i++) {
+		free(b->levels[i].queue);
+		free(b->levels[i].due);
+		free(b->levels[i].orphans);
+	}
+	free(b->leaders);
+	free(b->next_dead);
+	map_free(b->dead_sessions);
 }
 
 int plan_make_steps(struct planner *p)
 {
 	struct building b = { 0 };
-	int r = build_all(p, &b);
+	int r;
 
-	if (r == 0)
-		r = plan_finish_groups(p);
+	plan_settle_births_in_groups(p);
+	r = build_all(p, &b);
+	for (size_t i = 0; r == 0 && i < p->n_ending; i++)
+		plan_add_step(p, PLAN_EXIT, p->ending[i], PLAN_NONE);
 	for (size_t i = 0; r == 0 && i < b.n_leaders; i += 2)
 		plan_add_step(p, PLAN_EXIT, b.leaders[i], b.leaders[i + 1]);
 	for (uint32_t i = 0; r == 0 && i < p->n; i++)
 		if (p->tasks[i].state != PLAN_LIVE)
 			plan_add_step(p, PLAN_DIE, i, PLAN_NONE);
-	free(b.queue);
-	free(b.leaders);
-	free(b.next_dead);
-	map_free(b.dead_sessions);
+	building_done(&b);
 	return r;
 }

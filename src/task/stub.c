@@ -8,6 +8,7 @@
 
 #include "core/restart.h"
 #include "kind/object.h"
+#include "task/plan.h"
 
 #define BATCH 253 /* SCM_MAX_FD, unix(7) */
 
@@ -17,6 +18,20 @@ struct object *stub_object(const struct stub *stub, const struct kind *kind)
 		if (stub->objects[i]->kind == kind)
 			return stub->objects[i];
 	return NULL;
+}
+
+pid_t stub_number(const struct stub *of, const struct stub *viewer)
+{
+	if (!plan_ns_within(of->ns, viewer->ns))
+		return 0;
+	return viewer->ns ? of->inner[viewer->ns->level - 1] : of->tid;
+}
+
+pid_t stub_number_of(const struct restart *r, pid_t pid, const struct stub *viewer)
+{
+	const struct stub *of = restart_stub_any(r, pid);
+
+	return of ? stub_number(of, viewer) : viewer->ns ? 0 : pid;
 }
 
 int stub_socket(const struct restart *r)

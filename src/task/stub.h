@@ -13,10 +13,16 @@
 
 struct kind;
 struct object;
+struct plan_ns;
 struct restart;
 
 struct stub {
-	pid_t tid;           /* as recorded, and what gettid() gives in the tree */
+	pid_t tid; /* as recorded: in the root's pid namespace */
+	/* its own pid namespace, NULL: the root's; and its numbers from the one below the root's
+	 * down to its own */
+	const struct plan_ns *ns;
+	const int32_t *inner;
+	int32_t *chosen;     /* what inner is for a placeholder that nobody looks at */
 	pid_t host_tid;      /* in the coordinator's pid namespace: for process_vm_writev, ptrace */
 	struct stub *leader; /* of its thread group; itself for a leader */
 	struct stub *parent; /* the stub that clones it */
@@ -36,6 +42,14 @@ struct stub {
 };
 
 struct object *stub_object(const struct stub *stub, const struct kind *kind); /* NULL if none */
+
+/*
+ * The number of @of where @viewer is: what stands for it in all system calls of @viewer, which
+ * knows those of its own pid namespace only. 0: it cannot be seen from there.
+ */
+pid_t stub_number(const struct stub *of, const struct stub *viewer);
+/* the same for a recorded pid or process group, of a task or of a leader that is dead */
+pid_t stub_number_of(const struct restart *r, pid_t pid, const struct stub *viewer);
 
 /**
  * stub_send_fds() - hand descriptors of the coordinator to a stub

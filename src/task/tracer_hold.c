@@ -285,8 +285,6 @@ void trace_keep_locks(struct trace *t, struct traced *task)
 
 void trace_kill(struct trace *t)
 {
-	int status;
-
 	/* before any: the first SIGKILL of a process reaches all its threads */
 	for (size_t i = 0; i < t->n; i++)
 		if (!t->tasks[i]->gone)
@@ -295,11 +293,5 @@ void trace_kill(struct trace *t)
 		if (!t->tasks[i]->gone)
 			kill(t->tasks[i]->tgid, SIGKILL);
 	/* each thread's end is ours to take before the parents are told of a process's */
-	for (size_t i = t->n; i-- > 0;) {
-		struct traced *task = t->tasks[i];
-		uint64_t end = now_ms() + 10000;
-		while (!task->gone && now_ms() < end)
-			if (trace_wait(t, task, 1000, &status) < 0)
-				trace_forget(t, task);
-	}
+	trace_await_ends(t, 10000, NULL);
 }

@@ -81,6 +81,9 @@ struct traced *trace_add(struct trace *t, pid_t tid);
 void trace_forget(struct trace *t, struct traced *task); /* it is no longer traced by us */
 /* waits for the next stop of one task: 1 and its status, 0 when the time is over, -ESRCH gone */
 int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *ret_status);
+/* waits for the ends of all, which have been killed; @stopped is told of stops, may be NULL */
+void trace_await_ends(struct trace *t, unsigned timeout_ms,
+                      void (*stopped)(struct trace *t, struct traced *task, int status));
 /* one resumption and the stop it leads to; other stops in between are passed on */
 int trace_step_syscall(struct trace *t, struct traced *task, struct error *err);
 int trace_settle(struct trace *t, struct traced *task, struct error *err);

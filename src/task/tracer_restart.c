@@ -98,20 +98,8 @@ void trace_events(struct trace *t)
 
 void trace_kill_stubs(struct trace *t)
 {
-	int status;
-
 	for (size_t i = 0; i < t->n; i++)
 		if (!t->tasks[i]->gone)
 			kill(t->tasks[i]->tid, SIGKILL);
-	for (size_t i = t->n; i-- > 0;) {
-		struct traced *task = t->tasks[i];
-		uint64_t end = now_ms() + 5000;
-		while (!task->gone && now_ms() < end) {
-			int r = trace_wait(t, task, 200, &status);
-			if (r < 0)
-				trace_forget(t, task);
-			else if (r > 0)
-				trace_pass_on(t, task, status);
-		}
-	}
+	trace_await_ends(t, 5000, trace_pass_on);
 }

@@ -2,7 +2,9 @@
 /* The tracer's elementary steps: waiting for stops, running a task to the next one. */
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -100,6 +102,76 @@ int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *r
 			return 0;
 		/* a SIGCHLD of another task may have swallowed ours: never wait long for one */
 		wait_sigchld(end - now < 5 ? (unsigned)(end - now) : 5);
+	}
+}
+
+static bool read_small(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
+/*
+ * The init of a pid namespace that is on its way out (PF_EXITING, proc_pid_stat(5)) and waits until
+ * those in it have been waited for, by parents that need not be ours.
+ */
+static bool is_ending_init(pid_t tid)
+{
+	char path[64], text[4096];
+	unsigned flags = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	const char *fields = read_small(path, text, sizeof(text)) ? strrchr(text, ')') : NULL;
+	if (!fields || sscanf(fields, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1 || !(flags & 4))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	const char *numbers = read_small(path, text, sizeof(text)) ? strstr(text, "\nNSpid:")
+	                                                           : NULL;
+	const char *end = numbers ? strchr(numbers + 1, '\n') : NULL;
+	return end && end[-1] == '1' && end[-2] == '\t' && numbers + 8 < end - 2;
+}
+
+/* what is left ends without us */
+static bool only_inits_left(const struct trace *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (!t->tasks[i]->gone && !is_ending_init(t->tasks[i]->tid))
+			return false;
+	return true;
+}
+
+/*
+ * Threads end before their processes, whose parents are then told. The init of a pid namespace ends
+ * after all that are in it have been waited for by their parents: whatever the order, another may
+ * be what one waits for, so none is waited for long.
+ */
+void trace_await_ends(struct trace *t, unsigned timeout_ms,
+                      void (*stopped)(struct trace *t, struct traced *task, int status))
+{
+	uint64_t end = now_ms() + timeout_ms;
+	bool left = true, any = true;
+	int status;
+
+	while (left && now_ms() < end && (any || !only_inits_left(t))) {
+		left = any = false;
+		for (size_t i = t->n; i-- > 0;) {
+			struct traced *task = t->tasks[i];
+			int r = 1;
+			while (!task->gone && r > 0) {
+				r = trace_wait(t, task, 20, &status);
+				any |= r != 0;
+				if (r < 0)
+					trace_forget(t, task);
+				else if (r > 0 && stopped)
+					stopped(t, task, status);
+			}
+			left |= !task->gone;
+		}
 	}
 }
 

@@ -4,8 +4,6 @@
  * children to come as well.
  *
  * TEST cgroup refuse code=namespace.other -- cgroup
- * TEST pid-for-children refuse code=namespace.other -- pid_for_children
- * TEST pid-with-child refuse code=namespace.other -- pid_with_child
  * TEST child refuse code=namespace.other -- child
  * TEST thread refuse code=namespace.other -- thread
  * TEST own round-trip -- own
@@ -32,26 +30,6 @@ static void cgroup(void)
 static void mnt(void)
 {
 	with(CLONE_NEWNS);
-}
-
-/* no child has been made yet: the link leads nowhere */
-static void pid_for_children(void)
-{
-	with(CLONE_NEWPID);
-}
-
-static void pid_with_child(void)
-{
-	CHECK(unshare(CLONE_NEWPID) == 0);
-	pid_t pid = fork();
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		subject_wait_go();
-		_exit(0);
-	}
-	subject_checkpoint();
-	CHECK(waitpid(pid, NULL, 0) == pid);
 }
 
 static void child(void)
@@ -99,8 +77,6 @@ int main(int argc, char **argv)
 	static const struct subject_case cases[] = {
 		{ "cgroup", cgroup },
 		{ "mnt", mnt },
-		{ "pid_for_children", pid_for_children },
-		{ "pid_with_child", pid_with_child },
 		{ "child", child },
 		{ "thread", thread },
 		{ "own", own },

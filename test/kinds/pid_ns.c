@@ -5,11 +5,35 @@
  *
  * TEST init round-trip start="unshare -p -f" -- init
  * TEST owners round-trip start="unshare -p -f" -- owners
+ * TEST nested round-trip -- nested
+ * TEST nested-container round-trip start="unshare -p -f" -- nested
+ * TEST nested-new-pidns round-trip restart="--new-pidns" observe=no -- nested_session
+ * TEST siblings round-trip -- siblings
+ * TEST member round-trip -- member
+ * TEST unborn round-trip -- unborn
+ * TEST unborn-container round-trip start="unshare -p -f" -- unborn
+ * TEST for-children round-trip -- for_children
+ * TEST ended round-trip -- ended
+ * TEST ended-init round-trip -- ended_init
+ * TEST ended-fault refuse code=task.init-death -- ended_fault
+ * TEST ended-reboot round-trip -- ended_reboot
+ * TEST depth round-trip -- depth
+ * TEST threads round-trip -- threads
+ * TEST zombie round-trip -- zombie
+ * TEST orphan round-trip -- orphan
+ * TEST session round-trip -- session
+ * TEST groups round-trip -- groups
+ * TEST left-groups round-trip -- left_groups
+ * TEST references round-trip -- references
+ * TEST references-container round-trip start="unshare -p -f" -- references
  */
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/reboot.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -97,6 +121,538 @@ static void owners(void)
 	CHECK(pthread_join(t, NULL) == 0);
 }
 
+/* ---- below ---- */
+
+/* a child that is the init of a pid namespace of its own */
+static pid_t new_init(void (*run)(void))
+{
+	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK_EQ(getpid(), 1);
+		run();
+		_exit(0);
+	}
+	return pid;
+}
+
+/* the next child: where that goes is settled already */
+static pid_t new_init_here(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(getpid() == 1 ? 0 : 1);
+	CHECK(pid > 0);
+	return pid;
+}
+
+static void check_exit(pid_t pid, int code)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, 0) == pid || pid < 0);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code);
+}
+
+/* an init with one child */
+static void small_init(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		subject_settle("child");
+		CHECK(getpid() == 2 && getppid() == 1);
+		_exit(5);
+	}
+	CHECK_EQ(pid, 2);
+	subject_wait("child");
+	subject_settle("init");
+	CHECK(getpid() == 1 && getppid() == 0);
+	CHECK_EQ(getsid(0), 0);
+	CHECK_EQ(getpgrp(), 0);
+	CHECK_EQ(kill(1, SIGTERM), 0); /* nothing to it */
+	check_exit(pid, 5);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	CHECK_EQ(pid, 3);
+	check_exit(pid, 0);
+}
+
+static void nested(void)
+{
+	pid_t pid = new_init(small_init);
+
+	subject_wait("init");
+	subject_checkpoint();
+	check_exit(pid, 0);
+}
+
+static void nested_session(void)
+{
+	CHECK_EQ(getsid(0), getpid()); /* the runner's doing */
+	nested();
+}
+
+/* two namespaces next to each other: the same numbers twice */
+static void second_init(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid == 2 || pid == 0);
+	if (pid == 0) {
+		subject_settle("second-child");
+		_exit(getpid() + 10);
+	}
+	subject_wait("second-child");
+	subject_settle("second");
+	check_exit(2, 12);
+}
+
+static void siblings(void)
+{
+	pid_t a = new_init(small_init), b = new_init(second_init);
+
+	subject_wait("init");
+	subject_wait("second");
+	subject_checkpoint();
+	check_exit(a, 0);
+	check_exit(b, 0);
+}
+
+/* until all others have said what they found */
+static void idle_init(void)
+{
+	subject_settle("init");
+	subject_wait("over");
+	while (wait(NULL) > 0)
+		;
+}
+
+static void end_idle(pid_t init)
+{
+	subject_mark("over");
+	check_exit(init, 0);
+}
+
+static void enter(pid_t init)
+{
+	int fd = (int)syscall(SYS_pidfd_open, init, 0);
+
+	CHECK(fd >= 0 && setns(fd, CLONE_NEWPID) == 0 && close(fd) == 0);
+}
+
+/* whose parent is outside, as nsenter(1) makes them; one of them has a child there */
+static void member(void)
+{
+	pid_t init = new_init(idle_init);
+
+	subject_wait("init");
+	enter(init);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(getpid() == 2 && getppid() == 0);
+		pid = fork();
+		if (pid == 0) {
+			subject_settle("grandchild");
+			CHECK(getpid() == 3 && getppid() == 2);
+			_exit(3);
+		}
+		subject_settle("member");
+		CHECK(getpid() == 2 && getppid() == 0);
+		check_exit(3, 3);
+		_exit(2);
+	}
+	subject_wait("member");
+	subject_wait("grandchild");
+	enter(getpid());
+	pid_t own = fork();
+	if (own == 0)
+		_exit(0);
+	check_exit(own, 0);
+	subject_checkpoint();
+	check_exit(pid, 2);
+	end_idle(init);
+}
+
+/* CLONE_NEWPID was unshared, and no child made yet */
+static void unborn(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		CHECK(unshare(CLONE_NEWPID) == 0);
+		subject_settle("child");
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(getpid() == 1 ? 0 : 1);
+		CHECK(pid > 0);
+		check_exit(pid, 0);
+		CHECK(fork() < 0 && errno == ENOMEM); /* it has ended */
+		_exit(0);
+	}
+	subject_wait("child");
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	subject_checkpoint();
+	check_exit(child, 0);
+	pid_t pid = new_init_here();
+	check_exit(pid, 0);
+}
+
+/* the next children go where the first is the init */
+static void for_children(void)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t init = fork();
+	if (init == 0) {
+		idle_init();
+		_exit(0);
+	}
+	subject_wait("init");
+	subject_checkpoint();
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(getpid() + 10);
+	check_exit(pid, 12);
+	end_idle(init);
+}
+
+/* they went where the first was the init, which is gone, and with it the namespace */
+static void ended(void)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t init = fork();
+	if (init == 0)
+		_exit(0);
+	check_exit(init, 0);
+	CHECK(fork() < 0 && errno == ENOMEM);
+	subject_checkpoint();
+	CHECK(fork() < 0 && errno == ENOMEM);
+	enter(getpid());
+	init = fork();
+	if (init == 0)
+		_exit(0);
+	check_exit(init, 0);
+}
+
+static void await_end(pid_t pid)
+{
+	CHECK(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
+}
+
+/* the same, not waited for yet: of itself, and killed */
+static void ended_init(void)
+{
+	int status;
+
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t a = fork();
+	if (a == 0)
+		_exit(4);
+	await_end(a);
+	enter(getpid());
+	pid_t b = new_init(idle_init);
+	subject_wait("init");
+	CHECK(kill(b, SIGKILL) == 0);
+	await_end(b);
+	subject_checkpoint();
+	check_exit(a, 4);
+	CHECK(waitpid(b, &status, 0) == b && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* by a fault of its own, which nothing outside can make */
+static void faulting_init(void)
+{
+	prctl(PR_SET_DUMPABLE, 0); /* no core */
+	*(volatile int *)8 = 1;    /* NOLINT */
+}
+
+static void ended_fault(void)
+{
+	pid_t pid = new_init(faulting_init);
+
+	await_end(pid);
+	subject_checkpoint();
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+static void rebooting_init(void)
+{
+	CHECK(reboot(RB_AUTOBOOT) == 0);
+}
+
+static void ended_reboot(void)
+{
+	int status;
+	pid_t pid = new_init(rebooting_init);
+
+	await_end(pid);
+	subject_checkpoint();
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, SIGHUP);
+}
+
+static int levels;
+
+static void deep_init(void)
+{
+	char name[16];
+
+	if (levels == 5) {
+		subject_settle("deepest");
+		return;
+	}
+	snprintf(name, sizeof(name), "level%d", levels++);
+	pid_t pid = fork();
+	if (pid == 0) {
+		subject_settle(name);
+		_exit(getpid());
+	}
+	pid_t init = new_init(deep_init);
+	subject_wait(name);
+	subject_wait("deepest");
+	subject_wait_go();
+	CHECK(getpid() == 1 && pid == 2 && init == 3);
+	check_exit(init, 0);
+	check_exit(pid, 2);
+}
+
+static void depth(void)
+{
+	pid_t init = new_init(deep_init);
+
+	subject_wait("deepest");
+	for (char name[] = "level0"; name[5] < '5'; name[5]++)
+		subject_wait(name);
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
+static void threaded_init(void)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, idle, NULL) == 0);
+	subject_wait("thread");
+	CHECK_EQ(thread_id, 2);
+	subject_settle("init");
+	CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void threads(void)
+{
+	pid_t init = new_init(threaded_init);
+
+	subject_wait("init");
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
+static void zombies_init(void)
+{
+	int status;
+	pid_t a = fork();
+
+	if (a == 0)
+		_exit(4);
+	pid_t b = fork();
+	if (b == 0) {
+		raise(SIGKILL);
+		_exit(0);
+	}
+	await_end(a);
+	await_end(b);
+	subject_settle("init");
+	CHECK(a == 2 && b == 3);
+	check_exit(a, 4);
+	CHECK(waitpid(b, &status, 0) == b && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void zombie(void)
+{
+	pid_t init = new_init(zombies_init);
+
+	subject_wait("init");
+	/* one whose parent is outside */
+	enter(init);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(6);
+	await_end(pid);
+	subject_checkpoint();
+	check_exit(pid, 6);
+	check_exit(init, 0);
+}
+
+/* a process that its parent leaves behind; in the parent's session, which may end as well */
+static void leave(const char *name, bool new_session)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid) {
+		check_exit(pid, 0);
+		return;
+	}
+	if (new_session)
+		CHECK(setsid() == getpid());
+	if (fork() == 0) {
+		while (getppid() == pid)
+			;
+		pid_t sid = getsid(0), group = getpgrp();
+		subject_settle(name);
+		CHECK(getppid() == (getpid() == 1 ? 0 : 1));
+		CHECK_EQ(getsid(0), sid);
+		CHECK_EQ(getpgrp(), group);
+		_exit(0);
+	}
+	_exit(0);
+}
+
+static void orphans_init(void)
+{
+	leave("orphan", false);
+	leave("session-orphan", true);
+	subject_wait("orphan");
+	subject_wait("session-orphan");
+	subject_settle("init");
+	while (wait(NULL) > 0)
+		;
+}
+
+/* left behind inside; by one that had entered from outside, in the session of the outside */
+static void orphan(void)
+{
+	pid_t init = new_init(orphans_init);
+
+	subject_wait("init");
+	enter(init);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (fork() == 0) {
+			subject_settle("entered-orphan");
+			CHECK_EQ(getppid(), 1);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	check_exit(pid, 0);
+	subject_wait("entered-orphan");
+	enter(getpid());
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
+static void session_init(void)
+{
+	CHECK_EQ(getsid(0), 0);
+	CHECK_EQ(setsid(), 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(setpgid(0, 0) == 0);
+		subject_settle("child");
+		CHECK(getsid(0) == 1 && getpgrp() == getpid());
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_settle("init");
+	CHECK(getsid(0) == 1 && getpgrp() == 1 && getpgid(pid) == pid);
+	check_exit(pid, 0);
+}
+
+static void session(void)
+{
+	pid_t init = new_init(session_init);
+
+	subject_wait("init");
+	CHECK_EQ(getsid(init), init);
+	subject_checkpoint();
+	CHECK_EQ(getsid(init), init);
+	check_exit(init, 0);
+}
+
+static void grouped_init(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		subject_settle("child");
+		CHECK_EQ(getpgrp(), 0);
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_settle("init");
+	CHECK_EQ(getpgrp(), 0);
+	check_exit(pid, 0);
+}
+
+/*
+ * As a shell with job control has them: a pipeline whose second process began a pid namespace; the
+ * first leads the group, which those inside cannot name.
+ */
+static void groups(void)
+{
+	pid_t first = fork();
+
+	if (first == 0) {
+		subject_settle("first");
+		_exit(0);
+	}
+	CHECK(setpgid(first, first) == 0);
+	pid_t second = fork();
+	if (second == 0) {
+		while (getpgrp() != first)
+			;
+		pid_t init = new_init(grouped_init);
+		subject_wait("init");
+		subject_settle("second");
+		CHECK(getpgid(init) == first);
+		check_exit(init, 0);
+		_exit(0);
+	}
+	CHECK(setpgid(second, first) == 0);
+	subject_wait("first");
+	subject_wait("second");
+	subject_checkpoint();
+	check_exit(first, 0);
+	check_exit(second, 0);
+}
+
+/* the same when the first is gone; and a group of one inside that is gone */
+static void left_groups(void)
+{
+	CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+	pid_t first = fork();
+
+	if (first == 0) {
+		CHECK(setpgid(0, 0) == 0);
+		new_init(grouped_init);
+		subject_wait("init");
+		_exit(0);
+	}
+	check_exit(first, 0);
+	subject_checkpoint();
+	check_exit(-1, 0);
+}
+
+static void references_init(void)
+{
+	owners();
+}
+
+/* numbers that the kernel keeps as references, in a namespace below */
+static void references(void)
+{
+	pid_t init = new_init(references_init);
+
+	subject_wait("go");
+	check_exit(init, 0);
+}
+
 static void subtree(void)
 {
 	subject_checkpoint();
@@ -107,6 +663,24 @@ int main(int argc, char **argv)
 	static const struct subject_case cases[] = {
 		{ "init", init },
 		{ "owners", owners },
+		{ "nested", nested },
+		{ "nested_session", nested_session },
+		{ "siblings", siblings },
+		{ "member", member },
+		{ "unborn", unborn },
+		{ "for_children", for_children },
+		{ "ended", ended },
+		{ "ended_init", ended_init },
+		{ "ended_fault", ended_fault },
+		{ "ended_reboot", ended_reboot },
+		{ "depth", depth },
+		{ "threads", threads },
+		{ "zombie", zombie },
+		{ "orphan", orphan },
+		{ "session", session },
+		{ "groups", groups },
+		{ "left_groups", left_groups },
+		{ "references", references },
 		{ "subtree", subtree },
 	};
 

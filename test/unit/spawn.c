@@ -157,6 +157,7 @@ static int spawn_and_compare(void (*make)(struct restart *r))
 		             .stub_socket_here = -1,
 		             .init_socket = -1,
 		             .pidns_before = -1 };
+	struct tree_namespaces namespaces = { 0 };
 	struct error err = ERROR_INIT;
 	struct timespec a, b, c;
 	int before = count_tasks();
@@ -164,7 +165,8 @@ static int spawn_and_compare(void (*make)(struct restart *r))
 	pthread_mutex_init(&r.socket_lock, NULL);
 	r.objects = objects_new();
 	make(&r);
-	tree_from_objects(r.objects, r.tasks, r.n_tasks, &r.plan_tasks);
+	check(tree_from_objects(r.objects, r.tasks, r.n_tasks, &r.plan_tasks, &namespaces, &err),
+	      &err);
 	check(plan_make(r.plan_tasks, r.n_tasks, &r.plan, &err), &err);
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	check(tracer_start(&r.tracer, &err), &err);
@@ -185,6 +187,7 @@ static int spawn_and_compare(void (*make)(struct restart *r))
 		n++;
 	}
 	plan_free(r.plan);
+	tree_namespaces_done(&namespaces);
 	free(r.plan_tasks);
 	free(r.tasks);
 	objects_free(r.objects);

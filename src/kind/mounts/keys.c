@@ -111,14 +111,14 @@ int mounts_find_key(struct checkpoint *c, struct mount_sb *sb, int root, struct 
 
 int mounts_key_fd(struct restart *r, uint32_t id)
 {
-	const struct object *o = objects_by_id(r->objects, id);
+	struct object *o = objects_by_id(r->objects, id);
+	struct error later = ERROR_INIT;
 	const struct ns *ns = o->live;
 
 	if (ns && ns->fd >= 0)
 		return fcntl(ns->fd, F_DUPFD_CLOEXEC, 3);
-	if (o->kind != &pid_ns_kind || !r->root)
+	if (o->kind != &pid_ns_kind)
 		return -1;
-	/* made by the clone of the root */
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", r->root);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	int fd = pid_ns_fd(r, o, &later); /* made by the clone of its init */
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
