@@ -5,10 +5,12 @@
  *
  * TEST own refuse code=namespace.network -- own
  * TEST external round-trip -- external
+ * TEST sysfs round-trip restart="--mntns new" -- sysfs
  * TEST not-supplied restart-refuse code=external.missing -- not_supplied
  * TEST no-namespace restart-refuse code=namespace.network -- no_namespace
  */
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "cases.h"
@@ -48,6 +50,21 @@ static void external(void)
 	CHECK(system("umount net") == 0);
 }
 
+/* of the namespace: it shows that one's interfaces alone */
+static void sysfs(void)
+{
+	CHECK(system("touch net; mkdir sys") == 0);
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	CHECK(system("mount --bind /proc/self/ns/net net") == 0);
+	subject_options("checkpoint", "--external net:[%lu]=net", inode());
+	subject_options("restart", "--external net=net");
+	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(umount("net") == 0); /* here: it stays where the test is */
+	CHECK(mount("s", "sys", "sysfs", 0, NULL) == 0);
+	subject_checkpoint();
+	CHECK(system("test \"$(ls sys/class/net)\" = lo") == 0);
+}
+
 static void not_supplied(void)
 {
 	declare();
@@ -66,6 +83,7 @@ int main(int argc, char **argv)
 	static const struct subject_case cases[] = {
 		{ "own", own },
 		{ "external", external },
+		{ "sysfs", sysfs },
 		{ "not_supplied", not_supplied },
 		{ "no_namespace", no_namespace },
 	};
