@@ -75,6 +75,24 @@ static void make_mounts(long n)
 	}
 }
 
+/* a tmpfs of its own, with files of 1 MiB */
+static void make_content(long mib, bool text)
+{
+	char path[32], *bytes = fill(1 << 20, text);
+
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("bench", "/mnt", "tmpfs", 0, "size=90%") == 0);
+	for (long i = 0; i < mib; i++) {
+		snprintf(path, sizeof(path), "/mnt/%ld", i);
+		int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		memcpy(bytes, &i, sizeof(i)); /* no two are the same */
+		CHECK(fd >= 0 && write(fd, bytes, 1 << 20) == 1 << 20);
+		close(fd);
+	}
+	CHECK(munmap(bytes, 1 << 20) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	long a = argc > 2 ? atol(argv[2]) : 0, b = argc > 3 ? atol(argv[3]) : 0;
@@ -84,6 +102,8 @@ int main(int argc, char **argv)
 	CHECK(argc > 1 && pipe(fds) == 0);
 	if (!strcmp(argv[1], "memory"))
 		fill((size_t)a << 20, !strcmp(argv[3], "text"));
+	if (!strcmp(argv[1], "content"))
+		make_content(a, !strcmp(argv[3], "text"));
 	if (!strcmp(argv[1], "forked"))
 		fill((size_t)b << 20, false);
 	if (!strcmp(argv[1], "threads"))
