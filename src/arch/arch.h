@@ -60,6 +60,19 @@ static inline long arch_call_result(const struct user_regs_struct *regs)
 	return (long)regs->rax;
 }
 
+/* ---- lists of calls in a live task ---- */
+
+struct list_entry {
+	uint64_t nr, arg[6];
+	int64_t result; /* -errno on failure */
+};
+/* position independent code that makes the calls of a list, and returns into the return frame */
+const void *arch_list_code(size_t *ret_size);
+/* registers to start it with; arch_call_frame() has set those of the stack */
+void arch_list_set(struct user_regs_struct *regs, uint64_t code, uint64_t entries, size_t n);
+/* whether a task in a stop has come to the last call */
+bool arch_list_at_end(const struct user_regs_struct *regs);
+
 /* ---- interrupted system calls ---- */
 
 /* how a call that a stop interrupted goes on */

@@ -235,6 +235,8 @@ static int examine(struct checkpoint *c, struct error *err)
 	}
 	if (r == 0)
 		r = judge(c, err);
+	if (r == 0 && c->tracer) /* nobody asks the tasks any more; their memory is to be read */
+		r = tracer_rest(c->tracer, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -320,6 +322,7 @@ static void drop_objects(struct checkpoint *c)
 	mounts_free(take_ptr(c->mounts));
 	for (size_t i = 0; i < KCMP_TYPES; i++)
 		kcmp_set_done(&c->kcmp[i]);
+	kcmp_reap_nobody(c);
 }
 
 static int thaw(struct run *run, bool stop, struct error *err)

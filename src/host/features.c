@@ -275,6 +275,15 @@ static bool probe_proc_mem_force(void)
 	return ok;
 }
 
+static bool probe_writable_code(void)
+{
+	/* security modules can forbid it */
+	char *p = map_page(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED);
+
+	unmap_page(p);
+	return p;
+}
+
 static bool probe_statmount(void)
 {
 	/* a mount that cannot exist: ENOENT from a kernel that has the call */

@@ -87,10 +87,14 @@ static int judge_dispatch(struct checkpoint *c, struct task *task, struct error 
 	struct error refusal = ERROR_INIT;
 	size_t size = sizeof(config);
 
-	if (!feature(FEATURE_ptrace_syscall_user_dispatch))
+	if (feature_forced_off(FEATURE_ptrace_syscall_user_dispatch))
 		return 0;
 	int r = tracer_read(c->tracer, task->tid, PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, 0,
 	                    &config, &size, NULL, err);
+	if (r == -EIO) { /* this kernel lacks it; to ask is cheaper than feature() */
+		*err = ERROR_INIT;
+		return 0;
+	}
 	if (r < 0)
 		return error_trace(err, r);
 	if (config.mode) {

@@ -2,6 +2,7 @@
 /* Sorted sets over kcmp(2). See kcmp.h. */
 #include "task/kcmp.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "kind/kind.h"
 #include "task/task.h"
 #include "util/alloc.h"
+
+#define NOBODY_STACK 4096
 
 /* the first member that is not before (tid, index); *ret_equal = it is the same thing */
 static int lower_bound(const struct kcmp_set *set, int type, pid_t tid, unsigned long index,
@@ -66,8 +69,6 @@ int kcmp_find(struct kcmp_set *set, int type, pid_t tid, unsigned long index,
 
 void kcmp_set_done(struct kcmp_set *set)
 {
-	while (set->nobody && waitpid(set->nobody, NULL, __WALL) < 0 && errno == EINTR)
-		;
 	free(set->members);
 	*set = (struct kcmp_set){ 0 };
 }
@@ -89,22 +90,45 @@ int kcmp_object(struct checkpoint *c, const struct kind *kind, int type, const s
 	return 0;
 }
 
-/* makes a zombie and puts it into the set, where what compares as equal to it has nothing */
-static int add_nobody(struct kcmp_set *set, int type, struct error *err)
+static int end_at_once(void *unused)
 {
-	struct kcmp_member *member;
-	long pid = syscall(SYS_clone, 0, 0, 0, 0, 0); /* its end sends no SIGCHLD */
-	siginfo_t info;
-	bool is_new;
+	(void)unused;
+	return 0; /* clone(2): that is its end */
+}
 
-	if (pid == 0)
-		syscall(SYS_exit_group, 0);
+/* makes a zombie; with our memory, since to copy that would take the most time by far */
+static int make_nobody(struct checkpoint *c, struct error *err)
+{
+	static char stack[NOBODY_STACK] __attribute__((aligned(16)));
+	siginfo_t info;
+	pid_t pid = clone(end_at_once, stack + sizeof(stack), CLONE_VM, NULL); /* no SIGCHLD */
+
 	if (pid < 0)
 		return error_raise(err, errno, "make a process to compare with");
-	set->nobody = (pid_t)pid;
+	c->nobody = pid;
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WALL) < 0 && errno == EINTR)
 		;
-	int r = kcmp_find(set, type, set->nobody, 0, &member, &is_new, err);
+	return 0;
+}
+
+void kcmp_reap_nobody(struct checkpoint *c)
+{
+	while (c->nobody && waitpid(c->nobody, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	c->nobody = 0;
+}
+
+/* puts it into a set, where what compares as equal to it has nothing */
+static int add_nobody(struct checkpoint *c, int type, struct error *err)
+{
+	struct kcmp_set *set = &c->kcmp[type];
+	struct kcmp_member *member;
+	bool is_new;
+	int r = c->nobody ? 0 : make_nobody(c, err);
+
+	if (r == 0)
+		r = kcmp_find(set, type, c->nobody, 0, &member, &is_new, err);
+	set->has_nobody = r == 0;
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -115,7 +139,7 @@ int kcmp_object_or_none(struct checkpoint *c, const struct kind *kind, int type,
 	struct kcmp_set *set = &c->kcmp[type];
 	struct kcmp_member *member = NULL;
 	bool is_new = false;
-	int r = set->nobody ? 0 : add_nobody(set, type, err);
+	int r = set->has_nobody ? 0 : add_nobody(c, type, err);
 
 	if (r < 0)
 		return error_trace(err, r);

@@ -28,7 +28,7 @@ struct kcmp_member {
 struct kcmp_set {
 	struct kcmp_member *members;
 	size_t n;
-	pid_t nobody; /* kcmp_object_or_none(): a dead child of ours, not yet reaped; 0: none */
+	bool has_nobody; /* kcmp_object_or_none() has added its dead process */
 };
 
 /**
@@ -40,7 +40,7 @@ struct kcmp_set {
  */
 int kcmp_find(struct kcmp_set *set, int type, pid_t tid, unsigned long index,
               struct kcmp_member **ret, bool *ret_new, struct error *err);
-void kcmp_set_done(struct kcmp_set *set); /* frees the array, not the values; reaps nobody */
+void kcmp_set_done(struct kcmp_set *set); /* frees the array, not the values */
 
 /**
  * kcmp_object() - find or add the object of @kind that @task has in the sense of KCMP_@type
@@ -52,8 +52,9 @@ int kcmp_object(struct checkpoint *c, const struct kind *kind, int type, const s
 /**
  * kcmp_object_or_none() - the same for what a task may lack: KCMP_IO, KCMP_SYSVSEM
  * @ret:	NULL when @task has none. The dead have none, so a dead child of ours is compared
- *		with; it stays a zombie until kcmp_set_done().
+ *		with; it stays a zombie until kcmp_reap_nobody().
  */
 int kcmp_object_or_none(struct checkpoint *c, const struct kind *kind, int type,
                         const struct task *task, struct object **ret, bool *ret_new,
                         struct error *err);
+void kcmp_reap_nobody(struct checkpoint *c); /* does nothing if it was not needed */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,16 +26,21 @@ struct tracer {
 	size_t n_held;
 };
 
-int message_write(int fd, const void *data, size_t size)
+int message_write(int fd, struct iovec *parts, size_t n)
 {
-	while (size) {
-		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
+	while (n) {
+		struct msghdr m = { .msg_iov = parts, .msg_iovlen = n };
+		ssize_t sent = sendmsg(fd, &m, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (sent < 0)
 			return -errno;
-		data = (const char *)data + n;
-		size -= (size_t)n;
+		for (; n && (size_t)sent >= parts->iov_len; parts++, n--)
+			sent -= (ssize_t)parts->iov_len;
+		if (n) {
+			parts->iov_base = (char *)parts->iov_base + sent;
+			parts->iov_len -= (size_t)sent;
+		}
 	}
 	return 0;
 }
@@ -88,7 +94,7 @@ void tracer_stop(struct tracer *t)
 
 	if (!t)
 		return;
-	message_write(t->socket, &stop, sizeof(stop));
+	message_write(t->socket, &(struct iovec){ &stop, sizeof(stop) }, 1);
 	/* one that waits for the rest of a request that failed sees the end of the stream */
 	shutdown(t->socket, SHUT_RDWR);
 	/* it has put all back, or ended all, when it ends */
@@ -100,10 +106,8 @@ void tracer_stop(struct tracer *t)
 	free(t);
 }
 
-struct part {
-	const void *data;
-	size_t size;
-};
+/* what a message consists of, at most: its head and three parts */
+#define PARTS_MAX 4
 
 static int lost(struct error *err, int r)
 {
@@ -114,19 +118,20 @@ static int lost(struct error *err, int r)
  * One request and its reply. @parts: the body; @reply: room for @reply_size bytes at most; *out is
  * the reply's head.
  */
-static int request(struct tracer *t, struct message *in, const struct part *parts, size_t n_parts,
+static int request(struct tracer *t, struct message *in, const struct iovec *parts, size_t n_parts,
                    void *reply, size_t reply_size, struct message *out, struct error *err)
 {
+	struct iovec all[PARTS_MAX] = { { in, sizeof(*in) } };
 	int r;
 
 	*out = (struct message){ 0 };
 	in->size = 0;
-	for (size_t i = 0; i < n_parts; i++)
-		in->size += parts[i].size;
+	for (size_t i = 0; i < n_parts; i++) {
+		all[i + 1] = parts[i];
+		in->size += parts[i].iov_len;
+	}
 	pthread_mutex_lock(&t->lock);
-	r = message_write(t->socket, in, sizeof(*in));
-	for (size_t i = 0; r == 0 && i < n_parts; i++)
-		r = message_write(t->socket, parts[i].data, parts[i].size);
+	r = message_write(t->socket, all, n_parts + 1);
 	if (r == 0)
 		r = message_read(t->socket, out, sizeof(*out));
 	if (r == 0 && out->result < 0)
@@ -146,9 +151,9 @@ int tracer_hold(struct tracer *t, struct hold *holds, size_t n, unsigned timeout
                 struct error *err)
 {
 	struct message in = { .request = REQUEST_HOLD, .arg = { timeout_ms } }, out;
-	struct part part = { holds, n * sizeof(*holds) };
+	struct iovec part = { holds, n * sizeof(*holds) };
 
-	int r = request(t, &in, &part, 1, holds, part.size, &out, err);
+	int r = request(t, &in, &part, 1, holds, part.iov_len, &out, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
@@ -193,25 +198,32 @@ int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n
 {
 	struct message in = { .request = REQUEST_INJECT, .tid = tid, .arg = { n, buffer != NULL } },
 		       out;
-	struct part parts[] = { { calls, n * sizeof(*calls) }, { buffer, INJECT_BUFFER_SIZE } };
-	size_t size = parts[0].size + (buffer ? INJECT_BUFFER_SIZE : 0);
+	struct iovec parts[] = { { calls, n * sizeof(*calls) }, { buffer, INJECT_BUFFER_SIZE } };
+	size_t size = parts[0].iov_len + (buffer ? INJECT_BUFFER_SIZE : 0);
 	_cleanup_(free_p) char *reply = xmalloc(size + 1);
 
 	int r = request(t, &in, parts, buffer ? 2 : 1, reply, size, &out, err);
 	if (r < 0)
 		return r;
-	memcpy(calls, reply, parts[0].size);
+	memcpy(calls, reply, parts[0].iov_len);
 	if (buffer)
-		memcpy(buffer, reply + parts[0].size, INJECT_BUFFER_SIZE);
+		memcpy(buffer, reply + parts[0].iov_len, INJECT_BUFFER_SIZE);
 	return 0;
 }
 
 int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *err)
 {
 	struct message in = { .request = REQUEST_RELEASE }, out;
-	struct part part = { tids, n * sizeof(*tids) };
+	struct iovec part = { (void *)tids, n * sizeof(*tids) };
 
 	return request(t, &in, &part, 1, NULL, 0, &out, err);
+}
+
+int tracer_rest(struct tracer *t, struct error *err)
+{
+	struct message in = { .request = REQUEST_REST }, out;
+
+	return request(t, &in, NULL, 0, NULL, 0, &out, err);
 }
 
 int tracer_check(struct tracer *t, struct error *err)
@@ -266,9 +278,9 @@ pid_t tracer_casualty(struct tracer *t, int *ret_status)
 int tracer_launch(struct tracer *t, const struct launch *launch, struct error *err)
 {
 	struct message in = { .request = REQUEST_LAUNCH, .tid = launch->tid }, out;
-	struct part parts[] = { { launch, sizeof(*launch) },
-		                { launch->regs, sizeof(struct user_regs_struct) },
-		                { launch->xstate, launch->xstate_size } };
+	struct iovec parts[] = { { (void *)launch, sizeof(*launch) },
+		                 { (void *)launch->regs, sizeof(struct user_regs_struct) },
+		                 { (void *)launch->xstate, launch->xstate_size } };
 
 	return request(t, &in, parts, 3, NULL, 0, &out, err);
 }

@@ -79,9 +79,10 @@ int tracer_interrupted(struct tracer *t, pid_t tid, struct interrupted_call *ret
                        struct error *err);
 
 /*
- * System calls made by a held task, one at a time, with buffers on its own stack below the red zone
- * (put back afterwards). A return frame is laid first, so that the task ends in its saved state
- * even if the tracer dies. Only calls that neither sleep nor touch restart_block.
+ * System calls made by a held task, with buffers on its own stack below the red zone. A return
+ * frame is laid first, so that the task ends in its saved state even if the tracer dies. Only calls
+ * that neither sleep nor touch restart_block. What is below the stack pointer is put back by
+ * tracer_rest(), which every other request does too that would see it.
  */
 #define INJECT_BUFFER_SIZE 1024
 struct injection {
@@ -96,6 +97,8 @@ struct injection {
  */
 int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,
                   struct error *err);
+
+int tracer_rest(struct tracer *t, struct error *err);
 
 /* puts back and detaches some of the held: children that a vfork waits for must run on */
 int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *err);

@@ -19,7 +19,9 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define TEXT_MAX (64u << 20) /* bytes of one mapping that are searched */
+#define TEXT_MAX     (64u << 20) /* bytes of one mapping that are searched */
+#define TEXT_PIECE   (64u << 10) /* ... at a time */
+#define TEXT_OVERLAP 16u         /* no shorter than what is searched for */
 
 struct libc_gadget {
 	unsigned long dev_major, dev_minor;
@@ -125,8 +127,8 @@ static ssize_t vdso_syscall(bool *ret_pops)
 	return found;
 }
 
-/* the text of one mapping, from its file; NULL when that is not to be had */
-static void *read_text(const struct traced *task, const struct line *l, size_t *ret_size)
+/* the file behind one mapping; -1 when it is not to be had */
+static int open_text(const struct traced *task, const struct line *l)
 {
 	char path[128];
 	struct stat st;
@@ -139,16 +141,30 @@ static void *read_text(const struct traced *task, const struct line *l, size_t *
 		fd = open(by_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	}
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_ino != l->inode || !S_ISREG(st.st_mode))
-		return NULL;
+		return -1;
+	return take_fd(&fd);
+}
+
+/*
+ * The first rt_sigreturn in the text of one mapping, as an offset from its start; -1 none. It is
+ * read in pieces that overlap: the C library has it near its beginning.
+ */
+static ssize_t search_text(const struct traced *task, const struct line *l)
+{
+	_cleanup_(close_p) int fd = open_text(task, l);
 	size_t size = l->end - l->start < TEXT_MAX ? l->end - l->start : TEXT_MAX;
-	void *text = xmalloc(size);
-	ssize_t n = pread(fd, text, size, (off_t)l->offset);
-	if (n <= 0) {
-		free(text);
-		return NULL;
+	_cleanup_(free_p) uint8_t *text = xmalloc(TEXT_PIECE);
+
+	for (size_t at = 0; fd >= 0 && at < size; at += TEXT_PIECE - TEXT_OVERLAP) {
+		size_t want = size - at < TEXT_PIECE ? size - at : TEXT_PIECE;
+		ssize_t n = pread(fd, text, want, (off_t)(l->offset + at));
+		ssize_t found = n > 0 ? arch_find_sigreturn(text, (size_t)n) : -1;
+		if (found >= 0)
+			return (ssize_t)at + found;
+		if (n < (ssize_t)want)
+			break;
 	}
-	*ret_size = (size_t)n;
-	return text;
+	return -1;
 }
 
 /*
@@ -190,9 +206,7 @@ static uint64_t look_in(struct trace *t, const struct traced *task, const struct
 			continue;
 		return l->start + ((uint64_t)g->offset - l->offset);
 	}
-	size_t size;
-	_cleanup_(free_p) uint8_t *text = read_text(task, l, &size);
-	ssize_t found = text ? arch_find_sigreturn(text, size) : -1;
+	ssize_t found = search_text(task, l);
 	if (found < 0)
 		return 0;
 	*array_push(t->libc_gadgets, t->n_libc_gadgets) = (struct libc_gadget){

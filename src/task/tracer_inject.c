@@ -3,6 +3,11 @@
  * System calls made in a live task. The order of steps is what makes it safe: at each of them,
  * whatever becomes of this process, the task ends in its saved state, either because nothing has
  * been changed yet, or through the return frame (arch/x86_64/frame.c).
+ *
+ *   as found --begin()--> open --call, call, list...--> open --trace_rest()--> as found
+ *
+ * A task stays open for what is asked next, since each step costs the time of two context switches;
+ * one at most, and any request that is not about it closes it (tracer_process.c).
  */
 #include <elf.h>
 #include <errno.h>
@@ -17,24 +22,11 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define XSTATE_MAX 65536
+#define XSTATE_MAX   65536
+#define WORTH_A_LIST 3                          /* calls; to map and unmap its pages takes two */
 #ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG /* 6.4 */
 #define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
 #endif
-
-static bool is_filtered(const struct traced *task)
-{
-	char path[64], text[4096];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", task->tid);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return true;
-	text[n] = 0;
-	const char *p = strstr(text, "\nSeccomp:");
-	return p && atoi(p + 9) != 0;
-}
 
 static bool is_dispatched(const struct traced *task)
 {
@@ -47,11 +39,13 @@ static bool is_dispatched(const struct traced *task)
 	       config.mode;
 }
 
-static int may_inject(const struct traced *task, struct error *err)
+static int may_inject(struct traced *task, struct error *err)
 {
 	if (!arch_is_native(&task->regs))
 		return error_refuse(err, CODE_task_32bit, "a 32-bit program");
-	if (!task->suspended && is_filtered(task)) {
+	if (!list_read_self(task))
+		return error_raise(err, ESRCH, "/proc/%d/status cannot be read", task->tid);
+	if (!task->suspended && task->self.filtered) {
 		error_refuse(err, CODE_inject_seccomp,
 		             "it has a seccomp filter, which cannot be suspended here");
 		error_hint(err, "run as root of the initial user namespace (CAP_SYS_ADMIN), "
@@ -140,35 +134,58 @@ static int get_buffer(const struct traced *task, void *buffer)
 	               : -EFAULT;
 }
 
-static int make_call(struct trace *t, struct traced *task, struct injection *call, void *buffer,
-                     bool first, bool last, struct error *err)
+uint64_t trace_inject_argument(const struct traced *task, const struct injection *call, int i)
+{
+	uint64_t base = task->frame.address + task->frame.buffer;
+
+	return call->arg[i] + (call->buffer_args & 1u << i ? base : 0);
+}
+
+/* all signals wait but the one that ends a list */
+static uint64_t mask_while_open(const struct traced *task)
+{
+	int signal = task->self.end_signal;
+
+	return signal ? ~(1ull << (signal - 1)) : UINT64_MAX;
+}
+
+int trace_inject_call(struct trace *t, struct traced *task, long nr, const uint64_t arg[6],
+                      long *ret_result, struct error *err)
 {
 	struct user_regs_struct regs = task->regs;
-	uint64_t arg[6];
 
-	for (int i = 0; i < 6; i++)
-		arg[i] = call->arg[i] + (call->buffer_args & 1u << i
-		                                 ? task->frame.address + task->frame.buffer
-		                                 : 0);
-	if (first && put_buffer(task, buffer) < 0)
-		return error_raise(err, EFAULT, "write arguments to the stack");
 	arch_call_frame(&regs, &task->gadget, &task->frame);
-	arch_call_set(&regs, &task->gadget, call->nr, arg);
+	arch_call_set(&regs, &task->gadget, nr, arg);
 	int r = trace_set_regs(task->tid, &regs);
 	/* after the registers: from here the return frame also puts the mask back */
-	if (r == 0 && first)
-		r = trace_set_sigmask(task->tid, UINT64_MAX);
+	if (r == 0 && t->open != task)
+		r = trace_set_sigmask(task->tid, mask_while_open(task));
 	if (r < 0)
-		return error_raise(err, -r, "set registers for system call %ld", call->nr);
+		return error_raise(err, -r, "set registers for system call %ld", nr);
+	t->open = task;
 	r = trace_step_syscall(t, task, err); /* its entry */
 	if (r == 0)
 		r = trace_step_syscall(t, task, err); /* its exit */
 	if (r < 0)
 		return error_trace(err, r);
 	r = trace_get_regs(task->tid, &regs);
-	if (r < 0 || (last && get_buffer(task, buffer) < 0))
-		return error_raise(err, EFAULT, "read the result of system call %ld", call->nr);
-	call->result = arch_call_result(&regs);
+	if (r < 0)
+		return error_raise(err, EFAULT, "read the result of system call %ld", nr);
+	*ret_result = arch_call_result(&regs);
+	return 0;
+}
+
+static int call_one_by_one(struct trace *t, struct traced *task, struct injection *calls, size_t n,
+                           struct error *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t arg[6];
+		for (int k = 0; k < 6; k++)
+			arg[k] = trace_inject_argument(task, &calls[i], k);
+		int r = trace_inject_call(t, task, calls[i].nr, arg, &calls[i].result, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
 	return 0;
 }
 
@@ -189,24 +206,56 @@ static int put_back(struct trace *t, struct traced *task, struct error *err)
 	return 0;
 }
 
+int trace_rest(struct trace *t, struct error *err)
+{
+	struct traced *task = t->open;
+	struct error ignored;
+
+	if (!task)
+		return 0;
+	int r = list_unmap(t, task, err);
+	task->list_tried = false;
+	t->open = NULL;
+	int r2 = put_back(t, task, r < 0 ? &ignored : err);
+	return r < 0 || r2 < 0 ? error_trace(err, r < 0 ? r : r2) : 0;
+}
+
+static int make_calls(struct trace *t, struct traced *task, struct injection *calls, size_t n,
+                      struct error *err)
+{
+	int r = 0;
+
+	if (n >= WORTH_A_LIST && !task->list_tried)
+		r = list_map(t, task, err);
+	if (r == 0)
+		r = task->list ? list_run(t, task, calls, n, err)
+		               : call_one_by_one(t, task, calls, n, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,
                  void *buffer, struct error *err)
 {
 	struct error ignored;
-	int r = lay_frame(t, task, err);
+	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = make_call(t, task, &calls[i], buffer, i == 0, i + 1 == n, err);
-		if (r < 0) {
-			put_back(t, task, &ignored);
-			return error_trace(err, r);
-		}
+	if (t->open != task) {
+		r = trace_rest(t, err);
+		if (r == 0)
+			r = lay_frame(t, task, err);
 	}
-	if (r < 0 || n == 0)
-		return r < 0 ? error_trace(err, r) : 0;
-	r = put_back(t, task, err);
 	if (r < 0)
 		return error_trace(err, r);
+	if (put_buffer(task, buffer) < 0)
+		r = error_raise(err, EFAULT, "write arguments to the stack");
+	if (r == 0)
+		r = make_calls(t, task, calls, n, err);
+	if (r == 0 && get_buffer(task, buffer) < 0)
+		r = error_raise(err, EFAULT, "read what the calls have written");
+	if (r < 0) {
+		trace_rest(t, &ignored);
+		return error_trace(err, r);
+	}
 	if (!task->late_stop)
 		return 0;
 	error_refuse(err, CODE_sigpending_stop, "SIGSTOP was sent to it just now");

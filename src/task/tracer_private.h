@@ -14,6 +14,14 @@
 #include "util/error.h"
 #include "util/map.h"
 
+/* what /proc/TID/status says of a task that is to run lists */
+struct self {
+	pid_t tid, tgid; /* its numbers in its own pid namespace; 0: not known */
+	bool filtered;   /* by seccomp */
+	int end_signal;  /* what it sends itself at a list's end; 0: there is none that is harmless
+	                  */
+};
+
 struct traced {
 	pid_t tid, tgid;
 	bool stopped;     /* in a ptrace stop that we have waited for */
@@ -42,7 +50,10 @@ struct traced {
 	struct gadget gadget;
 	struct frame frame;
 	void *frame_image, *frame_saved;
-	int mem; /* /proc/TID/mem, -1 */
+	int mem;       /* /proc/TID/mem, -1 */
+	uint64_t list; /* the two pages that lists are run in; 0: one call at a time */
+	bool list_tried;
+	struct self self;
 };
 
 /* what CLOCK_MONOTONIC is ahead of a CPU's scheduler clock, and when that was so */
@@ -69,6 +80,7 @@ struct trace {
 	} * stacks; /* of the process that was last looked at, ascending */
 	size_t n_stacks;
 	pid_t stacks_of;
+	struct traced *open;              /* whose injection is under way: see tracer_inject.c */
 	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
 	size_t n_libc_gadgets;
 	struct cpu_clock *clocks; /* by CPU, for the time that timed calls have slept */
@@ -86,6 +98,8 @@ void trace_await_ends(struct trace *t, unsigned timeout_ms,
                       void (*stopped)(struct trace *t, struct traced *task, int status));
 /* one resumption and the stop it leads to; other stops in between are passed on */
 int trace_step_syscall(struct trace *t, struct traced *task, struct error *err);
+/* runs on to the stop for a signal that is about to be delivered, and which is dropped then */
+int trace_step_signal(struct trace *t, struct traced *task, int signal, struct error *err);
 int trace_settle(struct trace *t, struct traced *task, struct error *err);
 int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
 int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);
@@ -106,7 +120,24 @@ void trace_keep_locks(struct trace *t, struct traced *task);
 /* ---- tracer_inject.c ---- */
 int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,
                  void *buffer, struct error *err);
+/* puts the task whose injection is under way back to where it was found; any other is that already
+ */
+int trace_rest(struct trace *t, struct error *err);
 int trace_open_mem(struct traced *task);
+/* an argument of a call as the task is to see it */
+uint64_t trace_inject_argument(const struct traced *task, const struct injection *call, int i);
+/* one call by itself */
+int trace_inject_call(struct trace *t, struct traced *task, long nr, const uint64_t arg[6],
+                      long *ret_result, struct error *err);
+
+/* ---- tracer_list.c: many calls between two stops ---- */
+/* false when it has gone */
+bool list_read_self(struct traced *task);
+/* maps the pages for lists, if the task can have them; task->list says so. < 0: it has gone. */
+int list_map(struct trace *t, struct traced *task, struct error *err);
+int list_unmap(struct trace *t, struct traced *task, struct error *err);
+int list_run(struct trace *t, struct traced *task, struct injection *calls, size_t n,
+             struct error *err);
 
 /* ---- tracer_timed.c: how interrupted calls go on ---- */
 void timed_before(struct traced *task); /* before the interrupt */

@@ -59,8 +59,9 @@ static int do_read(struct trace *t, struct exchange *x, struct error *err)
 	uint64_t address = x->in.arg[1];
 	size_t room = x->in.arg[2] < READ_MAX ? x->in.arg[2] : READ_MAX;
 	struct iovec iov;
+	const struct traced *task = find_held(t, x->in.tid, err);
 
-	if (!find_held(t, x->in.tid, err))
+	if (!task)
 		return -ESRCH;
 	x->reply = xcalloc(1, room + 1);
 	x->out.size = room;
@@ -86,7 +87,13 @@ static int do_read(struct trace *t, struct exchange *x, struct error *err)
 		x->out.size = r < 0 ? 0 : (size_t)r * sizeof(siginfo_t);
 		break;
 	}
-	case PTRACE_GETSIGMASK:
+	case PTRACE_GETSIGMASK: /* as found */
+		if (room != sizeof(task->sigmask))
+			return error_raise(err, EINVAL, "a signal mask has %zu bytes",
+			                   sizeof(task->sigmask));
+		memcpy(x->reply, &task->sigmask, sizeof(task->sigmask));
+		r = 0;
+		break;
 	case 0x420f: /* PTRACE_GET_RSEQ_CONFIGURATION, 5.13 */
 	case 0x4211: /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, 6.4 */
 	case PTRACE_SECCOMP_GET_METADATA:
@@ -185,8 +192,29 @@ static int do_launch(struct trace *t, struct exchange *x, struct error *err)
 	return trace_launch(t, &l, err);
 }
 
+/* whether a request can be answered while an injection is open: it shows nothing that this changes
+ */
+static bool may_stay_open(const struct trace *t, const struct message *in)
+{
+	uint64_t request = in->arg[0], address = in->arg[1];
+
+	if (in->request == REQUEST_READ)
+		return in->tid != t->open->tid ||
+		       !((request == PTRACE_GETREGSET && address == NT_PRSTATUS) ||
+		         (request == PTRACE_PEEKUSER &&
+		          address < offsetof(struct user, u_debugreg)));
+	/* trace_inject() knows which task it is */
+	return in->request == REQUEST_INJECT || in->request == REQUEST_REGISTERS ||
+	       in->request == REQUEST_INTERRUPTED;
+}
+
 static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 {
+	if (t->open && !may_stay_open(t, &x->in)) {
+		int r = trace_rest(t, err);
+		if (r < 0)
+			return error_trace(err, r);
+	}
 	switch ((enum request)x->in.request) {
 	case REQUEST_HOLD:
 		return do_hold(t, x, err);
@@ -213,6 +241,7 @@ static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 		return do_launch(t, x, err);
 	case REQUEST_LAUNCH_ALL:
 		return trace_launch_all(t, x->in.arg[0], err);
+	case REQUEST_REST:
 	case REQUEST_CHECK:
 	case REQUEST_STOP:
 		return 0;
@@ -236,9 +265,9 @@ static bool serve(struct trace *t)
 		x.out.result = r;
 		if (r < 0)
 			x.out.size = sizeof(err);
-		go_on = x.in.request != REQUEST_STOP &&
-		        message_write(t->socket, &x.out, sizeof(x.out)) == 0 &&
-		        message_write(t->socket, r < 0 ? (void *)&err : x.reply, x.out.size) == 0;
+		struct iovec parts[] = { { &x.out, sizeof(x.out) },
+			                 { r < 0 ? (void *)&err : x.reply, x.out.size } };
+		go_on = x.in.request != REQUEST_STOP && message_write(t->socket, parts, 2) == 0;
 	}
 	free(x.body);
 	free(x.reply);
@@ -313,9 +342,11 @@ void tracer_process(int socket, pid_t coordinator)
 		else if (p[0].revents || p[1].revents)
 			go_on = false;
 	}
-	if (t.restart)
+	if (t.restart) {
 		trace_kill_stubs(&t);
-	else
+	} else {
+		trace_rest(&t, &(struct error){ 0 });
 		trace_thaw(&t, false);
+	}
 	_exit(0);
 }

@@ -16,6 +16,7 @@ enum request {
 	REQUEST_INTERRUPTED,
 	REQUEST_INJECT,  /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
 	REQUEST_RELEASE, /* body: tids */
+	REQUEST_REST,
 	REQUEST_CHECK,
 	REQUEST_THAW, /* arg[0] = stop */
 	REQUEST_KILL,
@@ -35,6 +36,10 @@ struct message {
 };
 #define MESSAGE_BODY_MAX (64u << 20)
 
-/* write or read it all, whatever signals do; -EPIPE at the end of the stream */
-int message_write(int fd, const void *data, size_t size);
+/*
+ * Write or read it all, whatever signals do; -EPIPE at the end of the stream. A message is written
+ * in one go, which wakes the other side once; @parts is used up.
+ */
+struct iovec;
+int message_write(int fd, struct iovec *parts, size_t n);
 int message_read(int fd, void *data, size_t size);

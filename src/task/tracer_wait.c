@@ -175,14 +175,15 @@ void trace_await_ends(struct trace *t, unsigned timeout_ms,
 	}
 }
 
-static bool is_event_stop(int status)
+static bool is_event_stop(int status, int signal)
 {
+	(void)signal;
 	return status >> 16 == PTRACE_EVENT_STOP;
 }
 
 /* resumes with @request until @wanted says it has come where we want it */
 static int run_to(struct trace *t, struct traced *task, enum __ptrace_request request,
-                  bool (*wanted)(int status), struct error *err)
+                  bool (*wanted)(int status, int signal), int wanted_signal, struct error *err)
 {
 	int status, signal = 0;
 
@@ -195,29 +196,41 @@ static int run_to(struct trace *t, struct traced *task, enum __ptrace_request re
 			return error_raise(err, ESRCH, "the task ended while it was held");
 		if (r == 0)
 			return error_raise(err, ETIMEDOUT, "the task does not stop again");
-		if (wanted(status))
+		if (wanted(status, wanted_signal))
 			return 0;
 		signal = 0;
 		if (status >> 16 || WSTOPSIG(status) == SYSCALL_STOP)
 			continue;
 		/*
-		 * A signal: all are blocked meanwhile, so it is SIGSTOP. It takes effect at once,
-		 * for a SIGCONT that follows to undo it; while we hold it, the task runs all the
-		 * same. What is being saved would not know of it: see trace_inject().
+		 * A signal: all are blocked meanwhile but one that is ignored (tracer_list.c), so
+		 * it is SIGSTOP. It takes effect at once, for a SIGCONT that follows to undo it;
+		 * while we hold it, the task runs all the same. What is being saved would not know
+		 * of it: see trace_inject().
 		 */
 		signal = WSTOPSIG(status);
 		task->late_stop |= signal == SIGSTOP;
 	}
 }
 
-static bool at_syscall(int status)
+static bool at_syscall(int status, int signal)
 {
+	(void)signal;
 	return WSTOPSIG(status) == SYSCALL_STOP;
 }
 
 int trace_step_syscall(struct trace *t, struct traced *task, struct error *err)
 {
-	return run_to(t, task, PTRACE_SYSCALL, at_syscall, err);
+	return run_to(t, task, PTRACE_SYSCALL, at_syscall, 0, err);
+}
+
+static bool at_signal(int status, int signal)
+{
+	return status >> 16 == 0 && WSTOPSIG(status) == signal;
+}
+
+int trace_step_signal(struct trace *t, struct traced *task, int signal, struct error *err)
+{
+	return run_to(t, task, PTRACE_CONT, at_signal, signal, err);
 }
 
 /*
@@ -228,7 +241,7 @@ int trace_settle(struct trace *t, struct traced *task, struct error *err)
 {
 	if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) < 0)
 		return error_raise(err, errno, "PTRACE_INTERRUPT");
-	return run_to(t, task, PTRACE_CONT, is_event_stop, err);
+	return run_to(t, task, PTRACE_CONT, is_event_stop, 0, err);
 }
 
 int trace_get_regs(pid_t tid, struct user_regs_struct *regs)

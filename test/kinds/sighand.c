@@ -3,6 +3,7 @@
  * Signal dispositions with flags, mask and restorer, as the kernel has them.
  *
  * TEST actions round-trip -- actions
+ * TEST all-caught round-trip -- all_caught
  * TEST shared round-trip except="map*shared pages" -- shared
  * TEST ignored-children round-trip -- children
  * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
@@ -60,6 +61,32 @@ static void actions(void)
 		check_action(set[i].sig, set[i].action);
 	check_action(SIGTERM, (struct kernel_action){ 0 });
 	check_action(SIGPIPE, (struct kernel_action){ 0 });
+}
+
+/*
+ * The tracer ends a list of calls by a signal that is ignored (src/task/tracer_list.c). Here there
+ * is none, so that the calls are made one by one, and no handler is to be called.
+ */
+static volatile sig_atomic_t n_caught;
+
+static void caught(int sig)
+{
+	(void)sig;
+	n_caught++;
+}
+
+static void all_caught(void)
+{
+	struct sigaction action = { .sa_handler = caught }, now;
+
+	for (int sig = 1; sig < SIGRTMAX; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP && (sig < 32 || sig >= SIGRTMIN))
+			CHECK(sigaction(sig, &action, NULL) == 0);
+	subject_checkpoint();
+	CHECK_EQ(n_caught, 0);
+	for (int sig = 1; sig < SIGRTMAX; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP && (sig < 32 || sig >= SIGRTMIN))
+			CHECK(sigaction(sig, NULL, &now) == 0 && now.sa_handler == caught);
 }
 
 /* ---- shared by processes ---- */
@@ -129,6 +156,7 @@ static void dead_leader(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = { { "actions", actions },
+		                                     { "all_caught", all_caught },
 		                                     { "shared", shared },
 		                                     { "children", children },
 		                                     { "dead_leader", dead_leader } };
