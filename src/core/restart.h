@@ -56,9 +56,10 @@ struct restart {
 	struct plan *plan;
 	struct map *by_tid; /* recorded tid -> stub */
 	struct watch watch;
-	int socket;           /* our end of what descriptors travel through */
-	int stub_socket;      /* the number of the stubs' end, above all they use */
-	int stub_socket_here; /* the same end here, until the root stub has it */
+	unsigned waited_for_pids_ms; /* spawn_pid_lingers() */
+	int socket;                  /* our end of what descriptors travel through */
+	int stub_socket;             /* the number of the stubs' end, above all they use */
+	int stub_socket_here;        /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
 	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
 	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */

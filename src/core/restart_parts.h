@@ -11,6 +11,8 @@ int restart_read(struct restart *r, int fd, struct error *err);
 uint64_t restart_blocks_left(const struct restart *r);
 /* preflight: host, privileges, pids, kinds; -EOPNOTSUPP with r->refusals; nothing is made */
 int restart_preflight(struct restart *r, struct error *err);
+/* whether the kernel would refuse to give this pid: a task, or a group that still has members */
+bool preflight_pid_in_use(pid_t pid);
 /* whether the plan has a task or placeholder of this pid */
 bool preflight_needs_pid(const struct restart *r, pid_t pid);
 /* fill: the page blocks that are left, in several threads; then the trailer has been verified */

@@ -23,8 +23,7 @@
 #define CAP_CHECKPOINT_RESTORE 40
 #define PATIENCE_MS            1000 /* for the dead to be waited for */
 
-/* whether the kernel would refuse to give this pid: a task, or a group that still has members */
-static bool pid_in_use(pid_t pid)
+bool preflight_pid_in_use(pid_t pid)
 {
 	return kill(pid, 0) == 0 || errno != ESRCH || kill(-pid, 0) == 0 || errno != ESRCH;
 }
@@ -53,7 +52,7 @@ static pid_t parent_of_dead(pid_t pid)
  */
 static bool pid_stays_in_use(pid_t pid, unsigned *patience_ms)
 {
-	while (pid_in_use(pid)) {
+	while (preflight_pid_in_use(pid)) {
 		if (*patience_ms == 0 || parent_of_dead(pid) == 0)
 			return true;
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);

@@ -140,7 +140,7 @@ struct birth {
 /* returns its pid, as we see it */
 static int clone_here(const struct birth *b, struct error *err)
 {
-	const struct restart *r = b->r;
+	struct restart *r = b->r;
 	bool is_init = r->new_pidns && pidns_root_is_init(r);
 	const struct plan_node *node = &r->plan->nodes[b->root->node];
 	pid_t tid = node->tid;
@@ -154,7 +154,9 @@ static int clone_here(const struct birth *b, struct error *err)
 
 	/* no handler of ours may run in the child; glibc would leave its internal signals open */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &block, &saved, 8);
-	pid = clone_into(&args, r->area->start, area_slot(r->area, b->root->node));
+	do
+		pid = clone_into(&args, r->area->start, area_slot(r->area, b->root->node));
+	while (pid == -EEXIST && spawn_pid_lingers(r, tid));
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, 8);
 	if (pid < 0) {
 		int e = error_raise(err, (int)-pid, "clone the root as pid %d", tid);

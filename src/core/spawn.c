@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "core/pidns.h"
+#include "core/restart_parts.h"
 #include "core/root.h"
 #include "kind/mm.h"
 #include "kind/task.h"
@@ -31,7 +32,8 @@
 #include "util/cleanup.h"
 #include "util/map.h"
 
-#define FD_MAX (1 << 30) /* far above what fs.nr_open can be, proc_sys_fs(5) */
+#define FD_MAX      (1 << 30) /* far above what fs.nr_open can be, proc_sys_fs(5) */
+#define PATIENCE_MS 2000      /* for the kernel to let go of pids, in all */
 
 /* ---- preparing ---- */
 
@@ -49,6 +51,17 @@ static pid_t casualty(void *arg, int *ret_status)
 			return pid;
 	}
 	return 0;
+}
+
+bool spawn_pid_lingers(void *restart, pid_t pid)
+{
+	struct restart *r = restart;
+
+	if (r->new_pidns || preflight_pid_in_use(pid) || r->waited_for_pids_ms >= PATIENCE_MS)
+		return false;
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	r->waited_for_pids_ms++;
+	return true;
 }
 
 static void name_stub(struct stub *stub)
@@ -199,7 +212,7 @@ int spawn_prepare(struct restart *r, struct error *err)
 	uint64_t start;
 	int e;
 
-	r->watch = (struct watch){ casualty, r };
+	r->watch = (struct watch){ casualty, spawn_pid_lingers, r };
 	e = open_socket(r, err);
 	if (e == 0)
 		e = mm_hole(r->objects, area_size(r->plan->n_nodes), &start, err);

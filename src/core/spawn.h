@@ -19,6 +19,11 @@ int spawn_root(struct restart *r, struct error *err);
 int spawn_tree(struct restart *r, struct error *err);
 /* the stub, just cloned, enters the namespaces that it does not share with the one that made it */
 int spawn_enter(struct restart *r, struct stub *stub, struct error *err);
+/*
+ * A clone has failed since its pid is taken: if nobody is seen to have it the kernel is about to
+ * let go of it. Waits a moment, a bounded time in all for a restart; false: it stays taken.
+ */
+bool spawn_pid_lingers(void *restart, pid_t pid);
 /* closes the stubs' end of the socket in every descriptor table */
 int spawn_close_sockets(struct restart *r, struct error *err);
 /* fills launch.tid and launch.unmap_* of each live stub, by the order of r->stubs */

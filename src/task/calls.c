@@ -9,6 +9,7 @@
 #include "task/calls.h"
 
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,7 +29,7 @@ struct entry {
 	int32_t child;
 };
 struct slot {
-	uint32_t turn, n, done, pad[13];
+	uint32_t turn, n, done, first, pad[12];
 	struct entry entries[CALLS_MAX];
 	int64_t results[CALLS_MAX];
 	char room[STUB_DATA - STUB_RESULTS - 8 * CALLS_MAX];
@@ -41,6 +42,8 @@ static_assert(offsetof(struct entry, child) == STUB_ENTRY_CHILD, "as in stub.S")
 static_assert(offsetof(struct slot, turn) == STUB_TURN, "as in stub.S");
 static_assert(offsetof(struct slot, n) == STUB_N, "as in stub.S");
 static_assert(offsetof(struct slot, done) == STUB_DONE, "as in stub.S");
+static_assert(offsetof(struct slot, first) == STUB_FIRST, "as in stub.S");
+static_assert(STUB_ENTRY_SIZE == 1 << 6, "as in stub.S");
 static_assert(offsetof(struct slot, entries) == STUB_CALLS, "as in stub.S");
 static_assert(offsetof(struct slot, results) == STUB_RESULTS, "as in stub.S");
 static_assert(offsetof(struct slot, data) == STUB_DATA, "as in stub.S");
@@ -172,11 +175,12 @@ uint64_t calls_copy(struct calls *calls, const void *data, size_t size)
 	return addr;
 }
 
-static void give_turn(struct calls *calls)
+static void give_turn(struct calls *calls, unsigned first)
 {
 	struct slot *slot = calls->slot;
 
 	slot->n = calls->n;
+	slot->first = first;
 	slot->done = 0;
 	__atomic_store_n(&slot->turn, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &slot->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
@@ -186,7 +190,7 @@ static void give_turn(struct calls *calls)
 void calls_start(struct calls *calls)
 {
 	if (calls->state == BUILDING && calls->n > 0 && !calls->failure.errnum)
-		give_turn(calls);
+		give_turn(calls, 0);
 }
 
 void calls_leave(struct calls *calls)
@@ -256,10 +260,35 @@ static void note_result(struct calls *calls)
 	     calls->what[last] ? calls->what[last] : text);
 }
 
+/*
+ * A clone that fails because its pid is taken, which nobody has: the kernel is about to let go of
+ * it (it does so after the dead task has gone from everybody's view since 6.15). False: it stays
+ * taken.
+ */
+static bool clone_again(struct calls *calls)
+{
+	const struct slot *slot = calls->slot;
+	const struct watch *watch = calls->watch;
+	unsigned last = slot->done ? slot->done - 1 : 0;
+	const struct entry *e = &slot->entries[last];
+
+	if (!slot->done || !e->child || slot->results[last] != -EEXIST || !watch || !watch->lingers)
+		return false;
+	/* struct clone_args lies in the slot, and so does the pid that it points to */
+	const struct clone_args *args = (const void *)(uintptr_t)e->arg[0];
+	if (!watch->lingers(watch->arg, *(const pid_t *)(uintptr_t)args->set_tid))
+		return false;
+	give_turn(calls, last);
+	return true;
+}
+
 int calls_finish(struct calls *calls, struct error *err)
 {
 	if (calls->state == RUNNING) {
-		if (wait_turn(calls))
+		bool back = wait_turn(calls);
+		while (back && clone_again(calls))
+			back = wait_turn(calls);
+		if (back)
 			note_result(calls);
 		calls->state = FINISHED;
 	}

@@ -51,6 +51,8 @@ int64_t calls_result(const struct calls *calls, unsigned index);
 struct watch {
 	pid_t (*casualty)(void *arg,
 	                  int *ret_status); /* its tid, 0 = none; NULL: nobody is asked */
+	/* a pid is taken: waits a moment and says whether it is worth another try; may be NULL */
+	bool (*lingers)(void *arg, pid_t pid);
 	void *arg;
 };
 

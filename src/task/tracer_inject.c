@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -206,6 +207,30 @@ static int put_back(struct trace *t, struct traced *task, struct error *err)
 	return 0;
 }
 
+/* the coordinator may go, or fail, between a mapping that it has the task make and its unmapping */
+static void note_mappings(struct traced *task, const struct injection *calls, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (calls[i].nr == SYS_mmap && calls[i].result >= 0) {
+			task->mapped = (uint64_t)calls[i].result;
+			task->mapped_size = calls[i].arg[1];
+		} else if (calls[i].nr == SYS_munmap && calls[i].arg[0] == task->mapped) {
+			task->mapped_size = 0;
+		}
+	}
+}
+
+static int unmap_mapped(struct trace *t, struct traced *task, struct error *err)
+{
+	const uint64_t arg[6] = { task->mapped, task->mapped_size };
+	long result;
+
+	if (!task->mapped_size)
+		return 0;
+	task->mapped_size = 0;
+	return trace_inject_call(t, task, SYS_munmap, arg, &result, err);
+}
+
 int trace_rest(struct trace *t, struct error *err)
 {
 	struct traced *task = t->open;
@@ -213,7 +238,9 @@ int trace_rest(struct trace *t, struct error *err)
 
 	if (!task)
 		return 0;
-	int r = list_unmap(t, task, err);
+	int r = unmap_mapped(t, task, err);
+	if (r == 0)
+		r = list_unmap(t, task, err);
 	task->list_tried = false;
 	t->open = NULL;
 	int r2 = put_back(t, task, r < 0 ? &ignored : err);
@@ -250,6 +277,8 @@ int trace_inject(struct trace *t, struct traced *task, struct injection *calls, 
 		r = error_raise(err, EFAULT, "write arguments to the stack");
 	if (r == 0)
 		r = make_calls(t, task, calls, n, err);
+	if (r == 0)
+		note_mappings(task, calls, n);
 	if (r == 0 && get_buffer(task, buffer) < 0)
 		r = error_raise(err, EFAULT, "read what the calls have written");
 	if (r < 0) {

@@ -53,6 +53,7 @@ struct traced {
 	int mem;       /* /proc/TID/mem, -1 */
 	uint64_t list; /* the two pages that lists are run in; 0: one call at a time */
 	bool list_tried;
+	uint64_t mapped, mapped_size; /* by a call of the coordinator's, and not yet unmapped */
 	struct self self;
 };
 

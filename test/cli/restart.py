@@ -132,6 +132,61 @@ with open("/dev/full", "w") as full:
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not live(), "it is dead")
 
+# ---- pids that nobody has, but which the kernel has not let go of yet ----
+pid = program(f"""
+kid = os.fork()
+if kid == 0:
+    while True: time.sleep(1)
+open(name + '.kid', 'w').write(str(kid))
+{UNTIL_GO}
+os.kill(kid, 9)
+sys.exit(4)""")
+kid = int(open("program.kid").read())
+
+
+def session_of(number, until):
+    """keeps @number in use as a session without a leader, which nobody sees, until a condition holds"""
+    (r, w), (r2, w2) = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # it waits for the member, too
+        open("/proc/sys/kernel/ns_last_pid", "w").write(str(number - 1))
+        leader = os.fork()
+        if leader == 0:
+            os.setsid()
+            open("/proc/sys/kernel/ns_last_pid", "w").write(str(number + 100))
+            if os.fork() == 0:
+                os.setpgid(0, 0)
+                os.write(w2, b"x")
+                while not until():
+                    time.sleep(0.001)
+                os._exit(0)
+            os.read(r2, 1)
+            os._exit(0)
+        expect(leader == number, f"pid {leader} instead of {number}")
+        os.waitpid(leader, 0)
+        os.write(w, b"x")
+        os.wait()
+        os._exit(0)
+    os.read(r, 1)
+    for fd in r, w, r2, w2:
+        os.close(fd)
+
+
+session_of(kid, lambda: os.path.exists(f"/proc/{pid}"))
+code, out, err = stasis("restart", "program.image", "--detach")
+expect(code == 0, f"a pid that the kernel lets go of a moment later: {code} {err}")
+go()
+expect(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4, "it runs")
+os.unlink("program.go")
+wait_for(lambda: not live(), "all have ended")
+for number in pid, kid:
+    session_of(number, lambda: os.path.exists("enough"))
+    code, out, err = stasis("restart", "program.image", "--detach")
+    expect(code == 3 and "pid.in-use" in err, f"a pid that stays taken: {code} {err}")
+    open("enough", "w").close()
+    wait_for(lambda: not live(), "all have ended")
+    os.unlink("enough")
+
 # ---- left stopped ----
 pid = program(f"""
 r, w = os.pipe()

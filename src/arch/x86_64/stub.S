@@ -26,8 +26,10 @@ wait:
 	syscall
 	jmp	wait
 run:
-	lea	STUB_CALLS(%rbx), %r12
-	xor	%r13d, %r13d
+	mov	STUB_FIRST(%rbx), %r13d
+	mov	%r13, %r12
+	shl	$6, %r12		/* STUB_ENTRY_SIZE */
+	lea	STUB_CALLS(%rbx, %r12), %r12
 next:
 	cmp	STUB_N(%rbx), %r13d
 	jae	done

@@ -8,6 +8,7 @@
 #define STUB_TURN       0     /* u32, futex: 1 = the stub's turn, 0 = the coordinator's */
 #define STUB_N          4     /* u32: entries in the list */
 #define STUB_DONE       8     /* u32: entries executed */
+#define STUB_FIRST      12    /* u32: the entry to begin with */
 #define STUB_CALLS      64    /* entries */
 #define STUB_RESULTS    16448 /* s64 per entry */
 #define STUB_DATA       20480 /* buffers */

@@ -381,7 +381,7 @@ static int page_present(const struct task *task, uint64_t address, bool *ret, st
 /*
  * The kernel tells nobody whether mlockall(MCL_FUTURE) is in force. A page mapped by the task
  * itself shows it: VmLck grows, and without MCL_ONFAULT the page is there at once. It is unmapped
- * again; if tracer and coordinator die in between, one inert page stays.
+ * again, by the tracer if we fail meanwhile; if that dies in between, one inert page stays.
  */
 static int collect_lock_future(struct collector *l, long probe, uint64_t locked_before,
                                struct error *err)
