@@ -114,20 +114,34 @@ static int find_contents(struct checkpoint *c, struct object *object, struct err
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int collect(struct checkpoint *c, struct task *task, struct error *err)
+static int find_all(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct object *object;
-	int r = ns_collect(c, task, &ipc_ns_kind, &type, &object, err);
-
-	if (r < 0)
-		return error_trace(err, r);
 	if (!object || object->message)
 		return 0;
 	IpcNsState *s = xmalloc(sizeof(*s));
 	ipc_ns_state__init(s);
 	object->message = &s->base;
 	s->owner = ns_owner(object);
-	r = find_contents(c, object, err);
+	return find_contents(c, object, err);
+}
+
+static int collect(struct checkpoint *c, struct task *task, struct error *err)
+{
+	struct object *object;
+	int r = ns_collect(c, task, &ipc_ns_kind, &type, &object, err);
+
+	if (r == 0)
+		r = find_all(c, object, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int ipc_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err)
+{
+	int r = ns_collect_fd(c, task, nsfd, &ipc_ns_kind, &type, ret, NULL, err);
+
+	if (r == 0)
+		r = find_all(c, *ret, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -6,6 +6,10 @@
 
 extern const struct kind ipc_ns_kind, ipc_shm_kind, ipc_sem_kind, ipc_msg_kind, ipc_mq_kind;
 
+/* one that a descriptor or bind mount refers to; NULL: the coordinator's own */
+int ipc_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err);
+
 struct ipc_visit;
 struct IpcPerm; /* ipc_ns.proto */
 

@@ -11,5 +11,8 @@ extern const struct kind mnt_ns_kind;
  * the coordinator's own, which is not recorded: a restart inherits its own.
  */
 int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret, struct error *err);
+/* the same of one that a descriptor or bind mount of @task refers to */
+int mnt_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err);
 /* restart, after restore(): the namespace, lent */
 int mnt_ns_fd(struct restart *r, const struct object *object);

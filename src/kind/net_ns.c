@@ -28,6 +28,12 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+int net_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err)
+{
+	return ns_collect_fd(c, task, nsfd, &net_ns_kind, &type, ret, NULL, err);
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct ns *ns = object->live;

@@ -8,3 +8,7 @@
 #include "kind/kind.h"
 
 extern const struct kind net_ns_kind;
+
+/* one that a descriptor or bind mount refers to; NULL: the coordinator's own */
+int net_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err);

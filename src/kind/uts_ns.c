@@ -24,6 +24,12 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	return ns_collect(c, task, &uts_ns_kind, &type, &object, err);
 }
 
+int uts_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err)
+{
+	return ns_collect_fd(c, task, nsfd, &uts_ns_kind, &type, ret, NULL, err);
+}
+
 struct asking {
 	int fd;
 	struct utsname names;

@@ -46,7 +46,7 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
 {
 	enum mount_class class = b->t->sbs[m->sb].class;
 
-	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON)
+	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON && class != MOUNT_NSFS)
 		return NULL;
 	return mount_anchor_of(b->in.anchors, b->in.n_anchors, m);
 }
@@ -73,6 +73,9 @@ static bool is_late(const struct mount_build *b, size_t mount)
 {
 	for (; mount != MOUNT_NONE; mount = b->t->mounts[mount].parent) {
 		const struct mount_sb *sb = &b->t->sbs[b->t->mounts[mount].sb];
+		const struct mount_anchor *a = b->origins[b->origin_of[mount]].anchor;
+		if (a && a->late)
+			return true;
 		if (sb->key && b->in.key_fds[b->t->mounts[mount].sb] < 0)
 			return true;
 	}
@@ -109,10 +112,10 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	for (size_t i = 0; i < b->t->n_sbs; i++)
 		b->ghosts[i].fd = -1;
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
-	for (size_t i = 0; i < b->t->n_mounts; i++) {
+	for (size_t i = 0; i < b->t->n_mounts; i++)
 		b->origin_of[i] = find_origin(b, &b->t->mounts[i], last);
+	for (size_t i = 0; i < b->t->n_mounts; i++)
 		b->late[i] = is_late(b, i);
-	}
 	layout_fds(b);
 	return b;
 }
@@ -141,8 +144,10 @@ int mount_build_superblocks(struct mount_build *b, struct error *err)
 
 int mount_build_mounts(struct mount_build *b, struct error *err)
 {
-	int r = helper_run(build_overlays, b, 0, err);
+	int r = helper_run(build_origins, b, 0, err);
 
+	if (r == 0)
+		r = helper_run(build_overlays, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_attach_roots, b, 0, err);
 	return r < 0 ? error_trace(err, r) : 0;

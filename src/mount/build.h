@@ -26,11 +26,13 @@
  * Where the host has an external superblock or singleton: @fd is a detached private clone
  * (mount_reach, mount_clone) that shows its @root; the builder attaches it, so it serves once.
  */
+/* of nsfs, the file of a namespace; fd can be -1 until mount_build_mounts() */
 struct mount_anchor {
 	size_t sb;
 	char *root;
 	int fd;
 	const char *source; /* as mountinfo shows it, which a clone inherits; lent, NULL: unknown */
+	bool late;          /* fd is -1, and not there before mount_build_late() */
 	bool supplied;      /* by the user: another file system may be in its place */
 };
 

@@ -50,8 +50,8 @@ int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, st
 /* P6: those that are not late; the roots of namespaces are attached */
 int build_attach_roots(void *build, struct error *err);
 int build_attach(void *build, struct error *err); /* P6: the late ones; P7, P8: all */
-int build_groups(void *build, struct error *err);      /* P9 */
-int build_seal(void *build, struct error *err);        /* P11 */
+int build_groups(void *build, struct error *err); /* P9 */
+int build_seal(void *build, struct error *err);   /* P11 */
 
 /* enters a namespace of the build, or the yard */
 int build_enter(int nsfd, struct error *err);

@@ -92,6 +92,37 @@ static int make_ns(void *arg, struct error *err)
 	return n->b->ns[n->ns] < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;
 }
 
+/* whether one that has not been made yet has a file of it: that must be older */
+static bool must_wait(const struct mount_build *b, size_t ns)
+{
+	for (size_t i = 0; i < b->t->n_mounts; i++)
+		if (b->t->mounts[i].target == ns + 1 && b->ns[b->t->mounts[i].namespace] < 0 &&
+		    b->t->mounts[i].namespace != ns)
+			return true;
+	return false;
+}
+
+/* if they wait for each other, they cannot have been like that, and the bind will fail */
+static int make_all(struct mount_build *b, struct error *err)
+{
+	bool progress = true;
+	int r = 0;
+
+	for (size_t left = b->t->n_namespaces; r == 0 && left;) {
+		bool wait = progress;
+		progress = false;
+		for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+			struct new_ns n = { b, i };
+			if (b->ns[i] >= 0 || (wait && must_wait(b, i)))
+				continue;
+			r = helper_run(make_ns, &n, 0, err);
+			progress = true;
+			left--;
+		}
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int build_yard(void *build, struct error *err)
 {
 	struct mount_build *b = build;
@@ -101,11 +132,7 @@ int build_yard(void *build, struct error *err)
 	r = build_enter(-1, err);
 	if (r == 0)
 		r = make_yard(b, err);
-	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
-		struct new_ns n = { b, i };
-		r = helper_run(make_ns, &n, 0, err);
-	}
-	return r < 0 ? error_trace(err, r) : 0;
+	return r == 0 ? make_all(b, err) : error_trace(err, r);
 }
 
 /* ---- P4 ---- */
@@ -155,7 +182,9 @@ int build_origins(void *build, struct error *err)
 
 	for (size_t i = 0; r == 0 && i < b->n_origins; i++) {
 		const struct mount_sb *sb = &b->t->sbs[b->origins[i].sb];
-		if (b->origin[i] >= 0 || (sb->class == MOUNT_COMPOSITE && !b->origins[i].anchor))
+		const struct mount_anchor *a = b->origins[i].anchor;
+		if (b->origin[i] >= 0 || (sb->class == MOUNT_COMPOSITE && !a) ||
+		    (sb->class == MOUNT_NSFS && (!a || a->fd < 0)))
 			continue;
 		r = make_origin(b, i, err);
 		if (r < 0)

@@ -45,7 +45,7 @@ static bool pair(struct pairs *p, uint64_t a, uint64_t b)
 struct comparison {
 	const struct mount_table *want, *have;
 	bool external;
-	struct pairs groups, sbs, mounts;
+	struct pairs groups, sbs, mounts, namespaces;
 	struct error *err;
 };
 
@@ -106,6 +106,18 @@ static int compare_sb(struct comparison *c, const struct mount_entry *m,
 	return compare_options(c, m, a, b);
 }
 
+/* the file of a namespace has its inode in its name: "uts:[4026532211]" */
+static bool same_root(struct comparison *c, const struct mount_entry *m,
+                      const struct mount_entry *n)
+{
+	const char *a = strchr(m->root, '['), *b = strchr(n->root, '[');
+
+	if (c->want->sbs[m->sb].class != MOUNT_NSFS || !a || !b)
+		return !strcmp(m->root, n->root);
+	return a - m->root == b - n->root && !strncmp(m->root, n->root, (size_t)(a - m->root)) &&
+	       pair(&c->namespaces, strtoull(a + 1, NULL, 10), strtoull(b + 1, NULL, 10));
+}
+
 static int compare_mount(struct comparison *c, size_t i, size_t j)
 {
 	const struct mount_entry *m = &c->want->mounts[i], *n = &c->have->mounts[j];
@@ -123,8 +135,7 @@ static int compare_mount(struct comparison *c, size_t i, size_t j)
 	if (!same_text(m->uid_map, n->uid_map) || !same_text(m->gid_map, n->gid_map))
 		return differs(c, m, "the id map", m->uid_map ? m->uid_map : "",
 		               n->uid_map ? n->uid_map : "");
-	if (!is_hosts(c, &c->want->sbs[m->sb]) &&
-	    (strcmp(m->root, n->root) != 0 || m->deleted != n->deleted))
+	if (!is_hosts(c, &c->want->sbs[m->sb]) && (!same_root(c, m, n) || m->deleted != n->deleted))
 		return differs(c, m, "the root", m->root, n->root);
 	return compare_sb(c, m, n);
 }
@@ -214,11 +225,13 @@ int mount_compare(const struct mount_table *want, const struct mount_table *have
 	pairs_init(&c.groups);
 	pairs_init(&c.sbs);
 	pairs_init(&c.mounts);
+	pairs_init(&c.namespaces);
 	for (size_t i = 0; r == 0 && i < want->n_namespaces; i++)
 		r = compare_ns(&c, i);
 	pairs_done(&c.groups);
 	pairs_done(&c.sbs);
 	pairs_done(&c.mounts);
+	pairs_done(&c.namespaces);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

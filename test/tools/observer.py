@@ -406,12 +406,26 @@ def is_live(t):
     return stat_fields(read(f"/proc/{t[0]}/task/{t[1]}/stat"))["class"] not in "ZX"
 
 
+NAMESPACE = re.compile(r"\b(?:cgroup|ipc|mnt|net|pid|time|user|uts):\[\d+\]")
+
+
 def number_namespaces(out):
-    """a namespace is the observer's own, or known by who is in it"""
+    """a namespace is the observer's own, or known by who is in it, or by who refers to it first"""
     names = {os.readlink(f"/proc/self/ns/{sort}"): "own" for sort in os.listdir("/proc/self/ns")}
-    for key in out:
-        if "/ns/" in key:
-            out[key] = names.setdefault(out[key], f"namespace {len(names)}")
+
+    def name(match):
+        return names.setdefault(match[0], f"namespace {len(names)}")
+
+    def neutral(value):
+        if isinstance(value, str):
+            return NAMESPACE.sub(name, value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(neutral(v) for v in value)
+        return {k: neutral(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    for key in sorted(out, key=lambda k: "/ns/" not in k):  # the sort keeps their order otherwise
+        if "/ns/" in key or "/fd/" in key or key.endswith("/mountinfo"):
+            out[key] = neutral(out[key])
 
 
 def snapshot(root):

@@ -10,6 +10,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/reference.h"
 #include "kind/superblock.h"
 #include "mount/class.h"
 #include "mount/content.h"
@@ -73,10 +74,34 @@ static int read_host(struct mounts *m, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int add_namespace(struct checkpoint *c, struct mounts *m, int nsfd, pid_t member,
-                         struct object **ret, struct error *err)
+/*
+ * Namespaces that are bound to files belong to the set, too. One that does not is for the mount's
+ * judge to say.
+ */
+static int add_bound(struct checkpoint *c, struct mounts *m, const struct task *task, size_t line,
+                     struct error *err)
 {
-	size_t line, n;
+	struct mount_entry *e = &m->table.mounts[line];
+	struct ns_reference ref;
+	char link[40];
+	int root, r;
+
+	if (strcmp(m->table.sbs[e->sb].type, "nsfs") != 0 || !ns_reference_parse(e->root, &ref))
+		return 0;
+	r = mount_reached(c, m->mounts[line], &root, err);
+	if (r < 0)
+		return r;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", root);
+	_cleanup_(close_p) int fd = open(link, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_raise(err, errno, "open a namespace that is bound to %s", e->point);
+	return ns_reference_collect(c, task, fd, &ref, err);
+}
+
+static int add_namespace(struct checkpoint *c, struct mounts *m, const struct task *task, int nsfd,
+                         pid_t member, struct object **ret, struct error *err)
+{
+	size_t line, n, before = m->n_mounts;
 	int r = mount_table_add(&m->table, nsfd, member, &line, err);
 
 	if (r < 0)
@@ -93,7 +118,9 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, int nsfd, pid_t
 	*array_push(m->namespaces, m->n_namespaces) = *ret;
 	add_sbs(c, m);
 	add_mounts(c, m);
-	return 0;
+	for (size_t i = before, end = m->n_mounts; r == 0 && i < end; i++)
+		r = add_bound(c, m, task, i, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static bool is_own(int nsfd)
@@ -102,6 +129,18 @@ static bool is_own(int nsfd)
 
 	return stat("/proc/thread-self/ns/mnt", &own) == 0 && fstat(nsfd, &st) == 0 &&
 	       own.st_dev == st.st_dev && own.st_ino == st.st_ino;
+}
+
+int mnt_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	int r = read_host(m, err);
+
+	*ret = NULL;
+	if (r == 0)
+		r = add_namespace(c, m, task, nsfd, 0, ret, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret, struct error *err)
@@ -118,7 +157,7 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 	m = mounts_of_checkpoint(c);
 	r = read_host(m, err);
 	if (r == 0)
-		r = add_namespace(c, m, nsfd, task->tid, ret, err);
+		r = add_namespace(c, m, task, nsfd, task->tid, ret, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -297,6 +336,7 @@ void mounts_free(struct mounts *m)
 		close_p(&m->groups[i].fd);
 	free(m->groups);
 	free(m->anchors);
+	free(m->bound);
 	free(m->nsfds);
 	free(m->ghosts);
 	map_free(m->ghost_lines);

@@ -8,6 +8,7 @@
 
 #include "core/checkpoint.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/reference.h"
 #include "mount/reach.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -80,7 +81,7 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	struct mount_sb *sb = &m->table.sbs[line];
 	int r = 0;
 
-	if (sb->class == MOUNT_REFUSED || sb->class == MOUNT_NSFS) {
+	if (sb->class == MOUNT_REFUSED) {
 		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
 		             sb->type);
 		error_hint(err, "unmount it; or leave it outside: --external mount:[%s]=NAME",
@@ -124,6 +125,17 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 
 /* ---- mounts ---- */
 
+/* which namespace is bound there */
+static int judge_bound(struct checkpoint *c, struct mount_entry *e, struct error *err)
+{
+	struct ns_reference ref;
+
+	if (!ns_reference_parse(e->root, &ref))
+		return error_refuse(err, CODE_unknown_state, "of nsfs it shows '%s'", e->root);
+	e->bound_type = ref.type;
+	return ns_reference_judge(c, &ref, &e->bound, err);
+}
+
 static int judge_entry(const struct mounts *m, const struct mount_entry *e, struct error *err)
 {
 	const struct mount_sb *sb = &m->table.sbs[e->sb];
@@ -157,11 +169,13 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mounts *m = c->mounts;
-	const struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
+	struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
 
 	int r = mounts_classify(c, err);
 	if (r == 0)
 		r = judge_entry(m, e, err);
+	if (r == 0 && m->table.sbs[e->sb].class == MOUNT_NSFS)
+		r = judge_bound(c, e, err);
 	if (r == 0 && e->deleted)
 		r = mounts_add_deleted(c, m, mounts_index(m, object), err);
 	if (r < 0)

@@ -52,6 +52,8 @@ struct mounts {
 	/* restart */
 	struct mount_anchor *anchors;
 	size_t n_anchors;
+	size_t *bound; /* of the anchors from first_bound on: the line of a mount that shows it */
+	size_t first_bound, n_bound;
 	struct mount_group *groups; /* of the host */
 	size_t n_groups;
 	int *key_fds; /* per superblock, for the builder */

@@ -48,6 +48,11 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 /* finds what an overlay is made of; refuses what cannot be made again */
 int superblock_judge_overlay(struct mounts *m, size_t line, struct error *err);
 
+/* ---- bound.c: restart, namespaces that are bound to files ---- */
+void mounts_find_bound(struct mounts *m);
+/* those that are there by now; the others must wait for tasks, unless @late */
+int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct error *err);
+
 /* ---- ghosts.c ---- */
 struct byte_source;
 struct content_wanted;

@@ -44,6 +44,7 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		m->key_fds = all_unknown(m->n_sbs);
 		m->owner_fds = all_unknown(m->n_namespaces);
 		e = mounts_find_anchors(r, m, err);
+		mounts_find_bound(m);
 	}
 	*ret = r->mounts;
 	return e < 0 ? error_trace(err, e) : 0;
@@ -87,7 +88,9 @@ int superblock_restore(struct restart *r, struct object *object, struct error *e
 
 	if (e == 0 && !m->build) {
 		open_keys(r, m);
-		e = start_build(m, err);
+		e = mounts_open_bound(r, m, false, err);
+		if (e == 0)
+			e = start_build(m, err);
 	}
 	if (e == 0)
 		e = superblock_fill(r, m, object, err);
@@ -102,7 +105,9 @@ int mount_restore(struct restart *r, struct object *object, struct error *err)
 	if (e < 0 || m->have_mounts)
 		return e;
 	m->have_mounts = true;
-	e = mount_build_mounts(m->build, err);
+	e = mounts_open_bound(r, m, false, err);
+	if (e == 0)
+		e = mount_build_mounts(m->build, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -114,7 +119,9 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 		return 0;
 	m->complete = true;
 	open_keys(r, m);
-	int e = mount_build_late(m->build, err);
+	int e = mounts_open_bound(r, m, true, err);
+	if (e == 0)
+		e = mount_build_late(m->build, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -94,6 +94,8 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->root = bytes_of(e->root);
 	s->deleted = e->deleted;
 	s->ghost = e->ghost;
+	s->target = e->bound;
+	s->target_type = e->bound_type;
 	s->attributes = e->attributes;
 	s->unbindable = e->unbindable;
 	s->peer_group = e->peer_group;

@@ -9,6 +9,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/reference.h"
 #include "kind/superblock.h"
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
@@ -96,6 +97,22 @@ static bool is_ghost(const struct objects *objects, const MountState *s)
 	       (s->root.len > 1 || !s->ghost);
 }
 
+static bool is_nsfs(const struct objects *objects, const MountState *s)
+{
+	return object_state(objects_by_id(objects, s->superblock), SuperblockState)->class_ ==
+	       SUPERBLOCK_STATE__CLASS__NAMESPACES;
+}
+
+/* "uts:[4026532211]" */
+static bool is_ns_root(const ProtobufCBinaryData *root)
+{
+	_cleanup_(free_p) char *text = xstrndup(root->len ? (const char *)root->data : "",
+	                                        root->len);
+	struct ns_reference ignored;
+
+	return root->len < NAME_SIZE && ns_reference_parse(text, &ignored);
+}
+
 int mount_validate(const struct objects *objects, const struct object *object, struct error *err)
 {
 	const MountState *s = object_state(object, MountState);
@@ -107,10 +124,10 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 		                   s->namespace_, s->superblock, s->parent);
 	if (!is_path(&s->point) || !is_text(&s->source, PATH_MAX))
 		return error_raise(err, EBADMSG, "the place or source of a mount");
-	if (!is_path(&s->root) &&
-	    object_state(objects_by_id(objects, s->superblock), SuperblockState)->class_ !=
-	            SUPERBLOCK_STATE__CLASS__NAMESPACES)
-		return error_raise(err, EBADMSG, "the root of a mount");
+	if (is_nsfs(objects, s) ? !ns_reference_valid(objects, s->target_type, s->target) ||
+	                                  !is_ns_root(&s->root)
+	                        : s->target || s->target_type || !is_path(&s->root))
+		return error_raise(err, EBADMSG, "what a mount shows");
 	if (!is_ghost(objects, s))
 		return error_raise(err, EBADMSG, "a mount of a deleted file %u", s->ghost);
 	if (s->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED) ||
@@ -252,6 +269,17 @@ static int add_namespaces(struct mounts *m, const struct objects *objects, struc
 	return r;
 }
 
+/* mount namespaces that are bound to files */
+static void add_targets(struct mounts *m)
+{
+	for (size_t i = 0; i < m->n_mounts; i++) {
+		uint32_t id = object_state(m->mounts[i], MountState)->target;
+		size_t line = id ? line_of(m->namespaces, m->n_namespaces, id) : m->n_namespaces;
+		if (line < m->n_namespaces && m->namespaces[line]->id == id)
+			m->table.mounts[i].target = line + 1;
+	}
+}
+
 /* lines of the mounts that an overlay's layers are found through */
 static int add_through(struct mounts *m, struct error *err)
 {
@@ -291,6 +319,8 @@ int mounts_from_objects(const struct objects *objects, struct mounts **ret, stru
 	r = add_namespaces(m, objects, err);
 	if (r == 0)
 		r = add_through(m, err);
+	if (r == 0)
+		add_targets(m);
 	if (r < 0) {
 		mounts_free(m);
 		return error_trace(err, r);

@@ -43,12 +43,46 @@ static void refuse_return(struct checkpoint *c, const struct task *task, const s
 	refuse(c, task, &refusal);
 }
 
+static int add_object(struct checkpoint *c, const struct task *task, int nsfd,
+                      const struct stat *st, const struct kind *kind, const struct ns_type *type,
+                      struct object **ret, bool *ret_new, struct error *err)
+{
+	bool is_new;
+
+	*ret = objects_get(c->objects, kind, &st->st_ino, sizeof(st->st_ino), &is_new);
+	if (ret_new)
+		*ret_new = is_new;
+	if (!is_new)
+		return 0;
+	struct ns *ns = ns_live(*ret, type);
+	ns->fd = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
+	ns->task = (struct task *)task;
+	snprintf(ns->link, sizeof(ns->link), "%s:[%llu]", type->link,
+	         (unsigned long long)st->st_ino);
+	return user_ns_collect_owner(c, task, ns->fd, &ns->owner, err);
+}
+
+int ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, const struct kind *kind,
+                  const struct ns_type *type, struct object **ret, bool *ret_new, struct error *err)
+{
+	struct stat st;
+
+	*ret = NULL;
+	if (ret_new)
+		*ret_new = false;
+	if (fstat(nsfd, &st) < 0)
+		return error_raise(err, errno, "look at a %s namespace", type->what);
+	if (is_own(type, &st))
+		return 0;
+	int r = add_object(c, task, nsfd, &st, kind, type, ret, ret_new, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
                const struct ns_type *type, struct object **ret, struct error *err)
 {
 	char relative[32];
 	struct stat st;
-	bool is_new;
 
 	*ret = NULL;
 	if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER)
@@ -63,20 +97,10 @@ int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
 			refuse_return(c, task, type);
 		return 0;
 	}
-	struct object *object = objects_get(c->objects, kind, &st.st_ino, sizeof(st.st_ino),
-	                                    &is_new);
-	if (is_new) {
-		struct ns *ns = ns_live(object, type);
-		ns->fd = take_fd(&fd);
-		ns->task = task;
-		int r = user_ns_collect_owner(c, task, ns->fd, &ns->owner, err);
-		if (r < 0)
-			return error_trace(err, r);
-		snprintf(ns->link, sizeof(ns->link), "%s:[%llu]", type->link,
-		         (unsigned long long)st.st_ino);
-	}
-	task_refer(task, object);
-	*ret = object;
+	int r = add_object(c, task, fd, &st, kind, type, ret, NULL, err);
+	if (r < 0)
+		return error_trace(err, r);
+	task_refer(task, *ret);
 	return 0;
 }
 

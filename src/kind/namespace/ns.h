@@ -29,6 +29,13 @@ struct ns {
  */
 int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
                const struct ns_type *type, struct object **ret, struct error *err);
+/*
+ * The same for one that a descriptor or bind mount of @task refers to, and that no task need be in.
+ * @ret_new: may be NULL
+ */
+int ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, const struct kind *kind,
+                  const struct ns_type *type, struct object **ret, bool *ret_new,
+                  struct error *err);
 /* refuses a namespace that a process outside the set is in, or has open; for a kind's judge() */
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err);
 /* refuses one that tasks of the container could not enter any more when they are made */

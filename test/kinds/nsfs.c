@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Namespaces by descriptors and bind mounts: cases 48 to 50 of the design.
+ *
+ * TEST own round-trip -- own
+ * TEST of-the-set round-trip start=container -- of_set
+ * TEST path-only round-trip -- path_only
+ * TEST uts-by-descriptor round-trip -- uts_descriptor
+ * TEST ipc-by-descriptor round-trip -- ipc_descriptor
+ * TEST user-by-descriptor round-trip -- user_descriptor
+ * TEST mnt-by-descriptor round-trip restart="--mntns new" -- mnt_descriptor
+ * TEST net-external round-trip -- net_external
+ * TEST bound round-trip restart="--mntns new" -- bound
+ * TEST bound-and-open round-trip restart="--mntns new" -- bound_open
+ * TEST bound-only round-trip restart="--mntns new" -- bound_only
+ * TEST bound-mnt round-trip restart="--mntns new" -- bound_mnt
+ * TEST bound-mnt-chain round-trip restart="--mntns new" -- bound_chain
+ * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
+ * TEST bound-pid round-trip start=container -- bound_pid
+ * TEST used-outside refuse code=leak -- used_outside
+ * TEST dead-pid refuse code=namespace.reference -- dead_pid
+ * TEST net-undeclared refuse code=namespace.network -- net_descriptor
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+static void touch(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0);
+	close(fd);
+}
+
+static void own_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+}
+
+/* a namespace that this process leaves again: only what is opened in between keeps it */
+static int visit(int type, const char *link, void (*inside)(void))
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", link);
+	int own = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(own >= 0 && unshare(type) == 0);
+	if (inside)
+		inside();
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && setns(own, type) == 0);
+	close(own);
+	return fd;
+}
+
+static void name_it(void)
+{
+	CHECK(sethostname("elsewhere", 9) == 0);
+}
+
+static void check_name(int fd, const char *name)
+{
+	struct utsname names;
+	int own = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
+
+	CHECK(own >= 0 && setns(fd, CLONE_NEWUTS) == 0 && uname(&names) == 0);
+	CHECK(setns(own, CLONE_NEWUTS) == 0);
+	if (strcmp(names.nodename, name) != 0)
+		FAIL("the host name is %s, not %s", names.nodename, name);
+	close(own);
+}
+
+static void check_same(int fd, const char *path)
+{
+	struct stat a, b;
+
+	CHECK(fstat(fd, &a) == 0 && stat(path, &b) == 0);
+	CHECK(a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+}
+
+static void own(void)
+{
+	int uts = open("/proc/self/ns/uts", O_RDONLY), net = open("/proc/self/ns/net", O_RDONLY);
+	int time = open("/proc/self/ns/time", O_RDONLY), pid = open("/proc/self/ns/pid", O_RDONLY);
+
+	CHECK(uts >= 0 && net >= 0 && time >= 0 && pid >= 0);
+	subject_checkpoint();
+	check_same(uts, "/proc/self/ns/uts");
+	check_same(net, "/proc/self/ns/net");
+	check_same(pid, "/proc/self/ns/pid");
+	check_same(time, "/proc/self/ns/time");
+}
+
+static void of_set(void)
+{
+	int uts = open("/proc/self/ns/uts", O_RDONLY), mnt = open("/proc/self/ns/mnt", O_RDONLY);
+	int ipc = open("/proc/self/ns/ipc", O_RDONLY), pid = open("/proc/self/ns/pid", O_RDONLY);
+	int net = open("/proc/self/ns/net", O_RDONLY);
+
+	CHECK(uts >= 0 && mnt >= 0 && ipc >= 0 && pid >= 0 && net >= 0);
+	subject_checkpoint();
+	check_same(uts, "/proc/self/ns/uts");
+	check_same(mnt, "/proc/self/ns/mnt");
+	check_same(ipc, "/proc/self/ns/ipc");
+	check_same(pid, "/proc/self/ns/pid");
+	check_same(net, "/proc/self/ns/net");
+}
+
+static void path_only(void)
+{
+	int fd = open("/proc/self/ns/uts", O_PATH);
+
+	CHECK(fd >= 0);
+	subject_checkpoint();
+	CHECK(fcntl(fd, F_GETFL) & O_PATH);
+	check_same(fd, "/proc/self/ns/uts");
+}
+
+static void uts_descriptor(void)
+{
+	int fd = visit(CLONE_NEWUTS, "uts", name_it);
+
+	subject_checkpoint();
+	check_name(fd, "elsewhere");
+}
+
+static void ipc_descriptor(void)
+{
+	int fd = visit(CLONE_NEWIPC, "ipc", NULL);
+
+	subject_checkpoint();
+	CHECK(setns(fd, CLONE_NEWIPC) == 0);
+	check_same(fd, "/proc/self/ns/ipc");
+}
+
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void user_descriptor(void)
+{
+	char path[64];
+	pid_t pid;
+
+	CHECK(chmod(".", 0777) == 0);
+	pid = fork();
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWUSER) == 0);
+		subject_mark("unshared");
+		subject_wait("mapped");
+		_exit(0);
+	}
+	subject_wait("unshared");
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	write_to(path, "0 1000 10");
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	write_to(path, "0 2000 10");
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	subject_mark("mapped");
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	subject_checkpoint();
+	char text[64] = "";
+	CHECK(setns(fd, CLONE_NEWUSER) == 0);
+	FILE *f = fopen("/proc/self/gid_map", "re");
+	unsigned first, outer, n;
+	CHECK(f && fgets(text, sizeof(text), f) &&
+	      sscanf(text, "%u %u %u", &first, &outer, &n) == 3);
+	CHECK_EQ(first, 0);
+	CHECK_EQ(outer, 2000);
+	CHECK_EQ(n, 10);
+}
+
+static void mount_it(void)
+{
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("inside", "/mnt", "tmpfs", 0, NULL) == 0);
+	touch("/mnt/inside");
+}
+
+/* in a child, for a thread's root directory changes with setns() */
+static void check_inside(int fd)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(setns(fd, CLONE_NEWNS) < 0 || access("/mnt/inside", F_OK) < 0);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+}
+
+static int make_mnt(void)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWNS) == 0);
+		mount_it();
+		subject_mark("there");
+		subject_wait("opened");
+		_exit(0);
+	}
+	subject_wait("there");
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void end_mnt(void)
+{
+	subject_mark("opened");
+	CHECK(wait(NULL) > 0);
+}
+
+static void mnt_descriptor(void)
+{
+	int fd = make_mnt();
+
+	end_mnt();
+	subject_checkpoint();
+	check_inside(fd);
+}
+
+static void net_descriptor(void)
+{
+	int fd = visit(CLONE_NEWNET, "net", NULL);
+
+	CHECK(fd >= 0);
+	subject_checkpoint();
+}
+
+static void net_external(void)
+{
+	char text[64];
+	struct stat st;
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	/* one that is bound on the host stays there */
+	touch("/opt/net");
+	CHECK(unshare(CLONE_NEWNET) == 0 && stat("/proc/self/ns/net", &st) == 0);
+	CHECK(mount("/proc/self/ns/net", "/opt/net", NULL, MS_BIND, NULL) == 0);
+	CHECK(setns(fd, CLONE_NEWNET) == 0);
+	close(fd);
+	snprintf(text, sizeof(text), "net:[%lu]=n", (unsigned long)st.st_ino);
+	subject_options("checkpoint", "--external %s", text);
+	subject_options("restart", "--external n=/opt/net");
+	fd = open("/opt/net", O_RDONLY);
+	CHECK(fd >= 0);
+	subject_checkpoint();
+	check_same(fd, "/opt/net");
+}
+
+static void bind_ns(const char *from, const char *to)
+{
+	touch(to);
+	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
+}
+
+static void bound(void)
+{
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	name_it();
+	own_namespace();
+	bind_ns("/proc/self/ns/uts", "/mnt/uts");
+	bind_ns("/proc/self/ns/net", "/mnt/net");
+	bind_ns("/proc/self/ns/user", "/mnt/user");
+	bind_ns("/mnt/uts", "/mnt/again");
+	CHECK(mount(NULL, "/mnt/again", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+	subject_checkpoint();
+	int fd = open("/mnt/again", O_RDONLY);
+	check_same(fd, "/proc/self/ns/uts");
+	check_same(fd, "/mnt/uts");
+	check_name(fd, "elsewhere");
+	fd = open("/mnt/net", O_RDONLY);
+	check_same(fd, "/proc/self/ns/net");
+	fd = open("/mnt/user", O_RDONLY);
+	check_same(fd, "/proc/self/ns/user");
+}
+
+static void bound_open(void)
+{
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	own_namespace();
+	bind_ns("/proc/self/ns/uts", "/mnt/uts");
+	int fd = open("/mnt/uts", O_RDONLY);
+	char link[64], text[64] = "";
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	subject_checkpoint();
+	check_same(fd, "/proc/self/ns/uts");
+	CHECK(readlink(link, text, sizeof(text) - 1) > 0 && !strcmp(text, "/mnt/uts"));
+}
+
+static void bind_uts(void)
+{
+	name_it();
+	bind_ns("/proc/self/ns/uts", "/mnt/uts");
+}
+
+static void bound_only(void)
+{
+	own_namespace();
+	close(visit(CLONE_NEWUTS, "uts", bind_uts));
+	subject_checkpoint();
+	check_name(open("/mnt/uts", O_RDONLY), "elsewhere");
+}
+
+static void bind_fd(int fd, const char *to)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	bind_ns(path, to);
+	close(fd);
+}
+
+/* ids of namespaces come in batches per processor, and a holder's must be lower than the other's */
+static void one_processor(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
+static void bound_mnt(void)
+{
+	one_processor();
+	own_namespace();
+	bind_fd(make_mnt(), "/mnt/ns");
+	end_mnt();
+	subject_checkpoint();
+	check_inside(open("/mnt/ns", O_RDONLY));
+}
+
+/* one holds the next, which holds a third */
+static void bound_chain(void)
+{
+	int status;
+
+	one_processor();
+	own_namespace();
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWNS) == 0);
+		CHECK(mount("second", "/opt", "tmpfs", 0, NULL) == 0);
+		bind_fd(make_mnt(), "/opt/third");
+		end_mnt();
+		subject_mark("second");
+		subject_wait("bound");
+		_exit(0);
+	}
+	subject_wait("second");
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	bind_fd(open(path, O_RDONLY | O_CLOEXEC), "/mnt/second");
+	subject_mark("bound");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_checkpoint();
+	int fd = open("/mnt/second", O_RDONLY);
+	pid = fork();
+	if (pid == 0) {
+		CHECK(setns(fd, CLONE_NEWNS) == 0);
+		CHECK(setns(open("/opt/third", O_RDONLY), CLONE_NEWNS) == 0);
+		_exit(access("/mnt/inside", F_OK) < 0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void bound_shared(void)
+{
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	own_namespace();
+	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0);
+	CHECK(mount("shared", "/mnt/a", "tmpfs", 0, NULL) == 0);
+	CHECK(mount(NULL, "/mnt/a", NULL, MS_SHARED, NULL) == 0);
+	CHECK(mount("/mnt/a", "/mnt/b", NULL, MS_BIND, NULL) == 0);
+	bind_ns("/proc/self/ns/uts", "/mnt/a/uts");
+	subject_checkpoint();
+	int fd = open("/mnt/b/uts", O_RDONLY);
+	check_same(fd, "/proc/self/ns/uts");
+	CHECK(close(fd) == 0 && umount("/mnt/b/uts") == 0);
+	CHECK(umount("/mnt/a/uts") < 0);
+}
+
+static void bound_pid(void)
+{
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	bind_ns("/proc/self/ns/pid", "/mnt/pid");
+	subject_checkpoint();
+	check_same(open("/mnt/pid", O_RDONLY), "/proc/self/ns/pid");
+}
+
+static void used_outside(void)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pid_t grandchild = fork();
+		if (grandchild != 0)
+			_exit(0);
+		CHECK(unshare(CLONE_NEWUTS) == 0);
+		FILE *f = fopen("outside", "we");
+		CHECK(f && fprintf(f, "%d", (int)getpid()) > 0 && fclose(f) == 0);
+		subject_settle("settled");
+		_exit(0);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	subject_wait("settled");
+	FILE *f = fopen("outside", "re");
+	CHECK(f && fscanf(f, "%d", &pid) == 1 && fclose(f) == 0);
+	snprintf(path, sizeof(path), "/proc/%d/ns/uts", pid);
+	CHECK(open(path, O_RDONLY) >= 0);
+	subject_checkpoint();
+}
+
+static void dead_pid(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWPID) == 0);
+		pid_t init = fork();
+		if (init == 0)
+			_exit(0);
+		CHECK(waitpid(init, NULL, 0) == init);
+		subject_mark("dead");
+		subject_wait("opened");
+		_exit(0);
+	}
+	subject_wait("dead");
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid_for_children", pid);
+	CHECK(open(path, O_RDONLY) >= 0);
+	subject_mark("opened");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "own", own },
+		{ "of_set", of_set },
+		{ "path_only", path_only },
+		{ "uts_descriptor", uts_descriptor },
+		{ "ipc_descriptor", ipc_descriptor },
+		{ "user_descriptor", user_descriptor },
+		{ "mnt_descriptor", mnt_descriptor },
+		{ "net_descriptor", net_descriptor },
+		{ "net_external", net_external },
+		{ "bound", bound },
+		{ "bound_open", bound_open },
+		{ "bound_only", bound_only },
+		{ "bound_mnt", bound_mnt },
+		{ "bound_chain", bound_chain },
+		{ "bound_shared", bound_shared },
+		{ "bound_pid", bound_pid },
+		{ "used_outside", used_outside },
+		{ "dead_pid", dead_pid },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
