@@ -16,7 +16,9 @@ def stasis(*words, **more):
     """exit status (negative: ended by that signal), standard output (bytes), standard error (text)"""
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.PIPE)
+    mounts = observer.read("/proc/self/mountinfo")
     p = subprocess.run([STASIS, *map(str, words)], stderr=subprocess.PIPE, timeout=60 * observer.SLOW, **more)
+    expect(observer.read("/proc/self/mountinfo") == mounts, f"stasis {words} has changed the mounts of its own namespace")
     return p.returncode, p.stdout, p.stderr.decode(errors="replace")
 
 
