@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A deleted file and a deleted directory have their names for a moment during restart. Killed at any of
-the calls around that moment, a restart leaves at most an empty name, and `stasis cleanup` removes it; what
-has taken the name meanwhile is left alone."""
+"""Deleted files, FIFOs and directories have their names for a moment during restart. Killed at any of the
+calls around that moment, a restart leaves at most an empty name, and `stasis cleanup` removes it; what has
+taken the name meanwhile is left alone. The same on a mount that only a container's namespace has."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -17,53 +18,99 @@ PROGRAM = """
 import os, time
 fd = os.open("gone", os.O_CREAT | os.O_RDWR, 0o600)
 os.write(fd, b"contents")
+os.link("gone", "second")
+other = os.open("second", os.O_RDONLY)
 os.unlink("gone")
+os.unlink("second")
+os.mkfifo("fifo")
+fifo = os.open("fifo", os.O_RDWR)
+os.unlink("fifo")
 os.mkdir("folder"); os.chdir("folder"); os.rmdir("../folder")
 time.sleep(1000)
 """
-p = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                     stderr=subprocess.DEVNULL, start_new_session=True)
-wait_for(lambda: os.readlink(f"/proc/{p.pid}/cwd").endswith("folder (deleted)") and state(p.pid) == "S",
-         "the program has deleted both")
-code, _, err = stasis("checkpoint", p.pid, "-o", "image")
-expect(code == 0, f"checkpoint: {code} {err}")
-p.wait()
+ORDINARY = {"image", "trace"}
+MADE = {"gone", "second", "fifo", "folder"}
 
 
-def killed_at(call, n):
-    """a restart that ends with the n-th such call; whether there was one"""
-    # the call itself is made and has its effect when the signal comes
-    q = subprocess.run(["strace", "-f", "-o", "trace", "-e", f"trace={call}", "-e",
-                        f"inject={call}:signal=KILL:when={n}", STASIS, "restart", "image", "--detach"],
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(*under):
+    """the program, and the pid that it has here"""
+    p = subprocess.Popen([*under, sys.executable, "-c", PROGRAM], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    children = f"/proc/{p.pid}/task/{p.pid}/children"
+    if under:
+        wait_for(lambda: open(children).read(), "unshare has a child")
+    pid = int(open(children).read()) if under else p.pid
+    wait_for(lambda: os.readlink(f"/proc/{pid}/cwd").endswith("folder (deleted)") and state(pid) == "S",
+             "the program has deleted all")
+    code, _, err = stasis("checkpoint", pid, "-o", "image", "--force", *(["--subtree"] if under else []))
+    expect(code == 0, f"checkpoint: {code} {err}")
+    p.wait()
+    return pid
+
+
+CALLS = "linkat,unlinkat,mkdirat,mknodat,openat,open_by_handle_at,fdatasync"
+
+
+def restart(*options):
+    """under strace, but not -f: stubs have a tracer already. All that it made is gone when it returns."""
+    q = subprocess.run(["strace", "-o", "trace", "-e", f"trace={CALLS}", *options, STASIS, "restart", "image",
+                        "--detach"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if q.returncode == 0:
         os.kill(int(q.stdout), 9)
-    return q.returncode != 0
+        wait_for(lambda: state(int(q.stdout)) in (None, "Z"), "it is dead")
+    return q
 
 
-kills = 0
-for call in "linkat", "unlinkat", "mkdirat":
-    for n in range(1, 5):
-        if not killed_at(call, n):
-            break
-        kills += 1
-        wait_for(lambda: state(p.pid) in (None, "Z"), "the killed restart's tasks are gone")
-        names = set(os.listdir(".")) - {"image", "trace"}
-        expect(names <= {"gone", "folder"}, f"{call} {n}: left {names}")
-        for name in names & {"gone"}:
-            expect(os.stat(name).st_size == 0, f"{call} {n}: {name} is not empty")
+def killed_at(n):
+    """dies before the n-th of CALLS has its effect"""
+    q = restart("-e", f"inject={CALLS}:signal=KILL:when={n}")
+    expect(q.returncode == -signal.SIGKILL, f"call {n}: {q.returncode} {q.stderr}")
+
+
+def calls():
+    """which of them make names or remove them, in an undisturbed restart: their numbers"""
+    q = restart()
+    expect(q.returncode == 0, f"restart: {q.stderr}")
+    with open("trace") as f:
+        lines = [line for line in f if line.split("(")[0] in CALLS.split(",")]
+    return [i + 1 for i, line in enumerate(lines) if line.startswith(("linkat", "unlinkat", "mkdirat", "mknodat"))]
+
+
+def names():
+    return set(os.listdir(".")) - ORDINARY
+
+
+def sweep(what, gone):
+    left = set()
+    numbers = calls()
+    expect(len(numbers) >= 8, f"{what}: {numbers}")
+    for n in range(numbers[0], numbers[-1] + 2):
+        killed_at(n)
+        wait_for(gone, "its tasks are gone")
+        here = names()
+        left |= {"temporary" if x.startswith(".stasis-") else x for x in here}
+        if "gone" in here:
+            expect(os.stat("gone").st_size == 0, f"{what}: {n}: gone is not empty")
         code, out, err = stasis("cleanup")
-        expect(code == 0, f"{call} {n}: cleanup: {code} {err}")
-        names = set(os.listdir(".")) - {"image", "trace"}
-        expect(not names, f"{call} {n}: cleanup left {names}")
-expect(kills >= 3, f"only {kills} calls were hit")
+        expect(code == 0, f"{what}: {n}: cleanup: {code} {err}")
+        expect(not names(), f"{what}: {n}: cleanup left {names()} of {here}")
+    expect(left == MADE | {"temporary"}, f"{what}: it is never killed where {MADE - left} is there")
+
+
+pid = start()
+sweep("here", lambda: state(pid) in (None, "Z"))
 
 # somebody else's file of that name is not touched by cleanup
-killed_at("unlinkat", 1)
+killed_at(calls()[1])
 if os.path.exists("gone"):
     os.unlink("gone")
 with open("gone", "w") as f:
     f.write("mine")
 stasis("cleanup")
 expect(os.path.exists("gone"), "cleanup removed a file that is not the restart's")
+os.unlink("gone")
+
+# on the host's file system, but in a mount namespace that goes away with the restart
+start("unshare", "-p", "-f", "unshare", "-m", "--mount-proc")
+sweep("in a mount namespace", lambda: True)
 done()
