@@ -120,6 +120,17 @@ static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32
 	return NULL;
 }
 
+static void refuse_names(struct checkpoint *c, const struct descriptor *d, const char *other)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_fifo_path, "the FIFO is open under another name, too: %s",
+	             other);
+	error_hint(&refusal, "let the program close one of them");
+	error_fd(&refusal, d->fd);
+	refuse_fifo(c, d->task, d->link, &refusal);
+}
+
 static void keep_duplicate(int *ret, int fd)
 {
 	if (*ret < 0 && fd >= 0)
@@ -169,6 +180,12 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 		f->dev = d->st.st_dev;
 		f->ino = d->st.st_ino;
 		(*ret)->live = f;
+	}
+	const struct fifo *f = (*ret)->live;
+	if (path && (f->mount != mount || strcmp(f->path, path) != 0)) {
+		refuse_names(c, d, f->path);
+		*ret = NULL;
+		return 0;
 	}
 	look_at((*ret)->live, d);
 	return 0;

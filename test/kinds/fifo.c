@@ -23,6 +23,7 @@
  * TEST deleted-attributes refuse code=fifo.deleted -- deleted_attributes
  * TEST deleted-directory-taken restart-refuse code=regfile.directory before="touch folder" -- deleted_folder
  * TEST renamed refuse code=fifo.path -- renamed
+ * TEST two_names refuse code=fifo.path -- two_names
  * TEST differing_readers round-trip -- differing
  * TEST unread_hangup round-trip -- unread_hangup
  * TEST unread_much refuse code=fifo.hangup -- unread_much
@@ -349,6 +350,18 @@ static void test_renamed(void)
 	get(f[0], "one");
 }
 
+static void test_two_names(void)
+{
+	int f[2];
+
+	CHECK(link("f", "g") == 0);
+	open_both(f);
+	int second = open("g", O_RDONLY | O_NONBLOCK);
+	subject_checkpoint();
+	put(f[1], "one");
+	get(second, "one");
+}
+
 static void test_differing(void)
 {
 	int first = open_fifo(O_RDONLY | O_NONBLOCK);
@@ -471,6 +484,7 @@ int main(int argc, char **argv)
 		{ "deleted_taken", test_deleted_taken },
 		{ "deleted_attributes", test_deleted_attributes },
 		{ "renamed", test_renamed },
+		{ "two_names", test_two_names },
 		{ "differing", test_differing },
 		{ "unread_hangup", test_unread_hangup },
 		{ "unread_much", test_unread_much },
