@@ -84,8 +84,8 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	if (sb->class == MOUNT_REFUSED) {
 		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
 		             sb->type);
-		error_hint(err, "unmount it; or leave it outside: --external mount:[%s]=NAME",
-		           first_mount(m, line)->point);
+		_cleanup_(free_p) char *key = mount_key(m, first_mount(m, line));
+		error_hint(err, "unmount it; or leave it outside: --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
 	if (sb->class == MOUNT_CONTENT)
@@ -155,8 +155,8 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 		error_refuse(err, CODE_mount_unreachable,
 		             "stasis sees the %s that it is of, but not %s in it", sb->type,
 		             e->root);
-		error_hint(err, "mount it where stasis runs; or --external mount:[%s]=NAME",
-		           e->point);
+		_cleanup_(free_p) char *key = mount_key(m, e);
+		error_hint(err, "mount it where stasis runs; or --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
 	if (!strcmp(sb->type, "devpts") && sb->class == MOUNT_INSTANCE && e->root[1] &&

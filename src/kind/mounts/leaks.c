@@ -98,7 +98,8 @@ static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct 
 	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]", sb->type,
 	             other->old_id, other->point,
 	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
-	error_hint(&refusal, "leave it outside: --external mount:[%s]=NAME", e->point);
+	_cleanup_(free_p) char *key = mount_key(m, e);
+	error_hint(&refusal, "leave it outside: --external %s=NAME", key);
 	refuse_mount(c, m, e, &refusal);
 }
 

@@ -37,6 +37,17 @@ static const char *name_of(struct checkpoint *c, const struct mount_entry *e)
 	return name ? name : externals_name(c->options->externals, by_point);
 }
 
+char *mount_key(const struct mounts *m, const struct mount_entry *e)
+{
+	for (size_t i = 0; i < m->table.n_mounts; i++) {
+		const struct mount_entry *other = &m->table.mounts[i];
+		if (!strcmp(other->point, e->point) &&
+		    (other->sb != e->sb || strcmp(other->root, e->root) != 0))
+			return xasprintf("mount:[%u]", e->old_id);
+	}
+	return xasprintf("mount:[%s]", e->point);
+}
+
 /* one key can name mounts of several namespaces, or one above the other: all must show the same */
 static bool is_named(const struct mounts *m, const struct mount_entry *e, const char *name,
                      bool *ret_same)

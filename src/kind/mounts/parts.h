@@ -22,6 +22,8 @@ void identity_read(int fd, struct identity *ret); /* the handle is the caller's 
 bool identity_is(int fd, const struct identity *identity);
 
 /* ---- outside.c ---- */
+/* what --external calls a mount, the caller's: its place, its number where there are others */
+char *mount_key(const struct mounts *m, const struct mount_entry *e);
 int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err);
 /* whether restart can be given what a mount of an external file system shows */
 bool mount_is_outside(const struct mounts *m, const struct mount_entry *e);
