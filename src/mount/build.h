@@ -55,6 +55,7 @@ struct mount_input {
 	size_t n_groups;
 	const int *key_fds;   /* per superblock: the namespace that it belongs to; -1 none, or
 	                         not yet */
+	const int *idmap_fds; /* per mount: a user namespace with its map; -1 none. May be NULL */
 	const int *owner_fds; /* per namespace: the user namespace that owns it; -1: ours */
 };
 

@@ -77,13 +77,30 @@ int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, st
 	return 0;
 }
 
+/* a clone of an idmapped mount of the host is idmapped already, and cannot be again */
+static int set_idmap(const struct mount_build *b, size_t mount, struct error *err)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
+	int fd = b->in.idmap_fds ? b->in.idmap_fds[mount] : -1;
+
+	if (fd < 0)
+		return 0;
+	attr.userns_fd = (uint64_t)fd;
+	if (mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0 ||
+	    (errno == EPERM && b->origins[b->origin_of[mount]].anchor))
+		return 0;
+	return error_raise(err, errno, "map the ids of a mount");
+}
+
 static int clone_mount(const struct mount_build *b, size_t mount, struct error *err)
 {
 	int r = build_clone_plain(b, mount, &b->mount[mount], err);
 
 	if (r < 0)
 		return r;
-	r = set_attributes(&b->t->mounts[mount], b->mount[mount], err);
+	r = set_idmap(b, mount, err);
+	if (r == 0)
+		r = set_attributes(&b->t->mounts[mount], b->mount[mount], err);
 	return r < 0 ? build_context(b, mount, err, r) : 0;
 }
 

@@ -17,7 +17,8 @@
  * TEST master-outside refuse code=mount.master-outside -- master_outside
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
  * TEST user-outside refuse code=leak -- user_outside
- * TEST idmap refuse code=mount.idmap -- idmap
+ * TEST idmap round-trip restart="--mntns new" needs=statmount_ns -- idmap
+ * TEST idmap-not-told refuse code=mount.idmap without=statmount_ns -- idmap
  * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
@@ -318,7 +319,7 @@ static void write_to(const char *path, const char *text)
 }
 
 /* a user namespace that nobody is in */
-static int make_user_namespace(void)
+static int make_user_namespace(const char *uid_map, const char *gid_map)
 {
 	char path[64];
 	pid_t pid = fork();
@@ -331,32 +332,58 @@ static int make_user_namespace(void)
 	}
 	subject_wait("unshared");
 	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
-	write_to(path, "0 1000 10");
+	write_to(path, uid_map);
 	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
-	write_to(path, "0 1000 10");
+	write_to(path, gid_map);
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
 	subject_mark("mapped");
 	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(unlink("mapped") == 0 && unlink("unshared") == 0);
 	return fd;
 }
 
-static void idmap(void)
+static void mount_idmapped(const char *to, const char *uid_map, const char *gid_map)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
+	int user = make_user_namespace(uid_map, gid_map);
+	int fd = open_tree(AT_FDCWD, "/mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
+	attr.userns_fd = (uint64_t)user;
+	CHECK(fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0);
+	CHECK(move_mount(fd, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) == 0);
+	close(fd);
+	close(user);
+}
+
+static void check_owner(const char *path, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	CHECK(stat(path, &st) == 0);
+	CHECK_EQ(st.st_uid, uid);
+	CHECK_EQ(st.st_gid, gid);
+}
+
+/* two maps, in which users and groups differ, and a clone of one: case 47 */
+static void idmap(void)
+{
 	own_namespace();
 	CHECK(chmod(".", 0777) == 0);
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
-	int user = make_user_namespace();
-	int fd = open_tree(AT_FDCWD, "/mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	attr.userns_fd = (uint64_t)user;
-	CHECK(fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0);
-	CHECK(move_mount(fd, "", AT_FDCWD, "/opt", MOVE_MOUNT_F_EMPTY_PATH) == 0);
-	close(fd);
-	close(user);
-	subject_checkpoint();
+	make_file("/mnt/file", "x");
+	CHECK(chown("/mnt/file", 3, 4) == 0);
+	mount_idmapped("/opt", "0 1000 10", "0 2000 10");
+	mount_idmapped("/srv", "0 0 1\n3 500 1", "4 600 2");
+	CHECK(mount("/srv", "/media", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/media", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+	checkpoint_mounts();
+	check_owner("/opt/file", 1003, 2004);
+	check_owner("/srv/file", 500, 600);
+	check_owner("/media/file", 500, 600);
+	check_owner("/mnt/file", 3, 4);
+	CHECK(open("/media/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
 }
 
 static void owner(void)

@@ -342,6 +342,9 @@ void mounts_free(struct mounts *m)
 	map_free(m->ghost_lines);
 	free(m->reached);
 	free(m->key_fds);
+	for (size_t i = 0; i < m->n_mounts && m->idmap_fds; i++)
+		close_p(&m->idmap_fds[i]);
+	free(m->idmap_fds);
 	free(m->owner_fds);
 	free(m->namespaces);
 	free(m->mounts);

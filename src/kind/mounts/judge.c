@@ -146,9 +146,14 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 		error_hint(err, "unmount it");
 		return -EOPNOTSUPP;
 	}
-	if (e->attributes & MOUNT_ATTR_IDMAPPED)
-		return error_refuse(err, CODE_mount_idmap, "it is idmapped");
-	if (e->attributes & ~(uint64_t)MOUNT_ATTRIBUTES)
+	if (e->attributes & MOUNT_ATTR_IDMAPPED && (!e->uid_map || !idmap_is_valid(e->uid_map) ||
+	                                            !e->gid_map || !idmap_is_valid(e->gid_map))) {
+		error_refuse(err, CODE_mount_idmap,
+		             "it is idmapped, and the kernel does not tell by which map");
+		error_hint(err, "Linux 6.15 does");
+		return -EOPNOTSUPP;
+	}
+	if (e->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED))
 		return error_refuse(err, CODE_unknown_state, "it has attributes %#llx",
 		                    (unsigned long long)e->attributes);
 	if (sb->class == MOUNT_EXTERNAL && !mount_is_outside(m, e)) {

@@ -58,6 +58,7 @@ struct mounts {
 	size_t n_groups;
 	int *key_fds; /* per superblock, for the builder */
 	int *owner_fds;
+	int *idmap_fds; /* per mount */
 	struct mount_build *build;
 	struct content **contents; /* of all parts of superblocks that have been filled */
 	size_t n_contents;

@@ -55,6 +55,10 @@ void mounts_find_bound(struct mounts *m);
 /* those that are there by now; the others must wait for tasks, unless @late */
 int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct error *err);
 
+/* ---- idmap.c: restart ---- */
+bool idmap_is_valid(const char *text); /* pure */
+int mounts_make_idmaps(struct mounts *m, struct error *err);
+
 /* ---- ghosts.c ---- */
 struct byte_source;
 struct content_wanted;

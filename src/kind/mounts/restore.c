@@ -42,6 +42,7 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		refer_lines(m->mounts, m->n_mounts);
 		refer_lines(m->sbs, m->n_sbs);
 		m->key_fds = all_unknown(m->n_sbs);
+		m->idmap_fds = all_unknown(m->n_mounts);
 		m->owner_fds = all_unknown(m->n_namespaces);
 		e = mounts_find_anchors(r, m, err);
 		mounts_find_bound(m);
@@ -74,6 +75,7 @@ static int start_build(struct mounts *m, struct error *err)
 		                        .groups = m->groups,
 		                        .n_groups = m->n_groups,
 		                        .key_fds = m->key_fds,
+		                        .idmap_fds = m->idmap_fds,
 		                        .owner_fds = m->owner_fds };
 
 	m->build = mount_build_new(&in);
@@ -89,6 +91,8 @@ int superblock_restore(struct restart *r, struct object *object, struct error *e
 	if (e == 0 && !m->build) {
 		open_keys(r, m);
 		e = mounts_open_bound(r, m, false, err);
+		if (e == 0)
+			e = mounts_make_idmaps(m, err);
 		if (e == 0)
 			e = start_build(m, err);
 	}

@@ -113,6 +113,17 @@ static bool is_ns_root(const ProtobufCBinaryData *root)
 	return root->len < NAME_SIZE && ns_reference_parse(text, &ignored);
 }
 
+/* both or none */
+static bool is_idmap(const MountState *s, const ProtobufCBinaryData *map)
+{
+	if (!(s->attributes & MOUNT_ATTR_IDMAPPED))
+		return !map->len;
+	if (!is_text(map, 1 << 16))
+		return false;
+	_cleanup_(free_p) char *text = xstrndup(map->len ? (const char *)map->data : "", map->len);
+	return idmap_is_valid(text);
+}
+
 int mount_validate(const struct objects *objects, const struct object *object, struct error *err)
 {
 	const MountState *s = object_state(object, MountState);
@@ -138,7 +149,7 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 		return error_raise(err, EBADMSG, "the master of a mount");
 	if (s->root_handle.len > 128)
 		return error_raise(err, EBADMSG, "the handle of what a mount shows");
-	if (!is_text(&s->uid_map, 1 << 16) || !is_text(&s->gid_map, 1 << 16))
+	if (!is_idmap(s, &s->uid_map) || !is_idmap(s, &s->gid_map))
 		return error_raise(err, EBADMSG, "the id map of a mount");
 	return 0;
 }
