@@ -53,10 +53,13 @@ struct mount_input {
 	size_t n_anchors;
 	const struct mount_group *groups;
 	size_t n_groups;
+	const int *idmap_fds; /* per mount: a user namespace with its map; -1 none. May be NULL */
 	const int *key_fds;   /* per superblock: the namespace that it belongs to; -1 none, or
 	                         not yet */
-	const int *idmap_fds; /* per mount: a user namespace with its map; -1 none. May be NULL */
 	const int *owner_fds; /* per namespace: the user namespace that owns it; -1: ours */
+	const int *sb_owner_fds;  /* the same per superblock */
+	char **const *sb_options; /* per superblock: options as its owner takes them; NULL: as
+	                                   they are in the table */
 };
 
 struct mount_build;

@@ -41,15 +41,16 @@ int build_open_below(int fd, const char *path)
 
 /* ---- P6 ---- */
 
-static int set_attributes(const struct mount_entry *m, int fd, struct error *err)
+static int set_attributes(const struct mount_build *b, size_t mount, struct error *err)
 {
+	const struct mount_entry *m = &b->t->mounts[mount];
 	struct mount_attr attr = {
-		.attr_set = m->attributes & MOUNT_ATTRIBUTES,
+		.attr_set = build_early_attributes(b, mount),
 		.attr_clr = MOUNT_ATTRIBUTES,
-		.propagation = m->unbindable ? MS_UNBINDABLE : MS_PRIVATE,
+		.propagation = build_early_unbindable(b, mount) ? MS_UNBINDABLE : MS_PRIVATE,
 	};
 
-	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+	if (mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
 		return error_raise(err, errno, "set the attributes %llx of a mount",
 		                   (unsigned long long)m->attributes);
 	return 0;
@@ -100,13 +101,13 @@ static int clone_mount(const struct mount_build *b, size_t mount, struct error *
 		return r;
 	r = set_idmap(b, mount, err);
 	if (r == 0)
-		r = set_attributes(&b->t->mounts[mount], b->mount[mount], err);
+		r = set_attributes(b, mount, err);
 	return r < 0 ? build_context(b, mount, err, r) : 0;
 }
 
 /* ---- P7, P8: where each is mounted ---- */
 
-static int open_place(const struct mount_build *b, size_t mount, struct error *err)
+int build_open_place(const struct mount_build *b, size_t mount, struct error *err)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 
@@ -131,12 +132,12 @@ static int open_places(const struct mount_build *b, bool late, struct error *err
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++) {
 		size_t parent = b->t->mounts[i].parent;
 		if (parent != MOUNT_NONE && b->late[parent] == late)
-			r = open_place(b, i, err);
+			r = build_open_place(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int attach_one(const struct mount_build *b, size_t mount, struct error *err)
+int build_attach_one(const struct mount_build *b, size_t mount, struct error *err)
 {
 	if (move_mount(b->mount[mount], "", b->place[mount], "",
 	               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
@@ -154,7 +155,7 @@ static int attach_chain(const struct mount_build *b, size_t mount, struct error 
 	for (; mount != MOUNT_NONE && b->place[mount] >= 0; mount = b->t->mounts[mount].parent)
 		*array_push(chain, n) = mount;
 	while (r == 0 && n)
-		r = attach_one(b, chain[--n], err);
+		r = build_attach_one(b, chain[--n], err);
 	free(chain);
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -170,7 +171,7 @@ static int attach_below_root(const struct mount_build *b, const struct mount_ns 
 	return r;
 }
 
-static int attach_root(const struct mount_build *b, size_t ns, struct error *err)
+int build_attach_root(const struct mount_build *b, size_t ns, struct error *err)
 {
 	size_t root = b->t->namespaces[ns].root;
 	int fd = b->mount[root];
@@ -194,15 +195,19 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 
 int build_attach_roots(void *build, struct error *err)
 {
-	const struct mount_build *b = build;
+	struct mount_build *b = build;
 	int r = clone_all(b, false, err);
 
 	if (r == 0)
 		r = open_places(b, false, err);
 	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		if (build_is_owned(b, i)) {
+			r = build_owned(b, i, err);
+			continue;
+		}
 		r = build_enter(b->ns[i], err);
 		if (r == 0)
-			r = attach_root(b, i, err);
+			r = build_attach_root(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }

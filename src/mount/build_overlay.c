@@ -160,7 +160,7 @@ static int make_inside(void *arg, struct error *err)
 	remove_marks(s);
 	if (is_long(s->sb))
 		return make_long(s, err);
-	r = mount_superblock_make(s->sb, s->source, -1, &fd, err);
+	r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
 	return r < 0 ? r : fd;
 }
 

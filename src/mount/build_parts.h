@@ -53,6 +53,20 @@ int build_attach(void *build, struct error *err); /* P6: the late ones; P7, P8: 
 int build_groups(void *build, struct error *err); /* P9 */
 int build_seal(void *build, struct error *err);   /* P11 */
 
+/* P7: the descriptor of the place that a mount is to be attached at */
+int build_open_place(const struct mount_build *b, size_t mount, struct error *err);
+/* there, in the namespace that it is in */
+int build_attach_one(const struct mount_build *b, size_t mount, struct error *err);
+int build_attach_root(const struct mount_build *b, size_t ns, struct error *err);
+
+/* ---- namespaces of other user namespaces ---- */
+bool build_is_owned(const struct mount_build *b, size_t ns);
+/* what a mount is given when it is cloned */
+uint64_t build_early_attributes(const struct mount_build *b, size_t mount);
+bool build_early_unbindable(const struct mount_build *b, size_t mount);
+/* makes it, with what is locked in it and its root, when all that is not late has been cloned */
+int build_owned(struct mount_build *b, size_t ns, struct error *err);
+
 /* enters a namespace of the build, or the yard */
 int build_enter(int nsfd, struct error *err);
 /* adds which mount it is */

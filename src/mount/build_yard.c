@@ -63,7 +63,7 @@ static int make_yard(struct mount_build *b, struct error *err)
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_raise(err, errno, "make a mount namespace");
-	r = mount_superblock_make(&sb, "stasis-yard", -1, &root, err);
+	r = mount_superblock_make(&sb, "stasis-yard", -1, -1, &root, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0 ||
@@ -78,14 +78,11 @@ struct new_ns {
 	size_t ns;
 };
 
-/* owned by the user namespace that this process is in */
+/* ours at first, build_owned() */
 static int make_ns(void *arg, struct error *err)
 {
 	const struct new_ns *n = arg;
-	int owner = n->b->in.owner_fds ? n->b->in.owner_fds[n->ns] : -1;
 
-	if (owner >= 0 && setns(owner, CLONE_NEWUSER) < 0)
-		return error_raise(err, errno, "enter the user namespace of a mount namespace");
 	if (unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "make a mount namespace");
 	n->b->ns[n->ns] = open_own_ns(n->b);
@@ -168,7 +165,12 @@ static int make_origin(const struct mount_build *b, size_t i, struct error *err)
 	} else {
 		if (sb->key && key < 0)
 			return 0;
-		r = mount_superblock_make(sb, o->source, key, &b->origin[i], err);
+		struct mount_sb named = *sb;
+		if (b->in.sb_options && b->in.sb_options[o->sb])
+			named.options = b->in.sb_options[o->sb];
+		r = mount_superblock_make(&named, o->source, key,
+		                          b->in.sb_owner_fds ? b->in.sb_owner_fds[o->sb] : -1,
+		                          &b->origin[i], err);
 	}
 	if (r == 0)
 		r = build_attach_origin(b, i, err);

@@ -73,6 +73,17 @@ static int reach_directly(void *arg, struct error *err)
 	return clone < 0 ? 0 : clone;
 }
 
+/* 0: it is not on top */
+static int reach_in_place(void *arg, struct error *err)
+{
+	const struct reach *reach = arg;
+
+	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter a mount namespace");
+	_cleanup_(close_p) int fd = open_top(reach->m->point);
+	return fd < 0 || mount_id_of(fd) != reach->m->id ? 0 : take_fd(&fd);
+}
+
 /* ---- in a copy ---- */
 
 /*
@@ -282,6 +293,12 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 
 	if (fd == 0)
 		fd = helper_run(reach_by_copy, &reach, 0, err);
+	/* mounts that are locked to it: it can be had as it is, with them */
+	if (fd == -EOPNOTSUPP) {
+		struct error ignored = ERROR_INIT;
+		int shown = helper_run(reach_in_place, &reach, 0, &ignored);
+		fd = shown > 0 ? shown : fd;
+	}
 	if (fd < 0)
 		return error_trace(err, fd);
 	set_noatime(fd);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "host/features.h"
@@ -123,7 +124,7 @@ static int make_here(const struct mount_sb *sb, const char *source, int pidns, s
 struct job {
 	const struct mount_sb *sb;
 	const char *source;
-	int key;
+	int key, owner;
 };
 
 static int make_own(void *arg, struct error *err)
@@ -146,13 +147,28 @@ static int make_inside(void *arg, struct error *err)
 	return r < 0 ? error_trace(err, r) : r;
 }
 
-int mount_superblock_make(const struct mount_sb *sb, const char *source, int key, int *ret_fd,
-                          struct error *err)
+/* as its root, if it has one: the root directory is his */
+static int make_owned(void *arg, struct error *err)
 {
-	struct job job = { sb, source, key };
+	const struct job *job = arg;
+
+	if (setns(job->owner, CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter the user namespace of a %s", job->sb->type);
+	if (syscall(SYS_setresgid, 0, 0, 0) == 0)
+		syscall(SYS_setresuid, 0, 0, 0);
+	int r = make_here(job->sb, job->source, -1, err);
+	return r < 0 ? error_trace(err, r) : r;
+}
+
+int mount_superblock_make(const struct mount_sb *sb, const char *source, int key, int owner,
+                          int *ret_fd, struct error *err)
+{
+	struct job job = { sb, source, key, owner };
 	int fd;
 
-	if (key < 0)
+	if (owner >= 0 && key < 0)
+		fd = helper_run(make_owned, &job, 0, err);
+	else if (key < 0)
 		fd = make_here(sb, source, -1, err);
 	else if (!strcmp(sb->type, "proc") && feature(FEATURE_proc_pidns))
 		fd = make_here(sb, source, key, err);

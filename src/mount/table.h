@@ -45,7 +45,9 @@ struct mount_sb {
 	size_t n_options;
 	enum mount_class class;
 	uint64_t key; /* inode of the namespace that it belongs to (proc, sysfs, mqueue); 0 none */
-	bool dead;    /* nothing of it can be reached; never made */
+	uint64_t owner; /* object of the user namespace that it belongs to; 0: ours, or that of key
+	                 */
+	bool dead;      /* nothing of it can be reached; never made */
 	uint32_t n_ghosts; /* mount/ghosts.h */
 	/* overlay: the mounts that the paths of its layers lead through, parents first; owned */
 	size_t *through, n_through;
@@ -76,6 +78,10 @@ struct mount_entry {
 	uint32_t ghost; /* its number among its superblock's inodes without a mounted name; 0: it
 	                   has one */
 	uint64_t attributes;
+	/* in namespaces of another user namespace: it stays where it is; what of the attributes
+	 * stays as it is, MOUNT_ATTR__ATIME for how access times are kept */
+	bool locked;
+	uint64_t locked_attributes;
 	bool unbindable;
 	uint64_t peer_group,
 		master; /* 0: none; the same number, the same group, in all namespaces */

@@ -372,7 +372,7 @@ static void not_exclusive(void **state)
 
 	if (!has_create_exclusive())
 		skip();
-	assert_refused(mount_superblock_make(&sb, "none", -1, &fd, &err), &err,
+	assert_refused(mount_superblock_make(&sb, "none", -1, -1, &fd, &err), &err,
 	               CODE_mount_exclusive);
 }
 

@@ -12,6 +12,7 @@
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
 #include "kind/superblock.h"
+#include "kind/user_ns.h"
 #include "mount/class.h"
 #include "mount/content.h"
 #include "mount/reach.h"
@@ -110,11 +111,17 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
 		*ret = m->namespaces[line];
 		return 0;
 	}
+	struct object *owner = NULL;
+	r = user_ns_collect_owner(c, checkpoint_task(c, member), nsfd, &owner, err);
+	if (r < 0)
+		return error_trace(err, r);
 	uint64_t key = m->table.namespaces[line].inode;
 	*ret = objects_get(c->objects, &mnt_ns_kind, &key, sizeof(key), NULL);
 	refer_line(*ret, line);
 	n = m->n_namespaces;
 	*array_push(m->nsfds, n) = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
+	n = m->n_namespaces;
+	*array_push(m->owners, n) = owner;
 	*array_push(m->namespaces, m->n_namespaces) = *ret;
 	add_sbs(c, m);
 	add_mounts(c, m);
@@ -306,6 +313,13 @@ int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struc
 	return 0;
 }
 
+static void free_texts(char **texts)
+{
+	for (size_t i = 0; texts && texts[i]; i++)
+		free(texts[i]);
+	free(texts);
+}
+
 void mounts_free(struct mounts *m)
 {
 	if (!m)
@@ -345,7 +359,12 @@ void mounts_free(struct mounts *m)
 	for (size_t i = 0; i < m->n_mounts && m->idmap_fds; i++)
 		close_p(&m->idmap_fds[i]);
 	free(m->idmap_fds);
+	free(m->owners);
 	free(m->owner_fds);
+	free(m->sb_owner_fds);
+	for (size_t i = 0; m->sb_options && i < m->n_sbs; i++)
+		free_texts(m->sb_options[i]);
+	free(m->sb_options);
 	free(m->namespaces);
 	free(m->mounts);
 	free(m->sbs);

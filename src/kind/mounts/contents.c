@@ -6,10 +6,13 @@
  * name there (ghosts.c) comes last, when everything else has its names.
  */
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -17,6 +20,7 @@
 #include "core/stream.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
+#include "kind/user_ns.h"
 #include "mount/build.h"
 #include "mount/content.h"
 #include "mount/ghosts.h"
@@ -123,6 +127,28 @@ void superblocks_reach_contents(struct mounts *m)
 	free(lines);
 }
 
+/* it could only be had as it is, and something is mounted on it: what is below is not to be seen */
+static bool has_locked(const struct mount_table *t, size_t mount, int fd)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
+
+	if (mount_id_of(fd) != t->mounts[mount].id)
+		return false;
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (t->mounts[i].parent == mount)
+			return true;
+	return false;
+}
+
+static int refuse_locked(const struct mounts *m, size_t mount, struct error *err)
+{
+	error_refuse(err, CODE_mount_unreachable,
+	             "what is in a %s cannot be read: mounts on it are locked",
+	             m->table.sbs[m->table.mounts[mount].sb].type);
+	error_object(err, "%s", m->table.mounts[mount].point);
+	return -EOPNOTSUPP;
+}
+
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err)
 {
 	struct mounts *m = c->mounts;
@@ -134,6 +160,8 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 		int r = mount_reached(c, m->mounts[parts.mounts[i]], &fd, err);
 		if (r < 0)
 			return error_trace(err, r);
+		if (has_locked(&m->table, parts.mounts[i], fd))
+			return refuse_locked(m, parts.mounts[i], err);
 		if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
 			mounts_add_stray(m, parts.mounts[i], &st, fd);
 	}
@@ -220,13 +248,59 @@ static int make_directory(int top, const char *path, int *ret_fd, struct error *
 	return *ret_fd < 0 ? error_raise(err, errno, "open the directory %s", path) : 0;
 }
 
-static int fill_part(struct mounts *m, size_t mount, const struct byte_source *source,
-                     struct error *err)
+/*
+ * Who makes files in a file system must have a name in the user namespace that it belongs to, and
+ * keeps all its rights meanwhile.
+ */
+struct author {
+	bool other;
+	int securebits;
+};
+
+static uint32_t first_of(const struct id_map *map)
+{
+	uint32_t root = ID_NONE;
+
+	for (uint32_t i = 0; i < map->n && root == ID_NONE; i++)
+		if (map->ranges[i].inside == 0)
+			root = map->ranges[i].outside;
+	return root != ID_NONE ? root : map->n ? map->ranges[0].outside : 0;
+}
+
+static int become_author(const struct restart *r, const struct mount_sb *sb, struct author *ret,
+                         struct error *err)
+{
+	const struct user_ns_data *ns = user_ns_find(r->objects, (uint32_t)sb->owner);
+
+	*ret = (struct author){ .other = ns != NULL, .securebits = prctl(PR_GET_SECUREBITS) };
+	if (!ns)
+		return 0;
+	if (prctl(PR_SET_SECUREBITS, ret->securebits | SECBIT_NO_SETUID_FIXUP) < 0)
+		return error_raise(err, errno, "keep capabilities under other user ids");
+	syscall(SYS_setfsgid, first_of(&ns->gid));
+	syscall(SYS_setfsuid, first_of(&ns->uid));
+	return 0;
+}
+
+static void author_done(const struct author *author)
+{
+	if (!author->other)
+		return;
+	syscall(SYS_setfsuid, geteuid());
+	syscall(SYS_setfsgid, getegid());
+	prctl(PR_SET_SECUREBITS, author->securebits);
+}
+
+static int fill_part(struct restart *r, struct mounts *m, size_t mount,
+                     const struct byte_source *source, struct error *err)
 {
 	const struct mount_entry *entry = &m->table.mounts[mount];
 	_cleanup_(close_p) int root = -1;
-	int e = make_directory(mount_build_sb(m->build, entry->sb), entry->root, &root, err);
+	_cleanup_(author_done) struct author author;
+	int e = become_author(r, &m->table.sbs[entry->sb], &author, err);
 
+	if (e == 0)
+		e = make_directory(mount_build_sb(m->build, entry->sb), entry->root, &root, err);
 	if (e < 0)
 		return error_trace(err, e);
 	e = content_restore(root, source, array_push(m->contents, m->n_contents), err);
@@ -246,7 +320,7 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	                                     r->options->progress);
 	const struct byte_source source = stream_in_source(in);
 	for (size_t i = 0; e == 0 && i < parts.n; i++, stream_in_go_on(in))
-		e = fill_part(m, parts.mounts[i], &source, err);
+		e = fill_part(r, m, parts.mounts[i], &source, err);
 	if (e == 0 && ghosts)
 		e = ghosts_fill(m, sb, &source, err);
 	r->memory_bytes += stream_in_bytes(in);

@@ -88,6 +88,9 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 		error_hint(err, "unmount it; or leave it outside: --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
+	if (sb->class == MOUNT_COMPOSITE && sb->owner)
+		return error_refuse(err, CODE_mount_owner,
+		                    "an overlay belongs to a user namespace");
 	if (sb->class == MOUNT_CONTENT)
 		r = superblock_check_contents(c, line, err);
 	else if (needs_root(sb))

@@ -28,7 +28,7 @@
 static int look_at_own(const char *type, struct error *err)
 {
 	const struct mount_sb sb = { .type = (char *)type, .class = MOUNT_KEYED };
-	int fd = -1, r = mount_superblock_make(&sb, "none", -1, &fd, err);
+	int fd = -1, r = mount_superblock_make(&sb, "none", -1, -1, &fd, err);
 
 	return r < 0 ? r : fd;
 }

@@ -10,7 +10,9 @@
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/ns.h"
 #include "mount/class.h"
+#include "mount/locks.h"
 #include "mount/scan.h"
 #include "task/holders.h"
 #include "task/task.h"
@@ -160,19 +162,25 @@ static int judge_users(struct checkpoint *c, const struct mounts *m, const struc
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* built again, it would belong to the restart's user namespace, and nothing in it be locked */
-static void judge_owner(struct checkpoint *c, const struct mounts *m, const struct object *object)
+/* what is locked in it, and which file systems belong to its owner, is only now looked for */
+static int judge_owner(struct checkpoint *c, struct mounts *m, const struct object *object,
+                       struct error *err)
 {
-	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
-	struct error refusal;
-	struct stat own;
+	size_t line = mounts_index(m, object);
+	const struct object *owner = m->owners[line];
+	_cleanup_(free_p) char *link =
+		xasprintf("mnt:[%llu]", (unsigned long long)m->table.namespaces[line].inode);
 
-	if (stat("/proc/thread-self/ns/user", &own) == 0 && own.st_ino == ns->owner)
-		return;
-	error_refuse(&refusal, CODE_mount_owner,
-	             "it belongs to another user namespace than stasis");
-	error_object(&refusal, "mnt:[%llu]", (unsigned long long)ns->inode);
-	refuse(c, task_in(c, object), &refusal);
+	ns_judge_owner(c, task_in(c, object), link, owner);
+	if (!owner)
+		return 0;
+	_cleanup_(free_p) bool *own = xcalloc(m->n_sbs + 1, sizeof(*own));
+	int r = mount_find_locks(&m->table, line, m->nsfds[line],
+	                         ((const struct ns *)owner->live)->fd, own, err);
+	for (size_t i = 0; r == 0 && i < m->n_sbs; i++)
+		if (own[i])
+			m->table.sbs[i].owner = owner->id;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
@@ -184,6 +192,7 @@ int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = judge_mounts(c, m, err);
 	if (r == 0)
 		r = judge_users(c, m, object, err);
-	judge_owner(c, m, object);
+	if (r == 0)
+		r = judge_owner(c, m, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

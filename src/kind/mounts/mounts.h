@@ -37,6 +37,7 @@ struct mounts {
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
 	int *nsfds;              /* per namespace */
+	struct object **owners;  /* per namespace: the user namespace; NULL: ours */
 	int *reached;            /* per mount, -1: not yet */
 	size_t n_reached;
 	bool classified;
@@ -56,9 +57,11 @@ struct mounts {
 	size_t first_bound, n_bound;
 	struct mount_group *groups; /* of the host */
 	size_t n_groups;
-	int *key_fds; /* per superblock, for the builder */
-	int *owner_fds;
+	int *key_fds;   /* per superblock, for the builder */
 	int *idmap_fds; /* per mount */
+	int *owner_fds, *sb_owner_fds;
+	char ***sb_options; /* per superblock: as its owner calls the ids in them; NULL: as they are
+	                     */
 	struct mount_build *build;
 	struct content **contents; /* of all parts of superblocks that have been filled */
 	size_t n_contents;

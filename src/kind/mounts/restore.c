@@ -11,6 +11,8 @@
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/superblock.h"
+#include "kind/user_ns.h"
+#include "mnt_ns.pb-c.h"
 #include "mount/build.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -44,6 +46,8 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		m->key_fds = all_unknown(m->n_sbs);
 		m->idmap_fds = all_unknown(m->n_mounts);
 		m->owner_fds = all_unknown(m->n_namespaces);
+		m->sb_owner_fds = all_unknown(m->n_sbs);
+		m->sb_options = xcalloc(m->n_sbs + 1, sizeof(*m->sb_options));
 		e = mounts_find_anchors(r, m, err);
 		mounts_find_bound(m);
 	}
@@ -67,6 +71,47 @@ static void open_keys(struct restart *r, struct mounts *m)
 			m->key_fds[i] = mounts_key_fd(r, (uint32_t)m->table.sbs[i].key);
 }
 
+/* uid=100000 to us is uid=0 to the user namespace that mounts it */
+static int name_option(const struct user_ns_data *ns, const char *option, char **ret,
+                       struct error *err)
+{
+	bool user = !strncmp(option, "uid=", 4), group = !strncmp(option, "gid=", 4);
+
+	*ret = NULL;
+	if (!user && !group) {
+		*ret = xstrdup(option);
+		return 0;
+	}
+	uint32_t id = id_map_inside(user ? &ns->uid : &ns->gid,
+	                            (uint32_t)strtoul(option + 4, NULL, 10));
+	if (id == ID_NONE)
+		return error_refuse(err, CODE_user_ns_ids,
+		                    "a file system has the option %s, an id that its user "
+		                    "namespace has no name for",
+		                    option);
+	*ret = xasprintf("%.4s%u", option, id);
+	return 0;
+}
+
+static int find_owners(struct restart *r, struct mounts *m, struct error *err)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < m->n_namespaces; i++)
+		m->owner_fds[i] = user_ns_fd(r, object_state(m->namespaces[i], MntNsState)->owner);
+	for (size_t i = 0; e == 0 && i < m->n_sbs; i++) {
+		const struct mount_sb *sb = &m->table.sbs[i];
+		m->sb_owner_fds[i] = user_ns_fd(r, (uint32_t)sb->owner);
+		if (!sb->owner)
+			continue;
+		m->sb_options[i] = xcalloc(sb->n_options + 1, sizeof(char *));
+		for (size_t k = 0; e == 0 && k < sb->n_options; k++)
+			e = name_option(user_ns_find(r->objects, (uint32_t)sb->owner),
+			                sb->options[k], &m->sb_options[i][k], err);
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int start_build(struct mounts *m, struct error *err)
 {
 	const struct mount_input in = { .table = &m->table,
@@ -76,7 +121,9 @@ static int start_build(struct mounts *m, struct error *err)
 		                        .n_groups = m->n_groups,
 		                        .key_fds = m->key_fds,
 		                        .idmap_fds = m->idmap_fds,
-		                        .owner_fds = m->owner_fds };
+		                        .owner_fds = m->owner_fds,
+		                        .sb_owner_fds = m->sb_owner_fds,
+		                        .sb_options = m->sb_options };
 
 	m->build = mount_build_new(&in);
 	int r = mount_build_superblocks(m->build, err);
@@ -93,6 +140,8 @@ int superblock_restore(struct restart *r, struct object *object, struct error *e
 		e = mounts_open_bound(r, m, false, err);
 		if (e == 0)
 			e = mounts_make_idmaps(m, err);
+		if (e == 0)
+			e = find_owners(r, m, err);
 		if (e == 0)
 			e = start_build(m, err);
 	}

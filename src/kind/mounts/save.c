@@ -34,6 +34,8 @@ int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err)
 	mnt_ns_state__init(s);
 	object->message = &s->base;
 	s->inode = ns->inode;
+	const struct object *owner = m->owners[mounts_index(m, object)];
+	s->owner = owner ? owner->id : 0;
 	return 0;
 }
 
@@ -97,6 +99,8 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->target = e->bound;
 	s->target_type = e->bound_type;
 	s->attributes = e->attributes;
+	s->locked = e->locked;
+	s->locked_attributes = e->locked_attributes;
 	s->unbindable = e->unbindable;
 	s->peer_group = e->peer_group;
 	s->master = e->master;
@@ -143,6 +147,7 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->flags = sb->flags;
 	s->key = (uint32_t)sb->key;
 	s->ghosts = sb->n_ghosts;
+	s->owner = (uint32_t)sb->owner;
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)
 		*array_push(s->options, s->n_options) = bytes_of(sb->options[i]);

@@ -11,6 +11,7 @@
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
 #include "kind/superblock.h"
+#include "kind/user_ns.h"
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
 #include "superblock.pb-c.h"
@@ -75,6 +76,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
 	if (s->ghosts > GHOSTS_MAX || (s->ghosts && s->class_ != SUPERBLOCK_STATE__CLASS__CONTENT))
 		return error_raise(err, EBADMSG, "a superblock with %u deleted files", s->ghosts);
+	if (!user_ns_valid_id(objects, s->owner))
+		return error_raise(err, EBADMSG, "a superblock of object %u", s->owner);
 	if (s->key && !objects_by_id(objects, s->key))
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	for (size_t i = 0; i < s->n_anchors; i++) {
@@ -145,6 +148,9 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 	    (s->unbindable && (s->peer_group || s->master)))
 		return error_raise(err, EBADMSG, "the attributes %llx of a mount",
 		                   (unsigned long long)s->attributes);
+	if (s->locked_attributes & ~(uint64_t)MOUNT_ATTRIBUTES || (s->locked && !s->parent))
+		return error_raise(err, EBADMSG, "the locked attributes %llx of a mount",
+		                   (unsigned long long)s->locked_attributes);
 	if (s->outside.len && (!s->master || !is_path(&s->outside)))
 		return error_raise(err, EBADMSG, "the master of a mount");
 	if (s->root_handle.len > 128)
@@ -159,6 +165,9 @@ int mnt_ns_validate(const struct objects *objects, const struct object *object, 
 	struct mounts *m = NULL;
 	int r = 0;
 
+	if (!user_ns_valid_id(objects, object_state(object, MntNsState)->owner))
+		return error_raise(err, EBADMSG, "a mount namespace of object %u",
+		                   object_state(object, MntNsState)->owner);
 	/* all together, once; what they refer to has not been looked at yet */
 	if (first_of(objects, &mnt_ns_kind) != object)
 		return 0;
@@ -191,6 +200,7 @@ static void add_sb(struct mounts *m, struct object *o)
 	sb->class = (enum mount_class)s->class_;
 	sb->key = s->key;
 	sb->n_ghosts = s->ghosts;
+	sb->owner = s->owner;
 	for (size_t i = 0; i < s->n_options; i++)
 		*array_push(sb->options, sb->n_options) = text_of(&s->options[i]);
 	*array_push(m->sbs, m->n_sbs) = o;
@@ -225,6 +235,8 @@ static void fill_entry(struct mounts *m, const struct objects *objects, const st
 	e->deleted = s->deleted;
 	e->ghost = s->ghost;
 	e->attributes = s->attributes;
+	e->locked = s->locked;
+	e->locked_attributes = s->locked_attributes;
 	e->unbindable = s->unbindable;
 	e->peer_group = s->peer_group;
 	e->master = s->master;

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is locked. See locks.h. One helper makes the copy from within the user namespace, else all
+ * in it would be locked; a second one, with our privileges, tries what can be done there. A mount
+ * that is moved onto itself is refused in any case: EINVAL if it is locked, ELOOP if not. A third
+ * one, in the user namespace again, unmounts clones by force, which takes the right to do so in the
+ * owner of the superblock.
+ */
+#include "mount/locks.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "host/helper.h"
+#include "mount/reach.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* of one mount of the copy; in memory that helpers share */
+struct finding {
+	bool known, gone, locked, own;
+	uint64_t attributes;
+	int clone; /* for the last helper; -1: none */
+};
+
+struct search {
+	struct mount_table *copy;
+	struct finding *findings; /* per mount of the copy */
+	int proc, nsfd, user, copyfd;
+};
+
+/* ---- the copy ---- */
+
+static int make_copy(void *arg, struct error *err)
+{
+	struct search *s = arg;
+
+	prctl(PR_SET_DUMPABLE, 0);
+	if (setns(s->nsfd, CLONE_NEWNS) < 0 || setns(s->user, CLONE_NEWUSER) < 0 ||
+	    unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "copy a mount namespace in its user namespace");
+	s->copyfd = openat(s->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return s->copyfd < 0 ? error_raise(err, errno, "keep the copy of a mount namespace") : 0;
+}
+
+static int make_private(void *arg, struct error *err)
+{
+	const struct search *s = arg;
+
+	if (setns(s->copyfd, CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_raise(err, errno, "make the copy of a mount namespace private");
+	return 0;
+}
+
+/* nothing may be tried while it would happen in the original, too: a cover of "/" hides mounts */
+static int check_private(const struct search *s, struct error *err)
+{
+	for (size_t i = 0; i < s->copy->n_mounts; i++) {
+		if (!s->copy->mounts[i].peer_group && !s->copy->mounts[i].master)
+			continue;
+		error_refuse(err, CODE_mount_lock_shape,
+		             "what is locked cannot be told: its root directory is covered");
+		error_object(err, "mount %s", s->copy->mounts[i].point);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* ---- trying ---- */
+
+static bool may_change(int fd, uint64_t set, uint64_t clear)
+{
+	struct mount_attr attr = { .attr_set = set, .attr_clr = clear };
+
+	return mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0 || errno != EPERM;
+}
+
+static uint64_t find_attributes(int fd, uint64_t have)
+{
+	static const uint64_t flags[] = { MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV,
+		                          MOUNT_ATTR_NOEXEC };
+	const uint64_t atime = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+	uint64_t other = (have & MOUNT_ATTR__ATIME) == MOUNT_ATTR_NOATIME ? MOUNT_ATTR_RELATIME
+	                                                                  : MOUNT_ATTR_NOATIME;
+	uint64_t locked = 0;
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (have & flags[i] && !may_change(fd, 0, flags[i]))
+			locked |= flags[i];
+	if (!may_change(fd, other, MOUNT_ATTR__ATIME))
+		locked |= atime;
+	return locked;
+}
+
+/* unmounting others by force would end them: FUSE, network file systems */
+static bool bears_force(const struct mount_sb *sb)
+{
+	static const char *const types[] = { "tmpfs", "ramfs", "devpts", "overlay", "bpf" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(types[i], sb->type))
+			return true;
+	return false;
+}
+
+static void try_mount(const struct search *s, size_t i, int fd)
+{
+	const struct mount_entry *m = &s->copy->mounts[i];
+	struct finding *f = &s->findings[i];
+
+	f->known = true;
+	f->clone = bears_force(&s->copy->sbs[m->sb]) ? mount_clone(fd) : -1;
+	f->locked = m->parent != MOUNT_NONE &&
+	            move_mount(fd, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	                    0 &&
+	            errno == EINVAL;
+	f->attributes = find_attributes(fd, m->attributes);
+}
+
+static int open_top(const struct mount_entry *m)
+{
+	int fd = open_tree(AT_FDCWD, m->point,
+	                   OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW);
+
+	if (fd >= 0 && mount_id_of(fd) != m->id)
+		close_p(&fd);
+	return fd;
+}
+
+static bool try_visible(const struct search *s)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->copy->n_mounts; i++) {
+		if (s->findings[i].known)
+			continue;
+		_cleanup_(close_p) int fd = open_top(&s->copy->mounts[i]);
+		if (fd < 0)
+			continue;
+		try_mount(s, i, fd);
+		any = true;
+	}
+	return any;
+}
+
+/* takes off what is known, not locked and has nothing unknown on it */
+static bool take_off(const struct search *s)
+{
+	const struct mount_table *t = s->copy;
+	_cleanup_(free_p) bool *needed = xcalloc(t->n_mounts + 1, sizeof(*needed));
+	bool any = false;
+
+	for (size_t i = 0; i < t->n_mounts; i++)
+		for (size_t up = i; !s->findings[i].known && up != MOUNT_NONE && !needed[up];
+		     up = t->mounts[up].parent)
+			needed[up] = true;
+	for (size_t i = t->n_mounts; i-- > 0;) {
+		struct finding *f = &s->findings[i];
+		if (needed[i] || f->gone || f->locked || t->mounts[i].parent == MOUNT_NONE)
+			continue;
+		_cleanup_(close_p) int fd = open_top(&t->mounts[i]);
+		f->gone = fd >= 0 && umount2(t->mounts[i].point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
+		any |= f->gone;
+	}
+	return any;
+}
+
+static int try_all(void *arg, struct error *err)
+{
+	const struct search *s = arg;
+
+	if (setns(s->copyfd, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter the copy of a mount namespace");
+	do {
+		while (try_visible(s))
+			;
+	} while (take_off(s));
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		if (!s->findings[i].known) {
+			s->findings[i].locked = s->copy->mounts[i].parent != MOUNT_NONE;
+			s->findings[i].attributes = (s->copy->mounts[i].attributes & 0xf) |
+			                            MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+		}
+	/* where the last helper can unmount them */
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		if (s->findings[i].clone >= 0 && move_mount(s->findings[i].clone, "", AT_FDCWD, "/",
+		                                            MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			close_p(&s->findings[i].clone);
+	return 0;
+}
+
+static int try_force(void *arg, struct error *err)
+{
+	const struct search *s = arg;
+
+	prctl(PR_SET_DUMPABLE, 0);
+	if (setns(s->copyfd, CLONE_NEWNS) < 0 || setns(s->user, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter the copy of a mount namespace");
+	for (size_t i = 0; i < s->copy->n_mounts; i++) {
+		struct finding *f = &s->findings[i];
+		f->own = f->clone >= 0 && fchdir(f->clone) == 0 &&
+		         umount2(".", MNT_FORCE | MNT_DETACH) == 0;
+	}
+	return 0;
+}
+
+/* ---- back to the original ---- */
+
+struct place {
+	const struct mount_table *t;
+	size_t depth, index;
+};
+
+static int by_place(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	const struct mount_entry *m = &x->t->mounts[x->index], *n = &y->t->mounts[y->index];
+	const struct mount_sb *s = &x->t->sbs[m->sb], *u = &y->t->sbs[n->sb];
+	int order = strcmp(m->point, n->point);
+
+	if (!order)
+		order = (x->depth > y->depth) - (x->depth < y->depth);
+	if (!order)
+		order = s->major != u->major ? (s->major > u->major ? 1 : -1)
+		                             : (s->minor > u->minor) - (s->minor < u->minor);
+	return order ? order : strcmp(m->root, n->root);
+}
+
+static struct place *sort_places(const struct mount_table *t, const struct mount_ns *ns)
+{
+	struct place *places = xcalloc(ns->n + 1, sizeof(*places));
+
+	for (size_t i = 0; i < ns->n; i++) {
+		places[i] = (struct place){ t, 0, ns->first + i };
+		for (size_t up = ns->first + i; (up = t->mounts[up].parent) != MOUNT_NONE;)
+			places[i].depth++;
+	}
+	qsort(places, ns->n, sizeof(*places), by_place);
+	return places;
+}
+
+/* mounts of mount namespaces are left out of a copy */
+static void take_findings(struct mount_table *t, size_t ns, const struct search *s, bool *own)
+{
+	const struct mount_ns *want = &t->namespaces[ns], *have = &s->copy->namespaces[0];
+	_cleanup_(free_p) struct place *a = sort_places(t, want);
+	_cleanup_(free_p) struct place *b = sort_places(s->copy, have);
+
+	for (size_t i = 0, j = 0; i < want->n && j < have->n;) {
+		int order = by_place(&a[i], &b[j]);
+		if (order) {
+			*(order < 0 ? &i : &j) += 1;
+			continue;
+		}
+		struct mount_entry *m = &t->mounts[a[i++].index];
+		const struct finding *f = &s->findings[b[j++].index];
+		m->locked = f->locked;
+		m->locked_attributes = f->attributes;
+		own[m->sb] |= f->own;
+	}
+}
+
+static int search(struct search *s, struct error *err)
+{
+	int r = helper_run(make_copy, s, sizeof(*s), err);
+
+	if (r == 0)
+		r = helper_run(make_private, s, sizeof(*s), err);
+	if (r == 0)
+		r = mount_table_add(s->copy, s->copyfd, 0, NULL, err);
+	if (r == 0)
+		r = check_private(s, err);
+	if (r < 0)
+		return error_trace(err, r);
+	size_t room = (s->copy->n_mounts + 1) * sizeof(*s->findings);
+	s->findings = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (s->findings == MAP_FAILED)
+		return error_raise(err, errno, "map memory to hear from helpers");
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		s->findings[i].clone = -1;
+	r = helper_run(try_all, s, sizeof(*s), err);
+	if (r == 0)
+		r = helper_run(try_force, s, sizeof(*s), err);
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		close_p(&s->findings[i].clone);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_find_locks(struct mount_table *t, size_t ns, int nsfd, int user, bool *ret_own,
+                     struct error *err)
+{
+	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(mount_table_done) struct mount_table copy = { 0 };
+	struct search s = { .copy = &copy, .proc = proc, .nsfd = nsfd, .user = user, .copyfd = -1 };
+	int r = search(&s, err);
+
+	if (r == 0)
+		take_findings(t, ns, &s, ret_own);
+	if (s.findings && s.findings != MAP_FAILED)
+		munmap(s.findings, (copy.n_mounts + 1) * sizeof(*s.findings));
+	close_p(&s.copyfd);
+	return r < 0 ? error_trace(err, r) : 0;
+}
