@@ -93,7 +93,7 @@ static int set_idmap(const struct mount_build *b, size_t mount, struct error *er
 	return error_raise(err, errno, "map the ids of a mount");
 }
 
-static int clone_mount(const struct mount_build *b, size_t mount, struct error *err)
+int build_clone(const struct mount_build *b, size_t mount, struct error *err)
 {
 	int r = build_clone_plain(b, mount, &b->mount[mount], err);
 
@@ -189,7 +189,7 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
 		if (b->late[i] == late)
-			r = clone_mount(b, i, err);
+			r = build_clone(b, i, err);
 	return r;
 }
 

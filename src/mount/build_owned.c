@@ -231,18 +231,45 @@ static int set_late_attributes(const struct mount_build *b, size_t mount, struct
 	return 0;
 }
 
-/* where the rest comes: in what has taken the place of the clones it was looked for in before */
+/*
+ * All that is attached is made now, in its order, which is that of mountinfo: trees in the copy,
+ * the rest in the yard once more, where the clones so far only served to find places.
+ */
+static int take_in_order(const struct owned *o, struct error *err)
+{
+	const struct mount_build *b = o->b;
+	const struct mount_ns *ns = &b->t->namespaces[o->ns];
+	int at = -1, r = 0;
+
+	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++) {
+		int home = is_inherited(b, i) ? b->ns[o->ns] : *b->yard;
+		if (b->late[i] || (is_inherited(b, i) && !is_top(b, i)))
+			continue;
+		if (at != home)
+			r = build_enter(home, err);
+		at = home;
+		if (r == 0 && is_top(b, i)) {
+			r = take_tree(o, i, err);
+		} else if (r == 0) {
+			close_p(&b->mount[i]);
+			r = build_clone(b, i, err);
+		}
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* where the rest comes: in what has been made now */
 static int find_places(const struct mount_build *b, const struct mount_ns *ns, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++) {
-		if (b->place[i] < 0 || !is_inherited(b, b->t->mounts[i].parent))
+		if (b->place[i] < 0)
 			continue;
 		close_p(&b->place[i]);
 		r = build_open_place(b, i, err);
 	}
-	return r;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int take_all(void *arg, struct error *err)
@@ -250,11 +277,10 @@ static int take_all(void *arg, struct error *err)
 	const struct owned *o = arg;
 	const struct mount_build *b = o->b;
 	const struct mount_ns *ns = &b->t->namespaces[o->ns];
-	int r = build_enter(b->ns[o->ns], err);
+	int r = take_in_order(o, err);
 
-	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
-		if (is_top(b, i) && !b->late[i])
-			r = take_tree(o, i, err);
+	if (r == 0)
+		r = build_enter(b->ns[o->ns], err);
 	if (r == 0)
 		find_all_locked(o);
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)

@@ -47,6 +47,8 @@ int build_overlays(void *build, struct error *err); /* P4: made of what is there
 int build_attach_origin(const struct mount_build *b, size_t origin, struct error *err);
 /* what a mount shows, as a private detached clone without its attributes */
 int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err);
+/* the same with its attributes: the mount itself */
+int build_clone(const struct mount_build *b, size_t mount, struct error *err);
 /* P6: those that are not late; the roots of namespaces are attached */
 int build_attach_roots(void *build, struct error *err);
 int build_attach(void *build, struct error *err); /* P6: the late ones; P7, P8: all */

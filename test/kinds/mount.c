@@ -19,7 +19,6 @@
  * TEST user-outside refuse code=leak -- user_outside
  * TEST idmap round-trip restart="--mntns new" needs=statmount_ns -- idmap
  * TEST idmap-not-told refuse code=mount.idmap without=statmount_ns -- idmap
- * TEST owner refuse code=mount.owner -- owner
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
  * TEST root-covered round-trip needs=statmount_ns restart="--mntns new" -- root_covered
@@ -386,13 +385,6 @@ static void idmap(void)
 	CHECK(open("/media/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
 }
 
-static void owner(void)
-{
-	CHECK(chmod(".", 0777) == 0);
-	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
-	subject_checkpoint();
-}
-
 /* a file system that nobody knows how to make again; its server never answers */
 static void filesystem(void)
 {
@@ -487,7 +479,6 @@ int main(int argc, char **argv)
 		{ "shared_outside", shared_outside },
 		{ "user_outside", user_outside },
 		{ "idmap", idmap },
-		{ "owner", owner },
 		{ "filesystem", filesystem },
 		{ "content", content },
 		{ "hidden", hidden },

@@ -19,6 +19,10 @@
  * TEST container round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
  * TEST container-of-root round-trip start="$TOP/test/tools/in_user_ns pui 0,0,1:1,100000,5000 0,0,1:1,200000,5000" -- container
  * TEST container-threads round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- threads
+ * The device numbers of new file systems are others:
+ * TEST mounts-locked round-trip restart="--mntns new" -- locked
+ * TEST mounts-of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
+ * TEST mounts-pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -28,6 +32,8 @@
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/stat.h>
@@ -458,6 +464,188 @@ static void threads(void)
 	CHECK(pthread_join(t, NULL) == 0);
 }
 
+/* ---- mount namespaces that belong to one ---- */
+
+static void try(char *text, const char *what, const char *path, int result)
+{
+	snprintf(text + strlen(text), 200, "%s %s: %s\n", what, path,
+	         result == 0 ? "done" : strerror(errno));
+}
+
+/* what may be done with the mounts, each in a copy of the namespace of its own */
+static void show_locks(char *text)
+{
+	static const char *const paths[] = { "/mnt", "/mnt/under", "/srv", "/srv/own", "/opt" };
+	static const unsigned attributes[] = { MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID,
+		                               MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC };
+	char *seen = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+
+	CHECK(seen != MAP_FAILED);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		pid_t pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			CHECK(unshare(CLONE_NEWNS) == 0);
+			CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+			for (size_t k = 0; k < 4; k++) {
+				struct mount_attr attr = { .attr_clr = attributes[k] };
+				char what[32];
+				snprintf(what, sizeof(what), "clear %x", attributes[k]);
+				try(seen, what, paths[i],
+				    mount_setattr(AT_FDCWD, paths[i], 0, &attr, sizeof(attr)));
+			}
+			struct mount_attr attr = { .attr_set = MOUNT_ATTR_STRICTATIME,
+				                   .attr_clr = MOUNT_ATTR__ATIME };
+			try(seen, "access times", paths[i],
+			    mount_setattr(AT_FDCWD, paths[i], 0, &attr, sizeof(attr)));
+			try(seen, "unmount", paths[i], umount2(paths[i], MNT_DETACH));
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	strcpy(text, seen);
+	munmap(seen, 65536);
+}
+
+static char locks_before[1 << 14], locks_after[1 << 14];
+
+static void check_locks(void)
+{
+	show_locks(locks_after);
+	if (strcmp(locks_before, locks_after) != 0)
+		FAIL("before:\n%safter:\n%s", locks_before, locks_after);
+}
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* mounts of its own beside those that it came with */
+static void mount_own(const char *options)
+{
+	struct stat st;
+
+	CHECK(mount("own", "/srv", "tmpfs", 0, options) == 0);
+	CHECK(mkdir("/srv/own", 0750) == 0);
+	put("/srv/own/below", "covered");
+	CHECK(chown("/srv/own/below", 12, 13) == 0);
+	CHECK(mount("own", "/srv/own", "tmpfs", MS_NODEV, NULL) == 0);
+	put("/srv/own/file", "text");
+	CHECK(stat("/srv/own/file", &st) == 0 && st.st_uid == 0);
+	CHECK(mount(NULL, "/srv/own", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, NULL) ==
+	      0);
+}
+
+static void check_own(void)
+{
+	struct stat st;
+
+	CHECK(stat("/srv/own/file", &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
+	CHECK(umount2("/srv/own", MNT_DETACH) == 0);
+	CHECK(stat("/srv/own/below", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 &&
+	      st.st_size == 7);
+	put("/srv/more", "a file is made");
+}
+
+static void locked_child(void)
+{
+	enter("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	mount_own("uid=7,gid=8,mode=0711");
+	show_locks(locks_before);
+	CHECK(umount2("/mnt", MNT_DETACH) < 0 && umount2("/opt", MNT_DETACH) < 0);
+}
+
+/* what was mounted by one who is outside stays mounted, and as it is */
+static void locked(void)
+{
+	int status;
+
+	open_directory();
+	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("outer", "/mnt", "tmpfs", MS_NOSUID, "mode=0755") == 0);
+	CHECK(mkdir("/mnt/under", 0755) == 0);
+	put("/mnt/under/secret", "not to be seen");
+	CHECK(mount("cover", "/mnt/under", "tmpfs", MS_NOEXEC | MS_NODEV, "mode=0755") == 0);
+	CHECK(mount("/usr", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/opt", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		locked_child();
+		subject_mark("child");
+		subject_wait_go();
+		check_locks();
+		CHECK(access("/mnt/under/secret", F_OK) < 0 &&
+		      umount2("/mnt/under", MNT_DETACH) < 0);
+		check_own();
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
+}
+
+static void own_mounts(void)
+{
+	mount_own("mode=0755,uid=7,gid=8");
+	CHECK(mount("queues", "/opt", "mqueue", 0, NULL) == 0);
+	show_locks(locks_before);
+	round_trip();
+	check_locks();
+	check_own();
+}
+
+/* a root of its own, from which nothing leads to the host's */
+static void pivoted(void)
+{
+	static const char *const binds[] = { "bin", "lib", "lib64", "usr", "etc" };
+	char from[32], to[64], directory[256], program[256] = "";
+
+	CHECK(getcwd(directory, sizeof(directory)));
+	CHECK(readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("root", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	for (size_t i = 0; i < sizeof(binds) / sizeof(binds[0]); i++) {
+		snprintf(from, sizeof(from), "/%s", binds[i]);
+		snprintf(to, sizeof(to), "/srv/%s", binds[i]);
+		CHECK(mkdir(to, 0755) == 0 && mount(from, to, NULL, MS_BIND, NULL) == 0);
+	}
+	CHECK(mkdir("/srv/proc", 0755) == 0 && mount("proc", "/srv/proc", "proc", 0, NULL) == 0);
+	CHECK(mkdir("/srv/test", 0755) == 0 &&
+	      mount(directory, "/srv/test", NULL, MS_BIND, NULL) == 0);
+	put("/srv/subject", "");
+	CHECK(mount(program, "/srv/subject", NULL, MS_BIND, NULL) == 0);
+	CHECK(mkdir("/srv/mnt", 0755) == 0 && mkdir("/srv/srv", 0755) == 0 &&
+	      mkdir("/srv/opt", 0755) == 0);
+	CHECK(chdir("/srv") == 0 && syscall(SYS_pivot_root, ".", ".") == 0 &&
+	      umount2(".", MNT_DETACH) == 0);
+	CHECK(chdir("/test") == 0);
+	/* all that is open must be inside, too */
+	int out = open("output", O_WRONLY | O_APPEND | O_CLOEXEC);
+	CHECK(out >= 0 && dup2(out, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2);
+	execl("/subject", "subject", "inside", NULL);
+	CHECK(false);
+}
+
+static void inside(void)
+{
+	mount_own("mode=0755");
+	show_locks(locks_before);
+	round_trip();
+	check_locks();
+	check_own();
+	CHECK(mkdir("/more", 0700) == 0);
+}
+
 static void leak(void)
 {
 	open_directory();
@@ -493,6 +681,10 @@ int main(int argc, char **argv)
 		{ "between", between },
 		{ "container", container },
 		{ "threads", threads },
+		{ "locked", locked },
+		{ "own_mounts", own_mounts },
+		{ "pivoted", pivoted },
+		{ "inside", inside },
 		{ "leak", leak },
 	};
 
