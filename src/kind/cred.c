@@ -164,6 +164,49 @@ static int ask(struct checkpoint *c, const struct task *task, CredState *s, bool
 	return 0;
 }
 
+static bool ids_nameable(const struct id_map *map, const CredIds *ids, const CredIds *have)
+{
+	const uint32_t want[4] = { ids->real, ids->effective, ids->saved, ids->fs };
+	const uint32_t old[4] = { have->real, have->effective, have->saved, have->fs };
+
+	for (int i = 0; i < 4; i++)
+		if (want[i] != old[i] && id_map_inside(map, want[i]) == ID_NONE)
+			return false;
+	return true;
+}
+
+static bool groups_nameable(const struct user_ns_data *ns, const CredState *s,
+                            const CredState *have)
+{
+	if (s->n_groups == have->n_groups &&
+	    (!s->n_groups || !memcmp(s->groups, have->groups, s->n_groups * sizeof(*s->groups))))
+		return true;
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (id_map_inside(&ns->gid, s->groups[i]) == ID_NONE)
+			return false;
+	return !ns->setgroups_denied;
+}
+
+/*
+ * What it can be given when it is made: a thread, and any task of a container that belongs to a
+ * user namespace, is in one already, with the ids of the leader or of the root.
+ */
+static bool may_be_given(const struct checkpoint *c, const struct task *task, const CredState *s)
+{
+	bool is_thread = task->leader != task;
+	const struct object *in = is_thread ? user_ns_of(task) : user_ns_of_container(c);
+	const struct task *maker = is_thread && !user_ns_of_container(c) ? task->leader
+	                                                                 : c->tasks[0];
+	const struct object *had = task_object(maker, &cred_kind);
+
+	if (!in || maker == task || !had)
+		return true;
+	const struct user_ns_data *ns = user_ns_data(in);
+	const CredState *have = object_state(had, CredState);
+	return ids_nameable(&ns->uid, s->uid, have->uid) &&
+	       ids_nameable(&ns->gid, s->gid, have->gid) && groups_nameable(ns, s, have);
+}
+
 static int cred_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	CredState *s = xmalloc(sizeof(*s));
@@ -184,6 +227,13 @@ static int cred_collect(struct checkpoint *c, struct task *task, struct error *e
 	}
 	struct object *object = objects_get_equal(c->objects, &cred_kind, &s->base);
 	task_refer(task, object);
+	if (!may_be_given(c, task, object_state(object, CredState))) {
+		struct error refusal;
+		error_refuse(&refusal, CODE_user_ns_ids,
+		             "it has ids that its user namespace has no name for, or groups that "
+		             "cannot be set in it");
+		refuse(c, task, &refusal);
+	}
 	if (!is_free) {
 		struct cred_live *live = live_of(object);
 		*array_push(live->to_ask, live->n_to_ask) = task->tid;

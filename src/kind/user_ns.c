@@ -145,10 +145,16 @@ struct object *user_ns_of(const struct task *task)
 	return task_object(task, &user_ns_kind);
 }
 
-bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
+const struct object *user_ns_of_container(const struct checkpoint *c)
 {
 	const struct object *pid_ns = task_object(c->tasks[0], &pid_ns_kind);
-	const struct object *top = pid_ns ? ((const struct ns *)pid_ns->live)->owner : NULL;
+
+	return pid_ns ? ((const struct ns *)pid_ns->live)->owner : NULL;
+}
+
+bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
+{
+	const struct object *top = user_ns_of_container(c);
 
 	while (top && ns && ns != top)
 		ns = ((const struct user_ns *)ns->live)->parent;

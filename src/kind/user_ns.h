@@ -23,6 +23,8 @@ int user_ns_collect_owner(struct checkpoint *c, const struct task *task, int nsf
                           struct object **ret, struct error *err);
 /* that of a task, NULL: the coordinator's; and what it is. Both at checkpoint. */
 struct object *user_ns_of(const struct task *task);
+/* checkpoint: the one that owns the root's pid namespace; NULL: ours, or there is none */
+const struct object *user_ns_of_container(const struct checkpoint *c);
 /*
  * checkpoint: whether the root's pid namespace belongs to a user namespace which @ns (NULL: ours)
  * is neither, nor below: tasks are born in that one, and have no rights outside of it

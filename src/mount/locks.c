@@ -188,11 +188,6 @@ static int try_all(void *arg, struct error *err)
 			s->findings[i].attributes = (s->copy->mounts[i].attributes & 0xf) |
 			                            MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
 		}
-	/* where the last helper can unmount them */
-	for (size_t i = 0; i < s->copy->n_mounts; i++)
-		if (s->findings[i].clone >= 0 && move_mount(s->findings[i].clone, "", AT_FDCWD, "/",
-		                                            MOVE_MOUNT_F_EMPTY_PATH) < 0)
-			close_p(&s->findings[i].clone);
 	return 0;
 }
 
@@ -205,8 +200,10 @@ static int try_force(void *arg, struct error *err)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
 	for (size_t i = 0; i < s->copy->n_mounts; i++) {
 		struct finding *f = &s->findings[i];
-		f->own = f->clone >= 0 && fchdir(f->clone) == 0 &&
-		         umount2(".", MNT_FORCE | MNT_DETACH) == 0;
+		/* on top of all, so that "." is nothing else */
+		f->own = f->clone >= 0 &&
+		         move_mount(f->clone, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0 &&
+		         fchdir(f->clone) == 0 && umount2(".", MNT_FORCE | MNT_DETACH) == 0;
 	}
 	return 0;
 }

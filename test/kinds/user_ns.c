@@ -23,6 +23,11 @@
  * TEST mounts-locked round-trip restart="--mntns new" -- locked
  * TEST mounts-of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST mounts-pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
+ * TEST overlay refuse code=mount.owner -- overlay
+ * TEST root-covered refuse code=mount.lock-shape -- covered
+ * TEST root-without-name round-trip start="$TOP/test/tools/in_user_ns pk 0,100000,5000 0,200000,5000" -- root_unnamed
+ * TEST child-without-name refuse code=user_ns.ids start="$TOP/test/tools/in_user_ns pka 0,100000,5000 0,200000,5000" -- child_unnamed
+ * TEST owner-above refuse code=user_ns.shape start="unshare -u $TOP/test/tools/in_user_ns p 0,100000,5000 0,200000,5000" -- plain
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -550,6 +555,8 @@ static void check_own(void)
 	CHECK(stat("/srv/own/below", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 &&
 	      st.st_size == 7);
 	put("/srv/more", "a file is made");
+	/* the file systems themselves are its own */
+	CHECK(mount(NULL, "/srv", NULL, MS_REMOUNT, "size=1m") == 0);
 }
 
 static void locked_child(void)
@@ -646,6 +653,57 @@ static void inside(void)
 	CHECK(mkdir("/more", 0700) == 0);
 }
 
+static void plain(void)
+{
+	round_trip();
+}
+
+/* the init and a child of the same ids, which have no name in there */
+static void root_unnamed(void)
+{
+	CHECK_EQ(getuid(), 65534);
+	pid_t pid = start("child", nothing);
+	round_trip();
+	end(pid);
+}
+
+/* the init has become somebody in the meantime: nobody could make a child like that */
+static void child_unnamed(void)
+{
+	pid_t pid = start("child", nothing);
+
+	become(0);
+	subject_checkpoint();
+	end(pid);
+}
+
+/* what is in it is not enough: the overlay itself is the user namespace's */
+static void overlay(void)
+{
+	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 0 1");
+	write_file(getpid(), "gid_map", "0 0 1");
+	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0 &&
+	      mkdir("/mnt/c", 0755) == 0);
+	CHECK(mount("o", "/srv", "overlay", 0,
+	            "lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c,userxattr") == 0);
+	subject_checkpoint();
+}
+
+/* nobody sees whether what is below is shared with others */
+static void covered(void)
+{
+	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 0 1");
+	write_file(getpid(), "gid_map", "0 0 1");
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
+	CHECK(mount("cover", "/", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+}
+
 static void leak(void)
 {
 	open_directory();
@@ -685,6 +743,11 @@ int main(int argc, char **argv)
 		{ "own_mounts", own_mounts },
 		{ "pivoted", pivoted },
 		{ "inside", inside },
+		{ "plain", plain },
+		{ "root_unnamed", root_unnamed },
+		{ "child_unnamed", child_unnamed },
+		{ "overlay", overlay },
+		{ "covered", covered },
 		{ "leak", leak },
 	};
 
