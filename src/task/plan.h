@@ -37,7 +37,7 @@ struct plan_ns {
 	const struct plan_ns *parent; /* NULL: the root's own */
 	unsigned level;               /* 1: right below the root's own */
 	uint32_t id;                  /* the object's */
-	uint32_t init;                /* index of its init among the tasks; PLAN_NONE: there is none */
+	uint32_t init; /* index of its init among the tasks; PLAN_NONE: there is none */
 };
 #define PLAN_LEVELS_MAX 32 /* the kernel's MAX_PID_NS_LEVEL */
 

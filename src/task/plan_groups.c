@@ -5,6 +5,7 @@
  */
 #include "task/plan_private.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "util/alloc.h"
@@ -63,8 +64,7 @@ int plan_read_groups(struct planner *p)
 	return r;
 }
 
-/* whether a process in @ns has a number for the group */
-static bool is_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns)
+bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns)
 {
 	return pgid == OUTSIDE ? !ns : plan_ns_within(find_group(p, pgid)->leader.ns, ns);
 }
@@ -74,12 +74,15 @@ void plan_settle_births_in_groups(struct planner *p)
 	for (size_t i = p->n_order; i-- > 0;) {
 		uint32_t node = p->order[i], creator = p->plan->nodes[node].creator;
 		struct member *m = &p->members[node];
-		if (!is_visible(p, m->pgid, ns_of(p, node)))
+		if (!plan_group_visible(p, m->pgid, ns_of(p, node)))
 			m->birth_in = m->pgid;
 		if (!m->birth_in || creator == PLAN_COORDINATOR)
 			continue;
 		struct member *above = &p->members[p->members[creator].leader];
-		if (!above->birth_in && !is_visible(p, m->birth_in, ns_of(p, creator)))
+		if (plan_group_visible(p, m->birth_in, ns_of(p, creator)))
+			continue;
+		above->n_heirs++;
+		if (!above->birth_in)
 			above->birth_in = m->birth_in;
 	}
 }
@@ -107,6 +110,17 @@ static uint32_t maker_of(const struct planner *p, const struct group *g)
 	return leader;
 }
 
+bool plan_group_ready(const struct planner *p, uint32_t node)
+{
+	pid_t pgid = p->members[node].birth_in;
+	const struct group *g = !pgid || pgid == OUTSIDE ? NULL : find_group(p, pgid);
+	uint32_t leader = g ? plan_find(p, pgid) : PLAN_NONE;
+
+	if (!g || g->founded || leader >= p->n)
+		return !g || g->founded || leader != PLAN_NONE || maker_of(p, g) != PLAN_NONE;
+	return p->members[leader].built && !p->members[leader].n_heirs;
+}
+
 /* whether the group is there now, with its leader or a placeholder for it */
 static bool found_group(struct planner *p, struct group *g)
 {
@@ -120,7 +134,7 @@ static bool found_group(struct planner *p, struct group *g)
 			return false;
 		leader = plan_add_placeholder(p, maker, g->leader, p->members[maker].group);
 		*array_push(p->ending, p->n_ending) = leader;
-	} else if (leader < p->n && !p->members[leader].made) {
+	} else if (leader < p->n && (!p->members[leader].built || p->members[leader].n_heirs)) {
 		return false;
 	}
 	g->founded = true;
@@ -132,16 +146,20 @@ int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid
 {
 	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
 	uint32_t task = node < p->n ? node : creator < p->n ? creator : p->plan->root;
+	bool is_child = !(p->plan->nodes[node].flags & CLONE_PARENT);
+	uint32_t actor = is_child ? creator : p->members[node].parent;
 	pid_t session = node < p->n ? p->members[node].birth_session : g ? g->session : OUTSIDE;
 
+	if (creator < p->n && !plan_group_visible(p, pgid, ns_of(p, creator)))
+		p->members[p->members[creator].leader].n_heirs--;
 	if (p->members[node].group == pgid)
 		return 0;
-	if (!is_visible(p, pgid, ns_of(p, creator)) || session != (g ? g->session : OUTSIDE) ||
-	    (g && !found_group(p, g)))
+	if (!plan_group_visible(p, pgid, ns_of(p, actor)) ||
+	    session != (g ? g->session : OUTSIDE) || (g && !found_group(p, g)))
 		return plan_bad_shape(p, task,
 		                      "its process group is outside its pid namespace, and nobody "
 		                      "could have put it there");
-	enter_group(p, creator, node, pgid);
+	enter_group(p, actor, node, pgid);
 	return 0;
 }
 
@@ -167,7 +185,9 @@ static void go(struct planner *p, uint32_t node)
 	const struct member *m = &p->members[node];
 	const struct group *g = m->pgid == OUTSIDE ? NULL : find_group(p, m->pgid);
 
-	if (m->made && (!g || g->founded) && is_visible(p, m->pgid, ns_of(p, node)))
+	/* its group at birth is needed as long as others are to be born into it */
+	if (m->built && !m->n_heirs && (!g || g->founded) &&
+	    plan_group_visible(p, m->pgid, ns_of(p, node)))
 		enter_group(p, node, node, m->pgid);
 }
 
@@ -180,7 +200,7 @@ void plan_finish_groups(struct planner *p, unsigned level)
 	}
 	for (size_t i = 0; i < p->n_order; i++) {
 		struct group *g = find_group(p, p->members[p->order[i]].pgid);
-		if (g && p->members[p->order[i]].made && !owner_of(p, p->order[i]))
+		if (g && p->members[p->order[i]].built && !owner_of(p, p->order[i]))
 			g->settled = true;
 	}
 	for (size_t i = 0; i < p->n_order; i++)

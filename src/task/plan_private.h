@@ -23,10 +23,11 @@ struct member {                               /* what the planner knows of a nod
 	pid_t sid, pgid;       /* OUTSIDE where that is so */
 	pid_t birth;           /* leaders of sessions: the session to be born into */
 	bool foreign;          /* made by a placeholder, then handed to its parent */
-	bool made;
+	bool made, built;      /* it is there; it has made what must be born before its setsid(2) */
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;
-	pid_t birth_in; /* the group it must be in at birth, since it cannot name it; 0: any */
+	pid_t birth_in;   /* the group it must be in at birth, since it cannot name it; 0: any */
+	uint32_t n_heirs; /* of a process: products to come that must be born into its group */
 };
 
 /* a process that is dead, and leads a session or group of living ones, or has still to be named */
@@ -123,9 +124,13 @@ uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost 
 
 /* which there are */
 int plan_read_groups(struct planner *p);
+/* whether a process in @ns has a number for the group */
+bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns);
+/* whether the group that it is to be born into is there, or can be made now */
+bool plan_group_ready(const struct planner *p, uint32_t node);
 /* member.birth_in, when it is known who makes whom */
 void plan_settle_births_in_groups(struct planner *p);
-/* @creator has just made @node, which is to be in that group before it goes on */
+/* @creator has just made @node, which its parent puts into that group before it goes on */
 int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid);
 /*
  * All processes down to @level are there: each into its process group. Those that are deeper and

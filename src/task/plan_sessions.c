@@ -53,6 +53,21 @@ static bool left_by_member(const struct planner *p, uint32_t leader, uint32_t pa
 	       (p->members[above].sid != session && !began_in(p, above, session));
 }
 
+/*
+ * Left to the init of a pid namespace, in its session, by a process that had entered from outside:
+ * its group cannot be named inside, and is not the one that the init was born in.
+ */
+static bool was_adopted(const struct planner *p, uint32_t parent, uint32_t child)
+{
+	const struct member *m = &p->members[child];
+	uint32_t leader = m->sid == OUTSIDE ? p->plan->root : plan_find(p, m->sid);
+
+	return plan_is_init(p, parent) && leader != PLAN_NONE && !leads_session(p, child) &&
+	       m->parent == parent && m->pgid != p->members[parent].pgid &&
+	       !plan_group_visible(p, m->pgid, ns_of(p, child)) &&
+	       !plan_group_visible(p, p->members[parent].pgid, ns_of(p, child));
+}
+
 /* decides how a child is born, its own birth session being known */
 static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
 {
@@ -63,6 +78,11 @@ static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
 	                      p->tasks[parent].state != PLAN_DEAD_LEADER;
 	uint32_t leader;
 
+	if (want == m->sid && was_adopted(p, parent, child)) {
+		p->members[child].foreign = true;
+		*array_push(p->foreign, p->n_foreign) = (struct foreign){ child, want };
+		return 0;
+	}
 	if (want == FREE || want == m->sid)
 		return 0;
 	leader = want == OUTSIDE ? PLAN_NONE : plan_find(p, want);

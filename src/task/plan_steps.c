@@ -48,6 +48,8 @@ struct level {
 	size_t n_due;
 	struct orphans *orphans;
 	size_t n_orphans;
+	uint32_t *blocked; /* processes with early products in namespaces that have no init yet */
+	size_t n_blocked;
 };
 
 struct building {
@@ -117,6 +119,24 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 	return 0;
 }
 
+/* a product that must be early and cannot be made yet; PLAN_NONE: there is none */
+static uint32_t find_blocking(const struct planner *p, uint32_t process)
+{
+	const struct member *m = &p->members[process];
+
+	for (uint32_t t = process, next = m->first_thread; t != PLAN_NONE; t = next) {
+		for (uint32_t x = p->members[t].first_product; x != PLAN_NONE;
+		     x = p->members[x].next_product) {
+			pid_t want = plan_birth(p, x);
+			if (is_leader(p, x) && !p->members[x].made && leads_session(p, process) &&
+			    want != FREE && want != m->sid)
+				return x;
+		}
+		next = t == process ? m->first_thread : p->members[t].next_thread;
+	}
+	return PLAN_NONE;
+}
+
 static void make_threads(struct planner *p, uint32_t maker)
 {
 	/* a thread's threads come after it in a walk along the spanning tree, depth bounded by it
@@ -129,7 +149,7 @@ static void make_threads(struct planner *p, uint32_t maker)
 		uint32_t at = stack[--n];
 		for (uint32_t x = p->members[at].first_product; x != PLAN_NONE;
 		     x = p->members[x].next_product) {
-			if (is_leader(p, x))
+			if (is_leader(p, x) || p->members[x].made)
 				continue;
 			p->members[x].made = true;
 			plan_add_step(p, PLAN_CLONE, at, x);
@@ -158,7 +178,7 @@ static int make_due(struct planner *p, struct building *b, struct level *level, 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t x = level->due[i], maker = p->plan->nodes[x].creator;
 		const struct member *m = &p->members[p->members[maker].leader];
-		if (!plan_ns_ready(p, x)) {
+		if (!plan_ns_ready(p, x) || !plan_group_ready(p, x)) {
 			level->due[level->n_due++] = x;
 			continue;
 		}
@@ -199,11 +219,8 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 /* now, or when the namespaces that they are in are there */
 static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
 {
-	unsigned level = 0;
+	unsigned level = level_of(p, p->foreign[o.start].node);
 
-	for (size_t i = o.start; i < o.end; i++)
-		if (level_of(p, p->foreign[i].node) > level)
-			level = level_of(p, p->foreign[i].node);
 	if (level < b->level || level == level_of(p, o.maker))
 		return make_orphans(p, b, &o);
 	*array_push(b->levels[level].orphans, b->levels[level].n_orphans) = o;
@@ -219,7 +236,8 @@ static int make_late_orphans(struct planner *p, struct building *b, struct level
 		const struct orphans o = level->orphans[k];
 		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
 		for (size_t i = o.start; i < o.end; i++)
-			ready = ready && plan_ns_ready(p, p->foreign[i].node);
+			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
+			        plan_group_ready(p, p->foreign[i].node);
 		if (!ready) {
 			level->orphans[level->n_orphans++] = o;
 			continue;
@@ -246,6 +264,10 @@ static int by_session(const void *a, const void *b, void *arg)
 	uint32_t i = p->members[reaper_of(p, x)].enter, j = p->members[reaper_of(p, y)].enter;
 	if (i != j)
 		return i < j ? -1 : 1;
+	k = level_of(p, x->node);
+	l = level_of(p, y->node);
+	if (k != l)
+		return k < l ? -1 : 1;
 	return x->node < y->node ? -1 : x->node > y->node;
 }
 
@@ -259,11 +281,14 @@ static size_t session_end(const struct planner *p, size_t start)
 	return end;
 }
 
+/* of one reaper, and on one level */
 static size_t reaper_end(const struct planner *p, size_t start, size_t limit)
 {
+	const struct foreign *first = &p->foreign[start];
 	size_t end = start;
 
-	while (end < limit && reaper_of(p, &p->foreign[end]) == reaper_of(p, &p->foreign[start]))
+	while (end < limit && reaper_of(p, &p->foreign[end]) == reaper_of(p, first) &&
+	       level_of(p, p->foreign[end].node) == level_of(p, first->node))
 		end++;
 	return end;
 }
@@ -381,12 +406,38 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 		r = make_all_products(p, b, process, true);
 	if (r < 0)
 		return r;
+	uint32_t blocking = find_blocking(p, process);
+	if (blocking != PLAN_NONE) {
+		struct level *level = &b->levels[level_of(p, blocking)];
+		*array_push(level->blocked, level->n_blocked) = process;
+		return 0;
+	}
+	p->members[process].built = true;
 	if (leads_session(p, process)) {
 		p->members[process].group = p->tasks[process].tid;
 		plan_add_step(p, PLAN_SETSID, process, PLAN_NONE);
 	}
 	r = make_all_products(p, b, process, false);
 	return r < 0 ? r : build_orphans(p, b, process);
+}
+
+static int build_blocked(struct planner *p, struct building *b, struct level *level, bool *ret_any)
+{
+	size_t n = level->n_blocked;
+	int r = 0;
+
+	level->n_blocked = 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		uint32_t process = level->blocked[i], blocking = find_blocking(p, process);
+		if (!plan_ns_ready(p, blocking)) {
+			level->blocked[level->n_blocked++] = process;
+			continue;
+		}
+		/* it may be blocked by another one, and come again */
+		*array_push(level->queue, level->n_queue) = process;
+		*ret_any = true;
+	}
+	return r;
 }
 
 /* what is waiting on one level; *ret_any: there was something */
@@ -400,7 +451,9 @@ static int build_waiting(struct planner *p, struct building *b, struct level *le
 	}
 	if (r == 0)
 		r = make_due(p, b, level, ret_any);
-	return r < 0 ? r : make_late_orphans(p, b, level, ret_any);
+	if (r == 0)
+		r = make_late_orphans(p, b, level, ret_any);
+	return r < 0 ? r : build_blocked(p, b, level, ret_any);
 }
 
 /* orphans of a session that ends on a deeper level may come late to a higher one */
@@ -452,6 +505,7 @@ static void building_done(struct building *b)
 		free(b->levels[i].queue);
 		free(b->levels[i].due);
 		free(b->levels[i].orphans);
+		free(b->levels[i].blocked);
 	}
 	free(b->leaders);
 	free(b->next_dead);

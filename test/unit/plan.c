@@ -25,6 +25,7 @@ struct thread {
 	enum { RUNS, ZOMBIE, GONE } state;
 	bool subreaper;
 	uint32_t share[PLAN_N_SHARES];
+	const struct plan_ns *ns;
 };
 
 struct model {
@@ -32,6 +33,8 @@ struct model {
 	size_t n;
 	uint32_t next_share;
 	pid_t out_sid, out_pgid;
+	struct plan_ns spaces[MAX]; /* pid namespaces below the root's; init is a tid here */
+	size_t n_spaces;
 };
 
 static const uint64_t flags_of[] = { CLONE_VM,      CLONE_FILES, CLONE_FS,
@@ -43,6 +46,31 @@ static struct thread *get(struct model *m, pid_t tid)
 		if (m->t[i].tid == tid && m->t[i].state != GONE)
 			return &m->t[i];
 	return NULL;
+}
+
+/* dead or alive; NULL: outside */
+static struct thread *recall(struct model *m, pid_t tid)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->t[i].tid == tid)
+			return &m->t[i];
+	return NULL;
+}
+
+/* the number that @tid has in a namespace; 0: it cannot be seen there */
+static int32_t number_in(struct model *m, pid_t tid, const struct plan_ns *ns)
+{
+	const struct thread *t = recall(m, tid);
+
+	if (!t || !plan_ns_within(t->ns, ns))
+		return 0;
+	return ns->init == (uint32_t)tid ? 1 : tid + (int32_t)ns->level * 100000;
+}
+
+/* whether a process or group, by its leader, can be named in a namespace */
+static bool is_visible(struct model *m, pid_t tid, const struct plan_ns *ns)
+{
+	return ns ? number_in(m, tid, ns) != 0 : true;
 }
 
 static bool group_exists(struct model *m, pid_t pgid, pid_t sid)
@@ -74,6 +102,7 @@ static struct thread *clone_model(struct model *m, struct thread *c, pid_t tid, 
 	struct thread *t = add(m, tid);
 	t->sid = c->sid;
 	t->pgid = c->pgid;
+	t->ns = c->ns;
 	t->parent = c->tid;
 	t->exit_signal = exit_signal;
 	if (flags & CLONE_THREAD) {
@@ -109,9 +138,23 @@ static bool setsid_model(struct model *m, struct thread *t)
 
 static bool setpgid_model(struct model *m, struct thread *t, pid_t pgid)
 {
-	if (t->sid == t->tgid || (pgid != t->tgid && !group_exists(m, pgid, t->sid)))
+	if (t->sid == t->tgid || !is_visible(m, pgid, t->ns) ||
+	    (pgid != t->tgid && !group_exists(m, pgid, t->sid)))
 		return false;
 	set_process(m, t->tgid, t->sid, pgid);
+	return true;
+}
+
+/* the parent does it for its child */
+static bool setpgid_child_model(struct model *m, struct thread *t, struct thread *child, pid_t pgid)
+{
+	const struct thread *parent = child->parent ? get(m, child->parent) : NULL;
+
+	if (child->tid != child->tgid || !parent || parent->tgid != t->tgid ||
+	    child->sid != t->sid || child->sid == child->tgid || !is_visible(m, pgid, t->ns) ||
+	    (pgid != child->tgid && !group_exists(m, pgid, t->sid)))
+		return false;
+	set_process(m, child->tgid, child->sid, pgid);
 	return true;
 }
 
@@ -130,11 +173,28 @@ static struct thread *reaper_for(struct model *m, struct thread *dead)
 
 	while (!t && up) {
 		struct thread *p = get(m, up);
+		if (plan_ns_level(p->ns) != plan_ns_level(dead->ns))
+			break;
 		if (get(m, p->tgid)->subreaper)
 			t = living_thread(m, p->tgid);
 		up = get(m, p->tgid)->parent;
 	}
+	if (!t && dead->ns)
+		t = living_thread(m, (pid_t)dead->ns->init);
 	return t;
+}
+
+static bool is_init(const struct thread *t)
+{
+	return t->ns && t->ns->init == (uint32_t)t->tgid;
+}
+
+/* the init of a namespace has ended: so have all in it, and they have been waited for */
+static void end_space(struct model *m, const struct plan_ns *ns, pid_t init)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->t[i].tgid != init && plan_ns_within(m->t[i].ns, ns))
+			m->t[i].state = GONE;
 }
 
 /* one thread ends; children go to another thread or the next subreaper; false: that is nobody */
@@ -163,6 +223,22 @@ static void exit_model(struct model *m, struct thread *t, bool reaped)
 
 /* ---- from a model to the planner's input, and its plan played ---- */
 
+/* of all tasks, on all levels */
+static int32_t inner[MAX][3][PLAN_LEVELS_MAX];
+
+static void set_inner(struct model *m, const struct thread *t, size_t i, struct plan_task *p)
+{
+	p->ns = t->ns;
+	p->inner_tids = inner[i][0];
+	p->inner_pgids = inner[i][1];
+	p->inner_sids = inner[i][2];
+	for (const struct plan_ns *ns = t->ns; ns; ns = ns->parent) {
+		inner[i][0][ns->level - 1] = number_in(m, t->tid, ns);
+		inner[i][1][ns->level - 1] = number_in(m, t->pgid, ns);
+		inner[i][2][ns->level - 1] = number_in(m, t->sid, ns);
+	}
+}
+
 static size_t to_tasks(struct model *m, struct plan_task *ret)
 {
 	size_t n = 0;
@@ -179,15 +255,36 @@ static size_t to_tasks(struct model *m, struct plan_task *ret)
 			                 .sid = t->sid,
 			                 .exit_signal = t->exit_signal };
 		memcpy(p->share, t->share, sizeof(p->share));
+		set_inner(m, t, n - 1, p);
 		if (t->state == ZOMBIE)
 			p->state = living_thread(m, t->tgid) ? PLAN_DEAD_LEADER : PLAN_ZOMBIE;
 	}
 	return n;
 }
 
+/* where the child is: there is an init, or it is the init and its maker right above */
+static void check_ns(struct model *m, const struct thread *maker, struct thread *t,
+                     const struct plan_node *n)
+{
+	t->ns = n->ns;
+	if (n->ns == maker->ns) {
+		assert_false(n->ns && n->inner && n->inner[n->ns->level - 1] == 1);
+	} else if (n->inner && n->inner[n->ns->level - 1] == 1) {
+		assert_ptr_equal(n->ns->parent, maker->ns);
+		assert_false(n->flags & CLONE_THREAD);
+		assert_int_equal(n->ns->init, t->tid);
+	} else {
+		assert_true(plan_ns_within(n->ns, maker->ns));
+		assert_false(n->flags & CLONE_THREAD);
+		assert_non_null(living_thread(m, (pid_t)n->ns->init));
+	}
+	for (const struct plan_ns *ns = n->inner ? n->ns : NULL; ns; ns = ns->parent)
+		assert_int_equal(n->inner[ns->level - 1], number_in(m, t->tid, ns));
+}
+
 static void play(const struct plan *plan, struct model *m)
 {
-	pid_t tids[MAX * 2], spare = 100000;
+	pid_t tids[MAX * 2], spare = 50000;
 
 	*m = (struct model){ .out_sid = OUT_SID, .out_pgid = OUT_PGID };
 	for (size_t i = 0; i < plan->n_nodes; i++)
@@ -208,14 +305,21 @@ static void play(const struct plan *plan, struct model *m)
 		case PLAN_CLONE: {
 			const struct plan_node *n = &plan->nodes[s->node];
 			assert_int_equal(tids[n->creator], a->tid);
-			clone_model(m, a, tids[s->node], n->flags, n->exit_signal);
+			struct thread *t = clone_model(m, a, tids[s->node], n->flags,
+			                               n->exit_signal);
+			check_ns(m, a, t, n);
 			break;
 		}
 		case PLAN_SETSID:
 			assert_true(setsid_model(m, a));
 			break;
 		case PLAN_SETPGID:
-			assert_true(setpgid_model(m, a, s->pgid ? s->pgid : m->out_pgid));
+			assert_true(s->pgid || !a->ns);
+			if (s->node != s->actor)
+				assert_true(setpgid_child_model(m, a, get(m, tids[s->node]),
+				                                s->pgid ? s->pgid : m->out_pgid));
+			else
+				assert_true(setpgid_model(m, a, s->pgid ? s->pgid : m->out_pgid));
 			break;
 		case PLAN_EXIT:
 			assert_false(plan->nodes[s->actor].is_task);
@@ -249,6 +353,7 @@ static void compare(struct model *want, struct model *got)
 		assert_int_equal(g->state, w->state);
 		assert_int_equal(g->sid, w->sid);
 		assert_int_equal(g->pgid, w->pgid);
+		assert_ptr_equal(g->ns, w->ns);
 		if (w->tid == w->tgid && w->parent) {
 			assert_int_equal(g->parent, w->parent);
 			assert_int_equal(g->exit_signal, w->exit_signal);
@@ -278,9 +383,12 @@ static enum code round_trip(struct model *m)
 	if (plan_make(tasks, n, &plan, &err) < 0 || getenv("PLAN_TEST_STEPS")) {
 		if (getenv("PLAN_TEST_VERBOSE")) {
 			for (size_t i = 0; i < n; i++)
-				print_message("tid %d tgid %d parent %d pgid %d sid %d state %d\n",
+				print_message("tid %d tgid %d parent %d pgid %d sid %d state %d "
+				              "level %u of %u\n",
 				              tasks[i].tid, tasks[i].tgid, tasks[i].parent,
-				              tasks[i].pgid, tasks[i].sid, tasks[i].state);
+				              tasks[i].pgid, tasks[i].sid, tasks[i].state,
+				              plan_ns_level(tasks[i].ns),
+				              tasks[i].ns ? tasks[i].ns->init : 0);
 			if (!plan)
 				error_print(stdout, &err, "plan", true);
 		}
@@ -341,6 +449,33 @@ static void unshare_model(struct model *m, struct thread *t)
 	t->share[can[any(3)]] = ++m->next_share;
 }
 
+/* a child that begins a pid namespace, enters one, or is put into a group by its parent */
+static void one_nested_event(struct model *m, pid_t *next, bool sharing)
+{
+	struct thread *t = any_running(m), *child;
+	struct plan_ns *ns;
+
+	switch (any(4)) {
+	case 0:
+		if (plan_ns_level(t->ns) == PLAN_LEVELS_MAX || m->n_spaces == MAX)
+			break;
+		ns = &m->spaces[m->n_spaces++];
+		*ns = (struct plan_ns){ t->ns, plan_ns_level(t->ns) + 1, (uint32_t)m->n_spaces,
+			                (uint32_t)*next };
+		clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
+		break;
+	case 1:
+		ns = m->n_spaces ? &m->spaces[any((unsigned)m->n_spaces)] : NULL;
+		if (ns && plan_ns_within(ns, t->ns) && living_thread(m, (pid_t)ns->init))
+			clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
+		break;
+	default:
+		child = any_running(m);
+		setpgid_child_model(m, t, child, any(2) ? child->tid : any_running(m)->pgid);
+		break;
+	}
+}
+
 static void one_event(struct model *m, pid_t *next, bool sharing)
 {
 	struct thread *t = any_running(m), *other;
@@ -388,12 +523,16 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 		/* a process ends as a whole, or one thread; the last thread takes the leader along
 		 */
 		if (any(2) == 0) {
+			if (is_init(t))
+				break;
 			exit_model(m, t,
 			           t->tid != t->tgid || (any(2) && !living_thread(m, t->tgid)));
 			break;
 		}
 		pid_t tgid = t->tgid;
 		bool reaped = any(3) > 0;
+		if (is_init(t))
+			end_space(m, t->ns, tgid);
 		while ((t = living_thread(m, tgid)))
 			exit_model(m, t, false);
 		if (reaped)
@@ -403,7 +542,8 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 }
 
 /* a process whose last thread is gone is a zombie; nothing to do, but threads that lead none */
-static struct model *history(uint64_t s, unsigned events, bool root_leads, bool sharing)
+static struct model *history(uint64_t s, unsigned events, bool root_leads, bool sharing,
+                             bool nested)
 {
 	struct model *m = xcalloc(1, sizeof(*m));
 	pid_t next = 1001;
@@ -417,15 +557,19 @@ static struct model *history(uint64_t s, unsigned events, bool root_leads, bool 
 	root->subreaper = true;
 	if (root_leads)
 		setsid_model(m, root);
-	while (events-- && m->n < MAX - 2)
-		one_event(m, &next, sharing);
+	while (events-- && m->n < MAX - 2) {
+		if (nested && any(5) == 0)
+			one_nested_event(m, &next, sharing);
+		else
+			one_event(m, &next, sharing);
+	}
 	return m;
 }
 
 static void trees_of_random_histories(void **state)
 {
 	for (unsigned i = 0; i < 4000; i++) {
-		struct model *m = history(i, 10 + i % 150, i % 3 > 0, false);
+		struct model *m = history(i, 10 + i % 150, i % 3 > 0, false, false);
 		enum code code = round_trip(m);
 		if (code != CODE_NONE)
 			fail_msg("history %u is refused: %s", i, code_name(code));
@@ -438,7 +582,7 @@ static void sharing_in_random_histories(void **state)
 	unsigned refused = 0;
 
 	for (unsigned i = 0; i < 4000; i++) {
-		struct model *m = history(i, 5 + i % 60, i % 3 > 0, true);
+		struct model *m = history(i, 5 + i % 60, i % 3 > 0, true, false);
 		enum code code = round_trip(m);
 		if (code != CODE_NONE && code != CODE_sharing_gap && code != CODE_tree_shape)
 			fail_msg("history %u: %s", i, code_name(code));
@@ -447,6 +591,25 @@ static void sharing_in_random_histories(void **state)
 	}
 	print_message("%u of 4000 refused\n", refused);
 	assert_true(refused < 2000);
+}
+
+static void namespaces_in_random_histories(void **state)
+{
+	unsigned refused = 0;
+
+	for (unsigned i = 0; i < 4000; i++) {
+		bool sharing = i % 4 == 3;
+		struct model *m = history(i, 10 + i % (sharing ? 50 : 150), i % 3 > 0, sharing,
+		                          true);
+		enum code code = round_trip(m);
+		if (code != CODE_NONE && code != CODE_tree_shape &&
+		    !(sharing && code == CODE_sharing_gap))
+			fail_msg("history %u: %s", i, code_name(code));
+		refused += code != CODE_NONE && !sharing;
+		free(m);
+	}
+	print_message("%u of 3000 refused\n", refused);
+	assert_true(refused < 150);
 }
 
 /* ---- chosen ones ---- */
@@ -494,6 +657,76 @@ static void contradictions_are_refused(void **state)
 	assert_int_equal(plan_code(astray, 3), CODE_image_invalid);
 	assert_int_equal(plan_code(dead_parent, 3), CODE_image_invalid);
 	assert_int_not_equal(plan_code(NULL, 0), CODE_sharing_gap);
+}
+
+/* the same with numbers below the root's pid namespace */
+static struct plan_task inside(const struct plan_ns *ns, const int32_t *numbers, pid_t pid,
+                               pid_t parent)
+{
+	static const int32_t nobody[PLAN_LEVELS_MAX];
+	struct plan_task t = process(pid, parent, 10, 10);
+
+	t.ns = ns;
+	t.inner_tids = numbers;
+	t.inner_pgids = t.inner_sids = nobody;
+	return t;
+}
+
+static void namespaces_that_contradict_are_refused(void **state)
+{
+	static const struct plan_ns a = { NULL, 1, 1, 1 }, b = { NULL, 1, 2, 2 },
+				    c = { &a, 2, 3, 2 };
+	static const int32_t one[] = { 1 }, two[] = { 2 }, none[] = { 0 }, minus[] = { -1 };
+	static const int32_t init2[] = { 3, 1 }, clash[] = { 1, 1 }, gap[] = { 0, 1 };
+	const struct plan_task root = process(10, 0, 10, 10);
+	struct plan_task t[4] = { root, inside(&a, one, 11, 10), inside(&a, two, 12, 11) };
+
+	assert_int_equal(plan_code(t, 3), CODE_NONE);
+	t[2] = inside(&a, two, 12, 10); /* from outside */
+	assert_int_equal(plan_code(t, 3), CODE_NONE);
+	t[2] = inside(&c, init2, 12, 11);
+	assert_int_equal(plan_code(t, 3), CODE_NONE);
+	t[2] = inside(&a, one, 12, 11); /* two inits */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, none, 12, 11);
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, minus, 12, 11);
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&c, clash, 12, 11); /* the init of the one above, too */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&c, gap, 12, 11);
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&b, two, 12, 10); /* without an init */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = process(12, 11, 10, 10); /* above its parent */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, two, 12, 11); /* in a group that it should see */
+	t[2].pgid = 11;
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2].inner_pgids = two; /* which has another number */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, two, 12, 11);
+	t[2].sid = t[2].pgid = 99; /* dead, and was the init */
+	t[2].inner_sids = t[2].inner_pgids = one;
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, two, 12, 11);
+	t[1].state = PLAN_ZOMBIE;
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[0] = inside(&a, one, 10, 0);
+	assert_int_equal(plan_code(t, 1), CODE_image_invalid);
+	/* a thread elsewhere than its leader; an init that is a thread; the root's child is its
+	 * init */
+	t[0] = root;
+	t[1] = inside(&a, one, 11, 10);
+	t[2] = inside(&a, two, 12, 11);
+	t[2].tgid = 10;
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[1] = inside(&a, two, 11, 10);
+	t[2] = inside(&a, one, 12, 11);
+	t[2].tgid = 11;
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
+	t[2] = inside(&a, one, 12, 11); /* whose parent is in the namespace already */
+	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
 }
 
 /* an address space shared by grandparent and grandchild with another between */
@@ -550,12 +783,36 @@ static void large_trees_are_fast(void **state)
 	free(t);
 }
 
+/* each third an init, the rest in its namespace: one made by it, one from outside */
+static void many_namespaces_are_fast(void **state)
+{
+	enum { N = 10000 };
+	struct plan_task *t = xcalloc(3 * N + 1, sizeof(*t));
+	struct plan_ns *ns = xcalloc(N, sizeof(*ns));
+	static const int32_t numbers[] = { 1, 2, 3 };
+
+	t[0] = process(10, 0, 10, 10);
+	for (uint32_t i = 0; i < N; i++) {
+		pid_t pid = (pid_t)(11 + 3 * i);
+		ns[i] = (struct plan_ns){ NULL, 1, i + 1, 1 + 3 * i };
+		t[1 + 3 * i] = inside(&ns[i], &numbers[0], pid, 10);
+		t[2 + 3 * i] = inside(&ns[i], &numbers[1], pid + 1, pid);
+		t[3 + 3 * i] = inside(&ns[i], &numbers[2], pid + 2, 10);
+	}
+	assert_int_equal(plan_code(t, 3 * N + 1), CODE_NONE);
+	free(t);
+	free(ns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(trees_of_random_histories),
 		cmocka_unit_test(sharing_in_random_histories),
+		cmocka_unit_test(namespaces_in_random_histories),
 		cmocka_unit_test(contradictions_are_refused),
+		cmocka_unit_test(namespaces_that_contradict_are_refused),
+		cmocka_unit_test(many_namespaces_are_fast),
 		cmocka_unit_test(gap_is_refused),
 		cmocka_unit_test(siblings_share),
 		cmocka_unit_test(large_trees_are_fast),
