@@ -19,6 +19,7 @@
 #include "core/progress.h"
 #include "core/restart_parts.h"
 #include "core/spawn.h"
+#include "kind/cgroup_tree.h"
 #include "kind/kind.h"
 #include "kind/mounts/mounts.h"
 #include "kind/task.h"
@@ -372,6 +373,7 @@ static int make_tree(struct restart *r, struct restart_result *ret, struct error
 		tracer_stop(take_ptr(r->tracer));
 		spawn_undo(r);
 		reap_all();
+		cgroup_trees_undo(r);
 		return error_trace(err, e);
 	}
 	ret->root = r->root;
@@ -385,6 +387,7 @@ static void restart_done(struct restart *r)
 	tracer_stop(r->tracer);
 	spawn_free(r);
 	mounts_free(take_ptr(r->mounts));
+	cgroup_trees_free(take_ptr(r->cgroups));
 	contents_close(&r->image);
 	pthread_mutex_destroy(&r->socket_lock);
 }

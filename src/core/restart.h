@@ -14,6 +14,7 @@
 #include "task/calls.h"
 #include "util/error.h"
 
+struct cgroup_trees;
 struct map;
 struct mounts;
 struct plan;
@@ -47,7 +48,8 @@ struct restart {
 	struct stub **stubs;     /* in order of the plan */
 	size_t n_stubs;
 	struct refusals refusals;
-	struct mounts *mounts; /* kind/mounts/mounts.h; NULL: none yet */
+	struct mounts *mounts;        /* kind/mounts/mounts.h; NULL: none yet */
+	struct cgroup_trees *cgroups; /* kind/cgroup_tree.h; NULL: none made yet */
 
 	/* the engine's own */
 	struct object **tasks;        /* the kind task's objects, in order of the image */

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cgroup.pb-c.h"
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "kind/cgroup_tree.h"
 #include "proc/cgroup.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -28,6 +28,16 @@
 static ProtobufCBinaryData bytes_of(const char *text, size_t size)
 {
 	return (ProtobufCBinaryData){ .len = size, .data = size ? xmemdup(text, size) : NULL };
+}
+
+ProtobufCBinaryData cgroup_bytes(const char *text)
+{
+	return bytes_of(text, strlen(text));
+}
+
+bool cgroup_same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
+{
+	return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
 }
 
 /* "ID:CONTROLLERS:PATH"; the id differs from host to host */
@@ -59,7 +69,7 @@ static int by_hierarchy(const void *a, const void *b)
 	return (x->hierarchy.len > y->hierarchy.len) - (x->hierarchy.len < y->hierarchy.len);
 }
 
-static int parse(const char *text, CgroupState **ret, struct error *err)
+int cgroup_parse(const char *text, CgroupState **ret, struct error *err)
 {
 	CgroupState *s = xmalloc(sizeof(*s));
 
@@ -78,7 +88,7 @@ static int parse(const char *text, CgroupState **ret, struct error *err)
 	return 0;
 }
 
-static char *text_of(const ProtobufCBinaryData *bytes)
+char *cgroup_text(const ProtobufCBinaryData *bytes)
 {
 	char *text = xmalloc(bytes->len + 1);
 
@@ -88,8 +98,7 @@ static char *text_of(const ProtobufCBinaryData *bytes)
 	return text;
 }
 
-/* a path that is not below the root that this process sees, or has a component ".." */
-static bool is_outside(const char *path)
+bool cgroup_is_outside(const char *path)
 {
 	for (const char *p = path; (p = strstr(p, "/.."));) {
 		p += 3;
@@ -106,8 +115,8 @@ static void judge_paths(struct checkpoint *c, const struct task *task, const Cgr
 	struct error refusal;
 
 	for (size_t i = 0; i < s->n_memberships; i++) {
-		_cleanup_(free_p) char *path = text_of(&s->memberships[i]->path);
-		if (!is_outside(path))
+		_cleanup_(free_p) char *path = cgroup_text(&s->memberships[i]->path);
+		if (!cgroup_is_outside(path))
 			continue;
 		error_refuse(&refusal, CODE_cgroup_outside,
 		             "its cgroup is outside of the hierarchy that stasis sees");
@@ -129,12 +138,15 @@ static int cgroup_collect(struct checkpoint *c, struct task *task, struct error 
 	if (r == -ENOENT) /* no CONFIG_CGROUPS */
 		return 0;
 	if (r == 0)
-		r = parse(text, &s, err);
+		r = cgroup_parse(text, &s, err);
 	if (r < 0 || !s)
 		return error_trace(err, r);
 	judge_paths(c, task, s);
-	task_refer(task, objects_get_equal(c->objects, &cgroup_kind, &s->base));
-	return 0;
+	struct object *object = objects_get_equal(c->objects, &cgroup_kind, &s->base);
+	task_refer(task, object);
+	if (object->n_users == 1)
+		r = cgroup_tree_collect_below(c, task, object_state(object, CgroupState), err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- restart ---- */
@@ -144,28 +156,34 @@ static bool is_text(const ProtobufCBinaryData *bytes)
 	return bytes->len < TEXT_MAX && !bytes_have_nul(bytes);
 }
 
-static int cgroup_validate(const struct objects *objects, const struct object *object,
-                           struct error *err)
+int cgroup_validate_memberships(CgroupMembership *const *m, size_t n, struct error *err)
 {
-	const CgroupState *s = object_state(object, CgroupState);
-
-	if (s->n_memberships == 0 || s->n_memberships > MEMBERSHIPS_MAX)
-		return error_raise(err, EBADMSG, "%zu cgroups", s->n_memberships);
-	for (size_t i = 0; i < s->n_memberships; i++) {
-		CgroupMembership *m = s->memberships[i];
-		if (!is_text(&m->hierarchy) || !is_text(&m->path))
+	if (n > MEMBERSHIPS_MAX)
+		return error_raise(err, EBADMSG, "%zu cgroups", n);
+	for (size_t i = 0; i < n; i++) {
+		if (!is_text(&m[i]->hierarchy) || !is_text(&m[i]->path))
 			return error_raise(err, EBADMSG, "a name that is too long, or has a NUL");
-		_cleanup_(free_p) char *path = text_of(&m->path);
-		if (is_outside(path))
+		_cleanup_(free_p) char *path = cgroup_text(&m[i]->path);
+		if (cgroup_is_outside(path))
 			return error_raise(err, EBADMSG, "the path %.60s", path);
-		if (i && by_hierarchy(&s->memberships[i - 1], &s->memberships[i]) >= 0)
+		if (i && by_hierarchy(&m[i - 1], &m[i]) >= 0)
 			return error_raise(err, EBADMSG, "hierarchies are out of order");
 	}
 	return 0;
 }
 
-/* our own state, from which the stubs start; the caller frees it */
-static int read_of(pid_t tid, CgroupState **ret, struct error *err)
+static int cgroup_validate(const struct objects *objects, const struct object *object,
+                           struct error *err)
+{
+	const CgroupState *s = object_state(object, CgroupState);
+
+	if (s->n_memberships == 0)
+		return error_raise(err, EBADMSG, "no cgroups");
+	int r = cgroup_validate_memberships(s->memberships, s->n_memberships, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int cgroup_read_of(pid_t tid, CgroupState **ret, struct error *err)
 {
 	_cleanup_(free_p) char *path = tid ? xasprintf("/proc/%d/cgroup", tid)
 	                                   : xstrdup("/proc/self/cgroup");
@@ -177,27 +195,29 @@ static int read_of(pid_t tid, CgroupState **ret, struct error *err)
 		return error_raise(err, errno, "open %s", path);
 	if (getdelim(&text, &room, 0, f) < 0)
 		return error_raise(err, errno ? errno : ENODATA, "read %s", path);
-	int e = parse(text, ret, err);
+	int e = cgroup_parse(text, ret, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* whether @have is in the same group of @want's hierarchy */
-static bool is_member(const CgroupState *have, const CgroupMembership *want)
+const CgroupMembership *cgroup_in(const CgroupState *state, const ProtobufCBinaryData *hierarchy)
 {
-	for (size_t i = 0; i < have->n_memberships; i++) {
-		const CgroupMembership *m = have->memberships[i];
-		if (m->hierarchy.len == want->hierarchy.len && m->path.len == want->path.len &&
-		    !memcmp(m->hierarchy.data ? m->hierarchy.data : (uint8_t *)"",
-		            want->hierarchy.data ? want->hierarchy.data : (uint8_t *)"",
-		            want->hierarchy.len) &&
-		    !memcmp(m->path.data, want->path.data, want->path.len))
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < state->n_memberships; i++)
+		if (cgroup_same(&state->memberships[i]->hierarchy, hierarchy))
+			return state->memberships[i];
+	return NULL;
 }
 
-static void refuse_group(struct restart *r, enum code code, const char *hierarchy, const char *path,
-                         const char *why)
+/* whether @have is in the group @path of that hierarchy */
+static bool is_member(const CgroupState *have, const ProtobufCBinaryData *hierarchy,
+                      const char *path)
+{
+	const CgroupMembership *m = cgroup_in(have, hierarchy);
+
+	return m && m->path.len == strlen(path) && !memcmp(m->path.data, path, m->path.len);
+}
+
+void cgroup_refuse(struct restart *r, enum code code, const char *hierarchy, const char *path,
+                   const char *why)
 {
 	struct error refusal;
 
@@ -207,8 +227,7 @@ static void refuse_group(struct restart *r, enum code code, const char *hierarch
 	restart_refuse(r, &refusal);
 }
 
-/* a frozen group would freeze the stub before it is done */
-static bool is_frozen(const char *directory)
+bool cgroup_is_frozen(const char *directory)
 {
 	static const char *const files[] = { "cgroup.freeze", "freezer.self_freezing",
 		                             "freezer.parent_freezing" };
@@ -223,25 +242,23 @@ static bool is_frozen(const char *directory)
 	return false;
 }
 
-static void check_group(struct restart *r, const CgroupMembership *m)
+static void check_group(struct restart *r, const char *hierarchy, const char *path)
 {
-	_cleanup_(free_p) char *hierarchy = text_of(&m->hierarchy);
-	_cleanup_(free_p) char *path = text_of(&m->path);
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
 
 	if (!directory) {
-		refuse_group(r, CODE_cgroup_mount, hierarchy, path,
-		             "its hierarchy is not mounted here");
+		cgroup_refuse(r, CODE_cgroup_mount, hierarchy, path,
+		              "its hierarchy is not mounted here");
 		return;
 	}
 	_cleanup_(free_p) char *procs = xasprintf("%s/cgroup.procs", directory);
 	if (access(directory, F_OK) < 0)
-		refuse_group(r, CODE_cgroup_path, hierarchy, path, "there is no such cgroup here");
+		cgroup_refuse(r, CODE_cgroup_path, hierarchy, path, "there is no such cgroup here");
 	else if (access(procs, W_OK) < 0)
-		refuse_group(r, CODE_cgroup_permission, hierarchy, path,
-		             "this user may not move processes there");
-	else if (is_frozen(directory))
-		refuse_group(r, CODE_cgroup_frozen, hierarchy, path, "the group is frozen");
+		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
+		              "this user may not move processes there");
+	else if (cgroup_is_frozen(directory))
+		cgroup_refuse(r, CODE_cgroup_frozen, hierarchy, path, "the group is frozen");
 }
 
 static int cgroup_preflight(struct restart *r, struct object *object, struct error *err)
@@ -251,14 +268,26 @@ static int cgroup_preflight(struct restart *r, struct object *object, struct err
 
 	if (r->options->cgroup == CGROUP_IGNORE)
 		return 0;
-	int e = read_of(0, &own, err);
+	int e = cgroup_read_of(0, &own, err);
 	if (e < 0 || !own)
 		return error_trace(err, e);
-	for (size_t i = 0; i < s->n_memberships; i++)
-		if (!is_member(own, s->memberships[i]))
-			check_group(r, s->memberships[i]);
+	for (size_t i = 0; i < s->n_memberships; i++) {
+		const CgroupMembership *m = s->memberships[i];
+		_cleanup_(free_p) char *hierarchy = cgroup_text(&m->hierarchy);
+		_cleanup_(free_p) char *path = cgroup_text(&m->path);
+		if (!cgroup_tree_covers(r->objects, m) && !is_member(own, &m->hierarchy, path))
+			check_group(r, hierarchy, path);
+	}
 	cgroup_state__free_unpacked(own, NULL);
 	return 0;
+}
+
+/* the groups have been made: now they get what they must have before tasks come */
+static int cgroup_restore(struct restart *r, struct object *object, struct error *err)
+{
+	int e = cgroup_tree_settle(r, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int write_to(const char *directory, const char *file, pid_t tid)
@@ -269,6 +298,27 @@ static int write_to(const char *directory, const char *file, pid_t tid)
 	int size = snprintf(text, sizeof(text), "%d", tid);
 
 	return fd < 0 || write(fd, text, (size_t)size) < 0 ? -errno : 0;
+}
+
+/* @tid: 0 is the caller */
+static int join_as(const char *hierarchy, const char *path, const char *file, pid_t tid,
+                   struct error *err)
+{
+	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
+	int e = directory ? write_to(directory, file, tid) : -ENOENT;
+
+	if (e < 0) {
+		int ret = error_raise(err, -e, "join the cgroup %s:%s",
+		                      *hierarchy ? hierarchy : "v2", path);
+		error_hint(err, "restart with --cgroup ignore");
+		return ret;
+	}
+	return 0;
+}
+
+int cgroup_join_here(const char *hierarchy, const char *path, struct error *err)
+{
+	return join_as(hierarchy, path, "cgroup.procs", 0, err);
 }
 
 /* the leader, or the first thread of one that is dead: it takes the whole process along */
@@ -282,27 +332,21 @@ static bool represents(const struct restart *r, const struct stub *stub)
 	return false;
 }
 
-static int join_group(const struct restart *r, const CgroupMembership *m, const struct stub *stub,
-                      struct error *err)
+static int join_group(struct restart *r, const CgroupState *have, const CgroupMembership *m,
+                      const struct stub *stub, struct error *err)
 {
-	_cleanup_(free_p) char *hierarchy = text_of(&m->hierarchy);
-	_cleanup_(free_p) char *path = text_of(&m->path);
-	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
+	_cleanup_(free_p) char *hierarchy = cgroup_text(&m->hierarchy);
+	_cleanup_(free_p) char *path = cgroup_tree_here(r->objects, m);
 	const char *file = "cgroup.procs";
 
+	if (is_member(have, &m->hierarchy, path))
+		return 0;
 	if (!represents(r, stub))
 		file = *hierarchy ? "tasks" : "cgroup.threads";
-	int e = directory ? write_to(directory, file, stub->host_tid) : -ENOENT;
-	if (e < 0) {
-		int ret = error_raise(err, -e, "join the cgroup %s:%s",
-		                      *hierarchy ? hierarchy : "v2", path);
-		error_hint(err, "restart with --cgroup ignore");
-		return ret;
-	}
-	return 0;
+	return join_as(hierarchy, path, file, stub->host_tid, err);
 }
 
-static int join(const struct restart *r, const struct object *object, const struct stub *stub,
+static int join(struct restart *r, const struct object *object, const struct stub *stub,
                 struct error *err)
 {
 	const CgroupState *s = object_state(object, CgroupState);
@@ -310,12 +354,11 @@ static int join(const struct restart *r, const struct object *object, const stru
 
 	if (r->options->cgroup == CGROUP_IGNORE)
 		return 0;
-	int e = read_of(stub->host_tid, &have, err);
+	int e = cgroup_read_of(stub->host_tid, &have, err);
 	if (e < 0 || !have)
 		return error_trace(err, e);
 	for (size_t i = 0; e == 0 && i < s->n_memberships; i++)
-		if (!is_member(have, s->memberships[i]))
-			e = join_group(r, s->memberships[i], stub, err);
+		e = join_group(r, have, s->memberships[i], stub, err);
 	cgroup_state__free_unpacked(have, NULL);
 	return e < 0 ? error_trace(err, e) : 0;
 }
@@ -348,6 +391,7 @@ const struct kind cgroup_kind = {
 	.collect = cgroup_collect,
 	.validate = cgroup_validate,
 	.preflight = cgroup_preflight,
+	.restore = cgroup_restore,
 	.before_clone = cgroup_before_clone,
 	.install = cgroup_install,
 };

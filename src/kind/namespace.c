@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "kind/cgroup_ns.h"
 #include "kind/ipc_ns.h"
 #include "kind/mnt_ns.h"
 #include "kind/net_ns.h"
@@ -28,11 +29,16 @@ static const struct link {
 	const char *what;
 	const struct kind *kind; /* whose business it is, if others than ours are supported */
 } links[] = {
-	{ "cgroup", "cgroup", NULL },      { "ipc", "IPC", &ipc_ns_kind },
-	{ "mnt", "mount", &mnt_ns_kind },  { "net", "network", &net_ns_kind },
-	{ "pid", "pid", &pid_ns_kind },    { "pid_for_children", "pid", &pid_ns_kind },
-	{ "time", "time", &time_ns_kind }, { "time_for_children", "time", &time_ns_kind },
-	{ "user", "user", &user_ns_kind }, { "uts", "UTS", &uts_ns_kind },
+	{ "cgroup", "cgroup", &cgroup_ns_kind },
+	{ "ipc", "IPC", &ipc_ns_kind },
+	{ "mnt", "mount", &mnt_ns_kind },
+	{ "net", "network", &net_ns_kind },
+	{ "pid", "pid", &pid_ns_kind },
+	{ "pid_for_children", "pid", &pid_ns_kind },
+	{ "time", "time", &time_ns_kind },
+	{ "time_for_children", "time", &time_ns_kind },
+	{ "user", "user", &user_ns_kind },
+	{ "uts", "UTS", &uts_ns_kind },
 };
 
 static const struct link *find_link(const char *name)

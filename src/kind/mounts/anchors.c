@@ -14,6 +14,7 @@
 
 #include "core/external.h"
 #include "core/restart.h"
+#include "kind/cgroup_tree.h"
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "mount.pb-c.h"
@@ -201,6 +202,17 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 	}
 }
 
+/* made again, if it is missing */
+static bool is_own_cgroup(const struct restart *r, const struct mounts *m,
+                          const struct mount_entry *e)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	_cleanup_(free_p) char *root = cgroup_tree_mount_root(r->objects, sb->type, sb->options,
+	                                                      sb->n_options, e->root);
+
+	return root && r->options->cgroup != CGROUP_IGNORE;
+}
+
 /* why a mount cannot show what it showed; NULL: it can */
 static const char *why_missing(const struct restart *r, const struct mounts *m, size_t mount)
 {
@@ -212,7 +224,7 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 
 	if (!a)
 		return "it shows a file system of the host that is not there";
-	if (!id.mode)
+	if (!id.mode || is_own_cgroup(r, m, e))
 		return NULL;
 	_cleanup_(close_p) int fd = mount_open_below(a->fd, mount_below(e->root, a->root),
 	                                             O_PATH | O_NOFOLLOW);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/restart.h"
+#include "kind/cgroup_tree.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
@@ -130,12 +131,28 @@ static int start_build(struct mounts *m, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* the set's own cgroups may have other names here; those are there by now */
+static void move_cgroups(struct restart *r, struct mounts *m)
+{
+	for (size_t i = 0; i < m->n_mounts; i++) {
+		struct mount_entry *e = &m->table.mounts[i];
+		const struct mount_sb *sb = &m->table.sbs[e->sb];
+		char *root = cgroup_tree_mount_root(r->objects, sb->type, sb->options,
+		                                    sb->n_options, e->root);
+		if (!root)
+			continue;
+		free(e->root);
+		e->root = root;
+	}
+}
+
 int superblock_restore(struct restart *r, struct object *object, struct error *err)
 {
 	struct mounts *m;
 	int e = mounts_of_restart(r, &m, err);
 
 	if (e == 0 && !m->build) {
+		move_cgroups(r, m);
 		open_keys(r, m);
 		e = mounts_open_bound(r, m, false, err);
 		if (e == 0)

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Interface files of cgroups. See files.h. */
+#include "kind/cgroup/files.h"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+#define VALUE_MAX 65536
+
+enum form {
+	PLAIN,
+	LINES,      /* each is written by itself */
+	WORDS,      /* subtree_control: "a b" is written as "+a +b" */
+	FIRST_WORD, /* what follows is the kernel's comment */
+	TYPE,       /* only "threaded" is written, the rest follows from that of others */
+	NUMBER,     /* "oom_kill_disable 0", and counters below it */
+	PRIORITIES, /* lines; those that end with 0 are as in a new group */
+	DEVICES     /* devices.list: written by devices.deny and devices.allow */
+};
+
+/*
+ * In the order in which they are written. A star stands for a size of huge pages. @usual: what a
+ * new group says, where that is the same everywhere.
+ */
+static const struct cgroup_file {
+	const char *name;
+	enum cgroup_phase phase;
+	enum form form;
+	const char *usual;
+} files[] = {
+	{ "cgroup.type", CGROUP_EARLY, TYPE, "domain" },
+	{ "cgroup.clone_children", CGROUP_EARLY, PLAIN, "0" },
+	{ "memory.use_hierarchy", CGROUP_EARLY, PLAIN, NULL },
+	{ "cpuset.cpus", CGROUP_EARLY, PLAIN, "" },
+	{ "cpuset.mems", CGROUP_EARLY, PLAIN, "" },
+	{ "cpuset.cpus.exclusive", CGROUP_EARLY, PLAIN, "" },
+	{ "cpuset.cpus.partition", CGROUP_EARLY, FIRST_WORD, "member" },
+	{ "cpuset.cpu_exclusive", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.mem_exclusive", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.mem_hardwall", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.memory_migrate", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.memory_spread_page", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.memory_spread_slab", CGROUP_EARLY, PLAIN, "0" },
+	{ "cpuset.sched_load_balance", CGROUP_EARLY, PLAIN, "1" },
+	{ "cpuset.sched_relax_domain_level", CGROUP_EARLY, PLAIN, "-1" },
+	{ "cgroup.subtree_control", CGROUP_EARLY, WORDS, "" },
+
+	{ "cgroup.max.depth", CGROUP_LATE, PLAIN, "max" },
+	{ "cgroup.max.descendants", CGROUP_LATE, PLAIN, "max" },
+	{ "cgroup.pressure", CGROUP_LATE, PLAIN, "1" },
+	{ "notify_on_release", CGROUP_LATE, PLAIN, "0" },
+	{ "cpu.idle", CGROUP_LATE, PLAIN, "0" },
+	{ "cpu.weight", CGROUP_LATE, PLAIN, "100" },
+	{ "cpu.shares", CGROUP_LATE, PLAIN, "1024" },
+	{ "cpu.max", CGROUP_LATE, PLAIN, "max 100000" },
+	{ "cpu.max.burst", CGROUP_LATE, PLAIN, "0" },
+	{ "cpu.cfs_period_us", CGROUP_LATE, PLAIN, "100000" },
+	{ "cpu.cfs_quota_us", CGROUP_LATE, PLAIN, "-1" },
+	{ "cpu.cfs_burst_us", CGROUP_LATE, PLAIN, "0" },
+	{ "cpu.rt_period_us", CGROUP_LATE, PLAIN, "1000000" },
+	{ "cpu.rt_runtime_us", CGROUP_LATE, PLAIN, "0" },
+	{ "cpu.uclamp.min", CGROUP_LATE, PLAIN, "0.00" },
+	{ "cpu.uclamp.max", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.min", CGROUP_LATE, PLAIN, "0" },
+	{ "memory.low", CGROUP_LATE, PLAIN, "0" },
+	{ "memory.high", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.max", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.oom.group", CGROUP_LATE, PLAIN, "0" },
+	{ "memory.swap.high", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.swap.max", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.zswap.max", CGROUP_LATE, PLAIN, "max" },
+	{ "memory.zswap.writeback", CGROUP_LATE, PLAIN, "1" },
+	{ "memory.limit_in_bytes", CGROUP_LATE, PLAIN, "9223372036854771712" },
+	{ "memory.memsw.limit_in_bytes", CGROUP_LATE, PLAIN, "9223372036854771712" },
+	{ "memory.soft_limit_in_bytes", CGROUP_LATE, PLAIN, "9223372036854771712" },
+	{ "memory.kmem.limit_in_bytes", CGROUP_LATE, PLAIN, "9223372036854771712" },
+	{ "memory.kmem.tcp.limit_in_bytes", CGROUP_LATE, PLAIN, "9223372036854771712" },
+	{ "memory.swappiness", CGROUP_LATE, PLAIN, NULL },
+	{ "memory.move_charge_at_immigrate", CGROUP_LATE, PLAIN, "0" },
+	{ "memory.oom_control", CGROUP_LATE, NUMBER, "0" },
+	{ "io.weight", CGROUP_LATE, LINES, "default 100" },
+	{ "io.bfq.weight", CGROUP_LATE, LINES, "default 100" },
+	{ "io.max", CGROUP_LATE, LINES, "" },
+	{ "io.latency", CGROUP_LATE, LINES, "" },
+	{ "io.prio.class", CGROUP_LATE, PLAIN, "no-change" },
+	{ "blkio.weight", CGROUP_LATE, PLAIN, NULL },
+	{ "blkio.weight_device", CGROUP_LATE, LINES, "" },
+	{ "blkio.bfq.weight", CGROUP_LATE, PLAIN, "100" },
+	{ "blkio.bfq.weight_device", CGROUP_LATE, LINES, "" },
+	{ "blkio.prio.class", CGROUP_LATE, PLAIN, "no-change" },
+	{ "blkio.throttle.read_bps_device", CGROUP_LATE, LINES, "" },
+	{ "blkio.throttle.read_iops_device", CGROUP_LATE, LINES, "" },
+	{ "blkio.throttle.write_bps_device", CGROUP_LATE, LINES, "" },
+	{ "blkio.throttle.write_iops_device", CGROUP_LATE, LINES, "" },
+	{ "hugetlb.*.max", CGROUP_LATE, PLAIN, "max" },
+	{ "hugetlb.*.rsvd.max", CGROUP_LATE, PLAIN, "max" },
+	{ "hugetlb.*.limit_in_bytes", CGROUP_LATE, PLAIN, NULL },
+	{ "hugetlb.*.rsvd.limit_in_bytes", CGROUP_LATE, PLAIN, NULL },
+	{ "rdma.max", CGROUP_LATE, LINES, "" },
+	{ "misc.max", CGROUP_LATE, LINES, "" },
+	{ "dmem.min", CGROUP_LATE, LINES, "" },
+	{ "dmem.low", CGROUP_LATE, LINES, "" },
+	{ "dmem.max", CGROUP_LATE, LINES, "" },
+	{ "net_cls.classid", CGROUP_LATE, PLAIN, "0" },
+	{ "net_prio.ifpriomap", CGROUP_LATE, PRIORITIES, "" },
+	{ "devices.list", CGROUP_LATE, DEVICES, "a *:* rwm" },
+	{ "pids.max", CGROUP_LATE, PLAIN, "max" },
+
+	{ "cgroup.freeze", CGROUP_FREEZER, PLAIN, "0" },
+	{ "freezer.state", CGROUP_FREEZER, PLAIN, "THAWED" },
+
+	/* membership is the kind cgroup's */
+	{ "cgroup.procs", CGROUP_STATE, PLAIN, NULL },
+	{ "cgroup.threads", CGROUP_STATE, PLAIN, NULL },
+	{ "tasks", CGROUP_STATE, PLAIN, NULL },
+	/* the same as cpu.weight */
+	{ "cpu.weight.nice", CGROUP_STATE, PLAIN, NULL },
+	/* triggers belong to descriptors */
+	{ "*.pressure", CGROUP_STATE, PLAIN, NULL },
+	/* high-water marks, and counters that can only be reset */
+	{ "*.peak", CGROUP_STATE, PLAIN, NULL },
+	{ "*.failcnt", CGROUP_STATE, PLAIN, NULL },
+	{ "*.max_usage_in_bytes", CGROUP_STATE, PLAIN, NULL },
+	{ "cpuacct.usage", CGROUP_STATE, PLAIN, NULL },
+	/* not settings of a group */
+	{ "cpuset.memory_pressure", CGROUP_STATE, PLAIN, NULL },
+	{ "cgroup.event_control", CGROUP_STATE, PLAIN, NULL },
+};
+
+#define N_FILES (sizeof(files) / sizeof(files[0]))
+
+const struct cgroup_file *cgroup_file_find(const char *name)
+{
+	for (size_t i = 0; i < N_FILES; i++)
+		if (fnmatch(files[i].name, name, 0) == 0)
+			return &files[i];
+	return NULL;
+}
+
+enum cgroup_phase cgroup_file_phase(const struct cgroup_file *file)
+{
+	return file->phase;
+}
+
+int cgroup_file_compare(const struct cgroup_file *a, const struct cgroup_file *b)
+{
+	return (a > b) - (a < b);
+}
+
+/* ---- reading ---- */
+
+static int read_text(int dir, const char *name, char **ret, struct error *err)
+{
+	_cleanup_(close_p) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_(free_p) char *text = xmalloc(VALUE_MAX + 1);
+	size_t size = 0;
+	ssize_t n = fd < 0 ? -1 : 1;
+
+	while (n > 0 && size < VALUE_MAX) {
+		n = read(fd, text + size, VALUE_MAX - size);
+		size += n > 0 ? (size_t)n : 0;
+	}
+	if (n < 0)
+		return error_raise(err, errno, "read the cgroup's %s", name);
+	if (size == VALUE_MAX)
+		return error_raise(err, E2BIG, "read the cgroup's %s", name);
+	while (size && text[size - 1] == '\n')
+		size--;
+	text[size] = 0;
+	*ret = take_ptr(text);
+	return 0;
+}
+
+/* keeps the lines that do not end with a priority of 0 */
+static void drop_zeros(char *text)
+{
+	char *to = text;
+
+	while (*text) {
+		size_t size = strcspn(text, "\n"), whole = size + (text[size] == '\n');
+		if (size < 2 || memcmp(text + size - 2, " 0", 2) != 0) {
+			memmove(to, text, whole);
+			to += whole;
+		}
+		text += whole;
+	}
+	*to = 0;
+}
+
+static void normalize(const struct cgroup_file *file, char *text)
+{
+	char *space = strchr(text, ' ');
+
+	switch (file->form) {
+	case FIRST_WORD:
+		text[strcspn(text, " ")] = 0;
+		break;
+	case TYPE:
+		if (strcmp(text, "threaded") != 0)
+			snprintf(text, strlen(text) + 1, "domain");
+		break;
+	case NUMBER:
+		if (space)
+			memmove(text, space + 1, strlen(space));
+		text[strcspn(text, "\n")] = 0;
+		break;
+	case PRIORITIES:
+		drop_zeros(text);
+		break;
+	case PLAIN:
+	case LINES:
+	case WORDS:
+	case DEVICES:
+		break;
+	}
+}
+
+static int read_setting(int dir, const struct cgroup_file *file, const char *name, char **ret,
+                        struct error *err)
+{
+	int r = read_text(dir, name, ret, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	normalize(file, *ret);
+	return 0;
+}
+
+int cgroup_file_read(int dir, const char *name, char **ret, struct error *err)
+{
+	const struct cgroup_file *file = cgroup_file_find(name);
+	_cleanup_(free_p) char *text = NULL;
+
+	*ret = NULL;
+	int r = read_setting(dir, file, name, &text, err);
+	if (r == -EOPNOTSUPP) /* not in this type of group */
+		return 0;
+	if (r < 0)
+		return error_trace(err, r);
+	if (!file->usual || strcmp(text, file->usual) != 0)
+		*ret = take_ptr(text);
+	return 0;
+}
+
+/* ---- writing ---- */
+
+static int write_text(int dir, const char *name, const char *text, size_t size, struct error *err)
+{
+	_cleanup_(close_p) int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || write(fd, text, size) != (ssize_t)size) {
+		int e = error_raise(err, errno, "write '%.*s' to the cgroup's %s",
+		                    (int)(size > 80 ? 80 : size), text, name);
+		error_hint(err, "restart with --cgroup ignore, or make the group beforehand");
+		return e;
+	}
+	return 0;
+}
+
+/* each word with a plus sign, or each line as it is */
+static int write_parts(int dir, const char *name, const char *text, const char *separator,
+                       const char *prefix, struct error *err)
+{
+	while (*text) {
+		size_t size = strcspn(text, separator);
+		_cleanup_(free_p) char *part = xasprintf("%s%.*s", prefix, (int)size, text);
+		int e = size ? write_text(dir, name, part, strlen(part), err) : 0;
+		if (e < 0)
+			return error_trace(err, e);
+		text += size + (text[size] != 0);
+	}
+	return 0;
+}
+
+static int write_devices(int dir, const char *value, struct error *err)
+{
+	int e = write_text(dir, "devices.deny", "a", 1, err);
+
+	if (e == 0)
+		e = write_parts(dir, "devices.allow", value, "\n", "", err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int write_setting(int dir, const struct cgroup_file *file, const char *name,
+                         const char *value, struct error *err)
+{
+	switch (file->form) {
+	case LINES:
+	case PRIORITIES:
+		return write_parts(dir, name, value, "\n", "", err);
+	case WORDS:
+		return write_parts(dir, name, value, " ", "+", err);
+	case DEVICES:
+		return write_devices(dir, value, err);
+	case PLAIN:
+	case FIRST_WORD:
+	case TYPE:
+	case NUMBER:
+		break;
+	}
+	return write_text(dir, name, value, strlen(value), err);
+}
+
+int cgroup_file_write(int dir, const char *name, const char *value, struct error *err)
+{
+	const struct cgroup_file *file = cgroup_file_find(name);
+	_cleanup_(free_p) char *have = NULL;
+	int e = read_setting(dir, file, name, &have, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	if (!strcmp(have, value))
+		return 0;
+	e = write_setting(dir, file, name, value, err);
+	if (e < 0)
+		return error_trace(err, e);
+	free_p(&have);
+	e = read_setting(dir, file, name, &have, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (strcmp(have, value) != 0) {
+		e = error_raise(err, EINVAL,
+		                "give the cgroup's %s the value '%.80s': it is '%.80s'", name,
+		                value, have);
+		error_hint(err, "restart with --cgroup ignore, or make the group beforehand");
+		return e;
+	}
+	return 0;
+}

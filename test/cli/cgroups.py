@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The cgroups of a container: each restart beside another gets its own; one that fails or is killed leaves none."""
+import ctypes
+import glob
+import os
+import signal
+import subprocess
+import sys
+
+from cli import STASIS, done, expect, stasis, wait_for
+
+V1, V2 = "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"
+NAME = os.path.basename(os.path.dirname(os.getcwd()))  # the runner takes away what is called like this
+libc = ctypes.CDLL(None)
+libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"")
+if not os.path.isdir(V1) or not os.path.isdir(V2):
+    sys.exit(77)
+
+ENTER = f"""
+for h in {V1} {V2}; do mkdir $h/{NAME} && echo 0 >$h/{NAME}/cgroup.procs || exit; done
+mkdir {V2}/{NAME}/inner
+echo 64 >{V1}/{NAME}/pids.max
+exec unshare -pf unshare -C -m sh -c 'mount -t cgroup2 cgroup2 /mnt; echo 0 >{V2}/{NAME}/inner/cgroup.procs; exec sleep 1000'"""
+
+
+def groups():
+    """of ours, and how many processes they have"""
+    found = {}
+    for top in glob.glob(f"/sys/fs/cgroup/*/{NAME}*"):
+        for folder, _, _ in os.walk(top):
+            with open(folder + "/cgroup.procs") as f:
+                found[folder[len("/sys/fs/cgroup/"):]] = len(f.read().split())
+    return found
+
+
+def remove():
+    for top in glob.glob(f"/sys/fs/cgroup/*/{NAME}*"):
+        for folder, _, _ in os.walk(top, topdown=False):
+            os.rmdir(folder)
+
+
+def end(pid):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def inside(pid):
+    """as the tasks themselves see it"""
+    text = subprocess.run(["nsenter", "-t", str(pid), "-C", "cat", f"/proc/{pid}/cgroup"], stdout=subprocess.PIPE, text=True).stdout
+    return {line.split(":", 2)[1]: line.split(":", 2)[2] for line in text.splitlines()}
+
+
+p = subprocess.Popen(["sh", "-c", ENTER], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wait_for(lambda: groups().get(f"unified/{NAME}/inner"), "the container runs")
+with open(f"{V2}/{NAME}/inner/cgroup.procs") as f:
+    init = int(f.read())
+wait_for(lambda: open(f"/proc/{init}/comm").read() == "sleep\n", "exec of sleep")
+# unshare, its parent, is outside, and has to leave
+for h in (V1, V2):
+    with open(h + "/cgroup.procs", "w") as f:
+        f.write(str(p.pid))
+code, _, err = stasis("checkpoint", init, "-o", "image")
+expect(code == 0, f"checkpoint: {err}")
+p.wait()
+wait_for(lambda: not any(groups().values()), "the groups are empty")
+
+# the first one takes what is there, the others get their own
+first = groups()
+roots = []
+for i in range(3):
+    code, out, err = stasis("restart", "image", "--detach")
+    expect(code == 0, f"restart {i}: {err}")
+    roots.append(int(out))
+want = {f"{h}/{NAME}{s}{below}": n for s in ("", ".1", ".2")
+        for h, below, n in (("pids", "", 1), ("unified", "", 0), ("unified", "/inner", 1))}
+expect(groups() == want, f"side by side: {groups()}")
+for pid, suffix in zip(roots, ("", ".1", ".2")):
+    with open(f"/proc/{pid}/mountinfo") as f:
+        mounted = [line.split()[3] for line in f if line.split()[4] == "/mnt"]
+    expect(mounted == [f"/{NAME}{suffix}"], f"the mount shows {mounted}")
+    expect(inside(pid)["pids"] == "/" and inside(pid)[""] == "/inner", f"inside: {inside(pid)}")
+expect(open(f"{V1}/{NAME}.2/pids.max").read() == "64\n", "the settings of a new group")
+# one that has been left is taken again
+end(roots[1])
+wait_for(lambda: not groups()[f"pids/{NAME}.1"], "the second is gone")
+code, out, err = stasis("restart", "image", "--detach")
+expect(code == 0 and groups() == want, f"again: {err} {groups()}")
+for pid in (roots[0], roots[2], int(out)):
+    end(pid)
+wait_for(lambda: not any(groups().values()), "all have ended")
+remove()
+
+# at once: each has its own
+running = [subprocess.Popen([STASIS, "restart", "image", "--detach"], stdout=subprocess.PIPE, text=True) for _ in range(8)]
+roots = [int(r.communicate()[0] or 0) for r in running]
+expect(all(roots) and sorted(groups().values()) == [0] * 8 + [1] * 16, f"at once: {groups()}")
+for pid in filter(None, roots):
+    end(pid)
+wait_for(lambda: not any(groups().values()), "all have ended")
+remove()
+
+# a broken image, noticed when all is made
+with open("image", "rb") as f:
+    data = f.read()
+broken = bytearray(data)
+broken[-300] ^= 1
+with open("broken", "wb") as f:
+    f.write(broken)
+code, _, err = stasis("restart", "broken", "--detach")
+expect(code in (1, 3), f"a broken image: {code} {err}")
+expect(not groups(), f"a failed restart leaves {groups()}")
+
+# killed in the middle: the groups are there, since the end of the image has not come
+r, w = os.pipe()
+p = subprocess.Popen([STASIS, "restart", "-", "--detach"], stdin=r, stderr=subprocess.DEVNULL)
+os.close(r)
+os.write(w, data[:-400])
+wait_for(lambda: groups().get(f"unified/{NAME}/inner"), "the groups are made")
+p.kill()
+p.wait()
+os.close(w)
+wait_for(lambda: not any(groups().values()), "the stubs are gone")
+code, _, err = stasis("cleanup")
+expect(code == 0 and "3 effects" in err, f"cleanup: {code} {err}")
+expect(not groups(), f"cleanup leaves {groups()}")
+
+# the host's own are not made
+code, _, err = stasis("restart", "image", "--detach", "--cgroup", "ignore")
+expect(code == 0 and not groups(), f"--cgroup ignore: {err} {groups()}")
+done()
