@@ -61,8 +61,9 @@ wait_for(lambda: open(f"/proc/{init}/comm").read() == "sleep\n", "exec of sleep"
 for h in (V1, V2):
     with open(h + "/cgroup.procs", "w") as f:
         f.write(str(p.pid))
-code, _, err = stasis("checkpoint", init, "-o", "image")
-expect(code == 0, f"checkpoint: {err}")
+code, _, err = stasis("checkpoint", init, "-o", "image", "--subtree")
+if code != 0:
+    sys.exit(f"checkpoint: {err}")
 p.wait()
 wait_for(lambda: not any(groups().values()), "the groups are empty")
 
@@ -126,7 +127,7 @@ code, _, err = stasis("cleanup")
 expect(code == 0 and "3 effects" in err, f"cleanup: {code} {err}")
 expect(not groups(), f"cleanup leaves {groups()}")
 
-# the host's own are not made
+# what is not made cannot be mounted
 code, _, err = stasis("restart", "image", "--detach", "--cgroup", "ignore")
-expect(code == 0 and not groups(), f"--cgroup ignore: {err} {groups()}")
+expect(code == 1 and "mount.external-missing" in err and not groups(), f"--cgroup ignore: {code} {err} {groups()}")
 done()

@@ -224,13 +224,13 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 
 	if (!a)
 		return "it shows a file system of the host that is not there";
-	if (!id.mode || is_own_cgroup(r, m, e))
+	if (is_own_cgroup(r, m, e))
 		return NULL;
 	_cleanup_(close_p) int fd = mount_open_below(a->fd, mount_below(e->root, a->root),
 	                                             O_PATH | O_NOFOLLOW);
 	if (fd < 0)
 		return "what it shows is not there any more";
-	if (!a->supplied && !r->options->files_changed_allow && !identity_is(fd, &id))
+	if (id.mode && !a->supplied && !r->options->files_changed_allow && !identity_is(fd, &id))
 		return "what it shows has been replaced by another of the same name";
 	return NULL;
 }
