@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Namespaces: all must be the coordinator's. There is nothing to save, hence no message. */
+/* Namespaces of a sort that is not known. There is nothing to save, hence no message. */
 #pragma once
 
 #include "kind/kind.h"

@@ -310,10 +310,11 @@ static int read_offsets(const char *path, struct offset *monotonic, struct offse
 {
 	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
 
-	if (!f || fscanf(f, "monotonic %lld %lld boottime %lld %lld", &monotonic->s, &monotonic->ns,
-	                 &boottime->s, &boottime->ns) != 4)
-		return error_raise(err, f ? EBADMSG : errno, "read %s", path);
-	return 0;
+	if (!f)
+		return error_raise(err, errno, "open %s", path);
+	int n = fscanf(f, "monotonic %lld %lld boottime %lld %lld", &monotonic->s, &monotonic->ns,
+	               &boottime->s, &boottime->ns);
+	return n == 4 ? 0 : error_raise(err, EBADMSG, "read %s", path);
 }
 
 /* the offset with which a clock that shows @now with @own comes to show @want; ns from 0 to 1e9 */
@@ -450,9 +451,10 @@ static int enter(struct restart *r, struct object *object, struct stub *stub, st
 /* no child is in it */
 static int install(struct restart *r, struct object *object, struct stub *stub, struct error *err)
 {
+	struct object *made = made_by(stub);
 	int e = 0;
 
-	if (made_by(stub) == object && !is_there(object))
+	if (made && made == object && !is_there(made))
 		e = make_in_stub(object, stub, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

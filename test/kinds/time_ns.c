@@ -4,7 +4,7 @@
  * thousand seconds further at restart (which runs in a time namespace of its own for that).
  *
  * TEST own round-trip under="unshare -Tf --monotonic 1000 --boottime 3000" -- own
- * TEST own-backwards round-trip under="unshare -Tf --monotonic -100 --boottime -100" -- own
+ * TEST own-backwards round-trip under="unshare -Tf --monotonic -1 --boottime -1" -- own
  * TEST threads round-trip under="unshare -Tf --monotonic 1000" -- threads
  * TEST relatives round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- relatives
  * TEST for-children round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- for_children

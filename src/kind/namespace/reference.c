@@ -13,6 +13,7 @@
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "kind/cgroup_ns.h"
 #include "kind/ipc_ns.h"
 #include "kind/mnt_ns.h"
 #include "kind/namespace/ns.h"
@@ -47,7 +48,7 @@ static const struct sort {
 	{ CLONE_NEWNS, "mnt", &mnt_ns_kind, mnt_ns_collect_fd },
 	{ CLONE_NEWPID, "pid", &pid_ns_kind, NULL },
 	{ CLONE_NEWTIME, "time", &time_ns_kind, NULL },
-	{ CLONE_NEWCGROUP, "cgroup", NULL, NULL },
+	{ CLONE_NEWCGROUP, "cgroup", &cgroup_ns_kind, NULL },
 };
 
 static const struct sort *find_sort(uint32_t type)
