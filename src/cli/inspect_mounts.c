@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 #include <linux/mount.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/inspect.h"
@@ -12,6 +13,7 @@
 #include "kind/mount.h"
 #include "kind/superblock.h"
 #include "mount.pb-c.h"
+#include "mount/table.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -77,6 +79,20 @@ static const char *class_of(const SuperblockState *s)
 	return class < sizeof(names) / sizeof(names[0]) ? names[class] : "?";
 }
 
+/* what --external calls what it shows, the caller's; NULL: it has no name */
+static char *external_of(const MountState *s, const SuperblockState *sb)
+{
+	_cleanup_(free_p) char *root = xstrndup((const char *)s->root.data, s->root.len);
+
+	for (size_t i = 0; sb && i < sb->n_anchors; i++) {
+		const SuperblockAnchor *a = sb->anchors[i];
+		_cleanup_(free_p) char *its = xstrndup((const char *)a->root.data, a->root.len);
+		if (a->name.len && mount_below(root, its))
+			return text_printable(a->name.data, a->name.len);
+	}
+	return NULL;
+}
+
 static const SuperblockState *superblock_of(const struct inspection *in, const MountState *s)
 {
 	const struct object *o = objects_by_id(in->contents.objects, s->superblock);
@@ -88,6 +104,7 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 {
 	const MountState *s = object_state(o, MountState);
 	const SuperblockState *sb = superblock_of(in, s);
+	_cleanup_(free_p) char *external = external_of(s, sb);
 	json_object *line = json_object_new_object();
 
 	json_object_object_add(line, "object", json_object_new_uint64(o->id));
@@ -98,6 +115,8 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 	json_object_object_add(line, "fstype", sb ? text_of(&sb->type) : NULL);
 	json_object_object_add(line, "superblock", json_object_new_uint64(s->superblock));
 	json_object_object_add(line, "comes_back_as", json_object_new_string(class_of(sb)));
+	if (external)
+		json_object_object_add(line, "external", json_object_new_string(external));
 	json_object_object_add(line, "options", options_of(s->attributes));
 	json_object_object_add(line, "propagation", json_object_new_string(propagation_of(s)));
 	json_object_object_add(line, "peer_group", json_object_new_uint64(s->peer_group));
@@ -134,20 +153,7 @@ struct json_object *mounts_to_json(const struct inspection *in)
 
 /* ---- text ---- */
 
-static unsigned depth_of(const struct inspection *in, const MountState *s)
-{
-	const struct object *up;
-	unsigned depth = 0;
-
-	while (depth < DEPTH_MAX && (up = objects_by_id(in->contents.objects, s->parent)) &&
-	       up->kind == &mount_kind) {
-		s = object_state(up, MountState);
-		depth++;
-	}
-	return depth;
-}
-
-static void print_mount(const struct inspection *in, const struct object *o)
+static void print_mount(const struct inspection *in, const struct object *o, unsigned depth)
 {
 	const MountState *s = object_state(o, MountState);
 	const SuperblockState *sb = superblock_of(in, s);
@@ -158,7 +164,8 @@ static void print_mount(const struct inspection *in, const struct object *o)
 	                                  : xstrdup("?");
 	_cleanup_(free_p) char *from = strcmp(root, "/") ? xasprintf("%s[%s]", source, root)
 	                                                 : xstrdup(source);
-	int indent = 2 + 2 * (int)depth_of(in, s);
+	int indent = 2 + 2 * (int)(depth < DEPTH_MAX ? depth : DEPTH_MAX);
+	_cleanup_(free_p) char *external = external_of(s, sb);
 	json_object *options = options_of(s->attributes);
 
 	printf("%*s%-*s %-22s %-9s %-10s %-12s ", indent, "", indent < 34 ? 34 - indent : 1, point,
@@ -166,8 +173,47 @@ static void print_mount(const struct inspection *in, const struct object *o)
 	for (size_t i = 0; i < json_object_array_length(options); i++)
 		printf("%s%s", i ? "," : "",
 		       json_object_get_string(json_object_array_get_idx(options, i)));
+	if (external)
+		printf(" (--external %s)", external);
 	puts(s->deleted ? " (root deleted)" : "");
 	json_object_put(options);
+}
+
+/* the mounts of a namespace, in order of their objects */
+struct listing {
+	const struct inspection *in;
+	const struct object **mounts;
+	size_t n;
+	bool *printed;
+};
+
+/* what is on the mount @parent, 0: the root; below each what is on it. Each once: images lie. */
+static void print_below(struct listing *l, uint32_t parent, unsigned depth)
+{
+	for (size_t i = 0; i < l->n && depth <= DEPTH_MAX; i++) {
+		if (l->printed[i] || object_state(l->mounts[i], MountState)->parent != parent)
+			continue;
+		l->printed[i] = true;
+		print_mount(l->in, l->mounts[i], depth);
+		print_below(l, l->mounts[i]->id, depth + 1);
+	}
+}
+
+static void print_namespace(const struct inspection *in, const struct object *ns)
+{
+	struct listing l = { .in = in };
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(in->contents.objects, &mount_kind, &cursor));)
+		if (object_state(o, MountState)->namespace_ == ns->id)
+			*array_push(l.mounts, l.n) = o;
+	l.printed = xcalloc(l.n + 1, sizeof(*l.printed));
+	print_below(&l, 0, 0);
+	for (size_t i = 0; i < l.n; i++)
+		if (!l.printed[i]) /* too deep, or on each other */
+			print_mount(in, l.mounts[i], DEPTH_MAX);
+	free(l.mounts);
+	free(l.printed);
 }
 
 void mounts_print(const struct inspection *in)
@@ -177,14 +223,10 @@ void mounts_print(const struct inspection *in)
 	for (struct object *ns; (ns = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));
 	     any++) {
 		_cleanup_(free_p) char *tasks = inspection_holders_text(in, ns->id);
-		size_t next = 0;
 		printf("%smount namespace %u of %s\n", any ? "\n" : "", ns->id, tasks);
 		printf("  %-32s %-22s %-9s %-10s %-12s %s\n", "TARGET", "SOURCE", "FSTYPE",
 		       "RESTORED", "PROPAGATION", "OPTIONS");
-		for (struct object *o;
-		     (o = objects_next(in->contents.objects, &mount_kind, &next));)
-			if (object_state(o, MountState)->namespace_ == ns->id)
-				print_mount(in, o);
+		print_namespace(in, ns);
 	}
 	if (!any)
 		puts("all tasks are in the mount namespace that the restart is in");

@@ -46,13 +46,27 @@ static bool is_empty(json_object *o)
 	return false;
 }
 
+/* long ones are registers and the like, which nobody reads here: --json has them whole */
+static void print_string(const char *text)
+{
+	enum { SHOWN = 300 };
+	size_t size = strlen(text);
+	const char *quote = strchr(text, ' ') ? "\"" : "";
+
+	if (size <= SHOWN)
+		printf("%s%s%s", quote, text, quote);
+	else
+		printf("%s%.*s%s... and %zu characters more", quote, SHOWN / 5, text, quote,
+		       size - SHOWN / 5);
+}
+
 static void print_scalar(const char *name, json_object *o)
 {
 	if (json_object_is_type(o, json_type_int) && json_object_get_int64(o) >= 0 &&
 	    is_address(name, json_object_get_uint64(o)))
 		printf("0x%llx", (unsigned long long)json_object_get_uint64(o));
-	else if (json_object_is_type(o, json_type_string) && strchr(json_object_get_string(o), ' '))
-		printf("\"%s\"", json_object_get_string(o));
+	else if (json_object_is_type(o, json_type_string))
+		print_string(json_object_get_string(o));
 	else if (o)
 		fputs(json_object_get_string(o), stdout);
 	else
