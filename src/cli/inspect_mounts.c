@@ -13,7 +13,6 @@
 #include "kind/mount.h"
 #include "kind/superblock.h"
 #include "mount.pb-c.h"
-#include "mount/table.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -79,18 +78,10 @@ static const char *class_of(const SuperblockState *s)
 	return class < sizeof(names) / sizeof(names[0]) ? names[class] : "?";
 }
 
-/* what --external calls what it shows, the caller's; NULL: it has no name */
-static char *external_of(const MountState *s, const SuperblockState *sb)
+/* what --external calls it, the caller's; NULL: it has no name */
+static char *external_of(const MountState *s)
 {
-	_cleanup_(free_p) char *root = xstrndup((const char *)s->root.data, s->root.len);
-
-	for (size_t i = 0; sb && i < sb->n_anchors; i++) {
-		const SuperblockAnchor *a = sb->anchors[i];
-		_cleanup_(free_p) char *its = xstrndup((const char *)a->root.data, a->root.len);
-		if (a->name.len && mount_below(root, its))
-			return text_printable(a->name.data, a->name.len);
-	}
-	return NULL;
+	return s->external.len ? text_printable(s->external.data, s->external.len) : NULL;
 }
 
 static const SuperblockState *superblock_of(const struct inspection *in, const MountState *s)
@@ -104,7 +95,7 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 {
 	const MountState *s = object_state(o, MountState);
 	const SuperblockState *sb = superblock_of(in, s);
-	_cleanup_(free_p) char *external = external_of(s, sb);
+	_cleanup_(free_p) char *external = external_of(s);
 	json_object *line = json_object_new_object();
 
 	json_object_object_add(line, "object", json_object_new_uint64(o->id));
@@ -165,7 +156,7 @@ static void print_mount(const struct inspection *in, const struct object *o, uns
 	_cleanup_(free_p) char *from = strcmp(root, "/") ? xasprintf("%s[%s]", source, root)
 	                                                 : xstrdup(source);
 	int indent = 2 + 2 * (int)(depth < DEPTH_MAX ? depth : DEPTH_MAX);
-	_cleanup_(free_p) char *external = external_of(s, sb);
+	_cleanup_(free_p) char *external = external_of(s);
 	json_object *options = options_of(s->attributes);
 
 	printf("%*s%-*s %-22s %-9s %-10s %-12s ", indent, "", indent < 34 ? 34 - indent : 1, point,

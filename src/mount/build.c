@@ -16,15 +16,11 @@
 
 /* ---- what is cloned from what ---- */
 
-static bool is_better(const struct mount_anchor *a, const struct mount_anchor *b,
-                      const char *source)
+static int rank(const struct mount_anchor *a, const struct mount_entry *m)
 {
-	bool same_a = a->source && !strcmp(a->source, source);
-	bool same_b = b->source && !strcmp(b->source, source);
-
-	if (a->supplied != b->supplied)
-		return a->supplied;
-	return same_a != same_b ? same_a : strlen(a->root) > strlen(b->root);
+	if (a->supplied)
+		return !a->name || (m->external && !strcmp(a->name, m->external)) ? 3 : 0;
+	return a->source && !strcmp(a->source, m->source) ? 2 : 1;
 }
 
 const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
@@ -34,8 +30,9 @@ const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, s
 
 	for (size_t i = 0; i < n; i++) {
 		const struct mount_anchor *a = &anchors[i];
+		int better = best ? rank(a, m) - rank(best, m) : 1;
 		if (a->sb == m->sb && mount_below(m->root, a->root) &&
-		    (!best || is_better(a, best, m->source)))
+		    (better > 0 || (!better && strlen(a->root) > strlen(best->root))))
 			best = a;
 	}
 	return best;

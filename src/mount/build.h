@@ -34,10 +34,14 @@ struct mount_anchor {
 	const char *source; /* as mountinfo shows it, which a clone inherits; lent, NULL: unknown */
 	bool late;          /* fd is -1, and not there before mount_build_late() */
 	bool supplied;      /* by the user: another file system may be in its place */
+	char *name;         /* for the mounts of that name; NULL: for all below @root */
 };
 
-/* the one that a mount is cloned from: supplied, of the same source, with the longest root; the
- * first of equal ones. NULL: none */
+/*
+ * The one that a mount is cloned from, NULL: none. What was supplied for it; else of the host's one
+ * with the same source, or any; else what was supplied for others and shows it, too. Of equal ones
+ * that with the longest root.
+ */
 const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
                                            const struct mount_entry *m);
 

@@ -200,6 +200,7 @@ static void entry_done(struct mount_entry *m)
 	free(m->rel);
 	free(m->root);
 	free(m->source);
+	free(m->external);
 	free(m->uid_map);
 	free(m->gid_map);
 }

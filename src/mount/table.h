@@ -88,6 +88,7 @@ struct mount_entry {
 	uint32_t bound, bound_type; /* of nsfs: for kind/mounts, which namespace it is */
 	size_t target; /* a mount namespace that it is the file of: line + 1; 0: it is none */
 	char *source;
+	char *external; /* the name that the user has given to it; NULL: none */
 	char *uid_map, *gid_map; /* "inner outer count\n"...; NULL: not idmapped */
 	size_t next_of_sb;       /* for mount_of_sb(): index + 1 */
 };

@@ -113,6 +113,18 @@ def the_root_elsewhere():
     os.unlink(IMAGE)
 
 
+def around_the_root():
+    """what is supplied for one mount takes no other's place, even if that lies in it"""
+    runner, pid = start("--bind", os.path.abspath(".") + ":/shm")
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/shm]=around")
+    expect(code == 0, f"checkpoint: {code} {err}")
+    runner.wait()
+    restart("the directory around the root", "one", "--external", "around=other")
+    code, out, err = stasis("inspect", IMAGE, "--mounts")
+    expect(out.decode().count("(--external around)") == 1, f"inspect: {out}")
+    os.unlink(IMAGE)
+
+
 def root_for_nothing():
     p = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                          start_new_session=True)
@@ -186,6 +198,7 @@ folder("data", "one")
 folder("other", "two")
 a_bind_with_a_name()
 the_root_elsewhere()
+around_the_root()
 root_for_nothing()
 memory_of_the_host()
 one_key_for_two()

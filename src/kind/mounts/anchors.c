@@ -25,23 +25,19 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-/* @from: the mount of the host; NULL: supplied by the user */
-static void add_anchor(struct mounts *m, size_t sb, const char *root, int fd,
-                       const struct mount_entry *from)
+static void add_host(struct mounts *m, size_t sb, const char *root, int fd,
+                     const struct mount_entry *from)
 {
-	*array_push(m->anchors,
-	            m->n_anchors) = (struct mount_anchor){ .sb = sb,
-		                                           .root = xstrdup(root),
-		                                           .fd = fd,
-		                                           .source = from ? from->source : NULL,
-		                                           .supplied = !from };
+	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
+		.sb = sb, .root = xstrdup(root), .fd = fd, .source = from->source
+	};
 }
 
 /* ---- of the user ---- */
 
 /* a clone of what was supplied for @root of a superblock; it must be of the type that was there */
 static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, int fd,
-                  struct error *err)
+                  const char *name, struct error *err)
 {
 	struct statx sx;
 
@@ -54,17 +50,13 @@ static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, 
 	int clone = mount_clone(fd);
 	if (clone < 0)
 		return error_raise(err, errno, "clone the mount that was supplied");
-	add_anchor(m, sb, root, clone, NULL);
+	*array_push(m->anchors,
+	            m->n_anchors) = (struct mount_anchor){ .sb = sb,
+		                                           .root = xstrdup(root),
+		                                           .fd = clone,
+		                                           .supplied = true,
+		                                           .name = name ? xstrdup(name) : NULL };
 	return 0;
-}
-
-static bool is_supplied(const struct mounts *m, size_t sb, const char *root)
-{
-	for (size_t i = 0; i < m->n_anchors; i++)
-		if (m->anchors[i].supplied && m->anchors[i].sb == sb &&
-		    mount_below(root, m->anchors[i].root))
-			return true;
-	return false;
 }
 
 static int supply_name(struct restart *r, struct mounts *m, size_t sb, const SuperblockAnchor *a,
@@ -78,7 +70,7 @@ static int supply_name(struct restart *r, struct mounts *m, size_t sb, const Sup
 		return 0; /* where it was, if it is there */
 	int e = externals_open(r->options->externals, name, O_PATH, &fd, err);
 	if (e == 0)
-		e = supply(m, sb, root, a->mode, fd, err);
+		e = supply(m, sb, root, a->mode, fd, name, err);
 	if (e < 0)
 		error_object(err, "%s", name);
 	return e;
@@ -115,7 +107,7 @@ static int supply_root(const struct restart *r, struct mounts *m, struct error *
 	if (fd < 0)
 		return error_refuse(err, CODE_external_missing, "the new root is not there: %s",
 		                    strerror(errno));
-	int r2 = supply(m, e->sb, e->root, S_IFDIR, fd, err);
+	int r2 = supply(m, e->sb, e->root, S_IFDIR, fd, NULL, err);
 	return r2 < 0 ? error_trace(err, r2) : 0;
 }
 
@@ -164,12 +156,10 @@ static void find_external(struct mounts *m, int own, size_t sb, const Superblock
 		_cleanup_(free_p) char *path = xstrndup((const char *)a->path.data, a->path.len);
 		_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
 		int fd = -1;
-		/* what is below something supplied comes with that */
-		if (a->name.len || is_supplied(m, sb, root))
-			continue;
-		const struct mount_entry *from = open_anchor(m, own, path, a, &fd);
+		const struct mount_entry *from = a->name.len ? NULL
+		                                             : open_anchor(m, own, path, a, &fd);
 		if (from)
-			add_anchor(m, sb, root, fd, from);
+			add_host(m, sb, root, fd, from);
 	}
 }
 
@@ -198,7 +188,7 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 		int fd = -1;
 		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
 			continue;
-		add_anchor(m, sb, e->root, fd, e);
+		add_host(m, sb, e->root, fd, e);
 	}
 }
 
@@ -235,30 +225,17 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	return NULL;
 }
 
-/* the name that would supply it, the caller's; NULL: it has none */
-static char *name_for(const SuperblockState *s, const char *root)
-{
-	for (size_t i = 0; i < s->n_anchors; i++) {
-		const SuperblockAnchor *a = s->anchors[i];
-		_cleanup_(free_p) char *its = xstrndup((const char *)a->root.data, a->root.len);
-		if (a->name.len && mount_below(root, its))
-			return xstrndup((const char *)a->name.data, a->name.len);
-	}
-	return NULL;
-}
-
 static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e,
                            const char *why)
 {
 	const SuperblockState *s = object_state(m->sbs[e->sb], SuperblockState);
-	_cleanup_(free_p) char *name = name_for(s, e->root);
 	struct error refusal;
 
 	error_refuse(&refusal, CODE_mount_external_missing, "%s: %s of a %s", why, e->root,
 	             m->table.sbs[e->sb].type);
 	error_object(&refusal, "mount %u %s", e->old_id, e->point);
-	if (name)
-		error_hint(&refusal, "--external %s=PATH", name);
+	if (e->external)
+		error_hint(&refusal, "--external %s=PATH", e->external);
 	else if (s->n_anchors)
 		error_hint(&refusal, "put it back as it was, on %.*s", (int)s->anchors[0]->path.len,
 		           (const char *)s->anchors[0]->path.data);

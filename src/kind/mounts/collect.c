@@ -335,6 +335,7 @@ void mounts_free(struct mounts *m)
 	for (size_t i = 0; i < m->n_anchors; i++) {
 		close_p(&m->anchors[i].fd);
 		free(m->anchors[i].root);
+		free(m->anchors[i].name);
 	}
 	for (size_t i = 0; i < m->n_sbs; i++) {
 		if (m->roots)

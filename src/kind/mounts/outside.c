@@ -64,10 +64,11 @@ static bool is_named(const struct mounts *m, const struct mount_entry *e, const 
 static int add_name(struct checkpoint *c, struct mounts *m, size_t line, const char *name,
                     struct error *err)
 {
-	const struct mount_entry *e = &m->table.mounts[line];
+	struct mount_entry *e = &m->table.mounts[line];
 	bool same;
 	int fd;
 
+	e->external = xstrdup(name);
 	m->table.sbs[e->sb].class = MOUNT_EXTERNAL;
 	if (is_named(m, e, name, &same)) {
 		if (same)

@@ -109,6 +109,7 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->uid_map = bytes_of(e->uid_map);
 	s->gid_map = bytes_of(e->gid_map);
 	identify_root(m, e, s);
+	s->external = bytes_of(e->external);
 	return 0;
 }
 

@@ -153,6 +153,8 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 		                   (unsigned long long)s->locked_attributes);
 	if (s->outside.len && (!s->master || !is_path(&s->outside)))
 		return error_raise(err, EBADMSG, "the master of a mount");
+	if (!is_text(&s->external, NAME_SIZE))
+		return error_raise(err, EBADMSG, "the name of an external mount");
 	if (s->root_handle.len > 128)
 		return error_raise(err, EBADMSG, "the handle of what a mount shows");
 	if (!is_idmap(s, &s->uid_map) || !is_idmap(s, &s->gid_map))
@@ -241,6 +243,7 @@ static void fill_entry(struct mounts *m, const struct objects *objects, const st
 	e->peer_group = s->peer_group;
 	e->master = s->master;
 	e->source = text_of(&s->source);
+	e->external = s->external.len ? text_of(&s->external) : NULL;
 	e->uid_map = s->uid_map.len ? text_of(&s->uid_map) : NULL;
 	e->gid_map = s->gid_map.len ? text_of(&s->gid_map) : NULL;
 }
