@@ -39,6 +39,16 @@ for symbol, name in codes.items():
 for name in re.findall(r"^ \* TEST .*\bcode=(\S+)", tests, re.M):
     expect(name in codes.values(), f"a test expects {name}, which is no refusal")
 
+# each case of the design of mount namespaces has a test
+listed = set(run("test/run", "--list", cwd=TOP).stdout.split())
+numbers = []
+with open(os.path.join(TOP, "test", "mounts.cases"), encoding="utf-8") as f:
+    for line in (line for line in f if not line.startswith("#")):
+        numbers.append(int(line.split()[0]))
+        for test in (word for word in line.split()[1:] if re.match(r"(unit|kinds|cli|test|tools)/", word)):
+            expect(test in listed or os.path.exists(os.path.join(TOP, test)), f"case {numbers[-1]}: there is no {test}")
+expect(numbers == list(range(1, 79)), f"cases without a test: {sorted(set(range(1, 79)) - set(numbers))}")
+
 for page in ("stasis.1", "stasis-image.5"):
     p = run("mandoc", "-Tlint", "-Wstyle", os.path.join(TOP, "doc", page))
     # what other manuals are installed, and whether their index is fresh, is not ours
