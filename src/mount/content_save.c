@@ -42,7 +42,8 @@ struct saver {
 	size_t n_waiting;
 	struct map
 		*links; /* inode number -> its number in the stream, of those with several names */
-	struct map *leased; /* inode numbers of files with a write lease */
+	dev_t device;
+	struct map *leased; /* inode numbers of files with a write lease; NULL: not looked yet */
 	bool ramfs;
 	struct content_wanted *wanted;
 	struct map *wanted_inodes; /* inode number -> its line + 1; NULL: none */
@@ -401,6 +402,38 @@ static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 	return r < 0 ? r : put_xattrs(s, i, names, err);
 }
 
+/* ---- leases ---- */
+
+static int find_leases(struct saver *s, struct error *err)
+{
+	_cleanup_(free_p) struct proc_locks_entry *locks = NULL;
+	size_t n = 0;
+	int r = proc_locks_read(&locks, &n, err);
+
+	s->leased = map_new();
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct proc_lock *l = &locks[i].lock;
+		ino64_t ino = l->inode;
+		bool harmless = !strcmp(l->mode, "ACTIVE") && !strcmp(l->access, "READ");
+		if (l->device == s->device && !strcmp(l->type, "LEASE") && !harmless)
+			map_put(s->leased, &ino, sizeof(ino), s);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/*
+ * A lease breaks when its file is opened, though the open fails (fcntl(2), F_SETLEASE). Looked up
+ * for the first file only: reading /proc/locks takes an RCU grace period, some 10 ms.
+ */
+static int refuse_leased(struct saver *s, const struct inode *i, ino64_t ino, struct error *err)
+{
+	int r = s->leased ? 0 : find_leases(s, err);
+
+	if (r == 0 && map_get(s->leased, &ino, sizeof(ino)))
+		r = refuse(s, i, CODE_content_lease, "opening it would break its write lease", err);
+	return r;
+}
+
 /* ---- the walk ---- */
 
 /* anything but a directory */
@@ -410,9 +443,9 @@ static int save_name(struct saver *s, int dir, uint32_t folder, const struct dir
 	struct inode i = { .folder = folder, .name = d->d_name };
 	bool file = d->d_type == DT_REG;
 
-	if (file && map_get(s->leased, &d->d_ino, sizeof(d->d_ino)))
-		return refuse(s, &i, CODE_content_lease, "opening it would break its write lease",
-		              err);
+	int r = file ? refuse_leased(s, &i, d->d_ino, err) : 0;
+	if (r < 0)
+		return error_trace(err, r);
 	/* opening a device or FIFO would do something */
 	_cleanup_(close_p) int fd = folders_openat(
 		dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
@@ -475,23 +508,6 @@ static int save_folder(struct saver *s, uint32_t parent, const char *name, struc
 	return r < 0 ? r : save_listing(s, &i, folder, err);
 }
 
-/* leases break when a file is opened, though the open fails (fcntl(2), F_SETLEASE) */
-static int find_leases(struct saver *s, dev_t device, struct error *err)
-{
-	_cleanup_(free_p) struct proc_locks_entry *locks = NULL;
-	size_t n = 0;
-	int r = proc_locks_read(&locks, &n, err);
-
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		const struct proc_lock *l = &locks[i].lock;
-		ino64_t ino = l->inode;
-		bool harmless = !strcmp(l->mode, "ACTIVE") && !strcmp(l->access, "READ");
-		if (l->device == device && !strcmp(l->type, "LEASE") && !harmless)
-			map_put(s->leased, &ino, sizeof(ino), s);
-	}
-	return r;
-}
-
 static int look_at_root(struct saver *s, struct error *err)
 {
 	struct statfs fs;
@@ -500,7 +516,8 @@ static int look_at_root(struct saver *s, struct error *err)
 	if (fstatfs(s->folders.root, &fs) < 0 || fstat(s->folders.root, &st) < 0)
 		return error_raise(err, errno, "stat of the root directory of a file system");
 	s->ramfs = fs.f_type == RAMFS_MAGIC;
-	return find_leases(s, st.st_dev, err);
+	s->device = st.st_dev;
+	return 0;
 }
 
 static int save_all(struct saver *s, struct error *err)
@@ -525,7 +542,6 @@ static struct saver *saver_new(const struct byte_sink *sink)
 
 	s->sink = sink;
 	s->links = map_new();
-	s->leased = map_new();
 	return s;
 }
 
@@ -590,9 +606,9 @@ static int put_single(struct saver *s, const char *name, int fd, struct error *e
 	if (fstat(fd, &i.st) < 0)
 		return fail(s, &i, "stat", err);
 	if (is_open(&i)) {
-		if (map_get(s->leased, &i.st.st_ino, sizeof(i.st.st_ino)))
-			return refuse(s, &i, CODE_content_lease,
-			              "opening it would break its write lease", err);
+		int r = refuse_leased(s, &i, i.st.st_ino, err);
+		if (r < 0)
+			return error_trace(err, r);
 		open_fd = open(proc_link(&i, link), O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 		if (open_fd < 0)
 			return fail(s, &i, "open", err);
@@ -632,7 +648,8 @@ static int look_at_inodes(struct saver *s, const struct content_inode *inodes, s
 		if (fstatfs(inodes[i].fd, &fs) < 0 || fstat(inodes[i].fd, &st) < 0)
 			return error_raise(err, errno, "stat of what has been deleted");
 		s->ramfs = fs.f_type == RAMFS_MAGIC;
-		return find_leases(s, st.st_dev, err);
+		s->device = st.st_dev;
+		break;
 	}
 	return 0;
 }
