@@ -25,6 +25,7 @@
 #include "core/restart.h"
 #include "file.pb-c.h"
 #include "kind/lock.h"
+#include "kind/pid_ns.h"
 #include "proc/fdinfo.h"
 #include "task/holders.h"
 #include "task/kcmp.h"
@@ -56,6 +57,8 @@ struct file {
 	/* checkpoint */
 	struct kcmp_set group; /* of the first of its group */
 	uint32_t n_group;
+	const struct task *holder; /* the first that has it, which sets the owner at restart */
+	const struct task *owner;  /* or a member of the group; NULL: none */
 	/* restart */
 	int fd;
 	size_t n_expected;
@@ -191,8 +194,20 @@ static void judge_owner(struct look *l, const struct f_owner_ex *owner, pid_t re
 	}
 }
 
+/* its leader, if that is in the set */
+static const struct task *member_of_group(const struct checkpoint *c, pid_t pgrp)
+{
+	const struct task *leader = checkpoint_task(c, pgrp);
+
+	for (size_t i = 0; !leader && i < c->n_tasks; i++)
+		if (c->tasks[i]->stat.pgrp == pgrp)
+			leader = c->tasks[i];
+	return leader;
+}
+
 /* who gets signals, and which; only the description itself tells */
-static void collect_owner(struct look *l, int fd, const char *link, FileState *s)
+static void collect_owner(struct look *l, int fd, const char *link, struct object *object,
+                          FileState *s)
 {
 	struct f_owner_ex owner = { 0 };
 	uid_t uids[2] = { 0 };
@@ -219,6 +234,26 @@ static void collect_owner(struct look *l, int fd, const char *link, FileState *s
 	s->owner->uid = uids[0];
 	s->owner->euid = uids[1];
 	judge_owner(l, &owner, recorded, link);
+	live(object)->holder = l->task;
+	live(object)->owner = owner.type == F_OWNER_PGRP ? member_of_group(l->c, owner.pid)
+	                                                 : checkpoint_task(l->c, owner.pid);
+}
+
+/* who sets it at restart is the first that has the file, by a number of its own pid namespace */
+static int file_judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct file *f = live(object);
+	struct error refusal;
+
+	if (!f->owner || pid_ns_sees(f->holder, f->owner))
+		return 0;
+	error_refuse(
+		&refusal, CODE_file_owner,
+		"its signals go to process or group %d, which is in another pid namespace than "
+		"the first that has the file open, and not below that",
+		f->owner->tid);
+	refuse(c, f->holder, &refusal);
+	return 0;
 }
 
 /*
@@ -269,7 +304,7 @@ static void describe(struct look *l, int fd, const char *link, struct object *in
 	s->flags = l->info.flags & ~(uint32_t)O_CLOEXEC;
 	s->position = (uint64_t)l->info.pos;
 	judge_flags(l, link);
-	collect_owner(l, fd, link, s);
+	collect_owner(l, fd, link, object, s);
 }
 
 /* a description that is seen for the first time; stays without a message when it is refused */
@@ -581,6 +616,7 @@ const struct kind file_kind = {
 	.name = "file",
 	.number = 25,
 	.message = &file_state__descriptor,
+	.judge = file_judge,
 	.validate = file_validate,
 	.preflight = file_preflight,
 	.release = file_release,

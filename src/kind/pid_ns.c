@@ -389,6 +389,16 @@ uint32_t pid_ns_parent(const struct object *object)
 	return ns->parent ? ns->parent->id : 0;
 }
 
+bool pid_ns_sees(const struct task *viewer, const struct task *of)
+{
+	const struct object *where = task_object(viewer, &pid_ns_kind);
+	const struct object *at = task_object(of, &pid_ns_kind);
+
+	while (at && at != where)
+		at = ((const struct pid_ns *)at->live)->parent;
+	return at == where;
+}
+
 /* ---- what an image says ---- */
 
 static int validate(const struct objects *objects, const struct object *object, struct error *err)

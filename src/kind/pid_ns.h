@@ -14,6 +14,8 @@ extern const struct kind pid_ns_kind;
 
 /* the object of the one above, as recorded or as an image says; 0: the root task's */
 uint32_t pid_ns_parent(const struct object *object);
+/* checkpoint, when all is collected: whether @of has a number where @viewer is */
+bool pid_ns_sees(const struct task *viewer, const struct task *of);
 /* what validate() cannot see alone: namespaces and the tasks that are in them or will make some in
  * them; when c->plan is made */
 int pid_ns_check(const struct contents *c, struct error *err);

@@ -686,7 +686,8 @@ static int tty_commit(struct restart *r, struct object *object, struct stub *stu
 	if (!s->foreground || tty->foreground_set || s->session != (uint32_t)stub->tid)
 		return 0;
 	tty->foreground_set = true;
-	int result = set_foreground_inside(stub, tty, (pid_t)s->foreground, err);
+	int result = set_foreground_inside(stub, tty, stub_number_of(r, (pid_t)s->foreground, stub),
+	                                   err);
 	return result < 0 ? error_trace(err, result) : 0;
 }
 

@@ -9,7 +9,7 @@
 
 #include "util/error.h"
 
-#define PROC_NS_LEVELS 32 /* MAX_PID_NS_LEVEL of the kernel */
+#define PROC_NS_LEVELS 33 /* MAX_PID_NS_LEVEL of the kernel, and the first */
 
 struct proc_status {
 	uint32_t umask;

@@ -18,6 +18,7 @@
 #include "util/cleanup.h"
 
 #define STOP_TIMEOUT 10000u
+#define PID_LEVELS   33 /* MAX_PID_NS_LEVEL of the kernel, and the first */
 
 /* a line of /proc/PID/status, the number behind its key; @otherwise when it is not there */
 static uint64_t status_value(pid_t pid, const char *key, int base, uint64_t otherwise)
@@ -150,18 +151,34 @@ static int hush(struct trace *t, struct traced *parent, pid_t child, bool waited
 	return r < 0 ? error_raise(err, -r, "registers of %d", parent->tid) : 0;
 }
 
-/* the pid that the parent's calls know it by */
-static pid_t inner_pid(pid_t pid)
+/* the numbers that a process has on the levels of pid namespaces from ours down to its own */
+static size_t read_numbers(pid_t pid, pid_t ret[PID_LEVELS])
 {
-	char path[64], line[256];
-	pid_t inner = pid;
+	char path[64], line[512];
+	size_t n = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "NSpid:", 6))
-			inner = atoi(strrchr(line, '\t') + 1);
-	return inner;
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "NSpid:", 6))
+			continue;
+		for (char *at = line + 6, *end; n < PID_LEVELS; at = end) {
+			long number = strtol(at, &end, 10);
+			if (end == at)
+				break;
+			ret[n++] = (pid_t)number;
+		}
+	}
+	return n;
+}
+
+/* the pid that the parent's calls know it by: on the level of the parent */
+static pid_t number_for(pid_t pid, pid_t parent)
+{
+	pid_t own[PID_LEVELS], of_parent[PID_LEVELS];
+	size_t n = read_numbers(pid, own), level = read_numbers(parent, of_parent);
+
+	return level > 0 && level <= n ? own[level - 1] : pid;
 }
 
 static int stop_process(struct trace *t, const struct traced *first, struct error *err)
@@ -178,7 +195,7 @@ static int stop_process(struct trace *t, const struct traced *first, struct erro
 		if (is_launched(t->tasks[i]) && t->tasks[i]->tgid == tgid)
 			r = enter_stop(t, t->tasks[i], signal, err);
 	if (r == 0 && parent)
-		r = hush(t, parent, inner_pid(tgid), first->stop_waited, had, err);
+		r = hush(t, parent, number_for(tgid, ppid), first->stop_waited, had, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -18,6 +18,7 @@
  * TEST ended-fault refuse code=task.init-death -- ended_fault
  * TEST ended-reboot round-trip -- ended_reboot
  * TEST depth round-trip -- depth
+ * TEST deepest round-trip -- deepest
  * TEST threads round-trip -- threads
  * TEST zombie round-trip -- zombie
  * TEST orphan round-trip -- orphan
@@ -25,6 +26,12 @@
  * TEST groups round-trip -- groups
  * TEST left-groups round-trip -- left_groups
  * TEST references round-trip -- references
+ * TEST owner-below round-trip -- owner_below
+ * TEST owner-above refuse code=file.owner -- owner_above
+ * TEST stopped round-trip -- stopped
+ * TEST signals round-trip -- signals
+ * TEST leak refuse code=leak -- leak
+ * TEST user-owner refuse code=user_ns.shape -- user_owner
  * TEST references-container round-trip start="unshare -p -f" -- references
  */
 #include <fcntl.h>
@@ -34,6 +41,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -432,6 +440,36 @@ static void depth(void)
 	check_exit(init, 0);
 }
 
+/* as deep as the kernel makes them */
+static void deepest_init(void)
+{
+	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid == 0) {
+		deepest_init();
+		_exit(0);
+	}
+	if (pid < 0) {
+		CHECK_EQ(errno, ENOSPC);
+		subject_settle("deepest");
+		CHECK_EQ(getpid(), 1);
+		return;
+	}
+	subject_wait("deepest");
+	subject_wait_go();
+	check_exit(pid, 0);
+}
+
+static void deepest(void)
+{
+	pid_t init = new_init(deepest_init);
+
+	subject_wait("deepest");
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
 static void threaded_init(void)
 {
 	pthread_t t;
@@ -653,6 +691,169 @@ static void references(void)
 	check_exit(init, 0);
 }
 
+/* a pipe that one outside has first, whose signals go to one inside; and the other way round */
+static void owner_below(void)
+{
+	struct f_owner_ex seen;
+	int p[2];
+
+	CHECK(pipe(p) == 0);
+	pid_t init = new_init(idle_init);
+	subject_wait("init");
+	CHECK(fcntl(p[0], F_SETOWN, init) == 0);
+	subject_checkpoint();
+	CHECK(fcntl(p[0], F_GETOWN_EX, &seen) == 0 && seen.type == F_OWNER_PID && seen.pid == init);
+	end_idle(init);
+}
+
+static int inside_pipe[2];
+
+static void piping_init(void)
+{
+	CHECK(pipe(inside_pipe) == 0);
+	subject_mark("piped");
+	subject_settle("init");
+}
+
+static void owner_above(void)
+{
+	char path[64];
+	int fd;
+
+	pid_t init = new_init(piping_init);
+	subject_wait("init");
+	int pidfd = (int)syscall(SYS_pidfd_open, init, 0);
+	for (int n = 3;; n++) { /* the pipe that it has, which we have not */
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", init, n);
+		char link[64] = "";
+		CHECK(readlink(path, link, sizeof(link) - 1) > 0);
+		if (strncmp(link, "pipe:", 5))
+			continue;
+		fd = (int)syscall(SYS_pidfd_getfd, pidfd, n, 0);
+		break;
+	}
+	CHECK(fd >= 0 && fcntl(fd, F_SETOWN, getpid()) == 0);
+	close(fd);
+	close(pidfd);
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
+/* the init of a namespace that is stopped, and one in it */
+static void stopped_init(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		subject_settle("child");
+		_exit(7);
+	}
+	subject_wait("child");
+	CHECK(kill(pid, SIGSTOP) == 0);
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	subject_settle("init");
+	CHECK(waitpid(pid, &status, WNOHANG) == 0);
+	CHECK(kill(pid, SIGCONT) == 0);
+	check_exit(pid, 7);
+}
+
+static void stopped(void)
+{
+	int status;
+	pid_t pid = new_init(stopped_init);
+
+	subject_wait("init");
+	CHECK(kill(pid, SIGSTOP) == 0);
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	subject_checkpoint();
+	CHECK(kill(pid, SIGCONT) == 0);
+	check_exit(pid, 0);
+}
+
+/* signals that an init takes, and those that are pending, with the numbers of who sent them */
+static void signalled_init(void)
+{
+	sigset_t set;
+	siginfo_t info;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	signal(SIGTERM, SIG_IGN);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(kill(1, SIGUSR1) == 0);
+		subject_settle("child");
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_mark("inside");
+	subject_wait("outside");
+	subject_settle("init");
+	CHECK(sigwaitinfo(&set, &info) == SIGUSR1 && info.si_pid == pid);
+	CHECK(sigwaitinfo(&set, &info) == SIGUSR2 && info.si_pid == 0);
+	check_exit(pid, 0);
+}
+
+static void signals(void)
+{
+	pid_t init = new_init(signalled_init);
+
+	subject_wait("inside");
+	CHECK(kill(init, SIGUSR2) == 0);
+	subject_mark("outside");
+	subject_wait("init");
+	subject_checkpoint();
+	check_exit(init, 0);
+}
+
+/* one that another outside the set is in */
+static void leak(void)
+{
+	pid_t init = new_init(idle_init);
+
+	subject_wait("init");
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		enter(init);
+		pid_t pid = fork();
+		if (pid == 0) {
+			subject_settle("outsider");
+			_exit(0);
+		}
+		check_exit(pid, 0);
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	subject_wait("outsider");
+	subject_checkpoint();
+	end_idle(init);
+}
+
+static void user_init(void)
+{
+	subject_settle("user-init");
+}
+
+/* a pid namespace that belongs to a user namespace of its own */
+static void user_owner(void)
+{
+	struct clone_args args = { .flags = CLONE_NEWPID | CLONE_NEWUSER, .exit_signal = SIGCHLD };
+
+	CHECK(chmod(".", 0777) == 0);
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0) {
+		user_init();
+		_exit(0);
+	}
+	subject_wait("user-init");
+	subject_checkpoint();
+	check_exit(pid, 0);
+}
+
 static void subtree(void)
 {
 	subject_checkpoint();
@@ -674,6 +875,7 @@ int main(int argc, char **argv)
 		{ "ended_fault", ended_fault },
 		{ "ended_reboot", ended_reboot },
 		{ "depth", depth },
+		{ "deepest", deepest },
 		{ "threads", threads },
 		{ "zombie", zombie },
 		{ "orphan", orphan },
@@ -681,6 +883,12 @@ int main(int argc, char **argv)
 		{ "groups", groups },
 		{ "left_groups", left_groups },
 		{ "references", references },
+		{ "owner_below", owner_below },
+		{ "owner_above", owner_above },
+		{ "stopped", stopped },
+		{ "signals", signals },
+		{ "leak", leak },
+		{ "user_owner", user_owner },
 		{ "subtree", subtree },
 	};
 
