@@ -57,6 +57,8 @@ struct restart {
 	size_t n_tasks;
 	struct plan *plan;
 	struct map *by_tid; /* recorded tid -> stub */
+	pid_t *dismissed;   /* new tasks that were ended for their number, core/next_pid.h */
+	size_t n_dismissed;
 	struct watch watch;
 	unsigned waited_for_pids_ms; /* spawn_pid_lingers() */
 	int socket;                  /* our end of what descriptors travel through */

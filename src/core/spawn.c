@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "core/next_pid.h"
 #include "core/pidns.h"
 #include "core/restart_parts.h"
 #include "core/root.h"
@@ -47,6 +48,8 @@ static pid_t casualty(void *arg, int *ret_status)
 		bool meant = false;
 		for (size_t i = 0; i < r->n_stubs && !meant; i++)
 			meant = r->stubs[i]->host_tid == pid && calls_left(r->stubs[i]->calls);
+		for (size_t i = 0; i < r->n_dismissed && !meant; i++)
+			meant = r->dismissed[i] == pid;
 		if (!meant)
 			return pid;
 	}
@@ -454,9 +457,12 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 	child->assumed = parent->assumed;
 	if (!r->new_pidns)
 		child->host_tid = child->tid;
-	clone_child(r, parent, child, &args);
-	if (!enters(child))
-		return 0;
+	if (next_pid_needed(r, parent))
+		e = next_pid_clone(r, parent, child, &args, err);
+	else
+		clone_child(r, parent, child, &args);
+	if (e < 0 || !enters(child))
+		return e < 0 ? error_trace(err, e) : 0;
 	x->last = NULL;
 	e = run_list(r, parent, err);
 	if (e == 0)
@@ -801,6 +807,8 @@ void spawn_free(struct restart *r)
 	area_free(r->area);
 	r->area = NULL;
 	map_free(r->by_tid);
+	free(r->dismissed);
+	r->dismissed = NULL;
 	r->by_tid = NULL;
 	close_p(&r->socket);
 	close_p(&r->stub_socket_here);

@@ -161,23 +161,57 @@ bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
 	return top && !ns;
 }
 
-/* tasks of a container that is owned by one are in that one, or below */
+static bool is_below(const struct object *ns, const struct object *above)
+{
+	while (ns && ns != above)
+		ns = ((const struct user_ns *)ns->live)->parent;
+	return ns == above;
+}
+
+/* in one that it can only enter when it has been made, and must before it makes threads */
+static bool enters_early(const struct checkpoint *c, const struct task *task)
+{
+	const struct object *ns = user_ns_of(task);
+
+	return ns && ns != user_ns_of_container(c) && task->status.threads > 1;
+}
+
+/* NULL: it can be made where it is */
+static const char *why_not(const struct checkpoint *c, const struct task *task)
+{
+	const struct task *maker = task->leader == task && task->parent ? task->parent->leader
+	                                                                : NULL;
+
+	if (user_ns_out_of_reach(c, user_ns_of(task)))
+		return "it is not in the user namespace that its pid namespace belongs to";
+	if (enters_early(c, task) && task->status.n_ns_pids > c->tasks[0]->status.n_ns_pids)
+		return "it has threads in a pid namespace below the root's, and is in a user "
+		       "namespace of its own";
+	if (maker && enters_early(c, maker) && !is_below(user_ns_of(task), user_ns_of(maker)))
+		return "its parent has threads, and is in a user namespace that it is not in";
+	return NULL;
+}
+
+static void judge_task(struct checkpoint *c, const struct task *task)
+{
+	const char *why = why_not(c, task);
+	struct error refusal;
+
+	if (!why)
+		return;
+	error_refuse(&refusal, CODE_user_ns_shape, "%s", why);
+	refuse(c, task, &refusal);
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct error refusal;
 	size_t cursor = 0;
 
 	/* once for all tasks */
 	bool is_first = objects_next(c->objects, &user_ns_kind, &cursor) == object;
-	for (size_t i = 0; is_first && i < c->n_tasks; i++) {
-		const struct task *task = c->tasks[i];
-		if (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER ||
-		    !user_ns_out_of_reach(c, user_ns_of(task)))
-			continue;
-		error_refuse(&refusal, CODE_user_ns_shape,
-		             "it is not in the user namespace that its pid namespace belongs to");
-		refuse(c, task, &refusal);
-	}
+	for (size_t i = 0; is_first && i < c->n_tasks; i++)
+		if (c->tasks[i]->state != TASK_ZOMBIE && c->tasks[i]->state != TASK_DEAD_LEADER)
+			judge_task(c, c->tasks[i]);
 	int r = ns_judge(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

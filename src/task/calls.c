@@ -199,6 +199,13 @@ void calls_leave(struct calls *calls)
 	calls_start(calls);
 }
 
+void calls_renew(struct calls *calls)
+{
+	__atomic_store_n(&calls->slot->turn, 0, __ATOMIC_SEQ_CST);
+	calls->left = false;
+	calls->state = FINISHED;
+}
+
 static void note_casualty(struct calls *calls)
 {
 	const struct watch *watch = calls->watch;

@@ -72,5 +72,7 @@ void calls_start(struct calls *calls);
 int calls_finish(struct calls *calls, struct error *err);
 /* starts a list that the stub does not survive */
 void calls_leave(struct calls *calls);
+/* the stub has ended; another is going to wait at the slot in its stead */
+void calls_renew(struct calls *calls);
 /* this stub is to end: its death is no casualty */
 bool calls_left(const struct calls *calls);

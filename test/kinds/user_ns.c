@@ -28,6 +28,9 @@
  * TEST root-without-name round-trip start="$TOP/test/tools/in_user_ns pk 0,100000,5000 0,200000,5000" -- root_unnamed
  * TEST child-without-name refuse code=user_ns.ids start="$TOP/test/tools/in_user_ns pka 0,100000,5000 0,200000,5000" -- child_unnamed
  * TEST owner-above refuse code=user_ns.shape start="unshare -u $TOP/test/tools/in_user_ns p 0,100000,5000 0,200000,5000" -- plain
+ * TEST threads round-trip -- threads_alone
+ * TEST threads-with-children round-trip -- threads_children
+ * TEST threads-above refuse code=user_ns.shape -- threads_above
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -677,6 +680,53 @@ static void child_unnamed(void)
 	end(pid);
 }
 
+/* in a pid namespace that is not its own, where it may not choose pids */
+static void threads_alone(void)
+{
+	open_directory();
+	enter("0 0 2000", "0 0 2000");
+	threads();
+}
+
+static void *parent_of_child(void *arg)
+{
+	pid_t pid = start("child", other_ids);
+
+	subject_mark("thread");
+	subject_wait_go();
+	end(pid);
+	return arg;
+}
+
+static void threads_children(void)
+{
+	pthread_t t;
+
+	open_directory();
+	enter("0 0 2000", "0 0 2000");
+	pid_t pid = start("one", other_ids);
+	CHECK(pthread_create(&t, NULL, parent_of_child, NULL) == 0);
+	subject_wait("thread");
+	round_trip();
+	CHECK(pthread_join(t, NULL) == 0);
+	end(pid);
+}
+
+/* a child that was made before */
+static void threads_above(void)
+{
+	pthread_t t;
+
+	open_directory();
+	pid_t pid = start("child", nothing);
+	enter("0 0 2000", "0 0 2000");
+	CHECK(pthread_create(&t, NULL, in_thread, NULL) == 0);
+	subject_wait("thread");
+	subject_checkpoint();
+	CHECK(pthread_join(t, NULL) == 0);
+	end(pid);
+}
+
 /* what is in it is not enough: the overlay itself is the user namespace's */
 static void overlay(void)
 {
@@ -743,6 +793,9 @@ int main(int argc, char **argv)
 		{ "own_mounts", own_mounts },
 		{ "pivoted", pivoted },
 		{ "inside", inside },
+		{ "threads_alone", threads_alone },
+		{ "threads_children", threads_children },
+		{ "threads_above", threads_above },
 		{ "plain", plain },
 		{ "root_unnamed", root_unnamed },
 		{ "child_unnamed", child_unnamed },
