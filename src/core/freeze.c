@@ -556,6 +556,7 @@ void freeze_free_tasks(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		free(c->tasks[i]->objects);
+		map_free(c->tasks[i]->refers);
 		free(c->tasks[i]);
 	}
 	free(c->tasks);

@@ -46,7 +46,7 @@ struct locks {
 	size_t n_where;
 	struct map *seen;              /* first: files, by table, whose locks have been noted */
 	bool have_host;                /* first: */
-	struct proc_locks_entry *host; /* first: all locks of this machine */
+	struct proc_locks_entry *host; /* first: locks of this machine by inode: read_host() */
 	size_t n_host;
 };
 
@@ -64,13 +64,54 @@ static struct locks *first_live(const struct objects *objects)
 	return live(objects_next(objects, &lock_kind, &cursor));
 }
 
-static int read_host(struct locks *first, struct error *err)
+static int by_inode(const void *va, const void *vb)
 {
+	const struct proc_lock *a = &((const struct proc_locks_entry *)va)->lock;
+	const struct proc_lock *b = &((const struct proc_locks_entry *)vb)->lock;
+
+	if (a->device != b->device)
+		return a->device < b->device ? -1 : 1;
+	return a->inode < b->inode ? -1 : a->inode > b->inode;
+}
+
+/* @waits: of the locks of this machine those that are waited for, otherwise those that are held */
+static int read_host(struct locks *first, bool waits, struct error *err)
+{
+	size_t n = 0;
+
 	if (first->have_host)
 		return 0;
 	int r = proc_locks_read(&first->host, &first->n_host, err);
-	first->have_host = r == 0;
-	return r < 0 ? error_trace(err, r) : 0;
+	if (r < 0)
+		return error_trace(err, r);
+	for (size_t i = 0; i < first->n_host; i++)
+		if (first->host[i].waits == waits)
+			first->host[n++] = first->host[i];
+	first->n_host = n;
+	if (n)
+		qsort(first->host, n, sizeof(first->host[0]), by_inode);
+	first->have_host = true;
+	return 0;
+}
+
+/* those of one file, *ret_n of them */
+static const struct proc_locks_entry *host_locks(const struct locks *first, dev_t device,
+                                                 ino_t inode, size_t *ret_n)
+{
+	const struct proc_locks_entry key = { .lock = { .device = device, .inode = inode } };
+	size_t low = 0, high = first->n_host, n = 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (by_inode(&first->host[middle], &key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (low + n < first->n_host && by_inode(&first->host[low + n], &key) == 0)
+		n++;
+	*ret_n = n;
+	return first->host + low;
 }
 
 /* ---- checkpoint ---- */
@@ -209,11 +250,11 @@ static void judge_waiters(struct checkpoint *c, const struct task *task, int fd,
                           const struct proc_lock *lock, const struct locks *first)
 {
 	struct error refusal;
+	size_t n;
+	const struct proc_locks_entry *e = host_locks(first, lock->device, lock->inode, &n);
 
-	for (size_t i = 0; i < first->n_host; i++) {
-		const struct proc_locks_entry *e = &first->host[i];
-		if (!e->waits || e->lock.device != lock->device || e->lock.inode != lock->inode ||
-		    in_set(c, e->lock.pid))
+	for (; n > 0; e++, n--) {
+		if (in_set(c, e->lock.pid))
 			continue;
 		if (e->lock.pid > 0)
 			error_refuse(&refusal, CODE_lock_waiter,
@@ -232,7 +273,7 @@ static int lock_judge(struct checkpoint *c, struct object *object, struct error 
 {
 	const LockState *s = object_state(object, LockState);
 	struct locks *l = live(object), *first = first_live(c->objects);
-	int r = read_host(first, err);
+	int r = read_host(first, true, err);
 
 	if (r < 0)
 		return error_trace(err, r);
@@ -335,7 +376,7 @@ static int lock_preflight(struct restart *r, struct object *object, struct error
 {
 	const LockState *s = object_state(object, LockState);
 	struct locks *first = first_live(r->objects);
-	int e = read_host(first, err);
+	int e = read_host(first, false, err);
 
 	if (e < 0)
 		return error_trace(err, e);
@@ -344,12 +385,11 @@ static int lock_preflight(struct restart *r, struct object *object, struct error
 		struct stat st;
 		if (!find_file(r, s->locks[i], &path, &st))
 			continue;
-		for (size_t k = 0; k < first->n_host; k++) {
-			const struct proc_lock *other = &first->host[k].lock;
-			if (!first->host[k].waits && other->device == st.st_dev &&
-			    other->inode == st.st_ino && conflicts(s->locks[i], other))
-				refuse_conflict(r, path, other);
-		}
+		size_t n;
+		const struct proc_locks_entry *other = host_locks(first, st.st_dev, st.st_ino, &n);
+		for (; n > 0; other++, n--)
+			if (conflicts(s->locks[i], &other->lock))
+				refuse_conflict(r, path, &other->lock);
 	}
 	return 0;
 }

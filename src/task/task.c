@@ -10,14 +10,38 @@
 #include "kind/object.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
+
+#define FEW_OBJECTS 32 /* that are compared one by one */
+
+static void add_refers(struct task *task, struct object *object)
+{
+	map_put(task->refers, &object, sizeof(object), object);
+}
+
+static bool refers(struct task *task, const struct object *object)
+{
+	if (task->n_objects > FEW_OBJECTS && !task->refers) {
+		task->refers = map_new();
+		for (size_t i = 0; i < task->n_objects; i++)
+			add_refers(task, task->objects[i]);
+	}
+	if (task->refers)
+		return map_get(task->refers, &object, sizeof(object));
+	for (size_t i = 0; i < task->n_objects; i++)
+		if (task->objects[i] == object)
+			return true;
+	return false;
+}
 
 void task_refer(struct task *task, struct object *object)
 {
-	for (size_t i = 0; i < task->n_objects; i++)
-		if (task->objects[i] == object)
-			return;
+	if (refers(task, object))
+		return;
 	*array_push(task->objects, task->n_objects) = object;
 	object->n_users++;
+	if (task->refers)
+		add_refers(task, object);
 }
 
 struct object *task_object(const struct task *task, const struct kind *kind)

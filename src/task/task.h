@@ -11,6 +11,7 @@
 #include "proc/status.h"
 #include "util/error.h"
 
+struct map;
 struct object;
 
 enum task_state {
@@ -40,6 +41,7 @@ struct task {
 	int stop_signal;           /* TASK_STOPPED: what stopped it */
 	struct object **objects;   /* all it refers to, in order of collection */
 	size_t n_objects;
+	struct map *refers; /* the same by their addresses, when they are many; or NULL */
 };
 
 /* notes that @task refers to @object (once; a second call with the same object does nothing) */

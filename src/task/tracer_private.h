@@ -38,6 +38,7 @@ struct traced {
 	bool has_registers;
 	struct user_regs_struct regs; /* as found, an aborted rseq section put to its handler */
 	struct interrupted_call call;
+	struct traced *next_thread; /* of its process: tracer_stopped.c */
 	/* seen before the interrupt, for the time that a timed call has left */
 	long blocked_nr;
 	uint64_t blocked_sp;
@@ -69,6 +70,7 @@ struct trace {
 	struct traced **tasks; /* in order of arrival */
 	size_t n;
 	bool restart;
+	bool launching;   /* the first has been launched */
 	bool may_suspend; /* PTRACE_O_SUSPEND_SECCOMP works */
 	struct death {
 		pid_t tid;

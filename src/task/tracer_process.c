@@ -25,7 +25,8 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define READ_MAX (64u << 10)
+#define READ_MAX          (64u << 10)
+#define LAUNCHING_POLL_MS 20 /* how often other stubs are looked at, when nothing else is asked */
 
 /* what a request got and gives */
 struct exchange {
@@ -188,7 +189,10 @@ static int do_launch(struct trace *t, struct exchange *x, struct error *err)
 	l.regs = (char *)x->body + regs_at;
 	l.xstate = (char *)x->body + xstate_at;
 	l.xstate_size = x->in.size - xstate_at;
-	trace_events(t);
+	/* not at each: every look at all stubs would make it quadratic in them */
+	if (!t->launching)
+		trace_events(t);
+	t->launching = true;
 	return trace_launch(t, &l, err);
 }
 
@@ -328,9 +332,13 @@ void tracer_process(int socket, pid_t coordinator)
 	while (go_on) {
 		struct pollfd p[] = { { .fd = socket, .events = POLLIN },
 			              { .fd = pidfd, .events = POLLIN },
-			              { .fd = t.restart ? signals : -1, .events = POLLIN } };
-		if (poll(p, 3, -1) < 0)
+			              { .fd = t.restart && !t.launching ? signals : -1,
+			                .events = POLLIN } };
+		int n = poll(p, 3, t.launching ? LAUNCHING_POLL_MS : -1);
+		if (n < 0)
 			continue;
+		if (n == 0)
+			trace_events(&t);
 		if (p[2].revents) {
 			struct signalfd_siginfo info;
 			while (read(signals, &info, sizeof(info)) > 0)

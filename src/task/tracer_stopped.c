@@ -95,12 +95,19 @@ static bool is_launched(const struct traced *task)
 	return task->has_registers && !task->gone;
 }
 
-static struct traced *launched_thread(const struct trace *t, pid_t tgid)
+/* the first of each process by its tgid, and the next of each as its next_thread */
+static struct map *launched_threads(const struct trace *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (is_launched(t->tasks[i]) && t->tasks[i]->tgid == tgid)
-			return t->tasks[i];
-	return NULL;
+	struct map *processes = map_new();
+
+	for (size_t i = t->n; i-- > 0;) {
+		struct traced *task = t->tasks[i];
+		if (!is_launched(task))
+			continue;
+		task->next_thread = map_get(processes, &task->tgid, sizeof(task->tgid));
+		map_put(processes, &task->tgid, sizeof(task->tgid), task);
+	}
+	return processes;
 }
 
 /* takes a pending SIGCHLD, with the arguments on dead stack; put back afterwards */
@@ -181,19 +188,19 @@ static pid_t number_for(pid_t pid, pid_t parent)
 	return level > 0 && level <= n ? own[level - 1] : pid;
 }
 
-static int stop_process(struct trace *t, const struct traced *first, struct error *err)
+static int stop_process(struct trace *t, const struct map *processes, struct traced *first,
+                        struct error *err)
 {
 	pid_t tgid = first->tgid;
 	pid_t ppid = (pid_t)status_value(tgid, "PPid:", 10, 0);
-	struct traced *parent = ppid ? launched_thread(t, ppid) : NULL;
+	struct traced *parent = ppid ? map_get(processes, &ppid, sizeof(ppid)) : NULL;
 	bool had = parent && status_value(ppid, "ShdPnd:", 16, 0) & bit(SIGCHLD);
 	int signal = usable_signal(first->tid, first->stop_signal), r = 0;
 
 	if (kill(tgid, SIGSTOP) < 0)
 		return error_raise(err, errno, "stop %d", tgid);
-	for (size_t i = 0; r == 0 && i < t->n; i++)
-		if (is_launched(t->tasks[i]) && t->tasks[i]->tgid == tgid)
-			r = enter_stop(t, t->tasks[i], signal, err);
+	for (struct traced *task = first; r == 0 && task; task = task->next_thread)
+		r = enter_stop(t, task, signal, err);
 	if (r == 0 && parent)
 		r = hush(t, parent, number_for(tgid, ppid), first->stop_waited, had, err);
 	return r < 0 ? error_trace(err, r) : 0;
@@ -201,9 +208,12 @@ static int stop_process(struct trace *t, const struct traced *first, struct erro
 
 int trace_stop_processes(struct trace *t, bool all, struct error *err)
 {
+	_cleanup_(map_freep) struct map *processes = launched_threads(t);
+
 	for (size_t i = 0; i < t->n; i++) {
 		struct traced *task = t->tasks[i];
-		if (!is_launched(task) || launched_thread(t, task->tgid) != task)
+		if (!is_launched(task) ||
+		    map_get(processes, &task->tgid, sizeof(task->tgid)) != task)
 			continue;
 		if (!task->stop_signal && !all)
 			continue;
@@ -211,7 +221,7 @@ int trace_stop_processes(struct trace *t, bool all, struct error *err)
 			task->stop_signal = SIGSTOP;
 			task->stop_waited = true;
 		}
-		int r = stop_process(t, task, err);
+		int r = stop_process(t, processes, task, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}
