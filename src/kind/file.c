@@ -25,6 +25,7 @@
 #include "core/restart.h"
 #include "file.pb-c.h"
 #include "kind/lock.h"
+#include "kind/mount.h"
 #include "kind/pid_ns.h"
 #include "proc/fdinfo.h"
 #include "task/holders.h"
@@ -33,6 +34,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/still.h"
 
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17
@@ -107,7 +109,7 @@ static int read_descriptor(struct look *l, struct error *err)
 	if (r < 0)
 		return !l->c->tracer && r == -ENOENT ? 1 : error_trace(err, r);
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", l->task->tgid, l->task->tid, l->fd);
-	if (stat(path, &l->st) == 0)
+	if (still_stat(AT_FDCWD, path, 0, &l->st) == 0)
 		return 0;
 	if (!l->c->tracer && errno == ENOENT)
 		return 1;
@@ -146,7 +148,8 @@ static int take_reference(const struct look *l, int *ret, struct error *err)
 	char path[64];
 
 	*ret = -1;
-	if (l->pidfd >= 0) {
+	/* a description of FUSE asks its server when we close it; all that comes is a refusal */
+	if (l->pidfd >= 0 && !mount_may_wait(l->c, l->st.st_dev)) {
 		*ret = (int)syscall(SYS_pidfd_getfd, l->pidfd, l->fd, 0);
 		return *ret < 0 ? error_raise(err, errno, "pidfd_getfd") : 0;
 	}

@@ -22,6 +22,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/still.h"
 
 /* ---- checkpoint ---- */
 
@@ -40,9 +41,9 @@ static int collect_directory(struct checkpoint *c, const struct task *task, cons
 	struct descriptor d = {
 		.task = task, .fd = -1, .live = fd, .what = what, .link = link, .flags = O_PATH
 	};
-	if (fd < 0 || fstat(fd, &d.st) < 0)
+	if (fd < 0 || still_fstat(fd, &d.st) < 0)
 		return error_raise(err, fd < 0 ? -fd : errno, "open the %s link", what);
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) == 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &sx) == 0)
 		d.mnt_id = (uint32_t)sx.stx_mnt_id;
 	r = descriptor_collect(c, &d, &object, err);
 	*ret = object ? object->id : 0;

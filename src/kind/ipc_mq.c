@@ -103,10 +103,7 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 
 static bool claims(const struct descriptor *d)
 {
-	struct statfs fs;
-
-	return d->fd >= 0 && S_ISREG(d->st.st_mode) && d->live >= 0 && fstatfs(d->live, &fs) == 0 &&
-	       fs.f_type == MQUEUE_TYPE;
+	return d->fd >= 0 && S_ISREG(d->st.st_mode) && d->magic == MQUEUE_TYPE;
 }
 
 static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,

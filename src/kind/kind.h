@@ -36,6 +36,7 @@ struct descriptor {
 	struct stat st;
 	uint32_t flags; /* O_* of the open file description; O_PATH for a mapping, cwd, root */
 	uint32_t mnt_id;
+	uint32_t magic; /* of the file system, statfs(2); set by descriptor_collect(); 0: unknown */
 };
 
 /* a mapping that kind->attach makes */

@@ -4,6 +4,7 @@
 
 #include "core/checkpoint.h"
 #include "kind/kind.h"
+#include "kind/mount.h"
 #include "task/task.h"
 
 #define KIND(number, name, covers) extern const struct kind name##_kind;
@@ -33,10 +34,15 @@ const struct kind *kind_by_name(const char *name)
 	return NULL;
 }
 
-int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+int descriptor_collect(struct checkpoint *c, const struct descriptor *given, struct object **ret,
                        struct error *err)
 {
+	struct descriptor with_magic = *given;
+	const struct descriptor *d = &with_magic;
 	struct error refusal;
+
+	if (d->live >= 0 && d->link[0] == '/')
+		with_magic.magic = mount_magic(c, d->live);
 
 	for (size_t i = 0; i < n_kinds; i++) {
 		if (!kinds[i]->claims || !kinds[i]->claims(d))

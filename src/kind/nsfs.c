@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
@@ -30,12 +29,10 @@ struct nsfs {
 static bool claims(const struct descriptor *d)
 {
 	struct ns_reference ignored;
-	struct statfs fs;
 
 	if (ns_reference_parse(d->link, &ignored))
 		return true;
-	return d->live >= 0 && S_ISREG(d->st.st_mode) && d->link[0] == '/' &&
-	       fstatfs(d->live, &fs) == 0 && fs.f_type == NSFS_MAGIC;
+	return S_ISREG(d->st.st_mode) && d->magic == NSFS_MAGIC;
 }
 
 /* where it is bound; nothing for what was opened in /proc */

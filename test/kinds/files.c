@@ -33,7 +33,6 @@
  * TEST bpf refuse code=fd.unsupported -- bpf
  * TEST userfaultfd refuse code=fd.unsupported -- userfaultfd
  * TEST pidfd refuse code=fd.unsupported -- pidfd
- * TEST namespace refuse code=fd.unsupported -- namespace
  * TEST mqueue refuse code=ipc.mq-descriptor -- mqueue
  * TEST ptmx refuse code=fd.unsupported -- ptmx
  * TEST device refuse code=fd.unsupported -- device
@@ -412,11 +411,6 @@ static void a_pidfd(void)
 	refused(syscall(SYS_pidfd_open, getpid(), 0));
 }
 
-static void a_namespace(void)
-{
-	refused(open("/proc/self/ns/net", O_RDONLY));
-}
-
 static void an_mqueue(void)
 {
 	syscall(SYS_mq_unlink, "stasis-test");
@@ -472,7 +466,6 @@ int main(int argc, char **argv)
 		{ "bpf", a_bpf_map },
 		{ "userfaultfd", a_userfaultfd },
 		{ "pidfd", a_pidfd },
-		{ "namespace", a_namespace },
 		{ "mqueue", an_mqueue },
 		{ "ptmx", a_ptmx },
 		{ "device", a_device },

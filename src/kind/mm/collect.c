@@ -23,6 +23,7 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/still.h"
 
 /* one collection at work */
 struct collector {
@@ -127,7 +128,8 @@ static int open_map_file(const struct task *task, const struct proc_map *map, ch
 	fd = open(map->name, O_PATH | O_CLOEXEC);
 	if (fd < 0 && forbidden)
 		errno = EPERM;
-	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->inode)) {
+	if (fd >= 0 &&
+	    (still_fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->inode)) {
 		close(fd);
 		errno = EPERM;
 		return -1;
@@ -143,9 +145,9 @@ static int collect_descriptor(struct collector *l, int live, const char *what, c
 	};
 	struct statx sx;
 
-	if (fstat(live, &d.st) < 0)
+	if (still_fstat(live, &d.st) < 0)
 		return error_raise(err, errno, "fstat of %s", link);
-	if (statx(live, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) == 0)
+	if (statx(live, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &sx) == 0)
 		d.mnt_id = (uint32_t)sx.stx_mnt_id;
 	int r = descriptor_collect(l->c, &d, ret, err);
 	return r < 0 ? error_trace(err, r) : 0;

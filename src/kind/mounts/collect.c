@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: namespaces into the table, an object for every line of it. */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -20,6 +23,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
+#include "util/still.h"
 
 struct mounts *mounts_of_checkpoint(struct checkpoint *c)
 {
@@ -202,8 +206,8 @@ static bool leads_to(int root, const char *path, int fd)
 	_cleanup_(close_p) int there = mount_open_below(root, path, O_PATH | O_NOFOLLOW);
 	struct stat a, b;
 
-	return there >= 0 && fstat(there, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
+	return there >= 0 && still_fstat(there, &a) == 0 && still_fstat(fd, &b) == 0 &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 /* cuts " (deleted)" off, unless that is how a name ends */
@@ -266,6 +270,50 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 	*ret = m->mounts[line];
 	*ret_path = xstrdup(text + size + strspn(text + size, "/"));
 	return 0;
+}
+
+/* those which somebody else answers for */
+static bool may_wait(const char *type)
+{
+	static const char *const types[] = { "fuse", "fuseblk", "virtiofs", "9p",  "nfs",   "nfs4",
+		                             "cifs", "smb3",    "ceph",     "afs", "autofs" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(types[i], type))
+			return true;
+	return false;
+}
+
+bool mount_may_wait(struct checkpoint *c, dev_t device)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	struct error ignored = ERROR_INIT;
+	size_t ours = mount_table_find_sb(&m->table, major(device), minor(device));
+	size_t hosts = ours == MOUNT_NONE && read_host(m, &ignored) == 0
+	                       ? mount_table_find_sb(&m->host, major(device), minor(device))
+	                       : MOUNT_NONE;
+
+	return ours != MOUNT_NONE    ? may_wait(m->table.sbs[ours].type)
+	       : hosts != MOUNT_NONE ? may_wait(m->host.sbs[hosts].type)
+	                             : false;
+}
+
+uint32_t mount_magic(struct checkpoint *c, int fd)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	struct error ignored = ERROR_INIT;
+	uint64_t id = mount_id_of(fd);
+	const struct mount_table *t = &m->table;
+	size_t line = mount_table_find(t, id);
+	struct statfs fs;
+
+	if (line == MOUNT_NONE && read_host(m, &ignored) == 0) {
+		t = &m->host;
+		line = mount_table_find(t, id);
+	}
+	if (line != MOUNT_NONE && may_wait(t->sbs[t->mounts[line].sb].type))
+		return FUSE_SUPER_MAGIC; /* all that anybody does is refuse it */
+	return fstatfs(fd, &fs) < 0 ? 0 : (uint32_t)fs.f_type;
 }
 
 static void make_room(struct mounts *m)

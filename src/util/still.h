@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * stat(2) that asks nobody: of a file on FUSE whose server is held itself an answer would never
+ * come. What is remembered of it does; that can be old, or nothing but type and inode.
+ */
+#pragma once
+
+#include <sys/stat.h>
+
+/* as fstatat(2), with AT_STATX_DONT_SYNC and AT_NO_AUTOMOUNT */
+int still_stat(int dir, const char *path, int flags, struct stat *ret);
+int still_fstat(int fd, struct stat *ret);

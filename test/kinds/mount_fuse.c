@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * FUSE and autofs: whoever serves them is held itself, or not ours to ask. A checkpoint must
+ * neither wait for an answer nor guess. Cases 66 to 68 of the design.
+ *
+ * TEST server-in-the-set refuse code=mount.filesystem -- mounted
+ * TEST open-file refuse code=regfile.filesystem -- open_file
+ * TEST working-directory refuse code=regfile.filesystem -- working_directory
+ * TEST mapped refuse code=regfile.filesystem -- mapped
+ * TEST served-outside round-trip restart="--mntns new" -- served_outside
+ * TEST autofs refuse code=mount.filesystem -- autofs
+ */
+#include <limits.h>
+#include <linux/fuse.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+/* ---- a file system with one file, "file", which holds "text"; nothing may be remembered of it
+ * ---- */
+
+static void answer(int fd, uint64_t unique, int error, const void *data, size_t size)
+{
+	struct fuse_out_header head = { .len = (uint32_t)(sizeof(head) + size),
+		                        .error = error,
+		                        .unique = unique };
+	struct iovec parts[2] = { { &head, sizeof(head) }, { (void *)data, size } };
+
+	CHECK(writev(fd, parts, 2) == (ssize_t)head.len || errno == ENOENT);
+}
+
+static struct fuse_attr attributes(uint64_t node)
+{
+	return (struct fuse_attr){ .ino = node,
+		                   .size = 4,
+		                   .mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0644,
+		                   .nlink = 1 };
+}
+
+static void serve(int fd, const struct fuse_in_header *in, const char *name)
+{
+	struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION,
+		                      .minor = FUSE_KERNEL_MINOR_VERSION,
+		                      .max_write = 65536 };
+	struct fuse_entry_out entry = { .nodeid = 2, .attr = attributes(2) };
+	struct fuse_attr_out attr = { .attr = attributes(in->nodeid) };
+	struct fuse_open_out opened = { 0 };
+
+	switch (in->opcode) {
+	case FUSE_INIT:
+		answer(fd, in->unique, 0, &init, sizeof(init));
+		break;
+	case FUSE_LOOKUP:
+		if (strcmp(name, "file") != 0)
+			answer(fd, in->unique, -ENOENT, NULL, 0);
+		else
+			answer(fd, in->unique, 0, &entry, sizeof(entry));
+		break;
+	case FUSE_GETATTR:
+		answer(fd, in->unique, 0, &attr, sizeof(attr));
+		break;
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+		answer(fd, in->unique, 0, &opened, sizeof(opened));
+		break;
+	case FUSE_READ:
+		answer(fd, in->unique, 0, "text", 4);
+		break;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	default:
+		answer(fd, in->unique, in->opcode == FUSE_RELEASE ? 0 : -ENOSYS, NULL, 0);
+	}
+}
+
+static void __attribute__((noreturn)) run_server(int fd)
+{
+	static char request[1 << 17];
+
+	for (;;) {
+		ssize_t n = read(fd, request, sizeof(request));
+		if (n < 0 && errno == ENODEV) /* unmounted */
+			_exit(0);
+		if (n < (ssize_t)sizeof(struct fuse_in_header))
+			continue;
+		serve(fd, (void *)request, request + sizeof(struct fuse_in_header));
+	}
+}
+
+/* mounts it on /mnt; the server is a child, or a process outside */
+static void mount_it(bool outside)
+{
+	char options[80];
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		SKIP("no /dev/fuse");
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	CHECK(mount("none", "/mnt", "fuse.test", 0, options) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (outside && fork() != 0)
+			_exit(0);
+		if (outside && setsid() > 0) /* it shares nothing with the set */
+			for (int i = 0; i < 3; i++)
+				close(i);
+		else
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run_server(fd);
+	}
+	if (outside)
+		CHECK(waitpid(pid, NULL, 0) == pid);
+	close(fd);
+	struct stat st;
+	CHECK(stat("/mnt/file", &st) == 0 && st.st_size == 4);
+}
+
+static void own_namespace(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+}
+
+static void mounted(void)
+{
+	own_namespace();
+	mount_it(false);
+	subject_checkpoint();
+}
+
+static void open_file(void)
+{
+	char text[8] = "";
+
+	own_namespace();
+	mount_it(false);
+	int fd = open("/mnt/file", O_RDONLY);
+	CHECK(fd >= 0);
+	subject_checkpoint();
+	CHECK(pread(fd, text, 7, 0) == 4 && !strcmp(text, "text"));
+}
+
+/* of a child: the subject's own is where "go" appears */
+static void working_directory(void)
+{
+	own_namespace();
+	mount_it(false);
+	char cwd[PATH_MAX];
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(chdir("/mnt") == 0);
+		for (;;)
+			pause();
+	}
+	subject_wait_call(pid, SYS_pause);
+	subject_checkpoint();
+	CHECK(kill(pid, SIGKILL) == 0);
+}
+
+static void mapped(void)
+{
+	own_namespace();
+	mount_it(false);
+	int fd = open("/mnt/file", O_RDONLY);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	CHECK(fd >= 0 && map != MAP_FAILED && close(fd) == 0);
+	CHECK(!memcmp(map, "text", 4));
+	subject_checkpoint();
+	CHECK(!memcmp(map, "text", 4));
+}
+
+static void served_outside(void)
+{
+	struct stat st;
+
+	mount_it(true);
+	own_namespace();
+	subject_checkpoint();
+	CHECK(stat("/mnt/file", &st) == 0 && st.st_size == 4);
+}
+
+/* nobody reads its pipe: whoever looked at what is below it would wait for ever */
+static void autofs(void)
+{
+	char options[80];
+	int fds[2];
+
+	own_namespace();
+	CHECK(pipe(fds) == 0);
+	setpgid(0, 0); /* our process group may be one of a pid namespace above */
+	snprintf(options, sizeof(options), "fd=%d,pgrp=%d,minproto=5,maxproto=5,indirect", fds[1],
+	         (int)getpgrp());
+	if (mount("none", "/mnt", "autofs", 0, options) < 0)
+		SKIP("no autofs: %s", strerror(errno));
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = {
+		{ "mounted", mounted },
+		{ "open_file", open_file },
+		{ "working_directory", working_directory },
+		{ "mapped", mapped },
+		{ "served_outside", served_outside },
+		{ "autofs", autofs },
+	};
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
