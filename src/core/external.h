@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * External objects: what the user says stays outside the set. At checkpoint KEY=NAME, where KEY is
- * exactly what the leak's hint prints (`pipe:[INO]`, `tty:[DEV]`, `file:[DEV:INO]`,
+ * exactly what the leak's hint prints (`pipe:[INO]`, `tty:[DEV]`, `file:[DEV:INO]`, `eventfd:[ID]`,
  * `mount:[/PATH]` or `mount:[ID]`); at restart NAME=fd:N or NAME=PATH. NAME is [A-Za-z0-9_.-]+.
  */
 #pragma once

@@ -24,6 +24,7 @@
 #include "core/external.h"
 #include "core/restart.h"
 #include "file.pb-c.h"
+#include "kind/anonymous.h"
 #include "kind/lock.h"
 #include "kind/mount.h"
 #include "kind/pid_ns.h"
@@ -259,6 +260,20 @@ static int file_judge(struct checkpoint *c, struct object *object, struct error 
 	return 0;
 }
 
+/* what is no file, and has a name that the user can give */
+static int name_anonymous(const struct look *l, const struct descriptor *d, const char **ret_name,
+                          struct error *err)
+{
+	_cleanup_(free_p) char *info = NULL;
+	int r = anonymous_read(d, &info, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(free_p) char *key = anonymous_key(d->link, info);
+	*ret_name = key ? externals_name(l->c->options->externals, key) : NULL;
+	return 0;
+}
+
 /*
  * A file that someone outside has open by the same description is a leak, unless the user says that
  * it stays outside: *ret_name. Of what is no file its own kind is the judge; devices without state
@@ -269,6 +284,8 @@ static int judge_outside(const struct look *l, const struct descriptor *d, const
 {
 	const struct holder *holder = NULL;
 
+	if (!strcmp(d->link, "anon_inode:[eventfd]"))
+		return name_anonymous(l, d, ret_name, err);
 	*ret_name = NULL;
 	if (!S_ISREG(l->st.st_mode) && !S_ISDIR(l->st.st_mode))
 		return 0;

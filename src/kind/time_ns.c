@@ -308,13 +308,16 @@ struct offset {
 static int read_offsets(const char *path, struct offset *monotonic, struct offset *boottime,
                         struct error *err)
 {
-	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[256];
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	if (!f)
-		return error_raise(err, errno, "open %s", path);
-	int n = fscanf(f, "monotonic %lld %lld boottime %lld %lld", &monotonic->s, &monotonic->ns,
-	               &boottime->s, &boottime->ns);
-	return n == 4 ? 0 : error_raise(err, EBADMSG, "read %s", path);
+	if (size < 0)
+		return error_raise(err, errno, "read %s", path);
+	text[size] = 0;
+	int n = sscanf(text, "monotonic %lld %lld boottime %lld %lld", &monotonic->s,
+	               &monotonic->ns, &boottime->s, &boottime->ns);
+	return n == 4 ? 0 : error_raise(err, EBADMSG, "parse %s", path);
 }
 
 /* the offset with which a clock that shows @now with @own comes to show @want; ns from 0 to 1e9 */
@@ -341,7 +344,7 @@ static struct offset offset_to(const struct offset *own, const struct timespec *
 static int write_offsets(const char *path, const TimeNsState *s, struct error *err)
 {
 	struct offset monotonic, boottime;
-	struct clocks now;
+	struct clocks now = { .fd = -1 };
 	int e = read_offsets("/proc/self/timens_offsets", &monotonic, &boottime, err);
 
 	if (e == 0)

@@ -82,6 +82,19 @@ static bool parse_position(const char *text, int64_t *ret)
 	return end != text && !errno && *end == '\0';
 }
 
+/* what some anonymous inodes show, and their kinds read for themselves */
+static bool is_of_kind(const char *key)
+{
+	static const char *const keys[] = { "eventfd-count", "eventfd-id", "eventfd-semaphore",
+		                            "sigmask",       "clockid",    "ticks",
+		                            "settime",       "it_value",   "it_interval" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!strcmp(key, keys[i]))
+			return true;
+	return false;
+}
+
 /* @value: without the white space around it */
 static bool parse_key(const char *key, const char *value, struct proc_fdinfo *ret)
 {
@@ -100,7 +113,7 @@ static bool parse_key(const char *key, const char *value, struct proc_fdinfo *re
 		good = parse_plain(value, 10, UINT64_MAX, &ret->ino);
 	} else if (!strcmp(key, "lock")) {
 		good = parse_numbered(value, array_push(ret->locks, ret->n_locks));
-	} else if (!ret->unknown[0]) {
+	} else if (!ret->unknown[0] && !is_of_kind(key)) {
 		snprintf(ret->unknown, sizeof(ret->unknown), "%s", key);
 	}
 	return good;

@@ -21,9 +21,6 @@
  * TEST too-many refuse code=files.many observe=no -- too-many
  * TEST socket refuse code=fd.unsupported -- socket
  * TEST epoll refuse code=fd.unsupported -- epoll
- * TEST eventfd refuse code=fd.unsupported -- eventfd
- * TEST timerfd refuse code=fd.unsupported -- timerfd
- * TEST signalfd refuse code=fd.unsupported -- signalfd
  * TEST inotify refuse code=fd.unsupported -- inotify
  * TEST fanotify refuse code=fd.unsupported -- fanotify
  * TEST memfd refuse code=fd.unsupported -- memfd
@@ -45,16 +42,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -338,24 +332,6 @@ static void an_epoll(void)
 	refused(epoll_create1(0));
 }
 
-static void an_eventfd(void)
-{
-	refused(eventfd(3, 0));
-}
-
-static void a_timerfd(void)
-{
-	refused(timerfd_create(CLOCK_MONOTONIC, 0));
-}
-
-static void a_signalfd(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	refused(signalfd(-1, &set, 0));
-}
-
 static void an_inotify(void)
 {
 	refused(inotify_init());
@@ -454,9 +430,6 @@ int main(int argc, char **argv)
 		{ "too-many", too_many },
 		{ "socket", a_socket },
 		{ "epoll", an_epoll },
-		{ "eventfd", an_eventfd },
-		{ "timerfd", a_timerfd },
-		{ "signalfd", a_signalfd },
 		{ "inotify", an_inotify },
 		{ "fanotify", a_fanotify },
 		{ "memfd", a_memfd },

@@ -93,13 +93,9 @@ static void test_locks(void **state)
 static void test_unknown(void **state)
 {
 	static const char *const lines[] = {
-		"eventfd-count:                1",
-		"eventfd-semaphore: 0",
-		"sigmask:\t0000000000000006",
 		"tfd:        5 events:       1d data: ffffffffffffffff pos:0 ino:61af sdev:7",
 		"inotify wd:3 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:8",
 		"fanotify flags:10 event-flags:0",
-		"clockid: 0",
 		"Pid:\t-1",
 		"NSpid:\t3\t1",
 		"scm_fds: 0",
@@ -127,6 +123,23 @@ static void test_unknown(void **state)
 	}
 }
 
+/* those that kinds read for themselves */
+static void test_known(void **state)
+{
+	struct proc_fdinfo info;
+
+	parse("pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t2\neventfd-count:                1\n"
+	      "eventfd-id: 3\neventfd-semaphore: 0\n",
+	      &info);
+	assert_string_equal(info.unknown, "");
+	parse("pos:\t0\nflags:\t02\nmnt_id:\t15\nclockid: 0\nticks: 0\nsettime flags: 01\n"
+	      "it_value: (0, 49406829)\nit_interval: (1, 0)\n",
+	      &info);
+	assert_string_equal(info.unknown, "");
+	parse("pos:\t0\nsigmask:\t0000000000000006\n", &info);
+	assert_string_equal(info.unknown, "");
+}
+
 static void test_malformed(void **state)
 {
 	static const char *const texts[] = {
@@ -150,7 +163,7 @@ static void test_malformed(void **state)
 /* what this kernel really prints */
 static void test_live(void **state)
 {
-	static const char *const expected[] = { "", "eventfd-count", "clockid", "" };
+	static const char *const expected[] = { "", "", "", "" };
 	int fds[] = { open("/dev/null", O_RDWR | O_CLOEXEC), eventfd(3, EFD_CLOEXEC),
 		      timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), inotify_init1(IN_CLOEXEC) };
 
@@ -175,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),        cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_lease_waiter), cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_malformed),    cmocka_unit_test(test_live),
 	};
 
