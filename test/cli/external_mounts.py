@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, TOP, done, expect, stasis, wait_for
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
 IMAGE = os.path.abspath("image")
@@ -162,6 +162,33 @@ def one_key_for_two():
     runner.wait()
 
 
+def peer_of_the_host():
+    """what the host mounts there later appears in the container, if that was said"""
+    place = os.path.abspath("peer")
+    os.mkdir(place)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    subprocess.run(["mount", "--make-shared", place], check=True)
+    os.mkdir(place + "/point")
+    runner = subprocess.Popen([os.path.join(TOP, "test/container"), "sleep", "1000"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "SHARED": place})
+    wait_for(lambda: children(runner.pid) and inside(children(runner.pid)[0], f"proc/1/comm") == "sleep", "the container")
+    pid = children(runner.pid)[0]
+    refused("a peer of the host", ["mount.peer-outside", f"--external mount:[{place}]=NAME"], "checkpoint", pid, "-o", IMAGE)
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", f"mount:[{place}]=peer")
+    expect(code == 0, f"checkpoint: {code} {err}")
+    runner.wait()
+    code, out, err = stasis("restart", IMAGE, "--detach")
+    expect(code == 0, f"restart as a peer: {code} {err}")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place + "/point"], check=True)
+    with open(place + "/point/seen", "w") as f:
+        f.write("x\n")
+    expect(inside(int(out), place + "/point/seen") == "x", "what the host mounts appears in the container")
+    os.kill(int(out), signal.SIGKILL)
+    os.waitpid(int(out), 0)
+    subprocess.run(["umount", place + "/point", place], check=True)
+    os.unlink(IMAGE)
+
+
 def out_of_sight():
     """a namespace of others that shows not all: whether it shares something with the container cannot be known"""
     other = subprocess.Popen(["/usr/bin/python3", "-c", """
@@ -202,6 +229,7 @@ around_the_root()
 root_for_nothing()
 memory_of_the_host()
 one_key_for_two()
+peer_of_the_host()
 out_of_sight()
 expect(host() == before, "the host's mounts have changed")
 done()

@@ -13,6 +13,7 @@
  * TEST external-gone restart-refuse restart="--mntns new" code=mount.external-missing before="umount /mnt" -- external
  * TEST slave round-trip restart="--mntns new" -- slave
  * TEST slave-gone restart-refuse restart="--mntns new" code=mount.group-gone before="mount --make-private /mnt" -- slave
+ * TEST peer-of-host round-trip restart="--mntns new" -- peer_of_host
  * TEST peer-outside refuse code=mount.peer-outside -- peer_outside
  * TEST master-outside refuse code=mount.master-outside -- master_outside
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
@@ -247,6 +248,19 @@ static void slave(void)
 	checkpoint_mounts();
 }
 
+/* what is mounted on one appears on the other, which is that of the test */
+static void peer_of_host(void)
+{
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d", 0755) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	checkpoint_mounts();
+	CHECK(mount("new", "/mnt/d", "tmpfs", 0, NULL) == 0);
+	make_file("/mnt/d/file", "from the container");
+	check_file("/proc/1/root/mnt/d/file", "from the container");
+	CHECK(umount("/mnt/d") == 0 && access("/proc/1/root/mnt/d/file", F_OK) < 0);
+}
+
 /* ---- refusals ---- */
 
 /* a process that is no descendant any more runs @setup and stays */
@@ -476,6 +490,7 @@ int main(int argc, char **argv)
 		{ "two", two },
 		{ "external", external },
 		{ "slave", slave },
+		{ "peer_of_host", peer_of_host },
 		{ "peer_outside", peer_outside },
 		{ "master_outside", master_outside },
 		{ "shared_outside", shared_outside },

@@ -288,27 +288,32 @@ static int join_group(const struct mounts *m, int own, const char *path)
 	return to;
 }
 
-static void find_groups(struct restart *r, struct mounts *m, int own)
+static void find_group(struct restart *r, struct mounts *m, int own, uint64_t id,
+                       const ProtobufCBinaryData *where)
 {
 	struct error refusal;
 
+	if (!where->len || has_group(m, id))
+		return;
+	_cleanup_(free_p) char *path = xstrndup((const char *)where->data, where->len);
+	int fd = join_group(m, own, path);
+	if (fd >= 0) {
+		*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = id, .fd = fd };
+		return;
+	}
+	error_refuse(&refusal, CODE_mount_group_gone,
+	             "a mount of the image receives from it, and it is not shared here");
+	error_object(&refusal, "%s", path);
+	error_hint(&refusal, "mount --make-shared %s", path);
+	restart_refuse(r, &refusal);
+}
+
+static void find_groups(struct restart *r, struct mounts *m, int own)
+{
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const MountState *s = object_state(m->mounts[i], MountState);
-		if (!s->outside.len || has_group(m, s->master))
-			continue;
-		_cleanup_(free_p) char *path = xstrndup((const char *)s->outside.data,
-		                                        s->outside.len);
-		int fd = join_group(m, own, path);
-		if (fd >= 0) {
-			*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = s->master,
-				                                                    .fd = fd };
-			continue;
-		}
-		error_refuse(&refusal, CODE_mount_group_gone,
-		             "a mount of the image receives from it, and it is not shared here");
-		error_object(&refusal, "%s", path);
-		error_hint(&refusal, "mount --make-shared %s", path);
-		restart_refuse(r, &refusal);
+		find_group(r, m, own, s->master, &s->outside);
+		find_group(r, m, own, s->peer_group, &s->outside_peer);
 	}
 }
 

@@ -36,6 +36,13 @@ const char *mount_outside_master(const struct mounts *m, const struct mount_entr
 	return peer ? peer->point : NULL;
 }
 
+const char *mount_outside_peer(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_entry *peer = e->peer_group ? find_peer(&m->host, e->peer_group) : NULL;
+
+	return peer ? peer->point : NULL;
+}
+
 static void refuse_mount(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
                          struct error *refusal)
 {
@@ -45,20 +52,32 @@ static void refuse_mount(struct checkpoint *c, const struct mounts *m, const str
 	refuse(c, NULL, refusal);
 }
 
-static void judge_groups(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+/* one that restart cannot, or shall not, make a peer of the same group again */
+static void judge_peer(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
 {
 	const struct mount_entry *peer = e->peer_group ? find_peer(&m->outside, e->peer_group)
 	                                               : NULL;
+	bool here = mount_outside_peer(m, e);
 	struct error refusal;
 
-	if (peer) {
-		error_refuse(&refusal, CODE_mount_peer_outside,
-		             "it is a peer of mount %u %s of mnt:[%llu], which is outside the set",
-		             peer->old_id, peer->point,
-		             (unsigned long long)m->outside.namespaces[peer->namespace].inode);
+	if (!peer || (here && (!checkpoint_is_container(c) || e->external)))
+		return;
+	error_refuse(&refusal, CODE_mount_peer_outside,
+	             "it is a peer of mount %u %s of mnt:[%llu], which is outside the set",
+	             peer->old_id, peer->point,
+	             (unsigned long long)m->outside.namespaces[peer->namespace].inode);
+	_cleanup_(free_p) char *key = mount_key(m, e);
+	if (here)
+		error_hint(&refusal, "if it is to be its peer again: --external %s=NAME", key);
+	else
 		error_hint(&refusal, "in its namespace: mount --make-slave %s", e->point);
-		refuse_mount(c, m, e, &refusal);
-	}
+	refuse_mount(c, m, e, &refusal);
+}
+
+static void judge_master(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+{
+	struct error refusal;
+
 	if (e->master && !find_peer(&m->table, e->master) && !mount_outside_master(m, e)) {
 		error_refuse(&refusal, CODE_mount_master_outside,
 		             "it receives from a mount that is neither in the set nor seen here");
@@ -132,7 +151,8 @@ static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *er
 		refuse_unseen(c, unseen);
 	for (size_t i = 0; i < m->table.n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
-		judge_groups(c, m, e);
+		judge_peer(c, m, e);
+		judge_master(c, m, e);
 		if (!seen[e->sb])
 			judge_sb(c, m, e);
 		seen[e->sb] = true;

@@ -11,6 +11,8 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err);
 /* the path of our own mount that it receives from; NULL: none outside the set */
 const char *mount_outside_master(const struct mounts *m, const struct mount_entry *e);
+/* the same: that it is a peer of */
+const char *mount_outside_peer(const struct mounts *m, const struct mount_entry *e);
 /* ---- identity.c ---- */
 struct identity {
 	uint32_t mode; /* st_mode */

@@ -106,6 +106,7 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->master = e->master;
 	s->source = bytes_of(e->source);
 	s->outside = bytes_of(mount_outside_master(m, e));
+	s->outside_peer = bytes_of(mount_outside_peer(m, e));
 	s->uid_map = bytes_of(e->uid_map);
 	s->gid_map = bytes_of(e->gid_map);
 	identify_root(m, e, s);

@@ -151,7 +151,8 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 	if (s->locked_attributes & ~(uint64_t)MOUNT_ATTRIBUTES || (s->locked && !s->parent))
 		return error_raise(err, EBADMSG, "the locked attributes %llx of a mount",
 		                   (unsigned long long)s->locked_attributes);
-	if (s->outside.len && (!s->master || !is_path(&s->outside)))
+	if ((s->outside.len && (!s->master || !is_path(&s->outside))) ||
+	    (s->outside_peer.len && (!s->peer_group || !is_path(&s->outside_peer))))
 		return error_raise(err, EBADMSG, "the master of a mount");
 	if (!is_text(&s->external, NAME_SIZE))
 		return error_raise(err, EBADMSG, "the name of an external mount");
