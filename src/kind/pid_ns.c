@@ -20,6 +20,7 @@
 #include "core/tree.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
+#include "kind/pid_ns/settings.h"
 #include "kind/user_ns.h"
 #include "pid_ns.pb-c.h"
 #include "task.pb-c.h"
@@ -30,7 +31,8 @@
 #include "util/cleanup.h"
 #include "util/map.h"
 
-#define LAST_PID "/proc/sys/kernel/ns_last_pid"
+#define PID_MAX_LIMIT    (4u << 20) /* the most there can be, proc_sys_kernel(5) */
+#define MEMFD_NOEXEC_MAX 2u
 
 static const struct ns_type type = { "pid", CLONE_NEWPID, "pid" };
 
@@ -39,7 +41,7 @@ struct pid_ns {
 	struct ns ns;          /* first: it is one */
 	struct object *parent; /* NULL: the coordinator's, or what is above the root's */
 	struct task *init;     /* checkpoint; NULL: none in the set */
-	uint32_t last_pid;
+	struct pid_ns_settings settings;
 	bool unborn;         /* it has had no init yet, so it has no descriptor either */
 	struct task **users; /* checkpoint: those whose next children will be in it */
 	size_t n_users;
@@ -281,47 +283,9 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-struct visit {
-	int fd;        /* of the namespace */
-	helper_fn *fn; /* with the visit itself as its argument */
-	int owner;     /* a user namespace */
-	uint32_t last_pid;
-};
-
-/* runs in the namespace: its own number is the next that the namespace had to give */
-static int read_last_pid(void *arg, struct error *err)
+static bool has_counter(const struct pid_ns *ns)
 {
-	((struct visit *)arg)->last_pid = (uint32_t)getpid() - 1;
-	return 0;
-}
-
-static int write_last_pid(void *arg, struct error *err)
-{
-	_cleanup_(close_p) int fd = open(LAST_PID, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || dprintf(fd, "%u", ((struct visit *)arg)->last_pid) < 0)
-		return error_raise(err, errno, "write " LAST_PID);
-	return 0;
-}
-
-/* setns(2) of a pid namespace is for children: the child of this helper is in it */
-static int visit(void *arg, struct error *err)
-{
-	struct visit *v = arg;
-
-	if (setns(v->fd, CLONE_NEWPID) < 0)
-		return error_raise(err, errno, "enter a pid namespace");
-	return helper_run(v->fn, v, sizeof(*v), err);
-}
-
-static int visit_counter(struct object *object, helper_fn *fn, struct error *err)
-{
-	struct pid_ns *ns = object->live;
-	struct visit v = { .fd = ns->ns.fd, .fn = fn, .last_pid = ns->last_pid };
-	int r = ns->unborn || is_dead(ns) ? 0 : helper_run(visit, &v, sizeof(v), err);
-
-	ns->last_pid = v.last_pid;
-	return r < 0 ? error_trace(err, r) : 0;
+	return !ns->unborn && !is_dead(ns);
 }
 
 /* all of them if @first is the first; *ret_n = 0 if not */
@@ -351,10 +315,16 @@ static int read_counters(struct checkpoint *c, const struct object *first, struc
 	_cleanup_(free_p) struct object **all = list_all(c->objects, first, &n);
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = visit_counter(all[i], read_last_pid, err);
-	for (size_t i = n; r == 0 && i > 0; i--)
-		visit_counter(all[i - 1], write_last_pid, &ignored); /* if we may */
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct pid_ns *ns = all[i]->live;
+		if (has_counter(ns))
+			r = pid_ns_read_settings(ns->ns.fd, &ns->settings, err);
+	}
+	for (size_t i = n; r == 0 && i > 0; i--) {
+		struct pid_ns *ns = all[i - 1]->live;
+		if (has_counter(ns)) /* if we may */
+			pid_ns_write_last_pid(ns->ns.fd, ns->settings.last_pid, &ignored);
+	}
 	return r;
 }
 
@@ -368,7 +338,9 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	PidNsState *s = xmalloc(sizeof(*s));
 	pid_ns_state__init(s);
 	object->message = &s->base;
-	s->last_pid = ns->last_pid;
+	s->last_pid = ns->settings.last_pid;
+	s->pid_max = ns->settings.pid_max;
+	s->memfd_noexec = ns->settings.memfd_noexec;
 	if (ns->parent && ns->parent != task_object(c->tasks[0], &pid_ns_kind))
 		s->parent = ns->parent->id;
 	s->owner = ns_owner(object);
@@ -411,6 +383,9 @@ static int validate(const struct objects *objects, const struct object *object, 
 		                   s->parent);
 	if (s->last_pid > INT32_MAX)
 		return error_raise(err, EBADMSG, "a last pid of %u", s->last_pid);
+	if (s->pid_max > PID_MAX_LIMIT || s->memfd_noexec > MEMFD_NOEXEC_MAX)
+		return error_raise(err, EBADMSG, "pid_max %u, memfd_noexec %u", s->pid_max,
+		                   s->memfd_noexec);
 	if (!user_ns_valid_id(objects, s->owner))
 		return error_raise(err, EBADMSG, "a pid namespace of object %u", s->owner);
 	return 0;
@@ -507,6 +482,25 @@ uint32_t pid_ns_root_owner(const struct restart *r)
 
 /* ---- restart ---- */
 
+/* one that has no init any more; its descriptor */
+static int restore_dead(struct restart *r, struct object *object, struct error *err)
+{
+	uint32_t above = object_state(object, PidNsState)->parent;
+	int fd = -1;
+
+	if (!above)
+		above = r->image.namespaces.root;
+	if (above)
+		fd = pid_ns_fd(r, objects_by_id(r->objects, above), err);
+	if (above && fd < 0)
+		return error_trace(err, fd);
+	fd = pid_ns_make_dead(fd, user_ns_fd(r, pid_ns_root_owner(r)), err);
+	if (fd < 0)
+		return error_trace(err, fd);
+	live(object)->ns.fd = fd;
+	return fd;
+}
+
 /* they are made by the clones of their inits: by then each can be had */
 int pid_ns_fd(struct restart *r, struct object *object, struct error *err)
 {
@@ -516,48 +510,13 @@ int pid_ns_fd(struct restart *r, struct object *object, struct error *err)
 
 	if (p->ns.fd >= 0)
 		return p->ns.fd;
+	if (ns && ns->init == PLAN_NONE && object_state(object, PidNsState)->dead)
+		return restore_dead(r, object, err);
 	if (!init)
 		return error_raise(err, ESRCH, "find the init of pid namespace %u", object->id);
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", init);
 	p->ns.fd = open(path, O_RDONLY | O_CLOEXEC);
 	return p->ns.fd < 0 ? error_raise(err, errno, "open %s", path) : p->ns.fd;
-}
-
-/* runs in the namespace above: what has had an init, which is gone, is dead for ever */
-static int make_dead(void *arg, struct error *err)
-{
-	const struct visit *v = arg;
-	int e = ns_enter_owner(v->owner, err);
-
-	if (e < 0)
-		return error_trace(err, e);
-	if (unshare(CLONE_NEWPID) < 0)
-		return error_raise(err, errno, "make a pid namespace");
-	pid_t pid = fork();
-	if (pid == 0)
-		_exit(0);
-	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
-		return error_raise(err, errno, "end a pid namespace");
-	int fd = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? error_raise(err, errno, "open a pid namespace") : fd;
-}
-
-static int restore_dead(struct restart *r, struct object *object, struct error *err)
-{
-	uint32_t above = object_state(object, PidNsState)->parent;
-	struct visit v = { .fn = make_dead, .owner = user_ns_fd(r, pid_ns_root_owner(r)) };
-	int fd;
-
-	if (!above)
-		above = r->image.namespaces.root;
-	v.fd = above ? pid_ns_fd(r, objects_by_id(r->objects, above), err) : -1;
-	if (above && v.fd < 0)
-		return error_trace(err, v.fd);
-	fd = above ? helper_run(visit, &v, sizeof(v), err) : helper_run(make_dead, &v, 0, err);
-	if (fd < 0)
-		return error_trace(err, fd);
-	live(object)->ns.fd = fd;
-	return 0;
 }
 
 /* the next children of @stub will be in it */
@@ -586,7 +545,7 @@ static int after_clone(struct restart *r, struct object *object, struct error *e
 	const PidNsState *s = object_state(object, PidNsState);
 	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
 	bool no_init = ns && ns->init == PLAN_NONE;
-	int e = no_init && s->dead ? restore_dead(r, object, err) : 0;
+	int e = 0;
 
 	for (size_t i = 0; e == 0 && i < s->n_users; i++)
 		e = set_for_children(r, object, restart_stub(r, (pid_t)s->users[i]),
@@ -594,23 +553,18 @@ static int after_clone(struct restart *r, struct object *object, struct error *e
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-static bool has_counter(struct restart *r, const struct object *object)
+static int write_settings(struct restart *r, struct object *object, struct error *err)
 {
 	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
+	const PidNsState *s = object_state(object, PidNsState);
+	const struct pid_ns_settings settings = { s->last_pid, s->pid_max, s->memfd_noexec };
 
-	return !object_state(object, PidNsState)->dead && (!ns || ns->init != PLAN_NONE);
-}
-
-static int write_counter(struct restart *r, struct object *object, struct error *err)
-{
-	struct visit v = { .fn = write_last_pid,
-		           .last_pid = object_state(object, PidNsState)->last_pid };
-
-	v.fd = pid_ns_fd(r, object, err);
-	if (v.fd < 0)
-		return error_trace(err, v.fd);
-	int e = helper_run(visit, &v, sizeof(v), err);
-	return e < 0 ? error_trace(err, e) : 0;
+	if (s->dead || (ns && ns->init == PLAN_NONE))
+		return 0;
+	int fd = pid_ns_fd(r, object, err);
+	if (fd >= 0)
+		fd = pid_ns_write_settings(fd, &settings, err);
+	return fd < 0 ? error_trace(err, fd) : 0;
 }
 
 /*
@@ -624,7 +578,7 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 	int e = 0;
 
 	for (size_t i = n; e == 0 && i > 0; i--)
-		e = has_counter(r, all[i - 1]) ? write_counter(r, all[i - 1], err) : 0;
+		e = write_settings(r, all[i - 1], err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -19,6 +19,8 @@
  * TEST ended-reboot round-trip -- ended_reboot
  * TEST depth round-trip -- depth
  * TEST deepest round-trip -- deepest
+ * TEST settings round-trip -- settings
+ * TEST settings-container round-trip start="unshare -p -f" -- settings
  * TEST threads round-trip -- threads
  * TEST zombie round-trip -- zombie
  * TEST orphan round-trip -- orphan
@@ -28,6 +30,7 @@
  * TEST references round-trip -- references
  * TEST owner-below round-trip -- owner_below
  * TEST owner-above refuse code=file.owner -- owner_above
+ * TEST descriptors round-trip restart="--mntns new" -- descriptors
  * TEST stopped round-trip -- stopped
  * TEST signals round-trip -- signals
  * TEST leak refuse code=leak -- leak
@@ -39,9 +42,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -470,6 +475,54 @@ static void deepest(void)
 	check_exit(init, 0);
 }
 
+static long read_setting(const char *path)
+{
+	char text[24] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	CHECK(read(fd, text, sizeof(text) - 1) > 0 && close(fd) == 0);
+	return atol(text);
+}
+
+static void write_setting(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) > 0 && close(fd) == 0);
+}
+
+#define PID_MAX "/proc/sys/kernel/pid_max"
+#define NOEXEC  "/proc/sys/vm/memfd_noexec"
+
+/* of each namespace its own: pid_max since 6.14, memfd_noexec since 6.3 */
+static void settings_init(void)
+{
+	write_setting(PID_MAX, "5000");
+	write_setting(NOEXEC, "1");
+	subject_settle("init");
+	CHECK_EQ(read_setting(PID_MAX), 5000);
+	CHECK_EQ(read_setting(NOEXEC), 1);
+}
+
+static void settings(void)
+{
+	long pid_max = read_setting(PID_MAX), noexec = read_setting(NOEXEC);
+	struct utsname name;
+	int major, minor;
+
+	CHECK(uname(&name) == 0 && sscanf(name.release, "%d.%d", &major, &minor) == 2);
+	if (major < 6 || (major == 6 && minor < 14))
+		SKIP("pid namespaces have no pid_max of their own before 6.14");
+	pid_t init = new_init(settings_init);
+	subject_wait("init");
+	CHECK(read_setting(PID_MAX) == pid_max && read_setting(NOEXEC) == noexec);
+	subject_checkpoint();
+	CHECK(read_setting(PID_MAX) == pid_max && read_setting(NOEXEC) == noexec);
+	check_exit(init, 0);
+}
+
 static void threaded_init(void)
 {
 	pthread_t t;
@@ -739,6 +792,50 @@ static void owner_above(void)
 	check_exit(init, 0);
 }
 
+static ino_t inode_of(const char *path)
+{
+	struct stat st;
+
+	CHECK(stat(path, &st) == 0);
+	return st.st_ino;
+}
+
+/* descriptors and binds of namespaces below, also of one that has ended */
+static void descriptors(void)
+{
+	char path[64];
+	struct stat st;
+	pid_t child;
+
+	CHECK(unshare(CLONE_NEWNS) == 0 &&
+	      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	pid_t init = new_init(idle_init);
+	subject_wait("init");
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", init);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int bound = open("bound", O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && bound >= 0 && close(bound) == 0);
+	CHECK(mount(path, "bound", NULL, MS_BIND, NULL) == 0);
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	check_exit(child, 0);
+	int ended = open("/proc/self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	CHECK(ended >= 0);
+	subject_checkpoint();
+	CHECK(fstat(fd, &st) == 0 && st.st_ino == inode_of(path));
+	CHECK(inode_of("bound") == inode_of(path));
+	CHECK(fstat(ended, &st) == 0 && st.st_ino == inode_of("/proc/self/ns/pid_for_children"));
+	CHECK(setns(fd, CLONE_NEWPID) == 0);
+	child = fork();
+	if (child == 0)
+		_exit(getpid() == 2 ? 0 : 1);
+	check_exit(child, 0);
+	CHECK(umount("bound") == 0);
+	end_idle(init);
+}
+
 /* the init of a namespace that is stopped, and one in it */
 static void stopped_init(void)
 {
@@ -876,6 +973,7 @@ int main(int argc, char **argv)
 		{ "ended_reboot", ended_reboot },
 		{ "depth", depth },
 		{ "deepest", deepest },
+		{ "settings", settings },
 		{ "threads", threads },
 		{ "zombie", zombie },
 		{ "orphan", orphan },
@@ -885,6 +983,7 @@ int main(int argc, char **argv)
 		{ "references", references },
 		{ "owner_below", owner_below },
 		{ "owner_above", owner_above },
+		{ "descriptors", descriptors },
 		{ "stopped", stopped },
 		{ "signals", signals },
 		{ "leak", leak },

@@ -153,18 +153,20 @@ static int open_again(int fd)
 int ns_reference_open(struct restart *r, uint32_t type, uint32_t id)
 {
 	const struct sort *sort = find_sort(type);
-	const struct object *o = id ? objects_by_id(r->objects, id) : NULL;
-	_cleanup_(free_p) char *path = o ? xasprintf("/proc/%d/ns/pid", r->root)
-	                                 : xasprintf("/proc/thread-self/ns/%s", sort->link);
+	struct object *o = id ? objects_by_id(r->objects, id) : NULL;
+	_cleanup_(free_p) char *path = xasprintf("/proc/thread-self/ns/%s", sort->link);
+	struct error later = ERROR_INIT;
 	int fd = -1;
 
-	if (!o || (type == CLONE_NEWPID && r->root))
+	if (!o)
 		return open(path, O_RDONLY | O_CLOEXEC);
-	if (type == CLONE_NEWNS)
+	if (type == CLONE_NEWPID)
+		fd = pid_ns_fd(r, o, &later); /* as soon as its init is there */
+	else if (type == CLONE_NEWNS)
 		fd = mnt_ns_fd(r, o);
 	else if (type == CLONE_NEWUSER)
 		fd = user_ns_fd(r, id);
-	else if (type != CLONE_NEWPID && o->live)
+	else if (o->live)
 		fd = ((const struct ns *)o->live)->fd;
 	/* --clock continue was not said: everybody stays in ours */
 	if (fd < 0 && type == CLONE_NEWTIME && object_state(o, TimeNsState)->outer)

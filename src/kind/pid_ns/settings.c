@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Settings of pid namespaces. See settings.h. */
+#include "kind/pid_ns/settings.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/helper.h"
+#include "kind/namespace/ns.h"
+#include "util/cleanup.h"
+
+#define LAST_PID     "/proc/sys/kernel/ns_last_pid"
+#define PID_MAX      "/proc/sys/kernel/pid_max"
+#define MEMFD_NOEXEC "/proc/sys/vm/memfd_noexec"
+
+/* ---- going there ---- */
+
+/* the innermost helper's answer comes back by way of the outer one */
+struct job {
+	int fd;
+	helper_fn *fn;
+	struct pid_ns_settings settings;
+	uint32_t host_pid_max;
+	int owner;
+};
+
+/* setns(2) of a pid namespace is for children: the child of this helper is in it */
+static int run_job(void *arg, struct error *err)
+{
+	struct job *job = arg;
+
+	if (setns(job->fd, CLONE_NEWPID) < 0)
+		return error_raise(err, errno, "enter a pid namespace");
+	return helper_run(job->fn, job, sizeof(*job), err);
+}
+
+static int do_job(struct job *job, struct error *err)
+{
+	int r = helper_run(run_job, job, sizeof(*job), err);
+
+	return r < 0 ? error_trace(err, r) : r;
+}
+
+/* ---- numbers in /proc/sys ---- */
+
+/* that of the reader's pid namespace; 0 where there is none */
+static uint32_t read_number(const char *path)
+{
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[24] = "";
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? (uint32_t)strtoul(text, NULL, 10)
+	                                                       : 0;
+}
+
+static int write_number(const char *path, uint32_t number, struct error *err)
+{
+	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || dprintf(fd, "%u", number) < 0)
+		return error_raise(err, errno, "write %u to %s", number, path);
+	return 0;
+}
+
+/* its own number is the next that the namespace had to give */
+static int read_inside(void *arg, struct error *err)
+{
+	struct job *job = arg;
+
+	job->settings = (struct pid_ns_settings){ .last_pid = (uint32_t)getpid() - 1,
+		                                  .pid_max = read_number(PID_MAX),
+		                                  .memfd_noexec = read_number(MEMFD_NOEXEC) };
+	return 0;
+}
+
+/* pid_max is the namespace's own since 6.14: nothing else tells, if the host has the same */
+static bool has_own_pid_max(uint32_t inside, uint32_t host)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname name;
+
+	if (inside != host)
+		return true;
+	return uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 14));
+}
+
+static int write_last_inside(void *arg, struct error *err)
+{
+	const struct job *job = arg;
+
+	return write_number(LAST_PID, job->settings.last_pid, err);
+}
+
+static int write_inside(void *arg, struct error *err)
+{
+	const struct job *job = arg;
+	const struct pid_ns_settings *s = &job->settings;
+	uint32_t pid_max = read_number(PID_MAX);
+	int r = 0;
+
+	if (s->pid_max && s->pid_max != pid_max && has_own_pid_max(pid_max, job->host_pid_max))
+		r = write_number(PID_MAX, s->pid_max, err);
+	if (r == 0 && s->memfd_noexec != read_number(MEMFD_NOEXEC))
+		r = write_number(MEMFD_NOEXEC, s->memfd_noexec, err);
+	if (r == 0)
+		r = write_last_inside(arg, err);
+	return r;
+}
+
+/* ---- from outside ---- */
+
+int pid_ns_read_settings(int fd, struct pid_ns_settings *ret, struct error *err)
+{
+	struct job job = { .fd = fd, .fn = read_inside };
+	int r = do_job(&job, err);
+
+	*ret = job.settings;
+	return r;
+}
+
+int pid_ns_write_settings(int fd, const struct pid_ns_settings *settings, struct error *err)
+{
+	struct job job = { .fd = fd,
+		           .fn = write_inside,
+		           .settings = *settings,
+		           .host_pid_max = read_number(PID_MAX) };
+
+	return do_job(&job, err);
+}
+
+int pid_ns_write_last_pid(int fd, uint32_t last_pid, struct error *err)
+{
+	struct job job = { .fd = fd, .fn = write_last_inside, .settings.last_pid = last_pid };
+
+	return do_job(&job, err);
+}
+
+/* runs in the namespace above: what has had an init, which is gone, is dead for ever */
+static int make_dead(void *arg, struct error *err)
+{
+	const struct job *job = arg;
+	int r = ns_enter_owner(job->owner, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (unshare(CLONE_NEWPID) < 0)
+		return error_raise(err, errno, "make a pid namespace");
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		return error_raise(err, errno, "end a pid namespace");
+	int fd = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open a pid namespace") : fd;
+}
+
+int pid_ns_make_dead(int above, int owner, struct error *err)
+{
+	struct job job = { .fd = above, .fn = make_dead, .owner = owner };
+	int fd = above < 0 ? helper_run(make_dead, &job, 0, err) : do_job(&job, err);
+
+	return fd < 0 ? error_trace(err, fd) : fd;
+}
