@@ -109,11 +109,14 @@ static int find_ns(struct checkpoint *c, const struct task *task, int fd, struct
 		if (e < 0)
 			return error_trace(err, e);
 	}
+	int r = ns_check_rights("pid", err);
+	if (r < 0)
+		return r;
 	*ret = objects_get(c->objects, &pid_ns_kind, &st.st_ino, sizeof(st.st_ino), &is_new);
 	struct pid_ns *ns = live(*ret);
 	ns->parent = parent;
 	ns->ns.fd = take_fd(&own);
-	int r = user_ns_collect_owner(c, task, ns->ns.fd, &ns->ns.owner, err);
+	r = user_ns_collect_owner(c, task, ns->ns.fd, &ns->ns.owner, err);
 	if (r < 0)
 		return error_trace(err, r);
 	snprintf(ns->ns.link, sizeof(ns->ns.link), "pid:[%llu]", (unsigned long long)st.st_ino);

@@ -13,6 +13,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/ns.h"
 #include "kind/namespace/reference.h"
 #include "kind/superblock.h"
 #include "kind/user_ns.h"
@@ -107,7 +108,10 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
                          pid_t member, struct object **ret, struct error *err)
 {
 	size_t line, n, before = m->n_mounts;
-	int r = mount_table_add(&m->table, nsfd, member, &line, err);
+	int r = ns_check_rights("mount", err);
+
+	if (r == 0)
+		r = mount_table_add(&m->table, nsfd, member, &line, err);
 
 	if (r < 0)
 		return error_trace(err, r);
@@ -116,7 +120,7 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
 		return 0;
 	}
 	struct object *owner = NULL;
-	r = user_ns_collect_owner(c, checkpoint_task(c, member), nsfd, &owner, err);
+	r = user_ns_collect_owner(c, task, nsfd, &owner, err);
 	if (r < 0)
 		return error_trace(err, r);
 	uint64_t key = m->table.namespaces[line].inode;
@@ -124,7 +128,7 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
 	refer_line(*ret, line);
 	n = m->n_namespaces;
 	*array_push(m->nsfds, n) = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
-	n = m->n_namespaces;
+	n = m->n_namespaces; /* array_push counts it */
 	*array_push(m->owners, n) = owner;
 	*array_push(m->namespaces, m->n_namespaces) = *ret;
 	add_sbs(c, m);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
 #include "host/helper.h"
 #include "kind/user_ns.h"
 #include "task/holders.h"
@@ -19,6 +20,8 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+
+enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
 /* ---- checkpoint ---- */
 
@@ -43,12 +46,26 @@ static void refuse_return(struct checkpoint *c, const struct task *task, const s
 	refuse(c, task, &refusal);
 }
 
+int ns_check_rights(const char *what, struct error *err)
+{
+	if (features_capability(CAP_SYS_ADMIN_NUMBER))
+		return 0;
+	error_refuse(err, CODE_capability, "CAP_SYS_ADMIN is needed to look into its %s namespace",
+	             what);
+	error_hint(err, "run stasis as root");
+	return -EOPNOTSUPP;
+}
+
 static int add_object(struct checkpoint *c, const struct task *task, int nsfd,
                       const struct stat *st, const struct kind *kind, const struct ns_type *type,
                       struct object **ret, bool *ret_new, struct error *err)
 {
 	bool is_new;
+	int r = type->flag == CLONE_NEWNET ? 0 /* it stays outside */
+	                                   : ns_check_rights(type->what, err);
 
+	if (r < 0)
+		return r;
 	*ret = objects_get(c->objects, kind, &st->st_ino, sizeof(st->st_ino), &is_new);
 	if (ret_new)
 		*ret_new = is_new;

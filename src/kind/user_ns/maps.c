@@ -34,46 +34,61 @@ static void __attribute__((noreturn)) wait_for_end(void)
 		pause();
 }
 
-static void end_child(pid_t *pid)
+/* its number as its maker has it, and as /proc has it, which may be of another pid namespace */
+struct child {
+	pid_t pid, seen;
+};
+
+static void end_child(struct child *child)
 {
-	if (*pid <= 0)
+	if (child->pid <= 0)
 		return;
-	kill(*pid, SIGKILL);
-	while (waitpid(*pid, NULL, __WALL) < 0 && errno == EINTR)
+	kill(child->pid, SIGKILL);
+	while (waitpid(child->pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
+}
+
+/* what the child tells: a negative errno, or its number in /proc */
+static int child_enter(int nsfd)
+{
+	char text[16] = "";
+
+	prctl(PR_SET_NAME, "stasis-helper");
+	if (nsfd >= 0 && setns(nsfd, CLONE_NEWUSER) < 0)
+		return -errno;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
+	return readlink("/proc/self", text, sizeof(text) - 1) < 0 ? -errno : atoi(text);
 }
 
 /*
  * @nsfd: the namespace to enter; -1: a new one below this process'. It dies with this one. All that
  * others may not see of us, they do not see of it: entering makes it undumpable.
  */
-static pid_t start_child(int nsfd, struct error *err)
+static int start_child(int nsfd, struct child *ret, struct error *err)
 {
-	int pair[2];
-	unsigned char byte = 0;
+	int pair[2], answer = -ECHILD;
 
+	*ret = (struct child){ 0 };
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return error_raise(err, errno, "make a pipe");
-	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | (nsfd < 0 ? CLONE_NEWUSER : 0), 0, 0, 0, 0);
-	if (pid == 0) {
-		prctl(PR_SET_NAME, "stasis-helper");
-		if (nsfd >= 0 && setns(nsfd, CLONE_NEWUSER) < 0)
-			byte = (unsigned char)errno;
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
-		if (write(pair[1], &byte, 1) == 1)
+	ret->pid = (pid_t)syscall(SYS_clone, SIGCHLD | (nsfd < 0 ? CLONE_NEWUSER : 0), 0, 0, 0, 0);
+	if (ret->pid == 0) {
+		answer = child_enter(nsfd);
+		if (write(pair[1], &answer, sizeof(answer)) == sizeof(answer))
 			wait_for_end();
 		_exit(1);
 	}
-	int e = pid < 0 ? errno : 0;
+	if (ret->pid < 0)
+		answer = -errno;
 	close_p(&pair[1]);
-	if (pid > 0 && read(pair[0], &byte, 1) != 1)
-		byte = ECHILD;
+	if (ret->pid > 0 && read(pair[0], &answer, sizeof(answer)) != sizeof(answer))
+		answer = -ECHILD;
 	close_p(&pair[0]);
-	if (pid > 0 && !byte)
-		return pid;
-	end_child(&pid);
-	return error_raise(err, e ? e : byte,
-	                   nsfd < 0 ? "make a user namespace" : "enter a user namespace");
+	ret->seen = answer;
+	return answer > 0
+	               ? 0
+	               : error_raise(err, -answer,
+	                             nsfd < 0 ? "make a user namespace" : "enter a user namespace");
 }
 
 /* ---- reading ---- */
@@ -118,22 +133,23 @@ static int read_in_helper(void *arg, struct error *err)
 {
 	struct reading *reading = arg;
 	struct user_ns_data *d = &reading->data;
-	_cleanup_(end_child) pid_t pid = start_child(reading->nsfd, err);
+	_cleanup_(end_child) struct child child = { 0 };
+	int r = start_child(reading->nsfd, &child, err);
 	char setgroups[32];
 	uid_t owner;
 
-	if (pid < 0)
-		return error_trace(err, pid);
+	if (r < 0)
+		return error_trace(err, r);
 	if (ioctl(reading->nsfd, NS_GET_OWNER_UID, &owner) < 0)
 		return error_raise(err, errno, "ask who owns a user namespace");
 	d->owner = owner;
-	int r = read_map(pid, "uid_map", &d->uid, err);
+	r = read_map(child.seen, "uid_map", &d->uid, err);
 	if (r == 0)
-		r = read_map(pid, "gid_map", &d->gid, err);
+		r = read_map(child.seen, "gid_map", &d->gid, err);
 	if (r == 0)
-		r = read_map(pid, "projid_map", &d->projid, err);
+		r = read_map(child.seen, "projid_map", &d->projid, err);
 	if (r == 0)
-		r = read_file(pid, "setgroups", setgroups, sizeof(setgroups), err);
+		r = read_file(child.seen, "setgroups", setgroups, sizeof(setgroups), err);
 	if (r < 0)
 		return error_trace(err, r);
 	d->setgroups_denied = strncmp(setgroups, "allow", 5) != 0;
@@ -203,21 +219,23 @@ static int make_in_helper(void *arg, struct error *err)
 	const struct making *m = arg;
 	const struct user_ns_data *d = m->data, *up = m->parent;
 	int r = become_owner(m, err);
-	_cleanup_(end_child) pid_t pid = r < 0 ? r : start_child(-1, err);
+	_cleanup_(end_child) struct child child = { 0 };
 
-	if (pid < 0)
-		return error_trace(err, pid);
-	if (d->setgroups_denied)
-		r = write_file(pid, "setgroups", "deny", err);
 	if (r == 0)
-		r = write_map(pid, "uid_map", &d->uid, up ? &up->uid : NULL, err);
-	if (r == 0)
-		r = write_map(pid, "gid_map", &d->gid, up ? &up->gid : NULL, err);
-	if (r == 0)
-		r = write_map(pid, "projid_map", &d->projid, up ? &up->projid : NULL, err);
+		r = start_child(-1, &child, err);
 	if (r < 0)
 		return error_trace(err, r);
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/user", pid);
+	if (d->setgroups_denied)
+		r = write_file(child.seen, "setgroups", "deny", err);
+	if (r == 0)
+		r = write_map(child.seen, "uid_map", &d->uid, up ? &up->uid : NULL, err);
+	if (r == 0)
+		r = write_map(child.seen, "gid_map", &d->gid, up ? &up->gid : NULL, err);
+	if (r == 0)
+		r = write_map(child.seen, "projid_map", &d->projid, up ? &up->projid : NULL, err);
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/user", child.seen);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? error_raise(err, errno, "open a new user namespace") : fd;
 }
