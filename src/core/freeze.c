@@ -285,6 +285,14 @@ static int release_waited_for(struct freezer *f, bool *ret, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static bool is_asleep(const struct found *item)
+{
+	struct proc_stat stat;
+	struct error ignored;
+
+	return read_stat(item->tgid, item->tid, &stat, &ignored) == 0 && stat.state == 'D';
+}
+
 static int refuse_late(struct freezer *f)
 {
 	struct error refusal = ERROR_INIT;
@@ -294,8 +302,8 @@ static int refuse_late(struct freezer *f)
 		if (!is_running(f, f->scan.items[i].tid))
 			continue;
 		any = true;
-		error_refuse(&refusal, CODE_task_state,
-		             "it is in uninterruptible sleep and did not stop within %u ms",
+		error_refuse(&refusal, CODE_task_state, "it %sdid not stop within %u ms",
+		             is_asleep(&f->scan.items[i]) ? "is in uninterruptible sleep and " : "",
 		             f->c->options->timeout_ms);
 		error_hint(&refusal,
 		           "wait until it has done its I/O, or its vfork child has called "
@@ -314,6 +322,8 @@ static int refuse_late(struct freezer *f)
 
 static int hold_set(struct freezer *f, struct error *err)
 {
+	bool late = false;
+
 	for (;;) {
 		bool sleeping = false;
 		size_t n_new = 0;
@@ -329,8 +339,10 @@ static int hold_set(struct freezer *f, struct error *err)
 		r = release_waited_for(f, &sleeping, err);
 		if (r < 0)
 			return error_trace(err, r);
-		if (now_ms() >= f->end_ms)
+		/* when all have stopped, one more scan is due to see that there are no others */
+		if (late || (sleeping && now_ms() >= f->end_ms))
 			return refuse_late(f);
+		late = now_ms() >= f->end_ms;
 		if (sleeping) /* nothing tells of the end of a vfork */
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}

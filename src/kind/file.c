@@ -162,15 +162,20 @@ static int take_reference(const struct look *l, int *ret, struct error *err)
 	return *ret < 0 ? error_raise(err, errno, "open %s", path) : 0;
 }
 
+int file_check_flags(uint32_t flags, struct error *err)
+{
+	uint32_t unknown = flags & ~(KNOWN_FLAGS | O_CLOEXEC);
+
+	return unknown ? error_refuse(err, CODE_file_flags, "its flags %o are not known", unknown)
+	               : 0;
+}
+
 static void judge_flags(struct look *l, const char *link)
 {
-	uint32_t unknown = l->info.flags & ~(KNOWN_FLAGS | O_CLOEXEC);
 	struct error refusal;
 
-	if (unknown) {
-		error_refuse(&refusal, CODE_file_flags, "its flags %o are not known", unknown);
+	if (file_check_flags(l->info.flags, &refusal) < 0)
 		refuse_file(l, &refusal, link);
-	}
 	if (l->info.unknown[0]) {
 		error_refuse(&refusal, CODE_unknown_state,
 		             "fdinfo shows \"%s\", which this version does not know",

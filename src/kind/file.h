@@ -21,6 +21,9 @@ extern const struct kind file_kind;
 int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidfd,
                  struct object **ret, bool *ret_cloexec, struct error *err);
 
+/* whether all flags of a description (fdinfo) are known; no kernel of today has others */
+int file_check_flags(uint32_t flags, struct error *err);
+
 /* restart: one more descriptor will want it */
 void file_expect(struct object *object);
 /* restart: the coordinator's descriptor of it, which stays the object's; when all tasks are there

@@ -98,14 +98,23 @@ static void refuse_timer(struct checkpoint *c, const struct task *task, const Po
 	refuse(c, task, &refusal);
 }
 
-static void judge_clock(struct checkpoint *c, const struct task *task, PosixTimer *t, int clock)
+int posix_timer_check_clock(int clock, struct error *err)
 {
 	/* CPU clocks of other tasks have negative ids, clock_getcpuclockid(3) */
 	if (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
-		refuse_timer(c, task, t, CODE_posix_timer_cpu_clock,
-		             "it runs on a CPU clock, which starts anew at restart", NULL);
-	else if (!is_known_clock(clock))
-		refuse_timer(c, task, t, CODE_posix_timer_clock, "its clock is not known", NULL);
+		return error_refuse(err, CODE_posix_timer_cpu_clock,
+		                    "it runs on a CPU clock, which starts anew at restart");
+	return is_known_clock((uint32_t)clock)
+	               ? 0
+	               : error_refuse(err, CODE_posix_timer_clock, "its clock is not known");
+}
+
+static void judge_clock(struct checkpoint *c, const struct task *task, PosixTimer *t, int clock)
+{
+	struct error refusal;
+
+	if (posix_timer_check_clock(clock, &refusal) < 0)
+		refuse_timer(c, task, t, (enum code)refusal.code, refusal.cause, NULL);
 	t->clock = clock;
 }
 

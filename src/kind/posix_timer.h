@@ -8,6 +8,9 @@ struct stub;
 
 extern const struct kind posix_timer_kind;
 
+/* whether a timer on this clock can be saved; /proc/PID/timers has its number */
+int posix_timer_check_clock(int clock, struct error *err);
+
 /**
  * posix_timer_expire() - arm a timer so that it expires now, from a stub of its process
  * @timer, @signal:	from the siginfo of its pending signal

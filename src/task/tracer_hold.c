@@ -17,7 +17,8 @@
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION /* 5.13 */
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
 #endif
-#define OPTIONS PTRACE_O_TRACESYSGOOD
+#define OPTIONS     PTRACE_O_TRACESYSGOOD
+#define TO_A_CPU_MS 2000u
 
 struct rseq_configuration { /* struct ptrace_rseq_configuration */
 	uint64_t pointer;
@@ -208,7 +209,8 @@ static void finish(struct trace *t, struct hold *hold, uint64_t end)
 int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_ms,
                struct error *err)
 {
-	uint64_t end = now_ms() + timeout_ms;
+	/* the limit is for those that sleep, see await_stop(); others only need to get to a CPU */
+	uint64_t end = now_ms() + (timeout_ms > TO_A_CPU_MS ? timeout_ms : TO_A_CPU_MS);
 
 	trace_forget_stacks(t);
 	for (size_t i = 0; i < n; i++) {

@@ -6,6 +6,7 @@
  * TEST exec round-trip observe=no -- exec
  * TEST exit round-trip observe=no -- exit
  * TEST stuck refuse code=task.state checkpoint="--timeout 1" -- stuck
+ * TEST stuck-at-once refuse code=task.state checkpoint="--timeout 0" -- stuck
  */
 #include <sys/wait.h>
 
