@@ -159,7 +159,7 @@ static int collect_for_children(struct checkpoint *c, struct task *task, struct 
 	}
 	if (r < 0)
 		return error_trace(err, r);
-	if (!strcmp(own, children))
+	if (!own || !children || !strcmp(own, children))
 		return 0;
 	int fd = task_openat(task, "ns/pid_for_children", O_RDONLY);
 	if (fd < 0)

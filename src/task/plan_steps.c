@@ -124,7 +124,8 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 {
 	const struct member *m = &p->members[process];
 
-	for (uint32_t t = process, next = m->first_thread; t != PLAN_NONE; t = next) {
+	for (uint32_t t = process; t != PLAN_NONE;
+	     t = t == process ? m->first_thread : p->members[t].next_thread) {
 		for (uint32_t x = p->members[t].first_product; x != PLAN_NONE;
 		     x = p->members[x].next_product) {
 			pid_t want = plan_birth(p, x);
@@ -132,7 +133,6 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 			    want != FREE && want != m->sid)
 				return x;
 		}
-		next = t == process ? m->first_thread : p->members[t].next_thread;
 	}
 	return PLAN_NONE;
 }
