@@ -105,6 +105,9 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	b->t = input->table;
 	b->proc = -1;
 	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
+	b->layers = xcalloc(b->t->n_sbs + 1, sizeof(*b->layers));
+	for (size_t i = 0; i < b->t->n_sbs; i++)
+		b->layers[i] = (struct layers){ -1, -1 };
 	b->ghosts = xcalloc(b->t->n_sbs + 1, sizeof(*b->ghosts));
 	for (size_t i = 0; i < b->t->n_sbs; i++)
 		b->ghosts[i].fd = -1;
@@ -212,7 +215,10 @@ void mount_build_free(struct mount_build *b)
 	for (size_t i = 0; i < b->t->n_sbs; i++) {
 		free(b->ghosts[i].name);
 		close_p(&b->ghosts[i].fd);
+		close_p(&b->layers[i].root);
+		close_p(&b->layers[i].top);
 	}
 	free(b->ghosts);
+	free(b->layers);
 	free(b);
 }

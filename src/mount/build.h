@@ -74,6 +74,11 @@ int mount_build_superblocks(struct mount_build *b, struct error *err);
 int mount_build_mounts(struct mount_build *b, struct error *err);
 int mount_build_late(struct mount_build *b, struct error *err);
 int mount_build_finish(struct mount_build *b, struct error *err);
+/*
+ * New layers for an overlay that is flattened, empty: what it shows goes into the directory
+ * *ret_fd, lent, before mount_build_mounts().
+ */
+int mount_build_layers(struct mount_build *b, size_t sb, int *ret_fd, struct error *err);
 /* descriptors, the builder's own; -1: not made (yet) */
 int mount_build_sb(const struct mount_build *b, size_t sb);       /* the superblock's root */
 int mount_build_mount(const struct mount_build *b, size_t mount); /* O_PATH, the mount's root */

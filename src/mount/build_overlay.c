@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "host/helper.h"
@@ -164,6 +165,91 @@ static int make_inside(void *arg, struct error *err)
 	return r < 0 ? r : fd;
 }
 
+/* ---- layers that nobody could see ---- */
+
+/* @path below @root, and all above it */
+static int make_folders(int root, const char *path, struct error *err)
+{
+	_cleanup_(free_p) char *part = xstrdup(path);
+
+	for (char *end = part + 1; *end; end++) {
+		end += strcspn(end, "/");
+		char next = *end;
+		*end = 0;
+		if (mkdirat(root, part + 1, 0755) < 0 && errno != EEXIST)
+			return error_raise(err, errno, "make the layer %s of an overlay", path);
+		*end = next;
+		if (!next)
+			break;
+	}
+	return 0;
+}
+
+int mount_build_layers(struct mount_build *b, size_t sb, int *ret_fd, struct error *err)
+{
+	/* limited so that it can be limited again when it has been filled */
+	char *options[] = { (char *)"size=1048576g", (char *)"nr_inodes=1000000000" };
+	const struct mount_sb tmpfs = {
+		.type = (char *)"tmpfs", .class = MOUNT_CONTENT, .options = options, .n_options = 2
+	};
+	struct layers *l = &b->layers[sb];
+	const char *top = NULL;
+	size_t n;
+	struct overlay_layer *layers = overlay_layers(&b->t->sbs[sb], &n);
+	int r = mount_superblock_make(&tmpfs, "layers", -1, -1, &l->root, err);
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = overlay_path_valid(layers[i].path)
+		            ? make_folders(l->root, layers[i].path, err)
+		            : error_raise(err, EBADMSG, "a layer of an overlay");
+		if (layers[i].role == OVERLAY_UPPER || !top)
+			top = layers[i].path;
+	}
+	if (r == 0 && !top)
+		r = error_raise(err, EBADMSG, "an overlay without layers");
+	if (r == 0)
+		l->top = mount_open_below(l->root, top + 1, O_RDONLY | O_DIRECTORY);
+	if (r == 0 && l->top < 0)
+		r = error_raise(err, errno, "open the layer %s of an overlay", top);
+	overlay_free(layers, n);
+	*ret_fd = l->top;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* as much is left as there was */
+static int limit_size(const struct mount_sb *sb, int root, struct error *err)
+{
+	_cleanup_(close_p) int context = fspick(root, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+	struct statfs fs;
+	char size[24] = "0", inodes[24] = "0";
+
+	if (context < 0 || fstatfs(root, &fs) < 0)
+		return error_raise(err, errno, "look at the layers of an overlay");
+	uint64_t used = (fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	if (sb->free_bytes != UINT64_MAX)
+		snprintf(size, sizeof(size), "%llu",
+		         (unsigned long long)(used + sb->free_bytes % (1ull << 50)));
+	if (sb->free_inodes != UINT64_MAX)
+		snprintf(inodes, sizeof(inodes), "%llu",
+		         (unsigned long long)(fs.f_files - fs.f_ffree +
+		                              sb->free_inodes % (1u << 30)));
+	if (fsconfig(context, FSCONFIG_SET_STRING, "size", size, 0) < 0 ||
+	    fsconfig(context, FSCONFIG_SET_STRING, "nr_inodes", inodes, 0) < 0 ||
+	    fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+		return error_raise(err, errno, "limit the size of the layers of an overlay");
+	return 0;
+}
+
+static int attach_layers(const struct scratch *s, int root, struct error *err)
+{
+	if (root < 0)
+		return error_raise(err, EBADMSG, "an overlay whose contents have not come");
+	if (move_mount(root, "", s->place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
+		return error_raise(err, errno, "attach the layers of an overlay");
+	return limit_size(s->sb, root, err);
+}
+
 /* ---- the order ---- */
 
 static int make_one(const struct mount_build *b, size_t origin, struct error *err)
@@ -181,6 +267,9 @@ static int make_one(const struct mount_build *b, size_t origin, struct error *er
 	                  : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s.place < 0)
 		r = error_raise(err, errno, "make a place to mount on");
+	else if (s.sb->flattened)
+		r = attach_layers(&s, s.fds[0] = fcntl(b->layers[o->sb].root, F_DUPFD_CLOEXEC, 3),
+		                  err);
 	else
 		r = assemble(&s, err);
 	if (r == 0)
@@ -190,7 +279,7 @@ static int make_one(const struct mount_build *b, size_t origin, struct error *er
 		r = 0;
 	}
 	umount2(name, MNT_DETACH);
-	for (size_t i = 0; i < s.sb->n_through; i++)
+	for (size_t i = 0; i < s.sb->n_through + s.sb->flattened; i++)
 		close_p(&s.fds[i]);
 	close_p(&s.place);
 	free(s.fds);
@@ -205,7 +294,7 @@ static int make_below(const struct mount_build *b, size_t origin, bool *busy, st
 
 	if (b->origin[origin] >= 0 || sb->class != MOUNT_COMPOSITE || b->origins[origin].anchor)
 		return 0;
-	if (busy[origin] || !sb->n_through)
+	if (busy[origin] || (!sb->n_through && !sb->flattened))
 		return error_raise(err, EBADMSG, "an overlay is made of itself or of nothing");
 	busy[origin] = true;
 	for (size_t i = 0; r == 0 && i < sb->n_through; i++)

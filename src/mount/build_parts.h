@@ -18,7 +18,14 @@ struct ghosts {
 	int fd;
 };
 
+/* of a flattened overlay */
+struct layers {
+	int root; /* the file system that they are on, detached */
+	int top;  /* the one that has the contents */
+};
+
 struct mount_build {
+	struct layers *layers; /* per superblock */
 	struct ghosts *ghosts; /* per superblock */
 	struct mount_input in;
 	const struct mount_table *t;

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@
 
 #define LISTING_SIZE 65536u /* bytes of directory entries read at once */
 #define PAGE         4096u
+/* of ext4: how a file is stored, which is nobody's business; lower layers of overlays show it */
+#define CONTENT_FORM (FS_EXTENT_FL | FS_INDEX_FL | FS_INLINE_DATA_FL | 0x40000u /* huge file */)
 
 /* a directory that has been seen and not yet visited */
 struct waiting {
@@ -45,6 +48,7 @@ struct saver {
 	dev_t device;
 	struct map *leased; /* inode numbers of files with a write lease; NULL: not looked yet */
 	bool ramfs;
+	bool merged; /* an overlay */
 	struct content_wanted *wanted;
 	struct map *wanted_inodes; /* inode number -> its line + 1; NULL: none */
 	struct content_totals totals;
@@ -256,6 +260,7 @@ static int get_attributes(const struct saver *s, const struct inode *i, uint32_t
 	/* a file system or type of file without them */
 	if (!is_open(i) || ioctl(i->fd, FS_IOC_GETFLAGS, &flags) < 0)
 		flags = 0;
+	flags &= ~CONTENT_FORM;
 	*ret = flags & CONTENT_ATTRIBUTES;
 	if (flags & ~CONTENT_ATTRIBUTES) {
 		_cleanup_(free_p) char *what = xasprintf(
@@ -327,11 +332,13 @@ static uint32_t link_number(struct saver *s, const struct stat *st, bool *ret_ol
 	*ret_old = false;
 	if (S_ISDIR(st->st_mode) || st->st_nlink < 2)
 		return 0;
-	void *known = map_get(s->links, &st->st_ino, sizeof(st->st_ino));
+	/* layers of an overlay have numbers of their own */
+	const uint64_t key[2] = { st->st_dev, st->st_ino };
+	void *known = map_get(s->links, key, sizeof(key));
 	*ret_old = known != NULL;
 	if (!known) {
 		known = (void *)(uintptr_t)(map_size(s->links) + 1);
-		map_put(s->links, &st->st_ino, sizeof(st->st_ino), known);
+		map_put(s->links, key, sizeof(key), known);
 	}
 	return (uint32_t)(uintptr_t)known;
 }
@@ -373,6 +380,21 @@ static void look_for(const struct saver *s, const struct inode *i)
 		s->wanted[line - 1].path = path_of(&s->folders, i->folder, i->name);
 }
 
+/*
+ * What an overlay shows is copied when nobody else can see what it is made of. A disk others can,
+ * whatever its directories are called by now. Files of the upper layer show its device; if all
+ * layers are of one, whether they lie on a disk.
+ */
+static bool is_on_disk(const struct saver *s, const struct inode *i)
+{
+	struct fiemap map = { .fm_length = UINT64_MAX };
+
+	if (!s->merged || !S_ISREG(i->st.st_mode))
+		return false;
+	return major(i->st.st_dev) != 0 ||
+	       (i->st.st_dev == s->device && ioctl(i->fd, FS_IOC_FIEMAP, &map) == 0);
+}
+
 static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 {
 	struct content_entry e = describe(i);
@@ -380,6 +402,10 @@ static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 	bool old;
 
 	look_for(s, i);
+	if (is_on_disk(s, i))
+		return refuse(s, i, CODE_mount_overlay,
+		              "the layers of the overlay are on a disk, and not under their paths",
+		              err);
 	e.link = link_number(s, &i->st, &old);
 	if (old)
 		return put_link(s, i, e.link, err);
@@ -516,6 +542,7 @@ static int look_at_root(struct saver *s, struct error *err)
 	if (fstatfs(s->folders.root, &fs) < 0 || fstat(s->folders.root, &st) < 0)
 		return error_raise(err, errno, "stat of the root directory of a file system");
 	s->ramfs = fs.f_type == RAMFS_MAGIC;
+	s->merged = fs.f_type == OVERLAYFS_SUPER_MAGIC;
 	s->device = st.st_dev;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "host/helper.h"
@@ -113,6 +114,7 @@ struct look {
 	int out;          /* ids of mounts that were passed, as many as there were */
 	uint64_t base;    /* the mount whose root the paths are from */
 	size_t failed;    /* the layer that leads nowhere */
+	bool top_seen;    /* the top layer is under its path: others can see it */
 };
 
 static int note(const struct look *l, const char *path, int *budget);
@@ -189,6 +191,7 @@ static const struct overlay_layer *top_layer(const struct look *l)
 /* whether all paths lead somewhere, from the root directory that this process has now */
 static bool leads(struct look *l)
 {
+	l->top_seen |= is_top(l, top_layer(l));
 	if (ftruncate(l->out, 0) < 0 || lseek(l->out, 0, SEEK_SET) < 0)
 		return false;
 	for (size_t i = 0; i < l->n_layers; i++) {
@@ -277,7 +280,58 @@ static int take_ids(struct mount_table *t, struct mount_sb *sb, const struct loo
 	return 0;
 }
 
-static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, struct error *err)
+/* the paths of layers, as directories of one new file system */
+static bool can_be_flattened(const struct look *l)
+{
+	for (size_t i = 0; i < l->n_layers; i++) {
+		const char *path = l->layers[i].path;
+		if (!overlay_path_valid(path))
+			return false;
+		for (size_t j = 0; j < l->n_layers; j++)
+			if (i != j && mount_below(l->layers[j].path, path))
+				return false;
+	}
+	return true;
+}
+
+bool overlay_path_valid(const char *path)
+{
+	for (const char *p = path; *p; p += strcspn(p, "/")) {
+		if (*p++ != '/' || *p == '/' || !*p)
+			return false;
+		size_t size = strcspn(p, "/");
+		if ((size == 1 && *p == '.') || (size == 2 && !strncmp(p, "..", 2)))
+			return false;
+	}
+	return *path != 0;
+}
+
+static int look_at_home(void *arg, struct error *err)
+{
+	struct look *l = arg;
+
+	l->top_seen |= is_top(l, top_layer(l));
+	return 0;
+}
+
+/* unmounted since, as whoever made the container did with all that was below its root */
+static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *err)
+{
+	struct statfs fs;
+	int r = helper_run(look_at_home, l, sizeof(*l), err);
+
+	if (r == 0 && fstatfs(root, &fs) < 0)
+		r = error_raise(err, errno, "ask how much room an overlay has");
+	if (r < 0 || l->top_seen || !can_be_flattened(l))
+		return r;
+	sb->flattened = true;
+	sb->free_bytes = fs.f_blocks ? (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize : UINT64_MAX;
+	sb->free_inodes = fs.f_files ? fs.f_ffree : UINT64_MAX;
+	return 1;
+}
+
+static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, int root,
+                   struct error *err)
 {
 	int r;
 
@@ -287,14 +341,14 @@ static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, s
 	r = helper_run(look, l, sizeof(*l), err);
 	if (r > 0)
 		r = take_ids(t, sb, l, err);
-	else if (r == 0 && l->n_layers) {
+	else if (r == 0 && (r = flatten(sb, l, root, err)) == 0) {
 		r = error_refuse(err, CODE_mount_overlay,
 		                 "a layer of an overlay is not to be found under its path: %s",
 		                 l->layers[l->failed].path);
 		error_hint(err, "what it is on must stay mounted where it was");
 	}
 	close_p(&l->out);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int root,
@@ -310,7 +364,7 @@ int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int r
 	else if (fstat(root, &l.root) < 0)
 		r = error_raise(err, errno, "look at the root of an overlay");
 	else
-		r = resolve(t, &l, &t->sbs[sb], err);
+		r = resolve(t, &l, &t->sbs[sb], root, err);
 	overlay_free(layers, l.n_layers);
 	return r < 0 ? error_trace(err, r) : 0;
 }

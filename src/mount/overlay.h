@@ -19,6 +19,8 @@ struct overlay_layer {
 struct overlay_layer *overlay_layers(const struct mount_sb *sb, size_t *ret_n);
 void overlay_free(struct overlay_layer *layers, size_t n);
 
+/* absolute, no empty component, no "." or ".." */
+bool overlay_path_valid(const char *path);
 /* the kernel has left a mark in its work directory, and mounts it no second time */
 bool overlay_is_volatile(const struct mount_sb *sb);
 
@@ -26,8 +28,8 @@ bool overlay_is_volatile(const struct mount_sb *sb);
  * overlay_resolve() - find the mounts that the layers' paths lead through
  * @nsfd:	namespace @ns of @t, in which it is mounted
  * @root:	what shows the overlay's root directory
- * Sets sb->through. -EOPNOTSUPP with mount.overlay when a path leads nowhere, or to something else
- * than the overlay is made of.
+ * Sets sb->through, or sb->flattened. -EOPNOTSUPP with mount.overlay when a path leads nowhere, or
+ * to something else than the overlay is made of.
  */
 int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int root,
                     struct error *err);

@@ -49,6 +49,10 @@ struct mount_sb {
 	                 */
 	bool dead;      /* nothing of it can be reached; never made */
 	uint32_t n_ghosts; /* mount/ghosts.h */
+	/* overlay whose layers nobody can see: made of new ones, with what it shows in the top one
+	 */
+	bool flattened;
+	uint64_t free_bytes, free_inodes; /* what is left then; UINT64_MAX: no limit */
 	/* overlay: the mounts that the paths of its layers lead through, parents first; owned */
 	size_t *through, n_through;
 	size_t first_mount, last_mount; /* for mount_of_sb(): index + 1 */
@@ -88,7 +92,7 @@ struct mount_entry {
 	uint32_t bound, bound_type; /* of nsfs: for kind/mounts, which namespace it is */
 	size_t target; /* a mount namespace that it is the file of: line + 1; 0: it is none */
 	char *source;
-	char *external; /* the name that the user has given to it; NULL: none */
+	char *external;          /* the name that the user has given to it; NULL: none */
 	char *uid_map, *gid_map; /* "inner outer count\n"...; NULL: not idmapped */
 	size_t next_of_sb;       /* for mount_of_sb(): index + 1 */
 };

@@ -18,7 +18,11 @@
  * TEST old-root round-trip restart="--mntns new" -- old_root
  * TEST relative refuse code=mount.overlay -- relative
  * TEST index refuse code=mount.overlay -- with_index
- * TEST layer-gone refuse code=mount.overlay -- layer_gone
+ * What the layers are made of has been unmounted: what the overlay shows is copied.
+ * TEST hidden-layers round-trip restart="--mntns new" -- hidden
+ * TEST hidden-read-only round-trip restart="--mntns new" -- hidden_read_only
+ * TEST hidden-lower-on-disk round-trip restart="--mntns new" -- hidden_lower
+ * TEST layers-on-disk-renamed refuse code=mount.overlay -- renamed_on_disk
  * TEST layer-replaced refuse code=mount.overlay -- layer_replaced
  */
 #include <sched.h>
@@ -353,6 +357,79 @@ static void old_root(void)
 	CHECK(!exists("/gone") && exists("/old/mnt/l/gone"));
 }
 
+/* ---- layers that nobody can see any more ---- */
+
+static void check_hidden(const char *at)
+{
+	char path[64], value[4];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/below", at);
+	check_holds(path, "below");
+	snprintf(path, sizeof(path), "%s/changed", at);
+	check_holds(path, "anew");
+	CHECK(getxattr(path, "trusted.mine", value, 4) == 1 && value[0] == 'v');
+	snprintf(path, sizeof(path), "%s/dir/in", at);
+	check_holds(path, "in a directory");
+	snprintf(path, sizeof(path), "%s/gone", at);
+	CHECK(!exists(path));
+	snprintf(path, sizeof(path), "%s/opaque/in", at);
+	CHECK(!exists(path));
+	snprintf(path, sizeof(path), "%s/dir/later", at);
+	put(path, "later");
+	check_holds(path, "later");
+	CHECK(stat(at, &st) == 0 && (st.st_mode & 07777) == 0750);
+}
+
+static void hidden(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	change();
+	CHECK(link("/mnt/m/changed", "/mnt/m/linked") == 0);
+	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("/mnt/m/dir", "/srv", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	int fd = open("/opt/changed", O_RDONLY);
+	subject_checkpoint();
+	char text[8] = "";
+	CHECK(read(fd, text, 7) == 4 && !strcmp(text, "anew") && close(fd) == 0);
+	check_hidden("/opt");
+	check_holds("/srv/later", "later");
+	struct stat st;
+	CHECK(stat("/opt/linked", &st) == 0 && st.st_nlink == 2);
+	check_holds("/opt/linked", "anew");
+}
+
+static void hidden_read_only(void)
+{
+	own_namespace();
+	make_layers();
+	overlay("lowerdir=/mnt/u:/mnt/l");
+	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	subject_checkpoint();
+	check_holds("/opt/dir/in", "in a directory");
+	CHECK(open("/opt/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
+}
+
+static void hidden_lower(void)
+{
+	own_namespace();
+	make_layers();
+	CHECK(mkdir("/mnt/usr", 0755) == 0);
+	CHECK(mount("/usr/lib/x86_64-linux-gnu/gconv", "/mnt/usr", NULL, MS_BIND, NULL) == 0);
+	overlay("lowerdir=/mnt/usr,upperdir=/mnt/u,workdir=/mnt/w");
+	put("/mnt/m/new", "new");
+	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	subject_checkpoint();
+	check_holds("/opt/new", "new");
+	CHECK(system("diff -r /opt /usr/lib/x86_64-linux-gnu/gconv >/tmp/x; grep -v '^Only in "
+	             "/opt: new$' /tmp/x") != 0);
+}
+
 /* ---- refusals ---- */
 
 /* a child mounts it: the subject's own directory is where "ready" is */
@@ -377,13 +454,20 @@ static void with_index(void)
 	subject_checkpoint();
 }
 
-static void layer_gone(void)
+/* on the host's disk, where others may have them by other names */
+static void renamed_on_disk(void)
 {
+	char cwd[4096], options[13000];
+
 	own_namespace();
-	make_layers();
-	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
-	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
-	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	CHECK(getcwd(cwd, sizeof(cwd)) && mkdir("l", 0755) == 0 && mkdir("u", 0755) == 0);
+	CHECK(mkdir("w", 0755) == 0);
+	put("l/file", "x");
+	snprintf(options, sizeof(options), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w", cwd, cwd,
+	         cwd);
+	CHECK(mount("over", "/mnt", "overlay", 0, options) == 0);
+	put("/mnt/new", "y");
+	CHECK(rename("u", "u.moved") == 0 && mkdir("u", 0755) == 0);
 	subject_checkpoint();
 }
 
@@ -414,7 +498,10 @@ int main(int argc, char **argv)
 		{ "old_root", old_root },
 		{ "relative", relative },
 		{ "with_index", with_index },
-		{ "layer_gone", layer_gone },
+		{ "hidden", hidden },
+		{ "hidden_read_only", hidden_read_only },
+		{ "hidden_lower", hidden_lower },
+		{ "renamed_on_disk", renamed_on_disk },
 		{ "layer_replaced", layer_replaced },
 	};
 

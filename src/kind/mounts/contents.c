@@ -168,6 +168,20 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 	return 0;
 }
 
+/* all that an overlay shows: it may be mounted in parts, its root is what was looked at */
+static int save_flattened(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct stream_out *out = stream_out_new(c->image, object->id, 0, c->options->progress);
+	const struct byte_sink sink = stream_out_sink(out);
+	int r = content_save(c->mounts->roots[mounts_index(c->mounts, object)], &sink, NULL, 0,
+	                     NULL, err);
+
+	if (r == 0)
+		r = stream_out_end(out, err);
+	stream_out_free(out);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 /* what is wanted, and what of it has been found */
 struct search {
 	struct content_wanted *wanted;
@@ -221,6 +235,8 @@ int superblock_save_bulk(struct checkpoint *c, struct object *object, struct err
 	_cleanup_(search_done) struct search search = { 0 };
 	int r = 0;
 
+	if (c->mounts->table.sbs[mounts_index(c->mounts, object)].flattened)
+		return save_flattened(c, object, err);
 	search.n = ghosts_wanted(c->mounts, mounts_index(c->mounts, object), &search.wanted);
 	for (size_t i = 0; r == 0 && i < parts.n; i++)
 		r = save_part(c, object, parts.mounts[i], (uint32_t)i, &search, err);
@@ -307,6 +323,21 @@ static int fill_part(struct restart *r, struct mounts *m, size_t mount,
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+static int fill_flattened(struct restart *r, struct mounts *m, struct object *object,
+                          struct error *err)
+{
+	int root, e = mount_build_layers(m->build, mounts_index(m, object), &root, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	struct stream_in *in = stream_in_new(&r->image, object->id, 1, r->options->progress);
+	const struct byte_source source = stream_in_source(in);
+	e = content_restore(root, &source, array_push(m->contents, m->n_contents), err);
+	r->memory_bytes += stream_in_bytes(in);
+	stream_in_free(in);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err)
 {
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, mounts_index(m, object));
@@ -314,6 +345,8 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	bool ghosts = m->table.sbs[sb].n_ghosts;
 	int e = 0;
 
+	if (m->table.sbs[sb].flattened)
+		return fill_flattened(r, m, object, err);
 	if (!parts.n && !ghosts)
 		return 0;
 	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n + ghosts,

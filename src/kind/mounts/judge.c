@@ -98,7 +98,7 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	if (r == 0 && must_be_empty(sb))
 		r = check_empty(sb, m->roots[line], err);
 	if (r == 0 && sb->class == MOUNT_COMPOSITE)
-		r = superblock_judge_overlay(m, line, err);
+		r = superblock_judge_overlay(c, m, line, err);
 	if (r == 0)
 		r = mounts_find_key(c, sb, m->roots[line], err);
 	return r;

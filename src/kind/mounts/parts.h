@@ -50,7 +50,8 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
 /* finds what an overlay is made of; refuses what cannot be made again */
-int superblock_judge_overlay(struct mounts *m, size_t line, struct error *err);
+int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line,
+                             struct error *err);
 
 /* ---- bound.c: restart, namespaces that are bound to files ---- */
 void mounts_find_bound(struct mounts *m);

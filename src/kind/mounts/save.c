@@ -149,6 +149,9 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	s->flags = sb->flags;
 	s->key = (uint32_t)sb->key;
 	s->ghosts = sb->n_ghosts;
+	s->flattened = sb->flattened;
+	s->free_bytes = sb->free_bytes;
+	s->free_inodes = sb->free_inodes;
 	s->owner = (uint32_t)sb->owner;
 	s->device = makedev(sb->major, sb->minor);
 	for (size_t i = 0; i < sb->n_options; i++)

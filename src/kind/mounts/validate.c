@@ -72,7 +72,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 	for (size_t i = 0; i < s->n_options; i++)
 		if (!is_text(&s->options[i], 1 << 16))
 			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
-	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? !s->n_through : s->n_through != 0)
+	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? s->flattened != !s->n_through
+	                                                    : s->n_through || s->flattened)
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
 	if (s->ghosts > GHOSTS_MAX || (s->ghosts && s->class_ != SUPERBLOCK_STATE__CLASS__CONTENT))
 		return error_raise(err, EBADMSG, "a superblock with %u deleted files", s->ghosts);
@@ -203,6 +204,9 @@ static void add_sb(struct mounts *m, struct object *o)
 	sb->class = (enum mount_class)s->class_;
 	sb->key = s->key;
 	sb->n_ghosts = s->ghosts;
+	sb->flattened = s->flattened;
+	sb->free_bytes = s->free_bytes;
+	sb->free_inodes = s->free_inodes;
 	sb->owner = s->owner;
 	for (size_t i = 0; i < s->n_options; i++)
 		*array_push(sb->options, sb->n_options) = text_of(&s->options[i]);
