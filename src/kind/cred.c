@@ -164,6 +164,14 @@ static int ask(struct checkpoint *c, const struct task *task, CredState *s, bool
 	return 0;
 }
 
+bool cred_may_be_named(const struct task *task, uint32_t uid)
+{
+	const struct object *ns = user_ns_of(task);
+
+	return !ns || (uid == task->status.uid[0] && uid == task->status.uid[1]) ||
+	       id_map_inside(&user_ns_data(ns)->uid, uid) != ID_NONE;
+}
+
 static bool ids_nameable(const struct id_map *map, const CredIds *ids, const CredIds *have)
 {
 	const uint32_t want[4] = { ids->real, ids->effective, ids->saved, ids->fs };
@@ -603,6 +611,37 @@ static const struct cred_base *base_of(struct object *object, const struct stub 
 static const struct user_ns_data *place_of(const struct restart *r, const struct stub *stub)
 {
 	return stub->user_ns ? user_ns_find(r->objects, stub->user_ns->id) : NULL;
+}
+
+void cred_of_stub(const struct stub *stub, uint32_t ret[2])
+{
+	const CredState *s = stub->assumed ? object_state(stub->assumed, CredState) : NULL;
+
+	ret[0] = s ? s->uid->real : getuid();
+	ret[1] = s ? s->uid->effective : geteuid();
+}
+
+uint32_t cred_name(const struct restart *r, const struct stub *stub, uint32_t uid)
+{
+	const struct user_ns_data *ns = place_of(r, stub);
+
+	return ns ? id_map_inside(&ns->uid, uid) : uid;
+}
+
+uint32_t cred_other_name(const struct restart *r, const struct stub *stub, uint32_t uid)
+{
+	const struct user_ns_data *ns = place_of(r, stub);
+
+	if (!ns)
+		return uid + 1;
+	for (uint32_t i = 0; i < ns->uid.n; i++) {
+		const struct id_range *range = &ns->uid.ranges[i];
+		if (range->outside != uid)
+			return range->inside;
+		if (range->count > 1)
+			return range->inside + 1;
+	}
+	return UINT32_MAX;
 }
 
 /* by system calls, for the C library's functions are for all threads */

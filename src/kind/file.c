@@ -25,6 +25,7 @@
 #include "core/restart.h"
 #include "file.pb-c.h"
 #include "kind/anonymous.h"
+#include "kind/cred.h"
 #include "kind/lock.h"
 #include "kind/mount.h"
 #include "kind/pid_ns.h"
@@ -214,6 +215,18 @@ static const struct task *member_of_group(const struct checkpoint *c, pid_t pgrp
 	return leader;
 }
 
+/* who set it had ids that the task cannot have for a moment */
+static void refuse_owner_ids(struct look *l, const char *link)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_user_ns_ids,
+	             "the owner of an open file (F_SETOWN) was set by a user whom its user "
+	             "namespace has no name for");
+	error_object(&refusal, "%s", link);
+	refuse(l->c, l->task, &refusal);
+}
+
 /* who gets signals, and which; only the description itself tells */
 static void collect_owner(struct look *l, int fd, const char *link, struct object *object,
                           FileState *s)
@@ -243,6 +256,8 @@ static void collect_owner(struct look *l, int fd, const char *link, struct objec
 	s->owner->uid = uids[0];
 	s->owner->euid = uids[1];
 	judge_owner(l, &owner, recorded, link);
+	if (!cred_may_be_named(l->task, uids[0]) || !cred_may_be_named(l->task, uids[1]))
+		refuse_owner_ids(l, link);
 	live(object)->holder = l->task;
 	live(object)->owner = owner.type == F_OWNER_PGRP ? member_of_group(l->c, owner.pid)
 	                                                 : checkpoint_task(l->c, owner.pid);
@@ -586,18 +601,22 @@ static void set_owner(struct restart *r, struct stub *stub, const FileOwner *own
 		owner->pid ? stub_number_of(r, (pid_t)owner->pid, stub) : 0,
 	};
 	struct calls *calls = stub->calls;
-	uid_t uid = getuid(), euid = geteuid();
-	bool other = owner->uid != uid || owner->euid != euid;
+	uint32_t have[2];
+
+	cred_of_stub(stub, have);
+	bool other = owner->uid != have[0] || owner->euid != have[1];
 
 	calls_reserve(calls, 3, sizeof(ex));
 	uint64_t address = calls_copy(calls, &ex, sizeof(ex));
 	if (other)
-		CALL(calls, setresuid, owner->uid, owner->euid, (uint64_t)-1);
+		CALL(calls, setresuid, cred_name(r, stub, owner->uid),
+		     cred_name(r, stub, owner->euid), (uint64_t)-1);
 	calls_add(calls, &(struct call){ .nr = __NR_fcntl,
 	                                 .arg = { (uint64_t)fd, F_SETOWN_EX, address },
 	                                 .what = "fcntl(F_SETOWN_EX)" });
 	if (other)
-		CALL(calls, setresuid, uid, euid, (uint64_t)-1);
+		CALL(calls, setresuid, cred_name(r, stub, have[0]), cred_name(r, stub, have[1]),
+		     (uint64_t)-1);
 }
 
 void file_install(struct restart *r, struct object *object, struct stub *stub, int fd)

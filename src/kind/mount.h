@@ -6,6 +6,9 @@
 
 extern const struct kind mount_kind;
 
+/* restart: the user namespace that the file system of a mount belongs to; 0: ours */
+uint32_t mount_owner(const struct restart *r, const struct object *mount);
+
 /**
  * mount_of() - which mount a descriptor is on
  * @fd:		our own reference to the file, directory or whatever

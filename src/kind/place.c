@@ -85,6 +85,11 @@ int place_base(struct restart *r, uint32_t mount)
 	return mount ? mount_fd(r, objects_by_id(r->objects, mount)) : -1;
 }
 
+uint32_t place_owner(const struct restart *r, uint32_t mount)
+{
+	return mount ? mount_owner(r, objects_by_id(r->objects, mount)) : 0;
+}
+
 bool place_is_new(const struct restart *r, uint32_t mount)
 {
 	return mount && mount_is_new(r, objects_by_id(r->objects, mount));

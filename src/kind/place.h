@@ -34,6 +34,9 @@ int place_open(int base, const char *path, int flags);
 
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);
+/* restart: the user namespace that must know who makes a file there, user_ns_author_begin(); 0:
+ * ours */
+uint32_t place_owner(const struct restart *r, uint32_t mount);
 /* restart: whether that mount's file system was made anew: sizes and times are as before, inodes
  * not */
 bool place_is_new(const struct restart *r, uint32_t mount);

@@ -24,6 +24,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/features.h"
+#include "kind/cred.h"
 #include "kind/task.h"
 #include "prctl.pb-c.h"
 #include "task/plan.h"
@@ -435,8 +436,16 @@ static int prctl_install(struct restart *r, struct object *object, struct stub *
 		    p->thp_disable & PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0);
 	if (p->dumpable == DUMPABLE_BY_ROOT) {
 		/* a change of the fs uid sets it from fs.suid_dumpable; later ones do the same */
-		CALL(stub->calls, setfsuid, geteuid() + 1);
-		CALL(stub->calls, setfsuid, geteuid());
+		uint32_t have[2];
+		cred_of_stub(stub, have);
+		uint32_t own = cred_name(r, stub, have[1]);
+		uint32_t other = cred_other_name(r, stub, have[1]);
+		if (own == UINT32_MAX || other == UINT32_MAX)
+			return error_refuse(err, CODE_prctl_dumpable,
+			                    "it dumps core for root only, and its user namespace "
+			                    "has one id");
+		CALL(stub->calls, setfsuid, other);
+		CALL(stub->calls, setfsuid, own);
 	}
 	return 0;
 }

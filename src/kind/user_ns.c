@@ -8,11 +8,14 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -353,6 +356,40 @@ int user_ns_fd(const struct restart *r, uint32_t id)
 	const struct object *object = id ? objects_by_id(r->objects, id) : NULL;
 
 	return object && object->live ? ((const struct user_ns *)object->live)->ns.fd : -1;
+}
+
+static uint32_t root_of(const struct id_map *map)
+{
+	for (uint32_t i = 0; i < map->n; i++)
+		if (map->ranges[i].inside == 0)
+			return map->ranges[i].outside;
+	return map->n ? map->ranges[0].outside : 0;
+}
+
+int user_ns_author_begin(const struct restart *r, uint32_t owner, struct user_ns_author *ret,
+                         struct error *err)
+{
+	const struct user_ns_data *ns = user_ns_find(r->objects, owner);
+
+	*ret = (struct user_ns_author){ 0 };
+	if (!ns)
+		return 0;
+	ret->securebits = prctl(PR_GET_SECUREBITS);
+	if (prctl(PR_SET_SECUREBITS, ret->securebits | SECBIT_NO_SETUID_FIXUP) < 0)
+		return error_raise(err, errno, "keep capabilities under other user ids");
+	ret->other = true;
+	syscall(SYS_setfsgid, root_of(&ns->gid));
+	syscall(SYS_setfsuid, root_of(&ns->uid));
+	return 0;
+}
+
+void user_ns_author_end(const struct user_ns_author *author)
+{
+	if (!author->other)
+		return;
+	syscall(SYS_setfsuid, geteuid());
+	syscall(SYS_setfsgid, getegid());
+	prctl(PR_SET_SECUREBITS, author->securebits);
 }
 
 /* a user without rights gets one for the tree first, core/pidns.h; these are in that then */

@@ -36,6 +36,18 @@ const struct user_ns_data *user_ns_data(const struct object *object);
 bool user_ns_valid_id(const struct objects *objects, uint32_t id);
 /* whether the namespace is @above or one below it; ids of objects, 0: the coordinator's */
 bool user_ns_is_below(const struct objects *objects, uint32_t id, uint32_t above);
+/*
+ * restart: who makes files in a file system must have a name in the user namespace that it belongs
+ * to. This thread has one between begin and end, and keeps all its rights.
+ * @owner:	0: ours, nothing is changed
+ */
+struct user_ns_author {
+	bool other;
+	int securebits;
+};
+int user_ns_author_begin(const struct restart *r, uint32_t owner, struct user_ns_author *ret,
+                         struct error *err);
+void user_ns_author_end(const struct user_ns_author *author);
 /* restart: its descriptor, lent, from prepare() on; -1: ours */
 int user_ns_fd(const struct restart *r, uint32_t id);
 /* restart: what it is, from validated messages; NULL: ours */

@@ -36,6 +36,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -50,6 +51,10 @@
 #include <linux/nsfs.h>
 
 #include "cases.h"
+
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
 
 static void write_file(pid_t pid, const char *name, const char *text)
 {
@@ -646,13 +651,57 @@ static void pivoted(void)
 	CHECK(false);
 }
 
+/* what is made by somebody, who must have a name where it is made */
+static int deleted, fifo, directory_fd, ends[2];
+static mqd_t queue;
+
+static void make_belongings(void)
+{
+	CHECK(mkdir("/srv/gone", 0700) == 0 && mkfifo("/srv/fifo", 0600) == 0);
+	deleted = open("/srv/deleted", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fifo = open("/srv/fifo", O_RDWR | O_CLOEXEC);
+	directory_fd = open("/srv/gone", O_RDONLY | O_CLOEXEC);
+	CHECK(deleted >= 0 && fifo >= 0 && directory_fd >= 0);
+	CHECK(write(deleted, "contents", 8) == 8 && write(fifo, "waits", 5) == 5);
+	CHECK(fchown(deleted, 21, 22) == 0 && fchown(fifo, 23, 24) == 0);
+	CHECK(unlink("/srv/deleted") == 0 && unlink("/srv/fifo") == 0 && rmdir("/srv/gone") == 0);
+	CHECK(pipe2(ends, O_CLOEXEC) == 0);
+	CHECK(syscall(SYS_setresuid, 31, 32, 0) == 0);
+	CHECK(fcntl(ends[0], F_SETOWN, getpid()) == 0);
+	CHECK(syscall(SYS_setresuid, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0);
+	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = 16 };
+	queue = mq_open("/queue", O_RDWR | O_CREAT | O_CLOEXEC, 0600, &attr);
+	CHECK(queue >= 0 && mq_send(queue, "message", 7, 3) == 0);
+}
+
+static void check_belongings(void)
+{
+	char text[16];
+	uid_t uids[2];
+	struct stat st;
+
+	CHECK(pread(deleted, text, 8, 0) == 8 && !memcmp(text, "contents", 8));
+	CHECK(fstat(deleted, &st) == 0 && st.st_uid == 21 && st.st_gid == 22 && st.st_nlink == 0);
+	CHECK(read(fifo, text, 5) == 5 && !memcmp(text, "waits", 5));
+	CHECK(fstat(fifo, &st) == 0 && st.st_uid == 23 && st.st_gid == 24);
+	CHECK(fstat(directory_fd, &st) == 0 && st.st_uid == 0 && st.st_nlink == 0);
+	CHECK(fcntl(ends[0], F_GETOWNER_UIDS, uids) == 0);
+	CHECK_EQ(uids[0], 31);
+	CHECK_EQ(uids[1], 32);
+	CHECK(mq_receive(queue, text, 16, NULL) == 7 && !memcmp(text, "message", 7));
+	CHECK(fstat((int)queue, &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
+	CHECK(mq_unlink("/queue") == 0);
+}
+
 static void inside(void)
 {
+	make_belongings();
 	mount_own("mode=0755");
 	show_locks(locks_before);
 	round_trip();
 	check_locks();
 	check_own();
+	check_belongings();
 	CHECK(mkdir("/more", 0700) == 0);
 }
 

@@ -9,7 +9,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "kind/place.h"
 #include "kind/regfile/names.h"
+#include "kind/user_ns.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -87,8 +89,11 @@ int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, int *
 {
 	_cleanup_(old_name_close) struct old_name name = OLD_NAME_INIT;
 	_cleanup_(close_p) int fd = -1;
-	int e = old_name_open(r, mount, path, &name, err);
+	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
+	int e = user_ns_author_begin(r, place_owner(r, mount), &author, err);
 
+	if (e == 0)
+		e = old_name_open(r, mount, path, &name, err);
 	if (e == 0)
 		e = old_name_make(&name, S_IFIFO, 0, NULL, &fd, err);
 	if (e == 0)

@@ -6,13 +6,10 @@
  * name there (ghosts.c) comes last, when everything else has its names.
  */
 #include <fcntl.h>
-#include <linux/securebits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -264,59 +261,12 @@ static int make_directory(int top, const char *path, int *ret_fd, struct error *
 	return *ret_fd < 0 ? error_raise(err, errno, "open the directory %s", path) : 0;
 }
 
-/*
- * Who makes files in a file system must have a name in the user namespace that it belongs to, and
- * keeps all its rights meanwhile.
- */
-struct author {
-	bool other;
-	int securebits;
-};
-
-static uint32_t first_of(const struct id_map *map)
-{
-	uint32_t root = ID_NONE;
-
-	for (uint32_t i = 0; i < map->n && root == ID_NONE; i++)
-		if (map->ranges[i].inside == 0)
-			root = map->ranges[i].outside;
-	return root != ID_NONE ? root : map->n ? map->ranges[0].outside : 0;
-}
-
-static int become_author(const struct restart *r, const struct mount_sb *sb, struct author *ret,
-                         struct error *err)
-{
-	const struct user_ns_data *ns = user_ns_find(r->objects, (uint32_t)sb->owner);
-
-	*ret = (struct author){ .other = ns != NULL, .securebits = prctl(PR_GET_SECUREBITS) };
-	if (!ns)
-		return 0;
-	if (prctl(PR_SET_SECUREBITS, ret->securebits | SECBIT_NO_SETUID_FIXUP) < 0)
-		return error_raise(err, errno, "keep capabilities under other user ids");
-	syscall(SYS_setfsgid, first_of(&ns->gid));
-	syscall(SYS_setfsuid, first_of(&ns->uid));
-	return 0;
-}
-
-static void author_done(const struct author *author)
-{
-	if (!author->other)
-		return;
-	syscall(SYS_setfsuid, geteuid());
-	syscall(SYS_setfsgid, getegid());
-	prctl(PR_SET_SECUREBITS, author->securebits);
-}
-
-static int fill_part(struct restart *r, struct mounts *m, size_t mount,
-                     const struct byte_source *source, struct error *err)
+static int fill_part(struct mounts *m, size_t mount, const struct byte_source *source,
+                     struct error *err)
 {
 	const struct mount_entry *entry = &m->table.mounts[mount];
 	_cleanup_(close_p) int root = -1;
-	_cleanup_(author_done) struct author author;
-	int e = become_author(r, &m->table.sbs[entry->sb], &author, err);
-
-	if (e == 0)
-		e = make_directory(mount_build_sb(m->build, entry->sb), entry->root, &root, err);
+	int e = make_directory(mount_build_sb(m->build, entry->sb), entry->root, &root, err);
 	if (e < 0)
 		return error_trace(err, e);
 	e = content_restore(root, source, array_push(m->contents, m->n_contents), err);
@@ -343,17 +293,20 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, mounts_index(m, object));
 	size_t sb = mounts_index(m, object);
 	bool ghosts = m->table.sbs[sb].n_ghosts;
-	int e = 0;
+	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
 
 	if (m->table.sbs[sb].flattened)
 		return fill_flattened(r, m, object, err);
 	if (!parts.n && !ghosts)
 		return 0;
+	int e = user_ns_author_begin(r, (uint32_t)m->table.sbs[sb].owner, &author, err);
+	if (e < 0)
+		return error_trace(err, e);
 	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n + ghosts,
 	                                     r->options->progress);
 	const struct byte_source source = stream_in_source(in);
 	for (size_t i = 0; e == 0 && i < parts.n; i++, stream_in_go_on(in))
-		e = fill_part(r, m, parts.mounts[i], &source, err);
+		e = fill_part(m, parts.mounts[i], &source, err);
 	if (e == 0 && ghosts)
 		e = ghosts_fill(m, sb, &source, err);
 	r->memory_bytes += stream_in_bytes(in);
@@ -361,10 +314,24 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-int superblock_settle(struct mounts *m, struct error *err)
+/* of several, one of the last: they are mostly below one another */
+static uint32_t any_owner(const struct mounts *m)
 {
-	int e = mount_ghosts_bury(m->build, err);
+	uint32_t owner = 0;
 
+	for (size_t i = 0; i < m->n_sbs; i++)
+		if (m->table.sbs[i].owner)
+			owner = (uint32_t)m->table.sbs[i].owner;
+	return owner;
+}
+
+int superblock_settle(struct restart *r, struct mounts *m, struct error *err)
+{
+	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
+	int e = user_ns_author_begin(r, any_owner(m), &author, err);
+
+	if (e == 0)
+		e = mount_ghosts_bury(m->build, err);
 	for (size_t i = 0; e == 0 && i < m->n_contents; i++)
 		e = content_settle(m->contents[i], err);
 	return e < 0 ? error_trace(err, e) : 0;

@@ -82,4 +82,4 @@ void superblocks_reach_contents(struct mounts *m);
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err);
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err);
 /* when nothing is made in the file systems any more */
-int superblock_settle(struct mounts *m, struct error *err);
+int superblock_settle(struct restart *r, struct mounts *m, struct error *err);

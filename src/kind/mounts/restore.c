@@ -203,7 +203,7 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 	if (m->finished)
 		return 0;
 	m->finished = true;
-	int e = superblock_settle(m, err);
+	int e = superblock_settle(r, m, err);
 	if (e == 0)
 		e = mount_build_finish(m->build, err);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -214,6 +214,13 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 int mount_fd(struct restart *r, const struct object *mount)
 {
 	return mount_build_mount(r->mounts->build, mounts_index(r->mounts, mount));
+}
+
+uint32_t mount_owner(const struct restart *r, const struct object *mount)
+{
+	const struct mount_table *t = &r->mounts->table;
+
+	return (uint32_t)t->sbs[t->mounts[mounts_index(r->mounts, mount)].sb].owner;
 }
 
 bool mount_is_new(const struct restart *r, const struct object *mount)

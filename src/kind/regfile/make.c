@@ -16,6 +16,7 @@
 #include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/regfile/regfile.h"
+#include "kind/user_ns.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
@@ -227,7 +228,10 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 	_cleanup_(free_p) char *path = regfile_path(m.s);
 	m.name.nofollow = m.s->nofollow;
 	m.name.n_nofollow = m.s->n_nofollow;
-	e = old_name_open(r, m.s->mount, path, &m.name, err);
+	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
+	e = user_ns_author_begin(r, place_owner(r, m.s->mount), &author, err);
+	if (e == 0)
+		e = old_name_open(r, m.s->mount, path, &m.name, err);
 	if (e == 0 && m.s->ghost)
 		e = open_ghost(r, &m, path, err);
 	else if (e == 0 && m.s->name == REGFILE_STATE__NAME__LINKED)
