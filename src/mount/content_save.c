@@ -260,7 +260,8 @@ static int get_attributes(const struct saver *s, const struct inode *i, uint32_t
 	/* a file system or type of file without them */
 	if (!is_open(i) || ioctl(i->fd, FS_IOC_GETFLAGS, &flags) < 0)
 		flags = 0;
-	flags &= ~CONTENT_FORM;
+	if (s->merged)
+		flags &= ~CONTENT_FORM;
 	*ret = flags & CONTENT_ATTRIBUTES;
 	if (flags & ~CONTENT_ATTRIBUTES) {
 		_cleanup_(free_p) char *what = xasprintf(
