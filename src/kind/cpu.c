@@ -46,63 +46,38 @@
  * DR7 enables, DR0 to DR3 are addresses. They are seen through /usr/include/sys/user.h's offsets,
  * ptrace(2) PTRACE_PEEKUSER.
  */
-static int judge_debug(struct checkpoint *c, struct task *task, struct error *err)
+static void judge_debug(struct checkpoint *c, struct task *task, uint64_t value)
 {
-	uint64_t value = 0;
-	size_t size = sizeof(value);
-	int r = tracer_read(c->tracer, task->tid, PTRACE_PEEKUSER,
-	                    offsetof(struct user, u_debugreg[7]), &value, &size, NULL, err);
+	struct error refusal;
 
-	if (r < 0)
-		return error_trace(err, r);
-	if (value & 0xff) { /* the enable bits; bit 10 always reads as one */
-		struct error refusal = ERROR_INIT;
-		error_refuse(&refusal, CODE_cpu_debug, "hardware breakpoints are set (DR7 0x%llx)",
-		             (unsigned long long)value);
-		error_hint(&refusal, "remove the breakpoints, or end the debugger that set them");
-		refuse(c, task, &refusal);
-	}
-	return 0;
+	if (!(value & 0xff)) /* the enable bits; bit 10 always reads as one */
+		return;
+	error_refuse(&refusal, CODE_cpu_debug, "hardware breakpoints are set (DR7 0x%llx)",
+	             (unsigned long long)value);
+	error_hint(&refusal, "remove the breakpoints, or end the debugger that set them");
+	refuse(c, task, &refusal);
 }
 
-static void judge_ioperm(struct checkpoint *c, struct task *task)
+static void judge_ioperm(struct checkpoint *c, struct task *task, const struct peek *bitmap)
 {
-	struct error refusal = ERROR_INIT, none;
-	uint8_t bitmap[8192];
-	size_t size = sizeof(bitmap);
+	struct error refusal;
 
-	/* ENXIO: it never asked for any */
-	if (tracer_read(c->tracer, task->tid, PTRACE_GETREGSET, NT_386_IOPERM, bitmap, &size, NULL,
-	                &none) < 0 ||
-	    size == 0)
+	if (bitmap->errnum || bitmap->size == 0) /* ENXIO: it never asked for any */
 		return;
 	error_refuse(&refusal, CODE_cpu_ioperm, "it may use I/O ports (ioperm)");
 	error_hint(&refusal, "let the program give them up first");
 	refuse(c, task, &refusal);
 }
 
-static int judge_dispatch(struct checkpoint *c, struct task *task, struct error *err)
+static void judge_dispatch(struct checkpoint *c, struct task *task, uint64_t mode)
 {
-	struct ptrace_sud_config config = { 0 };
-	struct error refusal = ERROR_INIT;
-	size_t size = sizeof(config);
+	struct error refusal;
 
-	if (feature_forced_off(FEATURE_ptrace_syscall_user_dispatch))
-		return 0;
-	int r = tracer_read(c->tracer, task->tid, PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, 0,
-	                    &config, &size, NULL, err);
-	if (r == -EIO) { /* this kernel lacks it; to ask is cheaper than feature() */
-		*err = ERROR_INIT;
-		return 0;
-	}
-	if (r < 0)
-		return error_trace(err, r);
-	if (config.mode) {
-		error_refuse(&refusal, CODE_cpu_dispatch, "syscall user dispatch is on");
-		error_hint(&refusal, "programs under Wine and the like cannot be saved yet");
-		refuse(c, task, &refusal);
-	}
-	return 0;
+	if (!mode || feature_forced_off(FEATURE_ptrace_syscall_user_dispatch))
+		return;
+	error_refuse(&refusal, CODE_cpu_dispatch, "syscall user dispatch is on");
+	error_hint(&refusal, "programs under Wine and the like cannot be saved yet");
+	refuse(c, task, &refusal);
 }
 
 /* what is the process's: local descriptors, permission for AMX; asked from inside */
@@ -155,44 +130,59 @@ static void judge_status(struct checkpoint *c, struct task *task)
 
 /* ---- checkpoint: what is saved ---- */
 
-static int read_extended(struct checkpoint *c, struct task *task, CpuState *s, struct error *err)
+enum { EXTENDED, LEGACY, DEBUG, DISPATCH, IOPERM, N_READ };
+
+/* the extended state, and what is looked at besides the registers; all in one request */
+static int read_outside(struct checkpoint *c, struct task *task, CpuState *s, struct error *err)
 {
-	size_t size = EXTENDED_MAX;
-	void *buffer = xmalloc(size);
-	int r = tracer_read(c->tracer, task->tid, PTRACE_GETREGSET, NT_X86_XSTATE, buffer, &size,
-	                    NULL, err);
+	struct ptrace_sud_config dispatch = { 0 };
+	uint8_t legacy[LEGACY_SIZE], bitmap[8192];
+	uint64_t debug = 0;
+	uint8_t *extended = xmalloc(EXTENDED_MAX);
+	struct peek peeks[N_READ] = {
+		[EXTENDED] = { PTRACE_GETREGSET, NT_X86_XSTATE, extended, EXTENDED_MAX },
+		[LEGACY] = { PTRACE_GETREGSET, NT_PRFPREG, legacy, sizeof(legacy) },
+		[DEBUG] = { PTRACE_PEEKUSER, offsetof(struct user, u_debugreg[7]), &debug,
+		            sizeof(debug) },
+		[DISPATCH] = { PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, 0, &dispatch,
+		               sizeof(dispatch) },
+		[IOPERM] = { PTRACE_GETREGSET, NT_386_IOPERM, bitmap, sizeof(bitmap) },
+	};
 
-	if (r < 0) { /* a processor without XSAVE */
-		size = LEGACY_SIZE;
-		r = tracer_read(c->tracer, task->tid, PTRACE_GETREGSET, NT_PRFPREG, buffer, &size,
-		                NULL, err);
-	}
-	s->extended.data = buffer;
-	s->extended.len = r < 0 ? 0 : size;
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-static int read_call(struct checkpoint *c, struct task *task, struct user_regs_struct *regs,
-                     CpuState *s, struct error *err)
-{
-	struct interrupted_call call = { 0 };
-	int r = tracer_interrupted(c->tracer, task->tid, &call, err);
-
+	s->extended.data = extended;
+	int r = tracer_read_many(c->tracer, task->tid, peeks, N_READ, err);
 	if (r < 0)
 		return error_trace(err, r);
-	switch ((enum interrupted)call.how) {
+	if (peeks[EXTENDED].errnum) { /* a processor without XSAVE */
+		peeks[EXTENDED] = peeks[LEGACY];
+		memcpy(extended, legacy, sizeof(legacy));
+	}
+	if (peeks[EXTENDED].errnum || peeks[DEBUG].errnum)
+		return error_raise(err, peeks[EXTENDED].errnum + peeks[DEBUG].errnum,
+		                   "read the registers");
+	s->extended.len = peeks[EXTENDED].size;
+	judge_debug(c, task, debug);
+	judge_dispatch(c, task, dispatch.mode); /* 0 as well where the kernel lacks it */
+	judge_ioperm(c, task, &peeks[IOPERM]);
+	return 0;
+}
+
+static int note_call(const struct interrupted_call *call, struct user_regs_struct *regs,
+                     CpuState *s, struct error *err)
+{
+	switch ((enum interrupted)call->how) {
 	case INTERRUPTED_NOT:
 	case INTERRUPTED_EINTR:
 		s->call = CPU_STATE__CALL__NONE;
 		return 0;
 	case INTERRUPTED_AGAIN:
 		s->call = CPU_STATE__CALL__AGAIN;
-		arch_call_renew(regs, call.nr);
+		arch_call_renew(regs, call->nr);
 		return 0;
 	case INTERRUPTED_TIMED:
 		s->call = CPU_STATE__CALL__TIMED;
-		s->timed_call = (uint32_t)call.timed.nr;
-		s->time_left_ns = call.left_ns;
+		s->timed_call = (uint32_t)call->timed.nr;
+		s->time_left_ns = call->left_ns;
 		return 0;
 	case INTERRUPTED_UNKNOWN:
 		break;
@@ -224,6 +214,7 @@ static bool in_compat_call(const struct task *task, const struct user_regs_struc
 static int cpu_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	struct user_regs_struct regs;
+	struct interrupted_call call;
 	struct object *object = objects_get(c->objects, &cpu_kind, &task->tid, sizeof(task->tid),
 	                                    NULL);
 
@@ -236,7 +227,7 @@ static int cpu_collect(struct checkpoint *c, struct task *task, struct error *er
 	CpuState *s = xmalloc(sizeof(*s));
 	cpu_state__init(s);
 	object->message = &s->base;
-	int r = tracer_registers(c->tracer, task->tid, &regs, err);
+	int r = tracer_registers(c->tracer, task->tid, &regs, &call, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (!arch_is_native(&regs) || in_compat_call(task, &regs)) {
@@ -244,18 +235,13 @@ static int cpu_collect(struct checkpoint *c, struct task *task, struct error *er
 		error_hint(err, "only 64-bit programs can be saved");
 		return -EOPNOTSUPP;
 	}
-	r = read_call(c, task, &regs, s, err);
+	r = note_call(&call, &regs, s, err);
 	if (r == 0)
-		r = read_extended(c, task, s, err);
-	if (r == 0)
-		r = judge_debug(c, task, err);
-	if (r == 0)
-		r = judge_dispatch(c, task, err);
+		r = read_outside(c, task, s, err);
 	if (r == 0 && task->speaks)
 		r = judge_process(c, task, err);
 	if (r < 0)
 		return error_trace(err, r);
-	judge_ioperm(c, task);
 	s->n_general = N_GENERAL;
 	s->general = xmemdup(&regs, sizeof(regs));
 	return 0;

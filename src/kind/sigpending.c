@@ -23,6 +23,7 @@
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define N_SIGNALS    64
 #define SIGSET_BYTES 8
@@ -154,12 +155,30 @@ static void refuse_unfit(struct checkpoint *c, const struct task *task,
 	}
 }
 
+/* whether there is anything in its queues by now; to ask the tracer costs more */
+static int see_pending(const struct task *task, uint64_t *ret_own, uint64_t *ret_shared,
+                       struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	struct proc_status status;
+	char unknown[64];
+	int r = task_read(task, "status", &text, NULL, err);
+
+	if (r >= 0)
+		r = proc_status_parse(text, &status, unknown, err);
+	if (r < 0)
+		return error_trace(err, r);
+	*ret_own = status.sig_pending;
+	*ret_shared = status.shared_pending;
+	return 0;
+}
+
 /* reads the queues of a task, once; @ret NULL when there is nothing to be read (check PID) */
 static int read_queues(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct waiting *w = object->live;
 	const struct task *task = w->task;
-	int r;
+	uint64_t own = 0, shared = 0;
 
 	if (w->read)
 		return 0;
@@ -167,14 +186,17 @@ static int read_queues(struct checkpoint *c, struct object *object, struct error
 	sigpending_state__init(s);
 	object->message = &s->base;
 	w->read = true;
-	r = read_queue(c, task, 0, &s->own, &s->n_own, err);
+	int r = see_pending(task, &own, &shared, err);
+	if (r == 0 && own)
+		r = read_queue(c, task, 0, &s->own, &s->n_own, err);
 	if (r < 0)
 		return error_trace(err, r);
 	add_unqueued(task->status.sig_pending, &s->own, &s->n_own);
 	refuse_unfit(c, task, s->own, s->n_own);
 	if (!task->speaks)
 		return 0;
-	r = read_queue(c, task, PEEK_SHARED, &s->shared, &s->n_shared, err);
+	if (shared)
+		r = read_queue(c, task, PEEK_SHARED, &s->shared, &s->n_shared, err);
 	if (r < 0)
 		return error_trace(err, r);
 	add_unqueued(task->status.shared_pending, &s->shared, &s->n_shared);

@@ -116,31 +116,23 @@ static void add_policy(ThreadState *s, const struct answers *from)
 	s->policy->nodes.data = size ? xmemdup(from->nodes, size) : NULL;
 }
 
-static int read_rseq(struct checkpoint *c, const struct task *task, ThreadState *s,
-                     struct error *err)
-{
-	struct {
-		uint64_t address;
-		uint32_t size, signature, flags, pad;
-	} conf = { 0 }; /* struct ptrace_rseq_configuration */
-	size_t size = sizeof(conf);
+struct rseq_configuration { /* struct ptrace_rseq_configuration */
+	uint64_t address;
+	uint32_t size, signature, flags, pad;
+};
 
-	int r = tracer_read(c->tracer, task->tid, PTRACE_GET_RSEQ_CONFIGURATION, 0, &conf, &size,
-	                    NULL, err);
-	if (r == -EIO || r == -EINVAL) /* no CONFIG_RSEQ: nothing to register with */
+static int note_rseq(const struct rseq_configuration *conf, ThreadState *s, struct error *err)
+{
+	if (!conf->address)
 		return 0;
-	if (r < 0)
-		return error_trace(err, r);
-	if (!conf.address)
-		return 0;
-	if (conf.flags)
+	if (conf->flags)
 		return error_refuse(err, CODE_unknown_state, "its rseq registration has flags 0x%x",
-		                    conf.flags);
+		                    conf->flags);
 	s->rseq = xmalloc(sizeof(*s->rseq));
 	thread_rseq__init(s->rseq);
-	s->rseq->address = conf.address;
-	s->rseq->size = conf.size;
-	s->rseq->signature = conf.signature;
+	s->rseq->address = conf->address;
+	s->rseq->size = conf->size;
+	s->rseq->signature = conf->signature;
 	return 0;
 }
 
@@ -148,16 +140,26 @@ static int read_outside(struct checkpoint *c, const struct task *task, ThreadSta
                         struct error *err)
 {
 	struct robust_list_head *head = NULL;
-	size_t size = sizeof(s->sigmask);
+	struct rseq_configuration conf = { 0 };
+	struct peek peeks[] = {
+		{ PTRACE_GETSIGMASK, 0, &s->sigmask, sizeof(s->sigmask) },
+		{ PTRACE_GET_RSEQ_CONFIGURATION, 0, &conf, sizeof(conf) },
+	};
+	size_t size;
 
-	int r = tracer_read(c->tracer, task->tid, PTRACE_GETSIGMASK, 0, &s->sigmask, &size, NULL,
-	                    err);
+	int r = tracer_read_many(c->tracer, task->tid, peeks, 2, err);
 	if (r < 0)
 		return error_trace(err, r);
+	/* EIO, EINVAL: no CONFIG_RSEQ, nothing to register with */
+	if (peeks[1].errnum == EIO || peeks[1].errnum == EINVAL)
+		peeks[1].errnum = 0;
+	if (peeks[0].errnum || peeks[1].errnum)
+		return error_raise(err, peeks[0].errnum + peeks[1].errnum,
+		                   "read the signal mask and rseq");
 	if (syscall(__NR_get_robust_list, task->tid, &head, &size) < 0)
 		return error_raise(err, errno, "get_robust_list");
 	s->robust_list = (uintptr_t)head;
-	r = read_rseq(c, task, s, err);
+	r = note_rseq(&conf, s, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -162,35 +162,82 @@ int tracer_hold(struct tracer *t, struct hold *holds, size_t n, unsigned timeout
 	return 0;
 }
 
-int tracer_read(struct tracer *t, pid_t tid, int what, uint64_t addr, void *buffer, size_t *size,
-                long *ret_value, struct error *err)
+static size_t min_size(size_t a, size_t b)
 {
-	struct message in = { .request = REQUEST_READ,
-		              .tid = tid,
-		              .arg = { (uint64_t)what, addr, *size } },
-		       out;
+	return a < b ? a : b;
+}
 
-	int r = request(t, &in, NULL, 0, buffer, *size, &out, err);
-	if (r < 0)
-		return r;
-	*size = out.size;
-	if (ret_value)
-		*ret_value = (long)out.arg[0];
+/* the bytes of each follow one another in the reply */
+static int take_readings(struct peek *peeks, size_t n, const char *reply, size_t size)
+{
+	const struct reading *readings = (const void *)reply;
+	size_t at = n * sizeof(*readings);
+
+	if (size < at)
+		return -EPROTO;
+	for (size_t i = 0; i < n; i++) {
+		const struct reading *from = &readings[i];
+		if (from->size > peeks[i].size || from->size > size - at)
+			return -EPROTO;
+		peeks[i].errnum = (int)from->errnum;
+		peeks[i].value = (long)from->value;
+		peeks[i].size = from->size;
+		memcpy(peeks[i].buffer, reply + at, from->size);
+		at += from->size;
+	}
 	return 0;
 }
 
-int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret, struct error *err)
+int tracer_read_many(struct tracer *t, pid_t tid, struct peek *peeks, size_t n, struct error *err)
 {
-	struct message in = { .request = REQUEST_REGISTERS, .tid = tid }, out;
+	struct message in = { .request = REQUEST_READ, .tid = tid }, out;
+	struct reading readings[PEEKS_MAX] = { 0 };
+	struct iovec part = { readings, n * sizeof(readings[0]) };
+	size_t size = part.iov_len;
 
-	return request(t, &in, NULL, 0, ret, sizeof(*ret), &out, err);
+	assert(n <= PEEKS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		readings[i] = (struct reading){ .request = (uint64_t)peeks[i].request,
+			                        .addr = peeks[i].addr,
+			                        .size = min_size(peeks[i].size, READ_MAX) };
+		size += readings[i].size;
+	}
+	_cleanup_(free_p) char *reply = xmalloc(size);
+	int r = request(t, &in, &part, 1, reply, size, &out, err);
+	if (r < 0)
+		return r;
+	r = take_readings(peeks, n, reply, out.size);
+	return r < 0 ? lost(err, r) : 0;
 }
 
-int tracer_interrupted(struct tracer *t, pid_t tid, struct interrupted_call *ret, struct error *err)
+int tracer_read(struct tracer *t, pid_t tid, int what, uint64_t addr, void *buffer, size_t *size,
+                long *ret_value, struct error *err)
 {
-	struct message in = { .request = REQUEST_INTERRUPTED, .tid = tid }, out;
+	struct peek peek = { .request = what, .addr = addr, .buffer = buffer, .size = *size };
+	int r = tracer_read_many(t, tid, &peek, 1, err);
 
-	return request(t, &in, NULL, 0, ret, sizeof(*ret), &out, err);
+	if (r < 0)
+		return r;
+	if (peek.errnum)
+		return error_raise(err, peek.errnum, "ptrace request %x, %lx", what, addr);
+	*size = peek.size;
+	if (ret_value)
+		*ret_value = peek.value;
+	return 0;
+}
+
+int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret,
+                     struct interrupted_call *ret_call, struct error *err)
+{
+	struct message in = { .request = REQUEST_REGISTERS, .tid = tid }, out;
+	struct held_registers held;
+	int r = request(t, &in, NULL, 0, &held, sizeof(held), &out, err);
+
+	if (r < 0)
+		return r;
+	*ret = held.regs;
+	*ret_call = held.call;
+	return 0;
 }
 
 int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,

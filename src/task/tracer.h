@@ -61,22 +61,29 @@ int tracer_hold(struct tracer *t, struct hold *holds, size_t n, unsigned timeout
 #define PEEK_SHARED (1ull << 32)
 int tracer_read(struct tracer *t, pid_t tid, int request, uint64_t addr, void *buffer, size_t *size,
                 long *ret_value, struct error *err);
+/* several of them at once, since each request costs two context switches */
+struct peek {
+	int request;
+	uint64_t addr;
+	void *buffer;
+	size_t size; /* in: room; out: bytes */
+	int errnum;  /* > 0: it failed */
+	long value;  /* what ptrace returned */
+};
+#define PEEKS_MAX 8
+int tracer_read_many(struct tracer *t, pid_t tid, struct peek *peeks, size_t n, struct error *err);
 
 /* the registers (struct user_regs_struct) as the tracer found them, before any injection */
+/* and what the call that they are in needs to go on, see arch/arch.h; valid while it is held */
 struct user_regs_struct;
-int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret, struct error *err);
-
-/*
- * What an interrupted call needs to go on; see arch/arch.h. Valid while the task is held.
- */
 struct interrupted_call {
 	int how;                 /* enum interrupted */
 	long nr;                 /* its number, where a restarted call shows as restart_syscall */
 	struct timed_call timed; /* of INTERRUPTED_TIMED */
 	uint64_t left_ns;        /* of INTERRUPTED_TIMED: time that is left of its timeout */
 };
-int tracer_interrupted(struct tracer *t, pid_t tid, struct interrupted_call *ret,
-                       struct error *err);
+int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret,
+                     struct interrupted_call *ret_call, struct error *err);
 
 /*
  * System calls made by a held task, with buffers on its own stack below the red zone. A return

@@ -25,7 +25,12 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define READ_MAX          (64u << 10)
+#ifndef PTRACE_GET_RSEQ_CONFIGURATION /* 5.13 */
+#define PTRACE_GET_RSEQ_CONFIGURATION 0x420f
+#endif
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG /* 6.4 */
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
 #define LAUNCHING_POLL_MS 20 /* how often other stubs are looked at, when nothing else is asked */
 
 /* what a request got and gives */
@@ -54,87 +59,119 @@ static int do_hold(struct trace *t, struct exchange *x, struct error *err)
 	                  err);
 }
 
+/* ptrace(PTRACE_PEEKUSER) of the C library returns the word instead */
+static long peek_user(pid_t tid, uint64_t address, void *buffer)
+{
+	return syscall(SYS_ptrace, PTRACE_PEEKUSER, tid, address, buffer);
+}
+
+static long peek_siginfo(pid_t tid, uint64_t address, void *buffer, uint64_t *size)
+{
+	struct __ptrace_peeksiginfo_args args = {
+		.off = address & 0xffffffff,
+		.flags = address & PEEK_SHARED ? PTRACE_PEEKSIGINFO_SHARED : 0,
+		.nr = (int)(*size / sizeof(siginfo_t)),
+	};
+	long r = ptrace(PTRACE_PEEKSIGINFO, tid, &args, buffer);
+
+	*size = r < 0 ? 0 : (uint64_t)r * sizeof(siginfo_t);
+	return r;
+}
+
+static long read_filter(pid_t tid, uint64_t index, void *buffer, uint64_t *size)
+{
+	long r = ptrace(PTRACE_SECCOMP_GET_FILTER, tid, index, NULL);
+
+	if (r >= 0 && (uint64_t)r * 8 > *size) {
+		errno = E2BIG;
+		return -1;
+	}
+	if (r >= 0)
+		r = ptrace(PTRACE_SECCOMP_GET_FILTER, tid, index, buffer);
+	*size = r < 0 ? 0 : (uint64_t)r * 8;
+	return r;
+}
+
+/* @size: room, then bytes; -1 with errno */
+static long read_one(const struct traced *task, uint64_t request, uint64_t address, char *buffer,
+                     uint64_t *size)
+{
+	struct iovec iov = { buffer, *size };
+	long r;
+
+	switch (request) {
+	case PTRACE_GETREGSET:
+		r = ptrace(PTRACE_GETREGSET, task->tid, address, &iov);
+		*size = r < 0 ? 0 : iov.iov_len;
+		return r;
+	case PTRACE_PEEKUSER:
+		return *size == sizeof(long) ? peek_user(task->tid, address, buffer) : -1;
+	case PTRACE_PEEKSIGINFO:
+		return peek_siginfo(task->tid, address, buffer, size);
+	case PTRACE_GETSIGMASK: /* as found */
+		if (*size == sizeof(task->sigmask))
+			memcpy(buffer, &task->sigmask, sizeof(task->sigmask));
+		return *size == sizeof(task->sigmask) ? 0 : -1;
+	case PTRACE_GET_RSEQ_CONFIGURATION:
+	case PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG:
+	case PTRACE_SECCOMP_GET_METADATA:
+		/* the second argument is the size; for metadata the index is in the data */
+		if (request == PTRACE_SECCOMP_GET_METADATA && *size >= sizeof(address))
+			memcpy(buffer, &address, sizeof(address));
+		return ptrace((enum __ptrace_request)request, task->tid, *size, buffer);
+	case PTRACE_SECCOMP_GET_FILTER:
+		return read_filter(task->tid, address, buffer, size);
+	default:
+		return -1;
+	}
+}
+
+/* whether it would show what an injection changes */
+static bool shows_registers(const struct reading *reading)
+{
+	return (reading->request == PTRACE_GETREGSET && reading->addr == NT_PRSTATUS) ||
+	       (reading->request == PTRACE_PEEKUSER &&
+	        reading->addr < offsetof(struct user, u_debugreg));
+}
+
 static int do_read(struct trace *t, struct exchange *x, struct error *err)
 {
-	int request = (int)x->in.arg[0];
-	uint64_t address = x->in.arg[1];
-	size_t room = x->in.arg[2] < READ_MAX ? x->in.arg[2] : READ_MAX;
-	struct iovec iov;
+	struct reading *readings = x->body;
+	size_t n = x->in.size / sizeof(*readings), size = n * sizeof(*readings), at = size;
 	const struct traced *task = find_held(t, x->in.tid, err);
 
 	if (!task)
 		return -ESRCH;
-	x->reply = xcalloc(1, room + 1);
-	x->out.size = room;
-	long r;
-	errno = 0;
-	switch (request) {
-	case PTRACE_GETREGSET:
-		iov = (struct iovec){ x->reply, room };
-		r = ptrace(PTRACE_GETREGSET, x->in.tid, address, &iov);
-		x->out.size = r < 0 ? 0 : iov.iov_len;
-		break;
-	case PTRACE_PEEKUSER:
-		r = syscall(SYS_ptrace, PTRACE_PEEKUSER, x->in.tid, address, x->reply);
-		x->out.size = sizeof(long);
-		break;
-	case PTRACE_PEEKSIGINFO: {
-		struct __ptrace_peeksiginfo_args args = {
-			.off = address & 0xffffffff,
-			.flags = address & PEEK_SHARED ? PTRACE_PEEKSIGINFO_SHARED : 0,
-			.nr = (int)(room / sizeof(siginfo_t)),
-		};
-		r = ptrace(PTRACE_PEEKSIGINFO, x->in.tid, &args, x->reply);
-		x->out.size = r < 0 ? 0 : (size_t)r * sizeof(siginfo_t);
-		break;
+	for (size_t i = 0; i < n; i++)
+		size += readings[i].size < READ_MAX ? readings[i].size : READ_MAX;
+	x->reply = xcalloc(1, size + 1);
+	for (size_t i = 0; i < n; i++) {
+		struct reading *one = &readings[i];
+		int r = t->open == task && shows_registers(one) ? trace_rest(t, err) : 0;
+		if (r < 0)
+			return error_trace(err, r);
+		one->size = one->size < READ_MAX ? one->size : READ_MAX;
+		errno = EINVAL;
+		one->value = read_one(task, one->request, one->addr, (char *)x->reply + at,
+		                      &one->size);
+		one->errnum = one->value < 0 ? errno : 0;
+		one->size = one->value < 0 ? 0 : one->size;
+		at += one->size;
 	}
-	case PTRACE_GETSIGMASK: /* as found */
-		if (room != sizeof(task->sigmask))
-			return error_raise(err, EINVAL, "a signal mask has %zu bytes",
-			                   sizeof(task->sigmask));
-		memcpy(x->reply, &task->sigmask, sizeof(task->sigmask));
-		r = 0;
-		break;
-	case 0x420f: /* PTRACE_GET_RSEQ_CONFIGURATION, 5.13 */
-	case 0x4211: /* PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, 6.4 */
-	case PTRACE_SECCOMP_GET_METADATA:
-		/* the request's second argument is the size; for metadata the index is in the data
-		 */
-		if (request == PTRACE_SECCOMP_GET_METADATA && room >= sizeof(address))
-			memcpy(x->reply, &address, sizeof(address));
-		r = ptrace(request, x->in.tid, room, x->reply);
-		break;
-	case PTRACE_SECCOMP_GET_FILTER: {
-		r = ptrace(PTRACE_SECCOMP_GET_FILTER, x->in.tid, address, NULL);
-		if (r >= 0 && (size_t)r * 8 > room)
-			return error_raise(err, E2BIG, "a filter of %ld instructions", r);
-		if (r >= 0)
-			r = ptrace(PTRACE_SECCOMP_GET_FILTER, x->in.tid, address, x->reply);
-		x->out.size = r < 0 ? 0 : (size_t)r * 8;
-		break;
-	}
-	default:
-		return error_raise(err, EINVAL, "ptrace request %x is not one that reads", request);
-	}
-	if (r < 0)
-		return error_raise(err, errno, "ptrace request %x, %lx", request, address);
-	x->out.arg[0] = (uint64_t)r;
+	memcpy(x->reply, readings, n * sizeof(*readings));
+	x->out.size = at;
 	return 0;
 }
 
 static int do_registers(struct trace *t, struct exchange *x, struct error *err)
 {
-	struct traced *task = find_held(t, x->in.tid, err);
+	const struct traced *task = find_held(t, x->in.tid, err);
 
 	if (!task)
 		return -ESRCH;
-	if (x->in.request == REQUEST_REGISTERS) {
-		x->reply = xmemdup(&task->regs, sizeof(task->regs));
-		x->out.size = sizeof(task->regs);
-	} else {
-		x->reply = xmemdup(&task->call, sizeof(task->call));
-		x->out.size = sizeof(task->call);
-	}
+	struct held_registers held = { task->regs, task->call };
+	x->reply = xmemdup(&held, sizeof(held));
+	x->out.size = sizeof(held);
 	return 0;
 }
 
@@ -196,25 +233,16 @@ static int do_launch(struct trace *t, struct exchange *x, struct error *err)
 	return trace_launch(t, &l, err);
 }
 
-/* whether a request can be answered while an injection is open: it shows nothing that this changes
+/* whether a request can be answered while an injection is open; these look themselves whose it is
  */
-static bool may_stay_open(const struct trace *t, const struct message *in)
+static bool may_stay_open(uint32_t request)
 {
-	uint64_t request = in->arg[0], address = in->arg[1];
-
-	if (in->request == REQUEST_READ)
-		return in->tid != t->open->tid ||
-		       !((request == PTRACE_GETREGSET && address == NT_PRSTATUS) ||
-		         (request == PTRACE_PEEKUSER &&
-		          address < offsetof(struct user, u_debugreg)));
-	/* trace_inject() knows which task it is */
-	return in->request == REQUEST_INJECT || in->request == REQUEST_REGISTERS ||
-	       in->request == REQUEST_INTERRUPTED;
+	return request == REQUEST_READ || request == REQUEST_REGISTERS || request == REQUEST_INJECT;
 }
 
 static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 {
-	if (t->open && !may_stay_open(t, &x->in)) {
+	if (t->open && !may_stay_open(x->in.request)) {
 		int r = trace_rest(t, err);
 		if (r < 0)
 			return error_trace(err, r);
@@ -225,7 +253,6 @@ static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 	case REQUEST_READ:
 		return do_read(t, x, err);
 	case REQUEST_REGISTERS:
-	case REQUEST_INTERRUPTED:
 		return do_registers(t, x, err);
 	case REQUEST_INJECT:
 		return do_inject(t, x, err);

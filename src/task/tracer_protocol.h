@@ -8,14 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/user.h>
+
+#include "task/tracer.h"
 
 enum request {
-	REQUEST_HOLD = 1, /* arg[0] = timeout in ms; body: struct hold[] both ways */
-	REQUEST_READ,     /* arg = ptrace request, address, room; body of the reply: bytes */
-	REQUEST_REGISTERS,
-	REQUEST_INTERRUPTED,
-	REQUEST_INJECT,  /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
-	REQUEST_RELEASE, /* body: tids */
+	REQUEST_HOLD = 1,  /* arg[0] = timeout in ms; body: struct hold[] both ways */
+	REQUEST_READ,      /* body: struct reading[], in the reply followed by what was read */
+	REQUEST_REGISTERS, /* body of the reply: struct held_registers */
+	REQUEST_INJECT,    /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
+	REQUEST_RELEASE,   /* body: tids */
 	REQUEST_REST,
 	REQUEST_CHECK,
 	REQUEST_THAW, /* arg[0] = stop */
@@ -35,6 +37,19 @@ struct message {
 	uint64_t size; /* of the body */
 };
 #define MESSAGE_BODY_MAX (64u << 20)
+
+struct reading { /* struct peek on the wire */
+	uint64_t request, addr;
+	uint64_t size; /* room; in the reply: bytes */
+	int64_t value;
+	int64_t errnum;
+};
+#define READ_MAX (64u << 10) /* bytes of one */
+
+struct held_registers {
+	struct user_regs_struct regs;
+	struct interrupted_call call;
+};
 
 /*
  * Write or read it all, whatever signals do; -EPIPE at the end of the stream. A message is written
