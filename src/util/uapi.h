@@ -176,3 +176,12 @@ struct ptrace_sud_config {
 #ifndef SCHED_EXT
 #define SCHED_EXT 7 /* 6.12 */
 #endif
+
+/* Linux 6.9 */
+#ifndef FS_IOC_GETFSUUID
+struct fsuuid2 {
+	__u8 len;
+	__u8 uuid[16];
+};
+#define FS_IOC_GETFSUUID _IOR(0x15, 0, struct fsuuid2)
+#endif

@@ -252,18 +252,21 @@ static void net_external(void)
 	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	/* one that is bound on the host stays there */
-	touch("/opt/net");
+	char path[4200], cwd[4096];
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	snprintf(path, sizeof(path), "%s/bound", cwd);
+	touch(path);
 	CHECK(unshare(CLONE_NEWNET) == 0 && stat("/proc/self/ns/net", &st) == 0);
-	CHECK(mount("/proc/self/ns/net", "/opt/net", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) == 0);
 	CHECK(setns(fd, CLONE_NEWNET) == 0);
 	close(fd);
 	snprintf(text, sizeof(text), "net:[%lu]=n", (unsigned long)st.st_ino);
 	subject_options("checkpoint", "--external %s", text);
-	subject_options("restart", "--external n=/opt/net");
-	fd = open("/opt/net", O_RDONLY);
+	subject_options("restart", "--external n=%s", path);
+	fd = open(path, O_RDONLY);
 	CHECK(fd >= 0);
 	subject_checkpoint();
-	check_same(fd, "/opt/net");
+	check_same(fd, path);
 }
 
 static void bind_ns(const char *from, const char *to)

@@ -203,6 +203,26 @@ static bool is_own_cgroup(const struct restart *r, const struct mounts *m,
 	return root && r->options->cgroup != CGROUP_IGNORE;
 }
 
+/* the same handles are in every file system that has been made alike */
+static bool is_other_disk(const SuperblockState *s, int fd)
+{
+	unsigned char uuid[UUID_SIZE];
+
+	return s->uuid.len == UUID_SIZE && identity_read_uuid(fd, uuid) &&
+	       memcmp(uuid, s->uuid.data, UUID_SIZE) != 0;
+}
+
+/* whether the host's file system is read-only where it was not, or the other way round */
+static bool differs_read_only(const struct mounts *m, const struct mount_sb *want, int fd)
+{
+	struct statx sx;
+	size_t line = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &sx) < 0
+	                      ? MOUNT_NONE
+	                      : mount_table_find_sb(&m->host, sx.stx_dev_major, sx.stx_dev_minor);
+
+	return line != MOUNT_NONE && (want->flags ^ m->host.sbs[line].flags) & MOUNT_SB_RDONLY;
+}
+
 /* why a mount cannot show what it showed; NULL: it can */
 static const char *why_missing(const struct restart *r, const struct mounts *m, size_t mount)
 {
@@ -216,6 +236,11 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 		return "it shows a file system of the host that is not there";
 	if (is_own_cgroup(r, m, e))
 		return NULL;
+	if (!a->supplied && is_other_disk(object_state(m->sbs[e->sb], SuperblockState), a->fd))
+		return "another file system is mounted in the place of one that it shows";
+	if (!a->supplied && m->table.sbs[e->sb].class == MOUNT_EXTERNAL &&
+	    differs_read_only(m, &m->table.sbs[e->sb], a->fd))
+		return "the file system is read-only now, or was";
 	_cleanup_(close_p) int fd = mount_open_below(a->fd, mount_below(e->root, a->root),
 	                                             O_PATH | O_NOFOLLOW);
 	if (fd < 0)

@@ -277,7 +277,7 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 }
 
 /* those which somebody else answers for */
-static bool may_wait(const char *type)
+bool mounts_type_may_wait(const char *type)
 {
 	static const char *const types[] = { "fuse", "fuseblk", "virtiofs", "9p",  "nfs",   "nfs4",
 		                             "cifs", "smb3",    "ceph",     "afs", "autofs" };
@@ -297,8 +297,8 @@ bool mount_may_wait(struct checkpoint *c, dev_t device)
 	                       ? mount_table_find_sb(&m->host, major(device), minor(device))
 	                       : MOUNT_NONE;
 
-	return ours != MOUNT_NONE    ? may_wait(m->table.sbs[ours].type)
-	       : hosts != MOUNT_NONE ? may_wait(m->host.sbs[hosts].type)
+	return ours != MOUNT_NONE    ? mounts_type_may_wait(m->table.sbs[ours].type)
+	       : hosts != MOUNT_NONE ? mounts_type_may_wait(m->host.sbs[hosts].type)
 	                             : false;
 }
 
@@ -315,7 +315,7 @@ uint32_t mount_magic(struct checkpoint *c, int fd)
 		t = &m->host;
 		line = mount_table_find(t, id);
 	}
-	if (line != MOUNT_NONE && may_wait(t->sbs[t->mounts[line].sb].type))
+	if (line != MOUNT_NONE && mounts_type_may_wait(t->sbs[t->mounts[line].sb].type))
 		return FUSE_SUPER_MAGIC; /* all that anybody does is refuse it */
 	return fstatfs(fd, &fs) < 0 ? 0 : (uint32_t)fs.f_type;
 }

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "kind/mounts/parts.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 #include "util/handle.h"
+#include "util/uapi.h"
 
 /* neither call asks the server of a file system, which may be frozen */
 static bool look(int fd, struct statx *sx)
@@ -38,6 +41,21 @@ void identity_read(int fd, struct identity *ret)
 		ret->handle.len = room.head.handle_bytes;
 		ret->handle.data = xmemdup(room.head.f_handle, room.head.handle_bytes);
 	}
+}
+
+bool identity_read_uuid(int fd, unsigned char uuid[UUID_SIZE])
+{
+	static const unsigned char none[UUID_SIZE];
+	struct fsuuid2 answer = { 0 };
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	_cleanup_(close_p) int open_fd = open(link, O_RDONLY | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+	if (open_fd < 0 || ioctl(open_fd, FS_IOC_GETFSUUID, &answer) < 0 ||
+	    answer.len != UUID_SIZE || !memcmp(answer.uuid, none, UUID_SIZE))
+		return false;
+	memcpy(uuid, answer.uuid, UUID_SIZE);
+	return true;
 }
 
 bool identity_is(int fd, const struct identity *identity)

@@ -21,7 +21,14 @@ struct identity {
 	ProtobufCBinaryData handle; /* empty: it has none; then the inode has to do */
 };
 void identity_read(int fd, struct identity *ret); /* the handle is the caller's */
+#define UUID_SIZE 16
+/* of the file system that @fd, O_PATH, is of: false when it tells none. Opens it, which asks a
+ * server if there is one. */
+bool identity_read_uuid(int fd, unsigned char uuid[UUID_SIZE]);
 bool identity_is(int fd, const struct identity *identity);
+
+/* collect.c: whether somebody else answers for a file system of that type, who may be held */
+bool mounts_type_may_wait(const char *type);
 
 /* ---- outside.c ---- */
 /* what --external calls a mount, the caller's: its place, its number where there are others */

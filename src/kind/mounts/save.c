@@ -135,6 +135,15 @@ static void add_anchor(SuperblockState *s, const struct outside *outside)
 	*array_push(s->anchors, s->n_anchors) = a;
 }
 
+static void add_uuid(const struct mounts *m, size_t line, SuperblockState *s)
+{
+	unsigned char uuid[UUID_SIZE];
+
+	for (size_t i = 0; i < m->n_anchored && !s->uuid.len; i++)
+		if (m->anchored[i].sb == line && identity_read_uuid(m->anchored[i].fd, uuid))
+			s->uuid = (ProtobufCBinaryData){ UUID_SIZE, xmemdup(uuid, UUID_SIZE) };
+}
+
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct mounts *m = c->mounts;
@@ -161,5 +170,7 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	for (size_t i = 0; i < m->n_anchored; i++)
 		if (m->anchored[i].sb == mounts_index(m, object))
 			add_anchor(s, &m->anchored[i]);
+	if (sb->class == MOUNT_EXTERNAL && !mounts_type_may_wait(sb->type))
+		add_uuid(m, mounts_index(m, object), s);
 	return 0;
 }

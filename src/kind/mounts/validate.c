@@ -75,6 +75,9 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? s->flattened != !s->n_through
 	                                                    : s->n_through || s->flattened)
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
+	if (s->uuid.len && s->uuid.len != UUID_SIZE)
+		return error_raise(err, EBADMSG, "a superblock's identity of %zu bytes",
+		                   s->uuid.len);
 	if (s->ghosts > GHOSTS_MAX || (s->ghosts && s->class_ != SUPERBLOCK_STATE__CLASS__CONTENT))
 		return error_raise(err, EBADMSG, "a superblock with %u deleted files", s->ghosts);
 	if (!user_ns_valid_id(objects, s->owner))
