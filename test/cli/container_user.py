@@ -169,5 +169,6 @@ round_trip("bubblewrap", ["bwrap", "--as-pid-1", "--unshare-user", "--unshare-pi
                           "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
                           "--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
                           "--", "/bin/bash", "-c", LOOP], True)
-by_himself()
+if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
+    by_himself()
 done()
