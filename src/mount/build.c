@@ -131,6 +131,22 @@ int build_context(const struct mount_build *b, size_t mount, struct error *err, 
 
 /* ---- the steps ---- */
 
+/* nothing of ours can be full but what the kernel counts */
+static int end_step(int r, struct error *err)
+{
+	struct error was = *err;
+
+	if (r != -ENOSPC && r != -EMFILE && r != -ENFILE)
+		return r < 0 ? error_trace(err, r) : 0;
+	error_refuse(err, CODE_mount_limit, "%s: a limit is reached", was.cause);
+	if (*was.object)
+		error_object(err, "%s", was.object);
+	error_hint(err, "%s",
+	           r == -ENOSPC ? "raise fs.mount-max, or user.max_mnt_namespaces (sysctl)"
+	                        : "raise the limit of open files: one for each mount (ulimit -n)");
+	return -EOPNOTSUPP;
+}
+
 int mount_build_superblocks(struct mount_build *b, struct error *err)
 {
 	b->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -139,7 +155,7 @@ int mount_build_superblocks(struct mount_build *b, struct error *err)
 	int r = helper_run(build_yard, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_origins, b, 0, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return end_step(r, err);
 }
 
 int mount_build_mounts(struct mount_build *b, struct error *err)
@@ -150,7 +166,7 @@ int mount_build_mounts(struct mount_build *b, struct error *err)
 		r = helper_run(build_overlays, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_attach_roots, b, 0, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return end_step(r, err);
 }
 
 int mount_build_late(struct mount_build *b, struct error *err)
@@ -161,7 +177,7 @@ int mount_build_late(struct mount_build *b, struct error *err)
 		r = helper_run(build_attach, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_groups, b, 0, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return end_step(r, err);
 }
 
 int mount_build_finish(struct mount_build *b, struct error *err)
@@ -170,7 +186,7 @@ int mount_build_finish(struct mount_build *b, struct error *err)
 
 	if (r == 0)
 		r = mount_verify(b, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return end_step(r, err);
 }
 
 int mount_build_sb(const struct mount_build *b, size_t sb)
