@@ -12,6 +12,8 @@
  * TEST loop-read-only restart-refuse restart="--mntns new" code=mount.external-missing before="mount -o remount,ro /mnt" -- loop
  * TEST devpts round-trip restart="--mntns new" -- devpts
  * TEST pts-mounted refuse code=mount.filesystem -- pts
+ * TEST pts-gone refuse code=mount.deleted -- pts_gone
+ * TEST live-socket refuse code=fd.unsupported -- live_socket
  * TEST stale-socket round-trip restart="--mntns new" -- stale_socket
  */
 #include <sched.h>
@@ -106,6 +108,38 @@ static void pts(void)
 	subject_checkpoint();
 }
 
+/* its other end has been closed */
+static void pts_gone(void)
+{
+	own_namespace();
+	CHECK(mount("devpts", "/mnt", "devpts", 0, "newinstance,ptmxmode=0666") == 0);
+	CHECK(mount("one", "/opt", "tmpfs", 0, NULL) == 0);
+	int fd = open("/opt/console", O_WRONLY | O_CREAT, 0600);
+	CHECK(close(fd) == 0);
+	int ptmx = open("/mnt/ptmx", O_RDWR | O_NOCTTY);
+	CHECK(ptmx >= 0 && mount("/mnt/0", "/opt/console", NULL, MS_BIND, NULL) == 0);
+	CHECK(close(ptmx) == 0);
+	subject_checkpoint();
+}
+
+/* somebody listens at the node that is mounted */
+static void live_socket(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/mnt/socket" };
+
+	own_namespace();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(server >= 0 && bind(server, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(listen(server, 1) == 0);
+	int fd = open("/mnt/point", O_WRONLY | O_CREAT, 0600);
+	CHECK(close(fd) == 0 && mount("/mnt/socket", "/mnt/point", NULL, MS_BIND, NULL) == 0);
+	subject_checkpoint();
+	strcpy(address.sun_path, "/mnt/point");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+}
+
 /* the node of a socket that is closed, by itself and mounted */
 static void stale_socket(void)
 {
@@ -136,6 +170,8 @@ int main(int argc, char **argv)
 		{ "devpts", devpts },
 		{ "pts", pts },
 		{ "stale_socket", stale_socket },
+		{ "pts_gone", pts_gone },
+		{ "live_socket", live_socket },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);
