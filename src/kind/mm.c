@@ -85,6 +85,14 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+uint32_t mm_stand_in(const struct task *task)
+{
+	const struct object *object = task_object(task, &mm_kind);
+	const struct mm *mm = object ? object->live : NULL;
+
+	return mm && mm->task->leader == task ? mm->stand_in : 0;
+}
+
 static bool is_first(const struct checkpoint *c, const struct object *object)
 {
 	size_t cursor = 0;

@@ -17,3 +17,9 @@ extern const struct kind mm_kind;
  */
 #define MM_STAGING (1ull << 20)
 int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct error *err);
+
+/*
+ * checkpoint, when pages have been compared: a number that @task has in common with siblings that
+ * share pages of a dead process between them and their parent; 0 = none
+ */
+uint32_t mm_stand_in(const struct task *task);

@@ -18,6 +18,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/features.h"
+#include "kind/mm.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -171,6 +172,7 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	s->stop_signal = (uint32_t)task->stop_signal;
 	if (task == task->leader)
 		s->exit_signal = (uint32_t)task->stat.exit_signal;
+	s->stand_in = mm_stand_in(task);
 	s->comm.len = strnlen(task->comm, COMM_MAX);
 	s->comm.data = xmemdup(task->comm, s->comm.len);
 	list_objects(task, s);

@@ -55,6 +55,9 @@ struct plan_task {
 	enum plan_state state;
 	int exit_signal;               /* leaders */
 	uint32_t share[PLAN_N_SHARES]; /* object ids; 0 = none. Tasks with equal ids share. */
+	/* Siblings of one number (0 = none) have pages of a process between them and their parent
+	 * that is dead: a placeholder stands in for it, if nothing else is in the way. */
+	uint32_t stand_in;
 	/* Its pid namespace, NULL: the root's; and its numbers from the one below the root's down
 	 * to its own, ns->level of each; 0 where a group or session is not to be seen. All of it
 	 * must outlive the plan. */

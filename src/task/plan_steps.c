@@ -4,9 +4,12 @@
  */
 #include "task/plan_private.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "util/alloc.h"
+#include "util/cleanup.h"
 #include "util/map.h"
 
 struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint32_t actor,
@@ -91,32 +94,66 @@ static int make(struct planner *p, struct building *b, uint32_t creator, uint32_
 	return r;
 }
 
-/*
- * What the tasks of a process make in its session of birth (@early), or in its own. What is in a
- * deeper pid namespace waits, unless it is early: then only for the namespace's init.
- */
-static int make_products(struct planner *p, struct building *b, uint32_t process, uint32_t maker,
-                         bool early)
+/* a placeholder can make it for its parent, by CLONE_PARENT: it shares nothing with anybody */
+static bool may_stand_in(const struct planner *p, uint32_t x)
 {
-	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
-	     x = p->members[x].next_product) {
-		const struct member *m = &p->members[process];
-		pid_t want = plan_birth(p, x);
-		bool is_early = leads_session(p, process) && want != FREE && want != m->sid;
-		struct level *level = &b->levels[level_of(p, x)];
-		int r = 0;
-		if (!is_leader(p, x) || p->members[x].made || is_early != early)
+	const struct plan_node *n = &p->plan->nodes[x];
+
+	return p->tasks[x].stand_in && !n->flags && n->exit_signal == SIGCHLD &&
+	       n->creator == p->members[x].parent && n->ns == ns_of(p, n->creator) &&
+	       !p->members[x].birth_in && !p->members[x].made;
+}
+
+/* products[0], and those of products[0, n) that its placeholder makes, too */
+static int make_by_stand_in(struct planner *p, struct building *b, const uint32_t *products,
+                            size_t n, pid_t session, pid_t group)
+{
+	uint32_t maker = p->plan->nodes[products[0]].creator,
+		 number = p->tasks[products[0]].stand_in;
+	const struct ghost any = { .ns = ns_of(p, maker) };
+	uint32_t node = plan_add_placeholder(p, maker, any, group);
+	int r = 0;
+
+	p->plan->nodes[node].exit_signal = SIGCHLD; /* what CLONE_PARENT gives on */
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct plan_node *x = &p->plan->nodes[products[i]];
+		if (!may_stand_in(p, products[i]) || x->creator != maker ||
+		    p->tasks[products[i]].stand_in != number)
 			continue;
-		if (early && plan_ns_ready(p, x))
-			r = make(p, b, maker, x, m->birth_session, m->birth_group);
-		else if (!early && level_of(p, x) > level_of(p, process))
-			*array_push(level->due, level->n_due) = x;
-		else if (!early)
-			r = make(p, b, maker, x, m->sid, m->group);
-		if (r < 0)
-			return r;
+		x->creator = node;
+		x->flags |= CLONE_PARENT;
+		x->exit_signal = 0;
+		r = make(p, b, node, products[i], session, group);
 	}
-	return 0;
+	plan_add_step(p, PLAN_EXIT, node, PLAN_NONE);
+	return r;
+}
+
+/*
+ * What a process makes in its session of birth (@early), or in its own. What is in a deeper pid
+ * namespace waits, unless it is early: then only for the namespace's init.
+ */
+static int make_products(struct planner *p, struct building *b, uint32_t process,
+                         const uint32_t *products, size_t n, bool early)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		uint32_t x = products[i];
+		const struct member *m = &p->members[process];
+		pid_t session = early ? m->birth_session : m->sid;
+		pid_t group = early ? m->birth_group : m->group;
+		struct level *level = &b->levels[level_of(p, x)];
+		if (p->members[x].made || (early && !plan_ns_ready(p, x)))
+			continue;
+		if (!early && level_of(p, x) > level_of(p, process))
+			*array_push(level->due, level->n_due) = x;
+		else if (may_stand_in(p, x))
+			r = make_by_stand_in(p, b, products + i, n - i, session, group);
+		else
+			r = make(p, b, p->plan->nodes[x].creator, x, session, group);
+	}
+	return r;
 }
 
 /* a product that must be early and cannot be made yet; PLAN_NONE: there is none */
@@ -159,14 +196,41 @@ static void make_threads(struct planner *p, uint32_t maker)
 	free(stack);
 }
 
+/* the processes that a thread makes, @early or not, behind those in *list */
+static void add_products(const struct planner *p, uint32_t process, uint32_t maker, bool early,
+                         uint32_t **list, size_t *n)
+{
+	const struct member *m = &p->members[process];
+
+	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
+	     x = p->members[x].next_product) {
+		pid_t want = plan_birth(p, x);
+		bool is_early = leads_session(p, process) && want != FREE && want != m->sid;
+		if (is_leader(p, x) && is_early == early)
+			*array_push(*list, *n) = x;
+	}
+}
+
+static int by_node(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* whichever thread makes it: in the order given, in which the address space changed between them */
 static int make_all_products(struct planner *p, struct building *b, uint32_t process, bool early)
 {
-	int r = make_products(p, b, process, process, early);
+	_cleanup_(free_p) uint32_t *list = NULL;
+	size_t n = 0;
 
-	for (uint32_t t = p->members[process].first_thread; r == 0 && t != PLAN_NONE;
+	add_products(p, process, process, early, &list, &n);
+	for (uint32_t t = p->members[process].first_thread; t != PLAN_NONE;
 	     t = p->members[t].next_thread)
-		r = make_products(p, b, process, t, early);
-	return r;
+		add_products(p, process, t, early, &list, &n);
+	if (n)
+		qsort(list, n, sizeof(*list), by_node);
+	return make_products(p, b, process, list, n, early);
 }
 
 /* what of a higher level makes, now that this level's turn has come; *ret: anything at all */

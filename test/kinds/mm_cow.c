@@ -8,7 +8,7 @@
  * TEST dead-ancestor round-trip -- dead-ancestor
  * TEST executed round-trip -- executed
  * TEST prefork round-trip -- prefork
- * TEST prefork-orphans round-trip except="map[/]*[/]shared pages" -- prefork-orphans
+ * TEST prefork-orphans round-trip -- prefork-orphans
  * TEST reshaped round-trip -- reshaped
  * TEST moved round-trip observe=no -- moved
  * TEST mappings round-trip -- mappings

@@ -26,6 +26,7 @@ struct mm {
 	struct page_range *pages; /* its own private pages, without guards; NULL until scanned */
 	size_t n_pages;
 	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
+	uint32_t stand_in;      /* of task: TaskState.stand_in */
 
 	/* restart */
 	struct stub *stub;       /* the first one that has it; NULL before install */

@@ -11,6 +11,7 @@
 
 #include "core/checkpoint.h"
 #include "kind/mm.h"
+#include "kind/mm/dead_ancestors.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
 #include "kind/mm/share.h"
@@ -68,6 +69,7 @@ struct search {
 	uint64_t *members;            /* bit map in the making */
 	struct set *last;             /* the set of the page before, mostly the same */
 	uint64_t *last_members;
+	struct dead_ancestors *dead;
 };
 
 static uint64_t mapping_end(const Mapping *m)
@@ -250,6 +252,7 @@ static void group(struct search *f, size_t first, size_t end, uint64_t page)
 	for (size_t i = first; i < end; i++)
 		f->spaces[f->candidates[i].space].frames[page] = TAKEN;
 	add_page(set, f->start + page * MM_PAGE);
+	dead_ancestors_add(f->dead, object_state(set->owner, MmState)->page_sets[set->id - 1]);
 }
 
 /* finds who has the same frame at this page */
@@ -274,6 +277,7 @@ static void compare_page(struct search *f, struct space *const *present, size_t 
 			end++;
 		group(f, first, end, page);
 	}
+	dead_ancestors_compare(f->dead);
 }
 
 static void keep(struct space *space, struct page_range range)
@@ -384,8 +388,22 @@ static void take_results(struct search *f)
 		f->spaces[i].mm->pages = f->spaces[i].kept;
 		f->spaces[i].mm->n_pages = f->spaces[i].n_kept;
 	}
+	for (uint32_t i = 0; i < f->n; i++)
+		f->spaces[i].mm->stand_in = dead_ancestors_number(f->dead, i);
 	if (f->share->n)
 		qsort(f->share->sets, f->share->n, sizeof(*f->share->sets), by_rank);
+}
+
+static struct dead_ancestors *new_dead_ancestors(const struct search *f)
+{
+	_cleanup_(free_p) uint32_t *parents = xcalloc(f->n, sizeof(*parents));
+	_cleanup_(free_p) uint32_t *ids = xcalloc(f->n, sizeof(*ids));
+
+	for (size_t i = 0; i < f->n; i++) {
+		parents[i] = f->spaces[i].parent;
+		ids[i] = f->spaces[i].object->id;
+	}
+	return dead_ancestors_new(parents, ids, (uint32_t)f->n);
 }
 
 static int search(struct checkpoint *c, struct search *f, struct error *err)
@@ -401,12 +419,14 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 	f->candidates = xcalloc(f->n, sizeof(*f->candidates));
 	f->by_members = map_new();
 	find_parents(c, f);
+	f->dead = new_dead_ancestors(f);
 	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
 		f->n_pages = pages;
 		r = search_window(f, present, err);
 	}
 	if (r >= 0)
 		take_results(f);
+	dead_ancestors_free(f->dead);
 	map_free(f->by_members);
 	free(f->members);
 	free(f->last_members);
