@@ -482,14 +482,23 @@ static int set_reaper(struct stub *reaper, bool on, struct error *err)
 	return calls_run(reaper->calls, err);
 }
 
+/* CLONE_PARENT: its parent is that of who made it */
+static struct stub *real_parent(const struct restart *r, struct stub *stub)
+{
+	while (r->plan->nodes[stub->node].flags & CLONE_PARENT)
+		stub = stub->parent;
+	return stub->parent;
+}
+
 /*
- * A placeholder ends and is reaped by the stub that made it. What it leaves behind goes to the next
+ * A placeholder ends and is reaped by its parent. What it leaves behind goes to the next
  * subreaper above (prctl(2)): for that moment the reaper is one; the kind prctl has the last word.
  */
 static int do_exit(struct execution *x, const struct plan_step *step, struct error *err)
 {
 	struct stub *stub = x->r->stubs[step->actor];
 	struct stub *reaper = step->node == PLAN_NONE ? NULL : x->r->stubs[step->node];
+	struct stub *parent = real_parent(x->r, stub);
 	int e = run_list(x->r, stub, err);
 
 	if (e == 0 && reaper)
@@ -498,8 +507,8 @@ static int do_exit(struct execution *x, const struct plan_step *step, struct err
 		return error_trace(err, e);
 	CALL(stub->calls, exit_group, 0);
 	calls_leave(stub->calls);
-	CALL(stub->parent->calls, wait4, (uint64_t)stub_number(stub, stub->parent), 0, __WALL, 0);
-	e = calls_run(stub->parent->calls, err);
+	CALL(parent->calls, wait4, (uint64_t)stub_number(stub, parent), 0, __WALL, 0);
+	e = calls_run(parent->calls, err);
 	if (e == 0 && reaper)
 		e = set_reaper(reaper, false, err);
 	return e < 0 ? error_trace(err, e) : 0;

@@ -177,7 +177,10 @@ static int from_object(const struct objects *objects, const struct object *objec
 		                   .pgid = (pid_t)t->pgid,
 		                   .sid = (pid_t)t->sid,
 		                   .exit_signal = (int)t->exit_signal,
-		                   .stand_in = t->stand_in,
+		                   .turn = t->turn,
+		                   .maker = (pid_t)t->maker,
+		                   .stand_ins = t->stand_ins,
+		                   .n_stand_ins = t->n_stand_ins,
 		                   .inner_tids = t->inner_tids,
 		                   .inner_pgids = t->inner_pgids,
 		                   .inner_sids = t->inner_sids };

@@ -85,12 +85,14 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-uint32_t mm_stand_in(const struct task *task)
+struct mm_descent mm_descent(const struct task *task)
 {
 	const struct object *object = task_object(task, &mm_kind);
 	const struct mm *mm = object ? object->live : NULL;
 
-	return mm && mm->task->leader == task ? mm->stand_in : 0;
+	if (!mm || mm->task->leader != task)
+		return (struct mm_descent){ 0 };
+	return (struct mm_descent){ mm->turn, mm->maker, mm->stand_ins, mm->n_stand_ins };
 }
 
 static bool is_first(const struct checkpoint *c, const struct object *object)
@@ -173,6 +175,7 @@ static void release(struct object *object)
 		return;
 	close_p(&mm->mem);
 	free(mm->pages);
+	free(mm->stand_ins);
 	mm_share_free(mm->share);
 	mm_share_release(mm);
 	free(mm);

@@ -18,8 +18,11 @@ extern const struct kind mm_kind;
 #define MM_STAGING (1ull << 20)
 int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct error *err);
 
-/*
- * checkpoint, when pages have been compared: a number that @task has in common with siblings that
- * share pages of a dead process between them and their parent; 0 = none
- */
-uint32_t mm_stand_in(const struct task *task);
+/* TaskState.turn, .maker and .stand_ins of a task, when pages have been compared */
+struct mm_descent {
+	uint32_t turn;
+	const struct task *maker;  /* NULL: none */
+	const uint32_t *stand_ins; /* lent */
+	size_t n_stand_ins;
+};
+struct mm_descent mm_descent(const struct task *task);

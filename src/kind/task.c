@@ -19,6 +19,7 @@
 #include "core/restart.h"
 #include "host/features.h"
 #include "kind/mm.h"
+#include "task/plan.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -149,6 +150,17 @@ static void save_inner(const struct checkpoint *c, const struct task *task, Task
 	s->n_inner_tids = s->n_inner_pgids = s->n_inner_sids = n;
 }
 
+static void save_descent(const struct task *task, TaskState *s)
+{
+	const struct mm_descent d = mm_descent(task);
+
+	s->turn = d.turn;
+	s->maker = d.maker ? (uint32_t)d.maker->recorded.tid : 0;
+	s->n_stand_ins = d.n_stand_ins;
+	if (d.n_stand_ins)
+		s->stand_ins = xmemdup(d.stand_ins, d.n_stand_ins * sizeof(*d.stand_ins));
+}
+
 static int task_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct task *task = object->live;
@@ -172,7 +184,7 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	s->stop_signal = (uint32_t)task->stop_signal;
 	if (task == task->leader)
 		s->exit_signal = (uint32_t)task->stat.exit_signal;
-	s->stand_in = mm_stand_in(task);
+	save_descent(task, s);
 	s->comm.len = strnlen(task->comm, COMM_MAX);
 	s->comm.data = xmemdup(task->comm, s->comm.len);
 	list_objects(task, s);
@@ -215,6 +227,8 @@ static int task_validate(const struct objects *objects, const struct object *obj
 		return error_raise(err, EBADMSG, "a dead task's nice value %d", t->dead_nice);
 	if (t->stop_waited && !t->stop_signal)
 		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
+	if (t->n_stand_ins > PLAN_STAND_INS_MAX)
+		return error_raise(err, EBADMSG, "%zu placeholders", t->n_stand_ins);
 	if (t->exit_signal > 64)
 		return error_raise(err, EBADMSG, "exit signal %u", t->exit_signal);
 	if (t->comm.len > COMM_MAX || bytes_have_nul(&t->comm))

@@ -39,7 +39,8 @@ struct plan_ns {
 	uint32_t id;                  /* the object's */
 	uint32_t init; /* index of its init among the tasks; PLAN_NONE: there is none */
 };
-#define PLAN_LEVELS_MAX 32 /* the kernel's MAX_PID_NS_LEVEL */
+#define PLAN_STAND_INS_MAX 16
+#define PLAN_LEVELS_MAX    32 /* the kernel's MAX_PID_NS_LEVEL */
 
 static inline unsigned plan_ns_level(const struct plan_ns *ns)
 {
@@ -55,9 +56,14 @@ struct plan_task {
 	enum plan_state state;
 	int exit_signal;               /* leaders */
 	uint32_t share[PLAN_N_SHARES]; /* object ids; 0 = none. Tasks with equal ids share. */
-	/* Siblings of one number (0 = none) have pages of a process between them and their parent
-	 * that is dead: a placeholder stands in for it, if nothing else is in the way. */
-	uint32_t stand_in;
+	/* In which order siblings are made; equal ones in the order given. And numbers of
+	 * placeholders that stand in for processes between them and their parent, which are dead,
+	 * the outermost first: for the sake of pages that they share. They must outlive the plan.
+	 */
+	uint32_t turn;
+	pid_t maker; /* a descendant of its parent that is to make it, if nothing is in the way */
+	const uint32_t *stand_ins;
+	size_t n_stand_ins;
 	/* Its pid namespace, NULL: the root's; and its numbers from the one below the root's down
 	 * to its own, ns->level of each; 0 where a group or session is not to be seen. All of it
 	 * must outlive the plan. */

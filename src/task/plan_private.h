@@ -23,6 +23,7 @@ struct member {                               /* what the planner knows of a nod
 	pid_t sid, pgid;       /* OUTSIDE where that is so */
 	pid_t birth;           /* leaders of sessions: the session to be born into */
 	bool foreign;          /* made by a placeholder, then handed to its parent */
+	bool orphan;           /* the same, by a placeholder of the one that is to make it */
 	bool made, built;      /* it is there; it has made what must be born before its setsid(2) */
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;

@@ -5,6 +5,7 @@
 #include "task/plan_private.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "util/alloc.h"
@@ -14,6 +15,7 @@ static const uint64_t share_flags[PLAN_N_SHARES] = {
 	[PLAN_VM] = CLONE_VM,           [PLAN_FILES] = CLONE_FILES, [PLAN_FS] = CLONE_FS,
 	[PLAN_SIGHAND] = CLONE_SIGHAND, [PLAN_IO] = CLONE_IO,       [PLAN_SYSVSEM] = CLONE_SYSVSEM,
 };
+#define MAKER_DEPTH_MAX 100 /* from the parent down */
 static const char *const share_names[PLAN_N_SHARES] = {
 	[PLAN_VM] = "address space", [PLAN_FILES] = "descriptor table",
 	[PLAN_FS] = "cwd and umask", [PLAN_SIGHAND] = "signal handlers",
@@ -52,6 +54,33 @@ static void add_product(struct planner *p, uint32_t creator, uint32_t node)
 }
 
 /*
+ * Who makes one that shares nothing with its siblings: a descendant of the head, for the sake of
+ * pages, where no session, group or namespace comes in between; or the head. A child of the head
+ * can do so by CLONE_PARENT; what others make must be orphaned.
+ */
+static uint32_t maker_of(struct planner *p, uint32_t head, uint32_t node)
+{
+	const struct plan_task *t = &p->tasks[node];
+	uint32_t maker = t->maker ? plan_find(p, t->maker) : PLAN_NONE;
+
+	if (maker == PLAN_NONE || maker >= node || !is_leader(p, node) || !is_leader(p, maker) ||
+	    !is_leader(p, head) || p->tasks[maker].state != PLAN_LIVE || weight(p, head, node) ||
+	    weight(p, maker, node) || t->exit_signal != SIGCHLD || !plan_descends(p, maker, head) ||
+	    maker == head || ns_of(p, node))
+		return head;
+	for (uint32_t i = maker, n = 0; i != head; i = p->members[p->members[i].parent].leader)
+		if (n++ == MAKER_DEPTH_MAX || p->members[i].foreign || leads_session(p, i) ||
+		    p->members[i].sid != p->members[node].sid || ns_of(p, i) ||
+		    p->tasks[i].exit_signal != SIGCHLD)
+			return head;
+	if (leads_session(p, node) || p->members[head].sid != p->members[node].sid ||
+	    ns_of(p, head) || p->members[node].foreign)
+		return head;
+	p->members[node].orphan = t->n_stand_ins || p->members[maker].parent != head;
+	return maker;
+}
+
+/*
  * Members of a family that share something with another member that they do not share with its
  * head; all others are made by the head. Returns how many; in the order given.
  */
@@ -78,7 +107,7 @@ static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *f
 		if (entangled[i])
 			ret[n_ret++] = family[i];
 		else
-			add_product(p, head, family[i]);
+			add_product(p, maker_of(p, head, family[i]), family[i]);
 	free(entangled);
 	map_free(seen);
 	return n_ret;
@@ -186,7 +215,7 @@ static int set_clone(struct planner *p, uint32_t i)
 	if (!is_leader(p, i)) {
 		node->flags |= CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
 		node->exit_signal = 0;
-	} else if (node->creator != p->members[i].parent) {
+	} else if (node->creator != p->members[i].parent && !p->members[i].orphan) {
 		/* CLONE_PARENT takes the exit signal of the creator's process, clone(2) */
 		uint32_t maker = p->members[node->creator].leader;
 		if (plan_is_init(p, maker) || !plan_ns_within(node->ns, ns_of(p, maker)))

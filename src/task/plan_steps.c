@@ -94,40 +94,88 @@ static int make(struct planner *p, struct building *b, uint32_t creator, uint32_
 	return r;
 }
 
-/* a placeholder can make it for its parent, by CLONE_PARENT: it shares nothing with anybody */
-static bool may_stand_in(const struct planner *p, uint32_t x)
+/* ---- placeholders that stand in for the dead ---- */
+
+/* those that are there, the outermost first */
+struct stand_ins {
+	uint32_t maker; /* of the outermost */
+	size_t n;
+	struct {
+		uint32_t node, number;
+		uint32_t reaper; /* who gets the children that it leaves behind; PLAN_NONE */
+	} all[PLAN_STAND_INS_MAX];
+};
+
+/* they can make it for its parent, by CLONE_PARENT or by dying: it shares nothing with anybody */
+static bool has_stand_ins(const struct planner *p, uint32_t x)
 {
 	const struct plan_node *n = &p->plan->nodes[x];
+	const struct member *m = &p->members[x];
 
-	return p->tasks[x].stand_in && !n->flags && n->exit_signal == SIGCHLD &&
-	       n->creator == p->members[x].parent && n->ns == ns_of(p, n->creator) &&
-	       !p->members[x].birth_in && !p->members[x].made;
+	return (m->orphan || p->tasks[x].n_stand_ins) &&
+	       p->tasks[x].n_stand_ins <= PLAN_STAND_INS_MAX && !n->flags &&
+	       n->exit_signal == SIGCHLD && (m->orphan || n->creator == m->parent) &&
+	       n->ns == ns_of(p, n->creator) && !m->birth_in;
 }
 
-/* products[0], and those of products[0, n) that its placeholder makes, too */
-static int make_by_stand_in(struct planner *p, struct building *b, const uint32_t *products,
-                            size_t n, pid_t session, pid_t group)
+/* all but the first @n end */
+static void end_stand_ins(struct planner *p, struct stand_ins *s, size_t n)
 {
-	uint32_t maker = p->plan->nodes[products[0]].creator,
-		 number = p->tasks[products[0]].stand_in;
-	const struct ghost any = { .ns = ns_of(p, maker) };
-	uint32_t node = plan_add_placeholder(p, maker, any, group);
-	int r = 0;
-
-	p->plan->nodes[node].exit_signal = SIGCHLD; /* what CLONE_PARENT gives on */
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct plan_node *x = &p->plan->nodes[products[i]];
-		if (!may_stand_in(p, products[i]) || x->creator != maker ||
-		    p->tasks[products[i]].stand_in != number)
-			continue;
-		x->creator = node;
-		x->flags |= CLONE_PARENT;
-		x->exit_signal = 0;
-		r = make(p, b, node, products[i], session, group);
-	}
-	plan_add_step(p, PLAN_EXIT, node, PLAN_NONE);
-	return r;
+	for (; s->n > n; s->n--)
+		plan_add_step(p, PLAN_EXIT, s->all[s->n - 1].node, s->all[s->n - 1].reaper);
 }
+
+/*
+ * What CLONE_PARENT makes has the parent of its maker, and the signal that this sends when it ends,
+ * clone(2).
+ */
+static void make_for_parent(struct planner *p, uint32_t node, uint32_t creator)
+{
+	struct plan_node *n = &p->plan->nodes[node];
+
+	n->creator = creator;
+	n->flags |= CLONE_PARENT;
+	n->exit_signal = 0;
+}
+
+/* the placeholders that @x wants, and no others; it becomes the last one's product */
+static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, pid_t group)
+{
+	const struct plan_task *t = &p->tasks[x];
+	uint32_t maker = p->plan->nodes[x].creator;
+	const struct ghost any = { .ns = ns_of(p, maker) };
+	uint32_t reaper = p->members[x].orphan ? p->members[p->members[x].parent].leader
+	                                       : PLAN_NONE;
+	size_t same = 0, wanted = t->n_stand_ins ? t->n_stand_ins : 1;
+
+	while (s->n && s->maker == maker && same < s->n && same < t->n_stand_ins &&
+	       s->all[same].number == t->stand_ins[same])
+		same++;
+	/* what it leaves behind goes to one process */
+	if (same == wanted && reaper != PLAN_NONE && s->all[same - 1].reaper != PLAN_NONE &&
+	    s->all[same - 1].reaper != reaper)
+		same--;
+	end_stand_ins(p, s, same);
+	s->maker = maker;
+	for (; s->n < wanted; s->n++) {
+		uint32_t creator = s->n ? s->all[s->n - 1].node : maker;
+		uint32_t node = plan_add_placeholder(p, creator, any, group);
+		p->plan->nodes[node].exit_signal = SIGCHLD;
+		if (s->n)
+			make_for_parent(p, node, creator);
+		s->all[s->n].node = node;
+		s->all[s->n].number = t->n_stand_ins ? t->stand_ins[s->n] : 0;
+		s->all[s->n].reaper = PLAN_NONE;
+	}
+	if (reaper == PLAN_NONE) {
+		make_for_parent(p, x, s->all[s->n - 1].node);
+		return;
+	}
+	p->plan->nodes[x].creator = s->all[s->n - 1].node;
+	s->all[s->n - 1].reaper = reaper;
+}
+
+/* ---- what a process makes ---- */
 
 /*
  * What a process makes in its session of birth (@early), or in its own. What is in a deeper pid
@@ -136,6 +184,7 @@ static int make_by_stand_in(struct planner *p, struct building *b, const uint32_
 static int make_products(struct planner *p, struct building *b, uint32_t process,
                          const uint32_t *products, size_t n, bool early)
 {
+	struct stand_ins stand_ins = { 0 };
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
@@ -146,13 +195,15 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 		struct level *level = &b->levels[level_of(p, x)];
 		if (p->members[x].made || (early && !plan_ns_ready(p, x)))
 			continue;
-		if (!early && level_of(p, x) > level_of(p, process))
+		if (!early && level_of(p, x) > level_of(p, process)) {
 			*array_push(level->due, level->n_due) = x;
-		else if (may_stand_in(p, x))
-			r = make_by_stand_in(p, b, products + i, n - i, session, group);
-		else
-			r = make(p, b, p->plan->nodes[x].creator, x, session, group);
+			continue;
+		}
+		if (has_stand_ins(p, x))
+			go_to_stand_ins(p, &stand_ins, x, group);
+		r = make(p, b, p->plan->nodes[x].creator, x, session, group);
 	}
+	end_stand_ins(p, &stand_ins, 0);
 	return r;
 }
 
@@ -211,14 +262,17 @@ static void add_products(const struct planner *p, uint32_t process, uint32_t mak
 	}
 }
 
-static int by_node(const void *a, const void *b)
+static int by_turn(const void *a, const void *b, void *context)
 {
+	const struct planner *p = context;
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
+	if (p->tasks[x].turn != p->tasks[y].turn)
+		return p->tasks[x].turn < p->tasks[y].turn ? -1 : 1;
 	return x < y ? -1 : x > y;
 }
 
-/* whichever thread makes it: in the order given, in which the address space changed between them */
+/* whichever thread makes it: the address space changes between them */
 static int make_all_products(struct planner *p, struct building *b, uint32_t process, bool early)
 {
 	_cleanup_(free_p) uint32_t *list = NULL;
@@ -229,7 +283,7 @@ static int make_all_products(struct planner *p, struct building *b, uint32_t pro
 	     t = p->members[t].next_thread)
 		add_products(p, process, t, early, &list, &n);
 	if (n)
-		qsort(list, n, sizeof(*list), by_node);
+		qsort_r(list, n, sizeof(*list), by_turn, p);
 	return make_products(p, b, process, list, n, early);
 }
 

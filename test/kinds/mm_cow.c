@@ -16,10 +16,7 @@
  * TEST protected round-trip -- protected
  * TEST threads round-trip -- threads
  *
- * prefork-orphans: pages that the server wrote only after its first fork are shared by the root and
- * the first two workers in one state and by later ones in others. Without the server, who is dead,
- * the root would have to be in two states when it clones them: those few pages are each worker's
- * own afterwards. moved: what was moved with mremap(2) after the fork is saved for each on its own;
+ * moved: what was moved with mremap(2) after the fork is saved for each on its own;
  * Pss grows.
  */
 #include <pthread.h>

@@ -7,8 +7,6 @@
  * TEST thousand round-trip -- many 1000
  * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
  * TEST dead-leader-child round-trip needs=pidfd_thread -- dead_leader_child
- * The order in which threads are made need not be that of the forks, on which it depends what the
- * children share of the pages that were written in between:
  * TEST children round-trip -- children
  * TEST parent-death-signal round-trip -- death_signal
  * TEST unshared round-trip needs=pidfd_thread -- unshared

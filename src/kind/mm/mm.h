@@ -26,7 +26,10 @@ struct mm {
 	struct page_range *pages; /* its own private pages, without guards; NULL until scanned */
 	size_t n_pages;
 	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
-	uint32_t stand_in;      /* of task: TaskState.stand_in */
+	uint32_t turn;          /* of task: TaskState.turn, .maker, .stand_ins */
+	const struct task *maker;
+	uint32_t *stand_ins;
+	size_t n_stand_ins;
 
 	/* restart */
 	struct stub *stub;       /* the first one that has it; NULL before install */

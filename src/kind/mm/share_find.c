@@ -11,7 +11,7 @@
 
 #include "core/checkpoint.h"
 #include "kind/mm.h"
-#include "kind/mm/dead_ancestors.h"
+#include "kind/mm/genealogy.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
 #include "kind/mm/share.h"
@@ -69,7 +69,7 @@ struct search {
 	uint64_t *members;            /* bit map in the making */
 	struct set *last;             /* the set of the page before, mostly the same */
 	uint64_t *last_members;
-	struct dead_ancestors *dead;
+	struct genealogy *genealogy;
 };
 
 static uint64_t mapping_end(const Mapping *m)
@@ -252,7 +252,7 @@ static void group(struct search *f, size_t first, size_t end, uint64_t page)
 	for (size_t i = first; i < end; i++)
 		f->spaces[f->candidates[i].space].frames[page] = TAKEN;
 	add_page(set, f->start + page * MM_PAGE);
-	dead_ancestors_add(f->dead, object_state(set->owner, MmState)->page_sets[set->id - 1]);
+	genealogy_add(f->genealogy, object_state(set->owner, MmState)->page_sets[set->id - 1]);
 }
 
 /* finds who has the same frame at this page */
@@ -277,7 +277,7 @@ static void compare_page(struct search *f, struct space *const *present, size_t 
 			end++;
 		group(f, first, end, page);
 	}
-	dead_ancestors_compare(f->dead);
+	genealogy_next_page(f->genealogy);
 }
 
 static void keep(struct space *space, struct page_range range)
@@ -388,13 +388,21 @@ static void take_results(struct search *f)
 		f->spaces[i].mm->pages = f->spaces[i].kept;
 		f->spaces[i].mm->n_pages = f->spaces[i].n_kept;
 	}
-	for (uint32_t i = 0; i < f->n; i++)
-		f->spaces[i].mm->stand_in = dead_ancestors_number(f->dead, i);
+	genealogy_solve(f->genealogy);
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct mm *mm = f->spaces[i].mm;
+		struct genealogy_place place;
+		mm->n_stand_ins = genealogy_result(f->genealogy, i, &place);
+		mm->turn = place.turn;
+		mm->maker = place.maker ? f->spaces[place.maker].mm->task->leader : NULL;
+		if (mm->n_stand_ins)
+			mm->stand_ins = xmemdup(place.path, mm->n_stand_ins * sizeof(*place.path));
+	}
 	if (f->share->n)
 		qsort(f->share->sets, f->share->n, sizeof(*f->share->sets), by_rank);
 }
 
-static struct dead_ancestors *new_dead_ancestors(const struct search *f)
+static struct genealogy *new_genealogy(const struct search *f)
 {
 	_cleanup_(free_p) uint32_t *parents = xcalloc(f->n, sizeof(*parents));
 	_cleanup_(free_p) uint32_t *ids = xcalloc(f->n, sizeof(*ids));
@@ -403,7 +411,7 @@ static struct dead_ancestors *new_dead_ancestors(const struct search *f)
 		parents[i] = f->spaces[i].parent;
 		ids[i] = f->spaces[i].object->id;
 	}
-	return dead_ancestors_new(parents, ids, (uint32_t)f->n);
+	return genealogy_new(parents, ids, (uint32_t)f->n);
 }
 
 static int search(struct checkpoint *c, struct search *f, struct error *err)
@@ -419,14 +427,14 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 	f->candidates = xcalloc(f->n, sizeof(*f->candidates));
 	f->by_members = map_new();
 	find_parents(c, f);
-	f->dead = new_dead_ancestors(f);
+	f->genealogy = new_genealogy(f);
 	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
 		f->n_pages = pages;
 		r = search_window(f, present, err);
 	}
 	if (r >= 0)
 		take_results(f);
-	dead_ancestors_free(f->dead);
+	genealogy_free(f->genealogy);
 	map_free(f->by_members);
 	free(f->members);
 	free(f->last_members);
