@@ -264,10 +264,10 @@ static void planner_done(struct planner *p)
 	free(p->ending);
 }
 
-int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
+/* @tasks is completed */
+static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
 {
-	struct plan_task *copy = xmemdup(tasks, n * sizeof(*tasks));
-	struct planner p = { .tasks = copy,
+	struct planner p = { .tasks = tasks,
 		             .n = n,
 		             .by_tid = map_new(),
 		             .inits = map_new(),
@@ -281,7 +281,7 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 	for (size_t i = 0; i < n;)
 		array_push(p.members, i);
 	name_nodes(&p);
-	r = n ? read_input(&p, copy) : error_raise(err, EBADMSG, "a tree without tasks");
+	r = n ? read_input(&p, tasks) : error_raise(err, EBADMSG, "a tree without tasks");
 	for (uint32_t i = 0; r == 0 && i < n; i++)
 		p.plan->nodes[i].leader = p.members[i].leader;
 	if (r == 0)
@@ -291,11 +291,31 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 	if (r == 0)
 		r = plan_make_steps(&p);
 	planner_done(&p);
-	free(copy);
 	if (r < 0) {
 		plan_free(p.plan);
 		return error_trace(err, r);
 	}
 	*ret = take_ptr(p.plan);
 	return 0;
+}
+
+int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
+{
+	_cleanup_(free_p) struct plan_task *copy = xmemdup(tasks, n * sizeof(*tasks));
+	bool hints = false;
+	int r = make_plan(copy, n, ret, err);
+
+	/* what is for the sake of pages must not prevent it */
+	for (size_t i = 0; r == -EOPNOTSUPP && i < n; i++) {
+		hints |= tasks[i].turn || tasks[i].maker || tasks[i].n_stand_ins;
+		copy[i] = tasks[i];
+		copy[i].turn = 0;
+		copy[i].maker = 0;
+		copy[i].n_stand_ins = 0;
+	}
+	if (hints) {
+		*err = ERROR_INIT;
+		r = make_plan(copy, n, ret, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
 }
