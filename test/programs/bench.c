@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -93,6 +94,37 @@ static void make_content(long mib, bool text)
 	CHECK(munmap(bytes, 1 << 20) == 0);
 }
 
+/* one process of a container, which says so; the first of them is its init */
+static void live_in_container(int to, long n)
+{
+	CHECK(setsid() > 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+	CHECK(mount("bench", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(sethostname("bench", 5) == 0);
+	while (n-- > 1)
+		if (fork() == 0)
+			break;
+	CHECK(write(to, "x", 1) == 1);
+}
+
+/* @containers of @n processes each */
+static void make_containers(const int fds[2], long containers, long n)
+{
+	unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+	char byte;
+
+	for (long i = 0; i < containers; i++) {
+		if (syscall(SYS_clone, flags, 0, 0, 0, 0) == 0) {
+			live_in_container(fds[1], n);
+			close(fds[0]), close(fds[1]);
+			wait_for_ever();
+		}
+	}
+	for (long i = 0; i < containers * n; i++)
+		CHECK(read(fds[0], &byte, 1) == 1);
+}
+
 int main(int argc, char **argv)
 {
 	long a = argc > 2 ? atol(argv[2]) : 0, b = argc > 3 ? atol(argv[3]) : 0;
@@ -108,6 +140,8 @@ int main(int argc, char **argv)
 		fill((size_t)b << 20, false);
 	if (!strcmp(argv[1], "threads"))
 		make_threads(a);
+	if (!strcmp(argv[1], "containers"))
+		make_containers(fds, a, b);
 	if (!strcmp(argv[1], "alone") || !strcmp(argv[1], "forked") ||
 	    !strcmp(argv[1], "descriptors") || !strcmp(argv[1], "mounts")) {
 		for (long i = 0; i < a; i++) {
