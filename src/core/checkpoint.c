@@ -23,6 +23,7 @@
 #include "core/tree.h"
 #include "image/image.h"
 #include "kind/kind.h"
+#include "kind/mm/mm.h"
 #include "kind/mounts/mounts.h"
 #include "kind/task.h"
 #include "task/holders.h"
@@ -320,6 +321,7 @@ static void drop_objects(struct checkpoint *c)
 {
 	objects_free(take_ptr(c->objects));
 	mounts_free(take_ptr(c->mounts));
+	mm_forget_smaps(c);
 	for (size_t i = 0; i < KCMP_TYPES; i++)
 		kcmp_set_done(&c->kcmp[i]);
 	kcmp_reap_nobody(c);

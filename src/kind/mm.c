@@ -80,8 +80,6 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	if (!is_new)
 		return 0;
 	r = mm_collect_state(c, task, object, err);
-	if (r >= 0 && c->tracer)
-		r = mm_scan_pages(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -108,8 +106,11 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct error refusal = ERROR_INIT;
 	int r = 0;
 
-	if (c->tracer && is_first(c, object)) /* all are known now */
-		r = mm_share_find(c, err);
+	if (c->tracer && is_first(c, object)) { /* all are known now */
+		r = mm_scan_pages(c, err);
+		if (r >= 0)
+			r = mm_share_find(c, err);
+	}
 	if (r < 0)
 		return error_trace(err, r);
 	if (protobuf_c_message_get_packed_size(object->message) > IMAGE_RECORD_MAX) {

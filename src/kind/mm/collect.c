@@ -301,7 +301,7 @@ static int collect_mappings(struct collector *l, struct error *err)
 	_cleanup_(free_p) char *text = NULL;
 	struct proc_map *maps = NULL;
 	size_t n = 0;
-	int r = task_read(l->task, "smaps", &text, NULL, err);
+	int r = mm_read_smaps(l->c, l->task, &text, err);
 
 	if (r < 0)
 		return error_trace(err, r);

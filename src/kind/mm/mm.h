@@ -45,9 +45,13 @@ struct mm {
 struct mm *mm_live(struct object *object); /* made on first use */
 
 /* checkpoint */
+/* the text of /proc/PID/smaps, NUL-terminated; the caller's. That of others is read ahead. */
+int mm_read_smaps(struct checkpoint *c, const struct task *task, char **ret, struct error *err);
+void mm_forget_smaps(struct checkpoint *c); /* what was read ahead */
 int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
                      struct error *err);
-int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err);
+/* finds the pages of all, when all are known */
+int mm_scan_pages(struct checkpoint *c, struct error *err);
 int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err);
 uint64_t mm_bulk_bytes(struct object *object);
 

@@ -7,12 +7,15 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
+#include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
 #include "kind/mm/share.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/parallel.h"
 
 static void add_guard(MmState *s, const struct page_range *range)
 {
@@ -146,8 +149,10 @@ static int find_uprobes(struct checkpoint *c, const struct mm *mm, const MmState
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err)
+/* one of several at once: it touches nothing but its own */
+static int scan(void *mms, size_t i, struct error *err)
 {
+	struct object *object = ((struct object **)mms)[i];
 	struct mm *mm = mm_live(object);
 	MmState *s = object_state(object, MmState);
 	size_t kept = 0;
@@ -158,18 +163,32 @@ int mm_scan_pages(struct checkpoint *c, struct object *object, struct error *err
 	int r = scan_mappings(mm, s, pagemap, err);
 	if (r < 0)
 		return error_trace(err, r);
-	for (size_t i = 0; i < mm->n_pages; i++) {
-		if (mm->pages[i].guard)
-			add_guard(s, &mm->pages[i]);
+	for (size_t k = 0; k < mm->n_pages; k++) {
+		if (mm->pages[k].guard)
+			add_guard(s, &mm->pages[k]);
 		else
-			mm->pages[kept++] = mm->pages[i];
+			mm->pages[kept++] = mm->pages[k];
 	}
 	mm->n_pages = kept;
-	r = find_uprobes(c, mm, s, err);
-	if (r >= 0)
-		r = scan_shared(s, pagemap, err);
+	r = scan_shared(s, pagemap, err);
 	if (s->n_guards)
 		qsort(s->guards, s->n_guards, sizeof(*s->guards), by_start);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mm_scan_pages(struct checkpoint *c, struct error *err)
+{
+	_cleanup_(free_p) struct object **mms = NULL;
+	size_t cursor = 0, n = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
+		*array_push(mms, n) = o;
+	/* asked for now, once: to find out is nothing for several at once */
+	(void)feature(FEATURE_pagemap_scan);
+	(void)feature(FEATURE_pagemap_scan_guard);
+	int r = parallel(n, scan, mms, err);
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = find_uprobes(c, mm_live(mms[i]), object_state(mms[i], MmState), err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -19,6 +19,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
+#include "util/parallel.h"
 
 #define WINDOW_PAGES_MAX 16384u     /* of 4 KiB: 64 MiB of addresses */
 #define WINDOW_ENTRIES   (2u << 20) /* pagemap entries in memory: 16 MiB */
@@ -119,8 +120,16 @@ static bool window_part(const struct search *f, const struct space *space, size_
 	return true;
 }
 
-static int read_frames(struct search *f, struct space *space, struct error *err)
+/* for several at once */
+struct window {
+	struct search *search;
+	struct space **present; /* those that have pages in it */
+};
+
+static int read_frames(void *window, size_t index, struct error *err)
 {
+	struct search *f = ((struct window *)window)->search;
+	struct space *space = ((struct window *)window)->present[index];
 	struct page_range part;
 	_cleanup_(close_p) int fd = task_openat(space->mm->task, "pagemap", O_RDONLY | O_CLOEXEC);
 
@@ -324,8 +333,8 @@ static int search_window(struct search *f, struct space **present, struct error 
 		    space->mm->pages[space->at].start < f->start + f->n_pages * MM_PAGE)
 			present[n++] = space;
 	}
-	for (size_t i = 0; i < n && n > 1 && r >= 0; i++)
-		r = read_frames(f, present[i], err);
+	if (n > 1)
+		r = parallel(n, read_frames, &(struct window){ f, present }, err);
 	for (uint64_t page = 0; page < f->n_pages && n > 1 && r >= 0; page++)
 		compare_page(f, present, n, page);
 	for (size_t i = 0; i < n; i++)
