@@ -30,12 +30,12 @@ struct traced {
 	bool suspended;   /* its seccomp filters are suspended while we trace it */
 	bool gone;        /* dead or detached */
 	bool late_stop;   /* it was sent a stop signal while we held it */
-	int stop_signal;
-	uint64_t sigmask; /* valid when the registers are */
-	/* restart; registers and mask are then what it ends in */
-	bool stop_waited;    /* launch.stop_waited */
-	uint64_t syscall_ip; /* launch.syscall_ip */
 	bool has_registers;
+	bool list_tried;  /* to map the two pages of @list */
+	bool stop_waited; /* restart: launch.stop_waited */
+	int stop_signal;
+	uint64_t sigmask;    /* valid when the registers are; at restart both are what it ends in */
+	uint64_t syscall_ip; /* restart: launch.syscall_ip */
 	struct user_regs_struct regs; /* as found, an aborted rseq section put to its handler */
 	struct interrupted_call call;
 	struct traced *next_thread; /* of its process: tracer_stopped.c */
@@ -53,7 +53,6 @@ struct traced {
 	void *frame_image, *frame_saved;
 	int mem;       /* /proc/TID/mem, -1 */
 	uint64_t list; /* the two pages that lists are run in; 0: one call at a time */
-	bool list_tried;
 	uint64_t mapped, mapped_size; /* by a call of the coordinator's, and not yet unmapped */
 	struct self self;
 };

@@ -188,8 +188,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),        cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_lease_waiter), cmocka_unit_test(test_unknown),
-		cmocka_unit_test(test_known),
-		cmocka_unit_test(test_malformed),    cmocka_unit_test(test_live),
+		cmocka_unit_test(test_known),        cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_live),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

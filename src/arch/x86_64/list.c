@@ -13,7 +13,7 @@ static_assert(offsetof(struct list_entry, result) == LIST_RESULT, "list_entry.h"
 
 const void *arch_list_code(size_t *ret_size)
 {
-	*ret_size = (size_t)(stasis_list_code_end - stasis_list_code);
+	*ret_size = (uintptr_t)stasis_list_code_end - (uintptr_t)stasis_list_code;
 	return stasis_list_code;
 }
 

@@ -107,7 +107,7 @@ static int add_bound(struct checkpoint *c, struct mounts *m, const struct task *
 static int add_namespace(struct checkpoint *c, struct mounts *m, const struct task *task, int nsfd,
                          pid_t member, struct object **ret, struct error *err)
 {
-	size_t line, n, before = m->n_mounts;
+	size_t line = MOUNT_NONE, n, before = m->n_mounts;
 	int r = ns_check_rights("mount", err);
 
 	if (r == 0)
