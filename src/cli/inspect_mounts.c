@@ -12,8 +12,10 @@
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/superblock.h"
+#include "kind/time_ns.h"
 #include "mount.pb-c.h"
 #include "superblock.pb-c.h"
+#include "time_ns.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/text.h"
@@ -225,11 +227,14 @@ void mounts_print(const struct inspection *in)
 
 /* ---- namespaces ---- */
 
-static bool is_namespace(const struct kind *kind)
+/* the clocks of the time namespace that the checkpoint was in are not one of the tree's own */
+static bool is_namespace(const struct object *o)
 {
-	size_t size = strlen(kind->name);
+	size_t size = strlen(o->kind->name);
 
-	return size > 3 && !strcmp(kind->name + size - 3, "_ns");
+	if (o->kind == &time_ns_kind && object_state(o, TimeNsState)->outer)
+		return false;
+	return size > 3 && !strcmp(o->kind->name + size - 3, "_ns");
 }
 
 struct json_object *namespaces_to_json(const struct inspection *in)
@@ -238,7 +243,7 @@ struct json_object *namespaces_to_json(const struct inspection *in)
 	size_t cursor = 0;
 
 	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
-		if (!is_namespace(o->kind))
+		if (!is_namespace(o))
 			continue;
 		json_object *entry = json_object_new_object();
 		json_object_object_add(entry, "object", json_object_new_uint64(o->id));
@@ -255,7 +260,7 @@ void namespaces_print(const struct inspection *in)
 	size_t cursor = 0, any = 0;
 
 	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
-		if (!is_namespace(o->kind))
+		if (!is_namespace(o))
 			continue;
 		_cleanup_(free_p) char *tasks = inspection_holders_text(in, o->id);
 		json_object *state = object_describe(in->contents.objects, o);

@@ -48,6 +48,7 @@ expect(tree[1].startswith("├─") and "zombie, exit 3" in tree[1] and tree[2].
 summary = show()
 for word in ("image ", "format 1.0", "3 tasks", tree[0], "What cannot come back:", "the start time of processes", " mm", " task"):
     expect(word in summary, f"summary has {word!r}: {summary}")
+expect("all tasks are in the namespaces" in show("--namespaces") and json.loads(show("--namespaces", "--json")) == [], "no namespaces")
 memory = show("--memory")
 for m in maps:
     if "[vsyscall]" not in m:
