@@ -5,10 +5,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/spawn.h"
 #include "host/helper.h"
 #include "kind/object.h"
 #include "kind/pid_ns.h"
@@ -57,16 +60,61 @@ static int write_inside(void *arg, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-static int set_last(const struct restart *r, pid_t last, struct error *err)
+/* @fd: of the pid namespace; -1: ours */
+static int set_last(int fd, pid_t last, struct error *err)
 {
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", r->root);
-	_cleanup_(close_p) int fd = r->new_pidns ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	struct turn t = { fd, last };
-
-	if (r->new_pidns && fd < 0)
-		return error_raise(err, errno, "open %s", path);
 	int e = fd < 0 ? write_last(&t, err) : helper_run(write_inside, &t, sizeof(t), err);
+
 	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int set_last_of_root(struct restart *r, pid_t last, struct error *err)
+{
+	struct object *own = r->image.namespaces.root
+	                             ? objects_by_id(r->objects, r->image.namespaces.root)
+	                             : NULL;
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", r->root);
+	_cleanup_(close_p) int fd = -1;
+
+	if (own || !r->new_pidns) {
+		int lent = own ? pid_ns_fd(r, own, err) : -1;
+		return own && lent < 0 ? error_trace(err, lent) : set_last(lent, last, err);
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open %s", path) : set_last(fd, last, err);
+}
+
+/* on all levels but the @chosen innermost ones; who goes into one takes a number in those above */
+static int set_turns(struct restart *r, const struct stub *child, size_t chosen, struct error *err)
+{
+	const struct plan_ns *ns = child->ns;
+	int e = 0;
+
+	for (; ns && chosen; chosen--)
+		ns = ns->parent;
+	for (; e == 0 && ns; ns = ns->parent) {
+		int fd = pid_ns_fd(r, objects_by_id(r->objects, ns->id), err);
+		e = fd < 0 ? fd : set_last(fd, child->inner[ns->level - 1] - 1, err);
+	}
+	if (e == 0 && !chosen)
+		e = set_last_of_root(r, child->tid - 1, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* on how many levels, from the child's own up, the parent may choose its numbers */
+static size_t count_chosen(const struct restart *r, const struct stub *parent,
+                           const struct stub *child)
+{
+	size_t n = 0;
+
+	for (const struct plan_ns *ns = child->ns;; ns = ns->parent, n++) {
+		const struct object *owner = pid_ns_owner(r, ns);
+		if (!user_ns_is_below(r->objects, owner ? owner->id : 0, parent->user_ns->id))
+			return n;
+		if (!ns)
+			return n + 1;
+	}
 }
 
 /* ---- one that got another number ---- */
@@ -80,7 +128,8 @@ static int await_end(const struct stub *parent, pid_t tid, struct error *err)
 		unsigned k = calls_add(
 			calls,
 			&(struct call){ .nr = __NR_tgkill,
-		                        .arg = { (uint64_t)parent->leader->tid, (uint64_t)tid, 0 },
+		                        .arg = { (uint64_t)stub_number(parent->leader, parent),
+		                                 (uint64_t)tid, 0 },
 		                        .may_fail = true });
 		int e = calls_run(calls, err);
 		if (e < 0 || calls_result(calls, k) < 0)
@@ -111,26 +160,41 @@ static int dismiss(struct restart *r, struct stub *parent, struct stub *child, b
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* whether it has its numbers on all levels that we can see; @tid: on that of the parent */
+static bool is_right(const struct restart *r, const struct stub *parent, const struct stub *child,
+                     pid_t tid)
+{
+	char path[40], line[512] = "";
+
+	if (tid != stub_number(child, parent))
+		return false;
+	if (r->new_pidns || !parent->ns) /* nobody else gets numbers in a namespace of the tree */
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/status", child->tid);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && strncmp(line, "NSpid:", 6))
+		;
+	const char *last = strrchr(line, '\t');
+	return last && atoi(last + 1) == stub_number(child, child);
+}
+
 int next_pid_clone(struct restart *r, struct stub *parent, struct stub *child,
                    const struct clone_args *args, struct error *err)
 {
-	uint64_t slot = area_slot(r->area, child->node);
+	size_t chosen = count_chosen(r, parent, child);
 	int e = calls_run(parent->calls, err);
 
-	if (plan_ns_level(child->ns)) /* each level would have its turn */
-		return error_refuse(err, CODE_user_ns_shape,
-		                    "it has threads in a pid namespace below the root's, and is in "
-		                    "a user namespace of its own");
 	for (unsigned i = 0; e == 0 && i < TRIES_MAX; i++) {
-		e = set_last(r, child->tid - 1, err);
+		e = set_turns(r, child, chosen, err);
 		if (e < 0)
 			break;
-		calls_reserve(parent->calls, 1, 256);
-		unsigned k = calls_add_clone(parent->calls, args, sizeof(*args), slot);
+		unsigned k = spawn_add_clone(r, parent, child, args, chosen);
 		e = calls_run(parent->calls, err);
 		pid_t tid = e < 0 ? 0 : (pid_t)calls_result(parent->calls, k);
-		if (e < 0 || tid == child->tid)
+		if (e < 0 || is_right(r, parent, child, tid))
 			return e;
+		if (child->ns) /* its number where we are is not known */
+			break;
 		e = dismiss(r, parent, child, args->flags & CLONE_THREAD, tid, err);
 	}
 	if (e < 0)

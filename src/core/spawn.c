@@ -25,6 +25,7 @@
 #include "core/restart_parts.h"
 #include "core/root.h"
 #include "kind/mm.h"
+#include "kind/pid_ns.h"
 #include "kind/task.h"
 #include "task/area.h"
 #include "task/plan.h"
@@ -78,9 +79,9 @@ static void name_stub(struct stub *stub)
 	calls_set_comm(stub->calls, comm);
 }
 
-static void add_objects(struct restart *r, struct stub *stub)
+static void add_objects(struct restart *r, struct stub *stub, const struct object *task)
 {
-	const TaskState *t = object_state(stub->task, TaskState);
+	const TaskState *t = object_state(task, TaskState);
 
 	for (size_t i = 0; i < t->n_objects; i++) {
 		struct object *o = objects_by_id(r->objects, t->objects[i]);
@@ -100,14 +101,22 @@ static void add_stub(struct restart *r, uint32_t node)
 	stub->calls = calls_new(area_slot(r->area, node), &r->watch, n->tid);
 	if (n->is_task) {
 		stub->task = r->tasks[node];
-		add_objects(r, stub);
+		add_objects(r, stub, stub->task);
+	} else if (n->bears) {
+		add_objects(r, stub, r->tasks[n->bears - 1]);
 	}
 	name_stub(stub);
 }
 
-/* what it, or a thread of it, is to enter last */
-static void find_wanted(struct stub *stub)
+/* what it, or a thread of it, is to enter last; a midwife, where the new namespace is to belong */
+static void find_wanted(const struct restart *r, struct stub *stub)
 {
+	uint32_t bears = r->plan->nodes[stub->node].bears;
+
+	if (bears) {
+		stub->wanted = pid_ns_owner(r, r->plan->nodes[bears - 1].ns);
+		return;
+	}
 	for (size_t i = 0; i < stub->n_objects; i++)
 		if (stub->objects[i]->kind->enter_last)
 			stub->wanted = stub->objects[i];
@@ -123,7 +132,7 @@ static void link_stubs(struct restart *r)
 		struct stub *stub = r->stubs[i];
 		stub->leader = r->stubs[n->leader];
 		stub->parent = n->creator == PLAN_COORDINATOR ? NULL : r->stubs[n->creator];
-		find_wanted(stub);
+		find_wanted(r, stub);
 		if (stub->tid)
 			map_put(r->by_tid, &stub->tid, sizeof(stub->tid), stub);
 	}
@@ -400,9 +409,9 @@ static void add_setns(struct stub *stub, const struct stub *member)
 			  .nr = __NR_close, .arg = { fd }, .result_args = 1, .what = "close" });
 }
 
-/* the number on every level, the innermost first, clone(2) */
-static void add_clone(struct restart *r, struct stub *parent, struct stub *child,
-                      struct clone_args *args)
+/* the number on the @chosen innermost levels, the innermost first, clone(2) */
+static unsigned add_clone(struct restart *r, struct stub *parent, struct stub *child,
+                          struct clone_args *args, size_t chosen)
 {
 	pid_t numbers[PLAN_LEVELS_MAX + 1];
 	size_t levels = plan_ns_level(child->ns);
@@ -410,29 +419,32 @@ static void add_clone(struct restart *r, struct stub *parent, struct stub *child
 	for (size_t i = 0; i < levels; i++)
 		numbers[i] = child->inner[levels - 1 - i];
 	numbers[levels] = child->tid;
-	args->set_tid = calls_copy(parent->calls, numbers, (levels + 1) * sizeof(*numbers));
-	args->set_tid_size = levels + 1;
-	calls_add_clone(parent->calls, args, sizeof(*args), area_slot(r->area, child->node));
+	if (chosen)
+		args->set_tid = calls_copy(parent->calls, numbers, chosen * sizeof(*numbers));
+	args->set_tid_size = chosen;
+	return calls_add_clone(parent->calls, args, sizeof(*args), area_slot(r->area, child->node));
 }
 
 /*
  * A child that is in another pid namespace than its maker begins it, or comes to where its init is
  * already: then the maker makes children there for a moment.
  */
-static void clone_child(struct restart *r, struct stub *parent, struct stub *child,
-                        struct clone_args *args)
+unsigned spawn_add_clone(struct restart *r, struct stub *parent, struct stub *child,
+                         const struct clone_args *args, size_t chosen)
 {
 	bool elsewhere = child->ns != parent->ns;
 	bool is_init = elsewhere && child->ns->init == child->node;
+	struct clone_args own = *args;
 
 	calls_reserve(parent->calls, 8, 512);
 	if (is_init)
-		args->flags |= CLONE_NEWPID;
+		own.flags |= CLONE_NEWPID;
 	else if (elsewhere)
 		add_setns(parent, r->stubs[child->ns->init]);
-	add_clone(r, parent, child, args);
+	unsigned i = add_clone(r, parent, child, &own, chosen);
 	if (elsewhere && !is_init)
 		add_setns(parent, parent->leader);
+	return i;
 }
 
 static int do_clone(struct execution *x, const struct plan_step *step, struct error *err)
@@ -446,7 +458,8 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 
 	if (child->tid == 0)
 		e = name_placeholder(x, child, err);
-	if (e == 0)
+	/* from a midwife, which has all that its maker had for the child */
+	if (e == 0 && !r->plan->nodes[parent->node].bears)
 		e = before_clone(r, parent, child, err);
 	/* setns(2): not with threads, nor with others that share the fs_struct */
 	if (e == 0 && node->flags & (CLONE_THREAD | CLONE_FS))
@@ -460,13 +473,15 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 	if (next_pid_needed(r, parent))
 		e = next_pid_clone(r, parent, child, &args, err);
 	else
-		clone_child(r, parent, child, &args);
-	if (e < 0 || !enters(child))
+		spawn_add_clone(r, parent, child, &args, plan_ns_level(child->ns) + 1);
+	if (e < 0 || (!enters(child) && !node->bears))
 		return e < 0 ? error_trace(err, e) : 0;
 	x->last = NULL;
 	e = run_list(r, parent, err);
 	if (e == 0)
 		e = spawn_enter(r, child, err);
+	if (e == 0 && node->bears)
+		e = enter_last(r, child, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -507,6 +522,7 @@ static int do_exit(struct execution *x, const struct plan_step *step, struct err
 		return error_trace(err, e);
 	CALL(stub->calls, exit_group, 0);
 	calls_leave(stub->calls);
+	stub->n_objects = 0; /* a midwife's are those of the child */
 	CALL(parent->calls, wait4, (uint64_t)stub_number(stub, parent), 0, __WALL, 0);
 	e = calls_run(parent->calls, err);
 	if (e == 0 && reaper)
@@ -534,9 +550,9 @@ static void add_signal_death(struct stub *stub, int signal)
  * An init does not die of signals from its own namespace, nor of any from outside but SIGKILL; by
  * reboot(2) it ends as if by SIGHUP or SIGINT, pid_namespaces(7).
  */
-static int kill_init(struct stub *stub, int signal, struct error *err)
+static int kill_init(struct restart *r, struct stub *stub, int signal, struct error *err)
 {
-	struct stub *parent = stub->parent;
+	struct stub *parent = real_parent(r, stub);
 	int e;
 
 	if (signal != SIGKILL) {
@@ -572,7 +588,7 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 	if (t->dead_uid != getuid())
 		CALL(stub->calls, setresuid, t->dead_uid, t->dead_uid, t->dead_uid);
 	if (is_init && t->exit_code & 0x7f)
-		return kill_init(stub, (int)(t->exit_code & 0x7f), err);
+		return kill_init(x->r, stub, (int)(t->exit_code & 0x7f), err);
 	if (t->exit_code & 0x7f)
 		add_signal_death(stub, (int)(t->exit_code & 0x7f));
 	else if (t->state == TASK_STATE__STATE__ZOMBIE)

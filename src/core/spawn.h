@@ -24,6 +24,13 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err);
  * let go of it. Waits a moment, a bounded time in all for a restart; false: it stays taken.
  */
 bool spawn_pid_lingers(void *restart, pid_t pid);
+struct clone_args;
+/*
+ * Adds to the list of @parent what clones @child, in its pid namespace; the index of the clone3
+ * itself. @chosen: on how many levels, from the innermost up, its numbers are asked for.
+ */
+unsigned spawn_add_clone(struct restart *r, struct stub *parent, struct stub *child,
+                         const struct clone_args *args, size_t chosen);
 /* closes the stubs' end of the socket in every descriptor table */
 int spawn_close_sockets(struct restart *r, struct error *err);
 /* fills launch.tid and launch.unmap_* of each live stub, by the order of r->stubs */

@@ -48,6 +48,8 @@ struct plan_ns *tree_ns(const struct tree_namespaces *t, uint32_t id)
 static int list_namespaces(const struct objects *objects, uint32_t root,
                            struct tree_namespaces *ret, struct error *err)
 {
+	const struct object *own = root ? objects_by_id(objects, root) : NULL;
+	uint32_t of_root = own ? pid_ns_owner_id(own) : 0;
 	size_t cursor = 0, n = 0;
 
 	while (objects_next(objects, &pid_ns_kind, &cursor))
@@ -65,8 +67,12 @@ static int list_namespaces(const struct objects *objects, uint32_t root,
 			return error_refuse(err, CODE_image_invalid,
 			                    "pid namespace %u is below %u, which %s", o->id, parent,
 			                    above ? "is as deep as can be" : "is not there");
-		ret->items[ret->n++] = (struct plan_ns){ above, plan_ns_level(above) + 1, o->id,
-			                                 PLAN_NONE };
+		uint32_t owner = pid_ns_owner_id(o);
+		ret->items[ret->n++] = (struct plan_ns){ .parent = above,
+			                                 .level = plan_ns_level(above) + 1,
+			                                 .id = o->id,
+			                                 .init = PLAN_NONE,
+			                                 .owner = owner == of_root ? 0 : owner };
 	}
 	return 0;
 }

@@ -170,14 +170,6 @@ static int collect_for_children(struct checkpoint *c, struct task *task, struct 
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* the user namespace that tasks are born in at restart; NULL: the coordinator's */
-static const struct object *birth_user_ns(const struct checkpoint *c)
-{
-	const struct object *of_root = task_object(c->tasks[0], &pid_ns_kind);
-
-	return of_root ? ((const struct pid_ns *)of_root->live)->ns.owner : NULL;
-}
-
 static void refuse_owner(struct checkpoint *c, const struct task *task, const char *why)
 {
 	struct error refusal;
@@ -186,15 +178,18 @@ static void refuse_owner(struct checkpoint *c, const struct task *task, const ch
 	refuse(c, task, &refusal);
 }
 
-/* who is in a user namespace of its own has no rights over it any more */
-static void judge_user(struct checkpoint *c, const struct task *task)
+/*
+ * Who makes children in another pid namespace than its own must have rights over that. It goes into
+ * its own user namespace at the very end, unless it has threads, which must be made inside.
+ */
+static void judge_maker(struct checkpoint *c, const struct task *maker, const struct object *object)
 {
-	const struct object *user_ns = task ? user_ns_of(task) : NULL;
+	const struct pid_ns *ns = object->live;
 
-	if (user_ns && user_ns != birth_user_ns(c))
-		refuse_owner(c, task,
-		             "it makes children in another pid namespace, and is in a user "
-		             "namespace of its own");
+	if (maker->leader->status.threads > 1 && !user_ns_is_above(user_ns_of(maker), ns->ns.owner))
+		refuse_owner(c, maker,
+		             "it has threads, and a child in a pid namespace over which its user "
+		             "namespace has no rights");
 }
 
 static int collect_own(struct checkpoint *c, struct task *task, struct error *err)
@@ -217,7 +212,7 @@ static int collect_own(struct checkpoint *c, struct task *task, struct error *er
 		ns->ns.task = task;
 	task_refer(task, object);
 	if (task->parent && task_object(task->parent, &pid_ns_kind) != object)
-		judge_user(c, task->parent);
+		judge_maker(c, task->parent, object);
 	return 0;
 }
 
@@ -257,17 +252,16 @@ static bool is_dead(const struct pid_ns *ns)
 	return !ns->unborn && (!ns->init || ns->init->state == TASK_ZOMBIE);
 }
 
+/* where its children will be is set when it is in its own user namespace */
 static void judge_users(struct checkpoint *c, const struct object *object)
 {
 	const struct pid_ns *ns = object->live;
-	const struct task *first = ns->ns.task;
 
-	if (object != task_object(c->tasks[0], &pid_ns_kind) && ns->ns.owner != birth_user_ns(c))
-		refuse_owner(c, first,
-		             "its pid namespace, or that of its children, belongs to a user "
-		             "namespace below that of the root's");
 	for (size_t i = 0; i < ns->n_users; i++)
-		judge_user(c, ns->users[i]);
+		if (!user_ns_is_above(user_ns_of(ns->users[i]), ns->ns.owner))
+			refuse_owner(c, ns->users[i],
+			             "its children will be in a pid namespace over which its user "
+			             "namespace has no rights");
 }
 
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
@@ -364,6 +358,11 @@ uint32_t pid_ns_parent(const struct object *object)
 	return ns->parent ? ns->parent->id : 0;
 }
 
+uint32_t pid_ns_owner_id(const struct object *object)
+{
+	return object->message ? object_state(object, PidNsState)->owner : ns_owner(object);
+}
+
 bool pid_ns_sees(const struct task *viewer, const struct task *of)
 {
 	const struct object *where = task_object(viewer, &pid_ns_kind);
@@ -416,13 +415,22 @@ static int check_user(const struct check *k, const struct object *o, uint32_t ti
 	return 0;
 }
 
+/* the user namespaces that own pid namespaces are nested as those are */
+static bool owner_is_below(const struct check *k, const PidNsState *s)
+{
+	uint32_t above = s->parent ? s->parent : k->c->namespaces.root;
+	const struct object *o = above ? objects_by_id(k->c->objects, above) : NULL;
+
+	return user_ns_is_below(k->c->objects, s->owner,
+	                        o ? object_state(o, PidNsState)->owner : 0);
+}
+
 /* one has an init that lives, or is dead, or unborn and one task's */
 static int check_state(const struct check *k, const struct object *o, struct error *err)
 {
 	const PidNsState *s = object_state(o, PidNsState);
 	const struct plan_ns *ns = tree_ns(&k->c->namespaces, o->id);
-	const struct object *root = objects_by_id(k->c->objects, k->c->namespaces.root);
-	uint32_t birth = root ? object_state(root, PidNsState)->owner : 0;
+	bool unborn = ns && ns->init == PLAN_NONE && !s->dead;
 	bool ok;
 
 	if (!ns)
@@ -431,7 +439,7 @@ static int check_state(const struct check *k, const struct object *o, struct err
 		ok = s->dead == (k->c->plan_tasks[ns->init].state == PLAN_ZOMBIE);
 	else
 		ok = s->n_users >= 1 && (s->dead || (s->n_users == 1 && !s->last_pid));
-	if (!ok || (s->owner != birth && (!ns || ns->init != PLAN_NONE || s->dead)))
+	if (!ok || (unborn ? s->owner != 0 : !owner_is_below(k, s)))
 		return error_refuse(err, CODE_image_invalid,
 		                    "pid namespace %u contradicts the tasks in it", o->id);
 	return 0;
@@ -485,6 +493,13 @@ uint32_t pid_ns_root_owner(const struct restart *r)
 
 /* ---- restart ---- */
 
+struct object *pid_ns_owner(const struct restart *r, const struct plan_ns *ns)
+{
+	uint32_t owner = ns && ns->owner ? ns->owner : pid_ns_root_owner(r);
+
+	return owner ? objects_by_id(r->objects, owner) : NULL;
+}
+
 /* one that has no init any more; its descriptor */
 static int restore_dead(struct restart *r, struct object *object, struct error *err)
 {
@@ -497,7 +512,7 @@ static int restore_dead(struct restart *r, struct object *object, struct error *
 		fd = pid_ns_fd(r, objects_by_id(r->objects, above), err);
 	if (above && fd < 0)
 		return error_trace(err, fd);
-	fd = pid_ns_make_dead(fd, user_ns_fd(r, pid_ns_root_owner(r)), err);
+	fd = pid_ns_make_dead(fd, user_ns_fd(r, object_state(object, PidNsState)->owner), err);
 	if (fd < 0)
 		return error_trace(err, fd);
 	live(object)->ns.fd = fd;

@@ -14,6 +14,8 @@ extern const struct kind pid_ns_kind;
 
 /* the object of the one above, as recorded or as an image says; 0: the root task's */
 uint32_t pid_ns_parent(const struct object *object);
+/* the same of the user namespace that owns it; 0: ours */
+uint32_t pid_ns_owner_id(const struct object *object);
 /* checkpoint, when all is collected: whether @of has a number where @viewer is */
 bool pid_ns_sees(const struct task *viewer, const struct task *of);
 /* what validate() cannot see alone: namespaces and the tasks that are in them or will make some in
@@ -24,5 +26,8 @@ int pid_ns_check(const struct contents *c, struct error *err);
 bool pid_ns_of_root(const struct object *root, const struct objects *objects);
 /* restart: the user namespace that owns the pid namespace of the root; 0: ours, or there is none */
 uint32_t pid_ns_root_owner(const struct restart *r);
+struct plan_ns;
+/* restart: the user namespace that owns one below the root's, or the root's (NULL); NULL: ours */
+struct object *pid_ns_owner(const struct restart *r, const struct plan_ns *ns);
 /* a descriptor of the namespace, the object's own; -ESRCH while its init is not there yet */
 int pid_ns_fd(struct restart *r, struct object *object, struct error *err);

@@ -158,6 +158,13 @@ const struct object *user_ns_of_container(const struct checkpoint *c)
 	return pid_ns ? ((const struct ns *)pid_ns->live)->owner : NULL;
 }
 
+bool user_ns_is_above(const struct object *ns, const struct object *below)
+{
+	while (below && below != ns)
+		below = ((const struct user_ns *)below->live)->parent;
+	return below == ns;
+}
+
 bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
 {
 	const struct object *top = user_ns_of_container(c);
@@ -165,13 +172,6 @@ bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns)
 	while (top && ns && ns != top)
 		ns = ((const struct user_ns *)ns->live)->parent;
 	return top && !ns;
-}
-
-static bool is_below(const struct object *ns, const struct object *above)
-{
-	while (ns && ns != above)
-		ns = ((const struct user_ns *)ns->live)->parent;
-	return ns == above;
 }
 
 /* in one that it can only enter when it has been made, and must before it makes threads */
@@ -190,10 +190,8 @@ static const char *why_not(const struct checkpoint *c, const struct task *task)
 
 	if (user_ns_out_of_reach(c, user_ns_of(task)))
 		return "it is not in the user namespace that its pid namespace belongs to";
-	if (enters_early(c, task) && task->status.n_ns_pids > c->tasks[0]->status.n_ns_pids)
-		return "it has threads in a pid namespace below the root's, and is in a user "
-		       "namespace of its own";
-	if (maker && enters_early(c, maker) && !is_below(user_ns_of(task), user_ns_of(maker)))
+	if (maker && enters_early(c, maker) &&
+	    !user_ns_is_above(user_ns_of(maker), user_ns_of(task)))
 		return "its parent has threads, and is in a user namespace that it is not in";
 	return NULL;
 }

@@ -32,6 +32,9 @@ const struct object *user_ns_of_container(const struct checkpoint *c);
 bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns);
 const struct user_ns_data *user_ns_data(const struct object *object);
 
+/* checkpoint: whether the namespace is @below or one above it; NULL: ours */
+bool user_ns_is_above(const struct object *ns, const struct object *below);
+
 /* an id of an image: 0, or a user namespace */
 bool user_ns_valid_id(const struct objects *objects, uint32_t id);
 /* whether the namespace is @above or one below it; ids of objects, 0: the coordinator's */

@@ -37,7 +37,8 @@ struct plan_ns {
 	const struct plan_ns *parent; /* NULL: the root's own */
 	unsigned level;               /* 1: right below the root's own */
 	uint32_t id;                  /* the object's */
-	uint32_t init; /* index of its init among the tasks; PLAN_NONE: there is none */
+	uint32_t init;  /* index of its init among the tasks; PLAN_NONE: there is none */
+	uint32_t owner; /* the user namespace that owns it; 0: the one that owns the root's */
 };
 #define PLAN_STAND_INS_MAX 16
 #define PLAN_LEVELS_MAX    32 /* the kernel's MAX_PID_NS_LEVEL */
@@ -77,7 +78,10 @@ struct plan_node {
 	const struct plan_ns *ns;
 	const int32_t *inner; /* its numbers in the namespaces below the root's; NULL: as tid */
 	bool is_task;         /* false: a placeholder */
-	uint32_t leader;      /* node of its thread group's leader */
+	/* A placeholder: node + 1 of the init that it makes in its maker's stead, as a child of
+	 * that (CLONE_PARENT), from the user namespace that is to own the init's; 0: none. */
+	uint32_t bears;
+	uint32_t leader; /* node of its thread group's leader */
 	uint32_t creator;
 	uint64_t flags; /* CLONE_* */
 	int exit_signal;

@@ -146,7 +146,9 @@ int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid
 {
 	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
 	uint32_t task = node < p->n ? node : creator < p->n ? creator : p->plan->root;
-	bool is_child = !(p->plan->nodes[node].flags & CLONE_PARENT);
+	bool by_midwife = node < p->n && p->plan->nodes[node].creator >= p->n &&
+	                  p->plan->nodes[p->plan->nodes[node].creator].bears;
+	bool is_child = by_midwife || !(p->plan->nodes[node].flags & CLONE_PARENT);
 	uint32_t actor = is_child ? creator : p->members[node].parent;
 	pid_t session = node < p->n ? p->members[node].birth_session : g ? g->session : OUTSIDE;
 

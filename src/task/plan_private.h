@@ -27,8 +27,9 @@ struct member {                               /* what the planner knows of a nod
 	bool made, built;      /* it is there; it has made what must be born before its setsid(2) */
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;
-	pid_t birth_in;   /* the group it must be in at birth, since it cannot name it; 0: any */
-	uint32_t n_heirs; /* of a process: products to come that must be born into its group */
+	pid_t birth_in; /* the group it must be in at birth, since it cannot name it; 0: any */
+	uint32_t birth_owner; /* the user namespace that it is born in, as plan_ns.owner */
+	uint32_t n_heirs;     /* of a process: products to come that must be born into its group */
 };
 
 /* a process that is dead, and leads a session or group of living ones, or has still to be named */

@@ -21,6 +21,11 @@ struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint
 	return s;
 }
 
+static uint32_t process_of(const struct planner *p, uint32_t node)
+{
+	return node < p->n ? p->members[node].leader : node;
+}
+
 uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost who, pid_t group)
 {
 	uint32_t node = p->plan->n_nodes;
@@ -30,7 +35,10 @@ uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost 
 	*n = (struct plan_node){
 		.tid = who.tid, .ns = who.ns, .inner = who.inner, .leader = node, .creator = creator
 	};
-	array_push(p->members, n_members)->group = group;
+	uint32_t birth_owner = p->members[process_of(p, creator)].birth_owner;
+	struct member *m = array_push(p->members, n_members);
+	m->group = group;
+	m->birth_owner = birth_owner;
 	plan_add_step(p, PLAN_CLONE, creator, node);
 	return node;
 }
@@ -69,6 +77,32 @@ static unsigned level_of(const struct planner *p, uint32_t node)
 	return plan_ns_level(ns_of(p, node));
 }
 
+/*
+ * A pid namespace belongs to the user namespace in which the maker of its init is. Who is in
+ * another one has a child that goes there, makes the init as a sibling of its own, and ends.
+ */
+static int call_midwife(struct planner *p, uint32_t *creator, uint32_t node, pid_t group)
+{
+	const struct plan_ns *above = ns_of(p, *creator);
+	struct plan_node *n = &p->plan->nodes[node];
+
+	if (n->flags & (CLONE_PARENT | CLONE_FS))
+		return plan_bad_shape(p, node,
+		                      "it shares with others what the init of another user "
+		                      "namespace's pid namespace cannot share");
+	uint64_t flags = n->flags;
+	int exit_signal = p->tasks[node].exit_signal;
+	uint32_t midwife = plan_add_placeholder(p, *creator, (struct ghost){ .ns = above }, group);
+	p->plan->nodes[midwife].flags = flags;
+	p->plan->nodes[midwife].exit_signal = exit_signal;
+	p->plan->nodes[midwife].bears = node + 1;
+	n = &p->plan->nodes[node];
+	n->flags |= CLONE_PARENT;
+	n->exit_signal = 0;
+	n->creator = *creator = midwife;
+	return 0;
+}
+
 /* a clone, and in which session and group the child finds itself */
 static int make(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
                 pid_t session, pid_t group)
@@ -84,12 +118,23 @@ static int make(struct planner *p, struct building *b, uint32_t creator, uint32_
 	m->birth_session = session;
 	m->group = m->birth_group = group;
 	m->made = true;
-	plan_add_step(p, PLAN_CLONE, creator, node);
-	if (creator != PLAN_COORDINATOR)
-		*array_push(level->queue, level->n_queue) = node;
-	if (!m->birth_in)
+	if (creator == PLAN_COORDINATOR) {
+		plan_add_step(p, PLAN_CLONE, creator, node);
 		return 0;
-	int r = plan_put_into(p, creator, node, m->birth_in);
+	}
+	uint32_t maker = creator, owner = p->members[process_of(p, creator)].birth_owner;
+	bool other_owner = plan_is_init(p, node) && ns_of(p, node)->owner != owner;
+	int r = other_owner ? call_midwife(p, &maker, node, group) : 0;
+	if (r < 0)
+		return r;
+	m = &p->members[node];
+	m->birth_owner = other_owner ? ns_of(p, node)->owner : owner;
+	plan_add_step(p, PLAN_CLONE, maker, node);
+	*array_push(level->queue, level->n_queue) = node;
+	if (m->birth_in)
+		r = plan_put_into(p, creator, node, m->birth_in);
+	if (other_owner)
+		plan_add_step(p, PLAN_EXIT, maker, PLAN_NONE);
 	p->members[node].birth_group = p->members[node].group;
 	return r;
 }

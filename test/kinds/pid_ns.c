@@ -34,14 +34,21 @@
  * TEST stopped round-trip -- stopped
  * TEST signals round-trip -- signals
  * TEST leak refuse code=leak -- leak
- * TEST user-owner refuse code=user_ns.shape -- user_owner
+ * TEST user-owner round-trip -- user_owner
+ * TEST user-owner-nested round-trip -- user_owner_nested
+ * TEST user-owner-killed round-trip -- user_owner_killed
+ * TEST user-owner-threads round-trip -- user_owner_threads
+ * TEST user-owner-members round-trip -- user_owner_members
+ * TEST user-owner-threaded-maker refuse code=user_ns.shape -- user_owner_maker
  * TEST references-container round-trip start="unshare -p -f" -- references
  */
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -930,25 +937,137 @@ static void leak(void)
 	end_idle(init);
 }
 
-static void user_init(void)
-{
-	subject_settle("user-init");
-}
-
-/* a pid namespace that belongs to a user namespace of its own */
-static void user_owner(void)
+/* a pid namespace that belongs to a user namespace of its own, in which its init is */
+static pid_t new_user_init(void (*run)(void))
 {
 	struct clone_args args = { .flags = CLONE_NEWPID | CLONE_NEWUSER, .exit_signal = SIGCHLD };
+	char path[64];
 
 	CHECK(chmod(".", 0777) == 0);
 	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	CHECK(pid >= 0);
 	if (pid == 0) {
-		user_init();
+		subject_wait("mapped");
+		run();
 		_exit(0);
 	}
-	subject_wait("user-init");
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	write_setting(path, "0 0 10\n");
+	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
+	write_setting(path, "0 0 10\n");
+	subject_mark("mapped");
+	return pid;
+}
+
+static ino_t owner_of(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC), owner = ioctl(fd, NS_GET_USERNS);
+	CHECK(fd >= 0 && owner >= 0 && fstat(owner, &st) == 0);
+	close(fd);
+	close(owner);
+	return st.st_ino;
+}
+
+static void check_owner(pid_t init)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", init);
+	CHECK_EQ(owner_of(init), inode_of(path));
+	CHECK(owner_of(init) != inode_of("/proc/self/ns/user"));
+}
+
+static void user_owner(void)
+{
+	pid_t pid = new_user_init(small_init);
+
+	subject_wait("init");
+	check_owner(pid);
 	subject_checkpoint();
+	check_owner(pid);
 	check_exit(pid, 0);
+}
+
+/* with a namespace below, which is the same user namespace's */
+static void user_init_with_another(void)
+{
+	pid_t below = new_init(second_init);
+
+	subject_wait("second");
+	subject_settle("init");
+	CHECK_EQ(below, 2);
+	check_exit(below, 0);
+}
+
+static void user_owner_nested(void)
+{
+	pid_t pid = new_user_init(user_init_with_another);
+
+	subject_wait("init");
+	subject_checkpoint();
+	check_owner(pid);
+	check_exit(pid, 0);
+}
+
+static void user_owner_killed(void)
+{
+	int status;
+	pid_t pid = new_user_init(idle_init);
+
+	subject_wait("init");
+	CHECK(kill(pid, SIGKILL) == 0);
+	await_end(pid);
+	subject_checkpoint();
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+}
+
+static void user_owner_threads(void)
+{
+	pid_t pid = new_user_init(threaded_init);
+
+	subject_wait("init");
+	subject_checkpoint();
+	check_owner(pid);
+	check_exit(pid, 0);
+}
+
+/* one from outside, who is in our user namespace */
+static void user_owner_members(void)
+{
+	pid_t init = new_user_init(idle_init);
+
+	subject_wait("init");
+	enter(init);
+	pid_t pid = fork();
+	if (pid == 0) {
+		subject_settle("member");
+		_exit(getpid() + 10);
+	}
+	subject_wait("member");
+	enter(getpid());
+	subject_checkpoint();
+	check_owner(init);
+	check_exit(pid, 12);
+	end_idle(init);
+}
+
+/* whose maker has gone into a user namespace beside it, and has threads */
+static void user_owner_maker(void)
+{
+	pthread_t t;
+
+	pid_t init = new_user_init(idle_init);
+	subject_wait("init");
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	CHECK(pthread_create(&t, NULL, idle, NULL) == 0);
+	subject_wait("thread");
+	subject_checkpoint();
+	CHECK(pthread_join(t, NULL) == 0);
+	end_idle(init);
 }
 
 static void subtree(void)
@@ -988,6 +1107,11 @@ int main(int argc, char **argv)
 		{ "signals", signals },
 		{ "leak", leak },
 		{ "user_owner", user_owner },
+		{ "user_owner_nested", user_owner_nested },
+		{ "user_owner_killed", user_owner_killed },
+		{ "user_owner_threads", user_owner_threads },
+		{ "user_owner_members", user_owner_members },
+		{ "user_owner_maker", user_owner_maker },
 		{ "subtree", subtree },
 	};
 

@@ -15,7 +15,9 @@
 #include "kind/kind.h"
 #include "kind/pid_ns.h"
 #include "kind/task.h"
+#include "kind/user_ns.h"
 #include "pid_ns.pb-c.h"
+#include "user_ns.pb-c.h"
 #include "util/alloc.h"
 
 static struct contents c;
@@ -185,6 +187,26 @@ static void users_must_be_above(void **state)
 	assert_int_equal(end(), CODE_image_invalid);
 }
 
+/* owners are nested as the pid namespaces are */
+static void owners_must_be_below(void **state)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		begin();
+		for (uint32_t id = 1; id <= 2; id++) {
+			UserNsState *u = xmalloc(sizeof(*u));
+			user_ns_state__init(u);
+			assert_non_null(objects_insert(c.objects, id, &user_ns_kind, &u->base));
+		}
+		PidNsState *outer = add_ns(3, 0), *inner = add_ns(4, 3);
+		outer->owner = 1;
+		inner->owner = i; /* the coordinator's, the same, one beside it, none at all */
+		add_task(10, 0, 0, 0, 0);
+		add_task(11, 10, 3, 1, 1);
+		add_task(12, 11, 4, 2, 1);
+		assert_int_equal(end(), i == 1 ? CODE_NONE : CODE_image_invalid);
+	}
+}
+
 static void states_must_agree_with_the_tasks(void **state)
 {
 	PidNsState *s;
@@ -226,6 +248,7 @@ int main(void)
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(numbers_must_be_as_many),
 		cmocka_unit_test(users_must_be_above),
+		cmocka_unit_test(owners_must_be_below),
 		cmocka_unit_test(states_must_agree_with_the_tasks),
 	};
 

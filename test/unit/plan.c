@@ -486,8 +486,12 @@ static void one_nested_event(struct model *m, pid_t *next, bool sharing)
 		if (plan_ns_level(t->ns) == PLAN_LEVELS_MAX || m->n_spaces == MAX)
 			break;
 		ns = &m->spaces[m->n_spaces++];
-		*ns = (struct plan_ns){ t->ns, plan_ns_level(t->ns) + 1, (uint32_t)m->n_spaces,
-			                (uint32_t)*next };
+		/* one in four belongs to a user namespace of its own, the others to that above */
+		*ns = (struct plan_ns){ .parent = t->ns,
+			                .level = plan_ns_level(t->ns) + 1,
+			                .id = (uint32_t)m->n_spaces,
+			                .init = (uint32_t)*next };
+		ns->owner = m->n_spaces % 4 == 0 ? ns->id : t->ns ? t->ns->owner : 0;
 		clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
 		break;
 	case 1:
