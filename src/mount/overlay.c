@@ -317,7 +317,7 @@ static int look_at_home(void *arg, struct error *err)
 /* unmounted since, as whoever made the container did with all that was below its root */
 static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *err)
 {
-	struct statfs fs;
+	struct statfs fs = { 0 };
 	int r = helper_run(look_at_home, l, sizeof(*l), err);
 
 	if (r == 0 && fstatfs(root, &fs) < 0)
