@@ -288,34 +288,54 @@ bool mounts_type_may_wait(const char *type)
 	return false;
 }
 
-bool mount_may_wait(struct checkpoint *c, dev_t device)
+/* what a superblock that is mounted in the set or by the host is; NULL: it is mounted in neither */
+static const char *type_of_device(struct checkpoint *c, dev_t device)
 {
 	struct mounts *m = mounts_of_checkpoint(c);
 	struct error ignored = ERROR_INIT;
-	size_t ours = mount_table_find_sb(&m->table, major(device), minor(device));
-	size_t hosts = ours == MOUNT_NONE && read_host(m, &ignored) == 0
-	                       ? mount_table_find_sb(&m->host, major(device), minor(device))
-	                       : MOUNT_NONE;
+	size_t line = mount_table_find_sb(&m->table, major(device), minor(device));
 
-	return ours != MOUNT_NONE    ? mounts_type_may_wait(m->table.sbs[ours].type)
-	       : hosts != MOUNT_NONE ? mounts_type_may_wait(m->host.sbs[hosts].type)
-	                             : false;
+	if (line != MOUNT_NONE)
+		return m->table.sbs[line].type;
+	if (!m->host_tried)
+		read_host(m, &ignored);
+	m->host_tried = true;
+	line = mount_table_find_sb(&m->host, major(device), minor(device));
+	return line != MOUNT_NONE ? m->host.sbs[line].type : NULL;
+}
+
+bool mount_may_wait(struct checkpoint *c, dev_t device)
+{
+	const char *type = type_of_device(c, device);
+
+	return type && mounts_type_may_wait(type);
+}
+
+/* by the superblock's number: that which stat(2) shows can be another (btrfs, overlay) */
+static const char *type_of_mount(struct checkpoint *c, int fd)
+{
+	const struct mounts *m = c->mounts;
+	uint64_t id = mount_id_of(fd);
+	size_t line = mount_table_find(&m->table, id);
+
+	if (line != MOUNT_NONE)
+		return m->table.sbs[m->table.mounts[line].sb].type;
+	line = mount_table_find(&m->host, id);
+	return line != MOUNT_NONE ? m->host.sbs[m->host.mounts[line].sb].type : NULL;
 }
 
 uint32_t mount_magic(struct checkpoint *c, int fd)
 {
-	struct mounts *m = mounts_of_checkpoint(c);
-	struct error ignored = ERROR_INIT;
-	uint64_t id = mount_id_of(fd);
-	const struct mount_table *t = &m->table;
-	size_t line = mount_table_find(t, id);
+	const char *type;
 	struct statfs fs;
+	struct stat st;
 
-	if (line == MOUNT_NONE && read_host(m, &ignored) == 0) {
-		t = &m->host;
-		line = mount_table_find(t, id);
-	}
-	if (line != MOUNT_NONE && mounts_type_may_wait(t->sbs[t->mounts[line].sb].type))
+	if (still_fstat(fd, &st) < 0)
+		return 0;
+	type = type_of_device(c, st.st_dev);
+	if (!type)
+		type = type_of_mount(c, fd);
+	if (type && mounts_type_may_wait(type))
 		return FUSE_SUPER_MAGIC; /* all that anybody does is refuse it */
 	return fstatfs(fd, &fs) < 0 ? 0 : (uint32_t)fs.f_type;
 }

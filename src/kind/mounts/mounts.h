@@ -36,6 +36,7 @@ struct mounts {
 
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
+	bool host_tried;
 	int *nsfds;              /* per namespace */
 	struct object **owners;  /* per namespace: the user namespace; NULL: ours */
 	int *reached;            /* per mount, -1: not yet */
