@@ -30,36 +30,43 @@ static void refuse_queue(struct checkpoint *c, const struct task *task, enum cod
 	refuse(c, task, &refusal);
 }
 
+static int read_queue(const ProtobufCMessage *state, struct ipc_stream *ret, struct error *err)
+{
+	return ipc_mq_read((const IpcMqState *)state, ret, err);
+}
+
+static int write_queue(const ProtobufCMessage *state, const struct ipc_stream *stream,
+                       struct error *err)
+{
+	return ipc_mq_write((const IpcMqState *)state, stream, err);
+}
+
+static struct messages messages_of(const struct object *object, const char *name)
+{
+	const IpcMqState *s = object_state(object, IpcMqState);
+
+	return (struct messages){ s->ns, s->stream_size, name, read_queue, write_queue };
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const IpcMqState *s = object_state(object, IpcMqState);
 	_cleanup_(free_p) char *name = ipc_mq_name(s);
+	const struct messages m = messages_of(object, name);
 
 	if (s->notify_pid)
 		refuse_queue(c, NULL, CODE_ipc_mq_notify, name,
 		             "a process is to be notified of its next message (mq_notify)",
 		             "the value that goes with the signal cannot be read; let it cancel "
 		             "that");
-	if (s->stream_size > IPC_STREAM_MAX)
-		return error_raise(err, EFBIG, "message queue /%s holds %llu bytes", name,
-		                   (unsigned long long)s->stream_size);
-	return 0;
+	return messages_judge(&m, err);
 }
 
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_stream_free) struct ipc_stream stream = { 0 };
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	const IpcMqState *s = object_state(object, IpcMqState);
-	int r = ipc_ns_visit(c->objects, s->ns, &visit, err);
+	const struct messages m = messages_of(object, "a message queue");
 
-	if (r == 0)
-		r = ipc_mq_read(s, &stream, err);
-	if (r == 0 && stream.size != s->stream_size)
-		r = error_raise(err, EAGAIN, "a message queue changes");
-	if (r == 0)
-		r = messages_save(c, object, &stream, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return messages_save(c, object, &m, err);
 }
 
 static bool name_valid(const ProtobufCBinaryData *name)
@@ -87,16 +94,9 @@ static int validate(const struct objects *objects, const struct object *object, 
 
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
-	const IpcMqState *s = object_state(object, IpcMqState);
-	struct ipc_stream *stream;
-	int e = messages_take(r, object, s->stream_size, &stream, err);
+	const struct messages m = messages_of(object, "a message queue");
 
-	if (e == 0)
-		e = ipc_ns_visit(r->objects, s->ns, &visit, err);
-	if (e == 0)
-		e = ipc_mq_write(s, stream, err);
-	return e < 0 ? error_trace(err, e) : 0;
+	return messages_restore(r, object, &m, err);
 }
 
 /* ---- descriptors ---- */

@@ -9,42 +9,37 @@
 #include "core/restart.h"
 #include "image/image.h"
 #include "ipc/ipc.h"
-#include "kind/mm/pages.h"
+#include "kind/bulk.h"
+#include "kind/ipc_ns.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define PAGE 4096ull
 
-/* the last page is filled up with zeros */
-static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
-                 struct error *err)
+int messages_judge(const struct messages *m, struct error *err)
 {
-	const struct ipc_stream *stream = context;
-	char *at = buffer;
-
-	for (uint32_t i = 0; i < n_runs; i++) {
-		size_t start = runs[i].start * PAGE, size = runs[i].n_pages * PAGE;
-		size_t there = stream->size - start < size ? stream->size - start : size;
-		memcpy(at, stream->data + start, there);
-		memset(at + there, 0, size - there);
-		at += size;
-	}
-	return 0;
+	if (m->size <= IPC_STREAM_MAX)
+		return 0;
+	return error_raise(err, EFBIG, "%s holds %llu bytes", m->what, (unsigned long long)m->size);
 }
 
-int messages_save(struct checkpoint *c, const struct object *object,
-                  const struct ipc_stream *stream, struct error *err)
+int messages_save(struct checkpoint *c, const struct object *object, const struct messages *m,
+                  struct error *err)
 {
-	struct page_range range = { .end = (stream->size + PAGE - 1) & ~(PAGE - 1) };
+	_cleanup_(ipc_stream_free) struct ipc_stream stream = { 0 };
+	_cleanup_(ipc_leave) struct ipc_visit visit;
+	int r = ipc_ns_visit(c->objects, m->ns, &visit, err);
 
-	if (!stream->size)
-		return 0;
-	int r = pages_save(c->image, object->id, 0, &range, 1, fetch, (void *)stream,
-	                   c->options->progress, err);
+	if (r == 0)
+		r = m->read(object->message, &stream, err);
+	if (r == 0 && stream.size != m->size)
+		r = error_raise(err, EAGAIN, "%s changes", m->what);
+	if (r == 0)
+		r = bulk_save_bytes(c, object, stream.data, stream.size, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int messages_take(struct restart *r, struct object *object, uint64_t size, struct ipc_stream **ret,
-                  struct error *err)
+static int take(struct restart *r, struct object *object, uint64_t size, struct error *err)
 {
 	struct ipc_stream *stream = object->live = xcalloc(1, sizeof(*stream));
 	uint64_t padded = (size + PAGE - 1) & ~(PAGE - 1);
@@ -56,8 +51,20 @@ int messages_take(struct restart *r, struct object *object, uint64_t size, struc
 		return error_raise(err, EBADMSG, "%zu bytes of messages instead of %llu",
 		                   stream->size, (unsigned long long)size);
 	stream->size = size;
-	*ret = stream;
 	return 0;
+}
+
+int messages_restore(struct restart *r, struct object *object, const struct messages *m,
+                     struct error *err)
+{
+	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
+	int e = take(r, object, m->size, err);
+
+	if (e == 0)
+		e = ipc_ns_visit(r->objects, m->ns, &visit, err);
+	if (e == 0)
+		e = m->write(object->message, object->live, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* in order and without holes, or it is not what messages_save() wrote */

@@ -6,11 +6,23 @@
 
 struct ipc_stream;
 
-int messages_save(struct checkpoint *c, const struct object *object,
-                  const struct ipc_stream *stream, struct error *err);
-/* takes the blocks that come next; the stream is object->live, messages_release() frees it */
-int messages_take(struct restart *r, struct object *object, uint64_t size, struct ipc_stream **ret,
+/* a queue of an IPC namespace, and how its messages are read and written by who is in that */
+struct messages {
+	uint32_t ns;
+	uint64_t size; /* of the stream */
+	const char *what;
+	int (*read)(const ProtobufCMessage *state, struct ipc_stream *ret, struct error *err);
+	int (*write)(const ProtobufCMessage *state, const struct ipc_stream *stream,
+	             struct error *err);
+};
+
+/* whether they are not too many */
+int messages_judge(const struct messages *m, struct error *err);
+int messages_save(struct checkpoint *c, const struct object *object, const struct messages *m,
                   struct error *err);
+/* takes the blocks that come next, and writes them; object->live is for messages_release() */
+int messages_restore(struct restart *r, struct object *object, const struct messages *m,
+                     struct error *err);
 int messages_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,
                           struct error *err);
 void messages_release(struct object *object);

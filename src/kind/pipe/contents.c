@@ -13,8 +13,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/features.h"
-#include "image/image.h"
-#include "kind/mm/pages.h"
+#include "kind/bulk.h"
 #include "kind/object.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -278,29 +277,10 @@ int pipe_describe(const struct pipe_data *data, uint32_t capacity, PipeContents 
 	return -EOPNOTSUPP;
 }
 
-static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
-                 struct error *err)
-{
-	const struct pipe_data *data = context;
-	char *at = buffer;
-
-	for (uint32_t i = 0; i < n_runs; i++) {
-		memcpy(at, data->bytes + runs[i].start * PAGE, (size_t)runs[i].n_pages * PAGE);
-		at += (size_t)runs[i].n_pages * PAGE;
-	}
-	return 0;
-}
-
 int pipe_save_bulk(struct checkpoint *c, const struct object *object, const struct pipe_data *data,
                    struct error *err)
 {
-	struct page_range range = { .end = round_up(data->size) };
-
-	if (!data->size)
-		return 0;
-	int r = pages_save(c->image, object->id, 0, &range, 1, fetch, (void *)data,
-	                   c->options->progress, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	return bulk_save_bytes(c, object, data->bytes, data->size, err);
 }
 
 /* ---- restart ---- */
@@ -354,23 +334,16 @@ uint64_t pipe_contents_size(const PipeContents *contents)
 	return size;
 }
 
+static int put_in_bytes(void *context, uint64_t offset, const char *bytes, size_t size,
+                        struct error *err)
+{
+	memcpy((char *)context + offset, bytes, size);
+	return 0;
+}
+
 int pipe_restore_bulk(const struct page_block *block, char *bytes, uint64_t size, struct error *err)
 {
-	uint64_t n_pages = round_up(size) / PAGE;
-	const char *at = block->data;
-
-	for (uint32_t i = 0; i < block->n_runs; i++) {
-		const struct page_run *run = &block->runs[i];
-		if (block->page_set != 0 || run->start > n_pages ||
-		    run->n_pages > n_pages - run->start)
-			return error_refuse(err, CODE_image_invalid,
-			                    "pipe: a page outside of its contents");
-		if (run->zero)
-			continue; /* as it was made */
-		memcpy(bytes + run->start * PAGE, at, (size_t)run->n_pages * PAGE);
-		at += (size_t)run->n_pages * PAGE;
-	}
-	return 0;
+	return bulk_restore(block, size, "a pipe's contents", put_in_bytes, bytes, err);
 }
 
 int pipe_set_capacity(int fd, const PipeContents *contents, struct error *err)

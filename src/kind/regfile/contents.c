@@ -15,13 +15,10 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "image/image.h"
-#include "kind/mm/pages.h"
+#include "kind/bulk.h"
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-#define PAGE 4096ull
 
 /*
  * ioctl_iflags(2) that follow from the file system and the contents, not from anybody's wish:
@@ -166,56 +163,6 @@ int regfile_collect_deleted(int live, const char *source, RegfileState *s, struc
 	return collect_node(live, &st, d, err);
 }
 
-/* what of it exists; file systems that cannot tell say that all of it does */
-static int find_data(int fd, uint64_t size, struct page_range **ret, size_t *ret_n,
-                     struct error *err)
-{
-	off_t at = 0;
-
-	while ((uint64_t)at < size) {
-		off_t start = lseek(fd, at, SEEK_DATA);
-		if (start < 0 && errno == ENXIO)
-			break;
-		off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
-		if (start < 0 || end <= start)
-			return error_raise(err, errno, "look for data in a deleted file");
-		uint64_t first = (uint64_t)start & ~(PAGE - 1);
-		uint64_t last = ((uint64_t)end + PAGE - 1) & ~(PAGE - 1);
-		if (*ret_n && (*ret)[*ret_n - 1].end > first) /* one page of two stretches */
-			first = (*ret)[*ret_n - 1].end;
-		if (first < last)
-			*array_push(*ret, *ret_n) = (struct page_range){ .start = first,
-				                                         .end = last };
-		at = end;
-	}
-	return 0;
-}
-
-/* the last page may be cut by the file's end: the rest of it is zero */
-static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
-                 struct error *err)
-{
-	char *at = buffer;
-
-	for (uint32_t i = 0; i < n_runs; i++) {
-		size_t size = runs[i].n_pages * PAGE, done = 0;
-		while (done < size) {
-			ssize_t n = pread(*(int *)context, at + done, size - done,
-			                  (off_t)(runs[i].start * PAGE + done));
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0)
-				return error_raise(err, errno, "read a deleted file");
-			if (n == 0)
-				break;
-			done += (size_t)n;
-		}
-		memset(at + done, 0, size - done);
-		at += size;
-	}
-	return 0;
-}
-
 uint64_t regfile_bulk_bytes(struct object *object)
 {
 	const RegfileState *s = object_state(object, RegfileState);
@@ -230,18 +177,12 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 {
 	const RegfileState *s = object_state(object, RegfileState);
 	struct regfile *f = regfile_live(object);
-	struct page_range *ranges = NULL;
-	size_t n = 0;
 
-	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
+	if (!s->deleted || !S_ISREG(s->mode))
 		return 0;
 	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)
 		return error_raise(err, errno, "open the deleted file %s", f->source);
-	int r = find_data(fd, s->size, &ranges, &n, err);
-	if (r >= 0)
-		r = pages_save(c->image, object->id, 0, ranges, n, fetch, &fd, c->options->progress,
-		               err);
-	free(ranges);
+	int r = bulk_save_file(c, object, fd, s->size, "a deleted file", err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "kind/bulk.h"
 #include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/regfile/regfile.h"
@@ -20,8 +21,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
-
-#define PAGE 4096ull
 
 /* one deleted name at work */
 struct making {
@@ -270,41 +269,14 @@ int regfile_finish(struct restart *r, struct object *object, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-static int write_all(int fd, const char *data, size_t size, uint64_t offset, struct error *err)
-{
-	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(fd, data + done, size - done, (off_t)(offset + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return error_raise(err, n < 0 ? errno : EIO, "write a deleted file");
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 int regfile_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,
                          struct error *err)
 {
 	const RegfileState *s = object_state(object, RegfileState);
 	struct regfile *f = regfile_live(object);
-	const char *at = block->data;
-	int e = 0;
 
-	if (block->page_set != 0 || f->contents < 0 || !S_ISREG(s->mode))
+	if (f->contents < 0 || !S_ISREG(s->mode))
 		return error_raise(err, EBADMSG, "pages of a file that takes none");
-	for (uint32_t i = 0; e == 0 && i < block->n_runs; i++) {
-		const struct page_run *run = &block->runs[i];
-		size_t size = run->n_pages * PAGE;
-		uint64_t start = run->start * PAGE;
-		if (run->start > s->size / PAGE || start >= s->size ||
-		    run->n_pages > (s->size - start + PAGE - 1) / PAGE)
-			return error_raise(err, EBADMSG, "a page beyond the end of the file");
-		if (run->zero)
-			continue; /* a hole reads as zero */
-		uint64_t left = s->size - start;
-		e = write_all(f->contents, at, left < size ? left : size, start, err);
-		at += size;
-	}
+	int e = bulk_restore(block, s->size, "a deleted file", bulk_put_file, &f->contents, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
