@@ -253,33 +253,94 @@ static int make_directory(struct restart *r, const char *directory, bool *ret_ma
 	               : error_raise(err, errno, "make the cgroup %s", directory);
 }
 
+/* > 0: it hands controllers on, so no process may be in it, cgroups(7), "no internal processes" */
+static int hands_on(int dir, const char *path, void *arg, struct error *err)
+{
+	_cleanup_(close_p) int fd = openat(dir, "cgroup.subtree_control", O_RDONLY | O_CLOEXEC);
+	char first;
+
+	return fd >= 0 && read(fd, &first, 1) == 1;
+}
+
+/* those that the tree has, as far as they are empty; false if one stays, or another is below it */
+static bool remove_groups(const CgroupTreeState *s, const char *root)
+{
+	for (size_t i = s->n_groups; i-- > 0;) {
+		_cleanup_(free_p) char *below = cgroup_text(&s->groups[i]->path);
+		_cleanup_(free_p) char *directory = xasprintf("%s%s", root, below);
+		if (rmdir(directory) < 0 && errno != ENOENT)
+			return false;
+	}
+	return true;
+}
+
 /*
- * Takes the root under that name: 1 when it has it, 0 when others do. Who has locked the directory
- * is about to fill it, or has.
+ * A group that was left, and hands controllers on, cannot be entered to make a namespace that
+ * begins there: the tree is made anew.
  */
+static bool is_usable(const char *directory)
+{
+	struct error ignored = ERROR_INIT;
+
+	return cgroup_walk(directory, hands_on, NULL, &ignored) == 0;
+}
+
+static bool is_there(const char *directory, int fd)
+{
+	struct stat here, there;
+
+	return stat(directory, &there) == 0 && fstat(fd, &here) == 0 &&
+	       here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+}
+
+/* TRY_TAKEN: others have it. Who has locked the directory is about to fill it, or has. */
+enum { TRY_TAKEN, TRY_OURS, TRY_AGAIN };
+
+static int try_directory(struct restart *r, const CgroupTreeState *s, const char *directory,
+                         struct tree *tree, struct error *err)
+{
+	int e = make_directory(r, directory, &tree->made[0], err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	_cleanup_(close_p) int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0)
+		return errno == ENOENT ? TRY_AGAIN
+		                       : error_raise(err, errno, "open the cgroup %s", directory);
+	if (flock(lock, LOCK_EX | LOCK_NB) < 0 && s->movable)
+		return TRY_TAKEN;
+	if (!is_there(directory, lock))
+		return TRY_AGAIN;
+	if (cgroup_populated(directory)) {
+		if (s->movable)
+			return TRY_TAKEN;
+	} else if (!tree->made[0] && !is_usable(directory)) {
+		return remove_groups(s, directory) ? TRY_AGAIN : TRY_TAKEN;
+	}
+	tree->lock = take_fd(&lock);
+	return TRY_OURS;
+}
+
+/* takes the root under that name: TRY_TAKEN, TRY_OURS, or an error */
 static int try_name(struct restart *r, struct object *object, const char *path, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
 	_cleanup_(free_p) char *hierarchy = cgroup_text(&s->root->hierarchy);
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
 	struct tree *tree = tree_of(object);
+	int e = TRY_AGAIN;
 
 	if (!directory)
 		return error_raise(err, ENOENT, "find the cgroup hierarchy %s", hierarchy);
-	int e = make_directory(r, directory, &tree->made[0], err);
-	if (e < 0)
-		return error_trace(err, e);
-	_cleanup_(close_p) int lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (lock < 0)
-		return error_raise(err, errno, "open the cgroup %s", directory);
-	if (s->movable && (flock(lock, LOCK_EX | LOCK_NB) < 0 || cgroup_populated(directory))) {
-		tree->made[0] = false; /* another restart was quicker */
-		return 0;
+	for (unsigned i = 0; e == TRY_AGAIN && i < 100; i++)
+		e = try_directory(r, s, directory, tree, err);
+	if (e != TRY_OURS) {
+		tree->made[0] = false; /* if we made it, another restart was quicker */
+		return e < 0 ? error_trace(err, e) : TRY_TAKEN;
 	}
-	tree->lock = take_fd(&lock);
 	tree->directory = take_ptr(directory);
 	tree->here = xstrdup(path);
-	return 1;
+	return TRY_OURS;
 }
 
 static int choose_root(struct restart *r, struct object *object, struct error *err)
@@ -288,11 +349,11 @@ static int choose_root(struct restart *r, struct object *object, struct error *e
 	_cleanup_(free_p) char *path = cgroup_text(&s->root->path);
 	int e = try_name(r, object, path, err);
 
-	for (unsigned i = 1; e == 0 && i < NAMES_MAX; i++) {
+	for (unsigned i = 1; e == TRY_TAKEN && s->movable && i < NAMES_MAX; i++) {
 		_cleanup_(free_p) char *other = xasprintf("%s.%u", path, i);
 		e = try_name(r, object, other, err);
 	}
-	if (e == 0)
+	if (e == TRY_TAKEN)
 		return error_raise(err, EEXIST, "find a name for the cgroup %s", path);
 	return e < 0 ? error_trace(err, e) : 0;
 }
