@@ -31,6 +31,7 @@
  * TEST threads round-trip -- threads_alone
  * TEST threads-with-children round-trip -- threads_children
  * TEST threads-above refuse code=user_ns.shape -- threads_above
+ * TEST views round-trip start="$TOP/test/tools/in_user_ns pCT 0,100000,5000 0,200000,5000" needs=statmount_ns -- views
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -163,7 +164,7 @@ static void root(void)
 static void ranges(void)
 {
 	enter("0 0 1\n1 100000 1000\n5000 7 1", "0 0 1\n10 200000 50");
-	write_file(getpid(), "projid_map", "0 0 4294967295");
+	write_file(getpid(), "projid_map", "5 9 100");
 	round_trip();
 	CHECK(syscall(SYS_setresgid, 59, 59, 59) == 0);
 	CHECK(syscall(SYS_setresuid, 5000, 5000, 5000) == 0);
@@ -449,6 +450,7 @@ static void container(void)
 	CHECK(semctl(sem, 0, IPC_STAT, &ds) == 0);
 	CHECK(ds.sem_perm.uid == 33 && ds.sem_perm.gid == 44 && ds.sem_perm.cuid == 0);
 	write_file(getpid(), "../sys/kernel/shmmni", "100");
+	write_file(getpid(), "../sys/kernel/ns_last_pid", "500");
 	end(pid);
 }
 
@@ -706,6 +708,27 @@ static void inside(void)
 	CHECK(mkdir("/more", 0700) == 0);
 }
 
+/* who may come back into one that he has left has rights over it */
+static void come_back(const char *name, int type)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && setns(fd, type) == 0);
+	close(fd);
+}
+
+/* cgroup and time namespaces */
+static void views(void)
+{
+	come_back("cgroup", CLONE_NEWCGROUP);
+	come_back("time", 0x80);
+	round_trip();
+	come_back("cgroup", CLONE_NEWCGROUP);
+	come_back("time", 0x80);
+}
+
 static void plain(void)
 {
 	round_trip();
@@ -846,6 +869,7 @@ int main(int argc, char **argv)
 		{ "threads_alone", threads_alone },
 		{ "threads_children", threads_children },
 		{ "threads_above", threads_above },
+		{ "views", views },
 		{ "plain", plain },
 		{ "root_unnamed", root_unnamed },
 		{ "child_unnamed", child_unnamed },
