@@ -272,7 +272,9 @@ int cgroup_tree_collect_below(struct checkpoint *c, struct task *task, const Cgr
 		_cleanup_(free_p) char *below = path && strcmp(top, "/") ? first_below(top, path)
 		                                                         : NULL;
 		CgroupMembership group = CGROUP_MEMBERSHIP__INIT;
-		if (!below)
+		_cleanup_(free_p) char *hierarchy = cgroup_text(&root->hierarchy);
+		_cleanup_(free_p) char *there = below ? cgroup_directory(hierarchy, top) : NULL;
+		if (!there) /* not mounted: that has been said of the root */
 			continue;
 		group.hierarchy = root->hierarchy;
 		group.path = (ProtobufCBinaryData){ strlen(below), (uint8_t *)below };
