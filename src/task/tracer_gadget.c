@@ -127,12 +127,38 @@ static ssize_t vdso_syscall(bool *ret_pops)
 	return found;
 }
 
+/*
+ * Whether the file is on FUSE: opening it asks its server, which may be one of those that are held.
+ * Other file systems without a device answer for themselves.
+ */
+static bool is_on_fuse(const struct traced *task, const struct line *l)
+{
+	_cleanup_(free_p) char *text = NULL;
+	char path[64], device[32];
+	size_t size = 0;
+
+	if (l->major != 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", task->tid);
+	snprintf(device, sizeof(device), " %lu:%lu ", l->major, l->minor);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	while (f && getline(&text, &size, f) > 0) {
+		const char *type = strstr(text, " - ");
+		const char *at = strstr(text, device);
+		if (type && at && at < type && !strncmp(type, " - fuse", 7))
+			return true;
+	}
+	return false;
+}
+
 /* the file behind one mapping; -1 when it is not to be had */
 static int open_text(const struct traced *task, const struct line *l)
 {
 	char path[128];
 	struct stat st;
 
+	if (is_on_fuse(task, l))
+		return -1;
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", task->tid, l->start, l->end);
 	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) { /* needs CAP_CHECKPOINT_RESTORE */

@@ -7,6 +7,8 @@
  * TEST open-file refuse code=regfile.filesystem -- open_file
  * TEST working-directory refuse code=regfile.filesystem -- working_directory
  * TEST mapped refuse code=regfile.filesystem -- mapped
+ * TEST executable refuse code=regfile.filesystem -- executable
+ * TEST library refuse code=regfile.filesystem -- library
  * TEST served-outside round-trip restart="--mntns new" -- served_outside
  * TEST autofs refuse code=mount.filesystem -- autofs
  */
@@ -26,6 +28,16 @@
 /* ---- a file system with one file, "file", which holds "text"; nothing may be remembered of it
  * ---- */
 
+/* what "file" holds; -1: "text" */
+static int content = -1;
+
+static uint64_t content_size(void)
+{
+	struct stat st;
+
+	return content >= 0 && fstat(content, &st) == 0 ? (uint64_t)st.st_size : 4;
+}
+
 static void answer(int fd, uint64_t unique, int error, const void *data, size_t size)
 {
 	struct fuse_out_header head = { .len = (uint32_t)(sizeof(head) + size),
@@ -39,9 +51,20 @@ static void answer(int fd, uint64_t unique, int error, const void *data, size_t 
 static struct fuse_attr attributes(uint64_t node)
 {
 	return (struct fuse_attr){ .ino = node,
-		                   .size = 4,
-		                   .mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0644,
+		                   .size = content_size(),
+		                   .mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0755,
 		                   .nlink = 1 };
+}
+
+static void answer_read(int fd, uint64_t unique, const struct fuse_read_in *in)
+{
+	static char data[1 << 17];
+	ssize_t n = content >= 0 ? pread(content, data, in->size, (off_t)in->offset) : -1;
+
+	if (n >= 0)
+		answer(fd, unique, 0, data, (size_t)n);
+	else
+		answer(fd, unique, 0, "text", in->offset ? 0 : 4);
 }
 
 static void serve(int fd, const struct fuse_in_header *in, const char *name)
@@ -58,7 +81,7 @@ static void serve(int fd, const struct fuse_in_header *in, const char *name)
 		answer(fd, in->unique, 0, &init, sizeof(init));
 		break;
 	case FUSE_LOOKUP:
-		if (strcmp(name, "file") != 0)
+		if (strcmp(name, "file") != 0 && strcmp(name, "libc") != 0)
 			answer(fd, in->unique, -ENOENT, NULL, 0);
 		else
 			answer(fd, in->unique, 0, &entry, sizeof(entry));
@@ -71,7 +94,7 @@ static void serve(int fd, const struct fuse_in_header *in, const char *name)
 		answer(fd, in->unique, 0, &opened, sizeof(opened));
 		break;
 	case FUSE_READ:
-		answer(fd, in->unique, 0, "text", 4);
+		answer_read(fd, in->unique, (const void *)name);
 		break;
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
@@ -121,7 +144,7 @@ static void mount_it(bool outside)
 		CHECK(waitpid(pid, NULL, 0) == pid);
 	close(fd);
 	struct stat st;
-	CHECK(stat("/mnt/file", &st) == 0 && st.st_size == 4);
+	CHECK(stat("/mnt/file", &st) == 0 && (uint64_t)st.st_size == content_size());
 }
 
 static void own_namespace(void)
@@ -179,6 +202,36 @@ static void mapped(void)
 	CHECK(!memcmp(map, "text", 4));
 }
 
+/* and the libraries of it are on a disk: so that calls can be injected, its text is looked into */
+static void executable(void)
+{
+	own_namespace();
+	content = open("/bin/sleep", O_RDONLY | O_CLOEXEC);
+	CHECK(content >= 0);
+	mount_it(false);
+	close(content);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/mnt/file", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	subject_wait_call(pid, SYS_clock_nanosleep);
+	subject_checkpoint();
+	CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+}
+
+/* what looks like the C library is looked into first of all */
+static void library(void)
+{
+	own_namespace();
+	mount_it(false);
+	int fd = open("/mnt/libc", O_RDONLY);
+	char *map = mmap((void *)0x100000, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd,
+	                 0);
+	CHECK(fd >= 0 && map != MAP_FAILED && close(fd) == 0);
+	subject_checkpoint();
+}
+
 static void served_outside(void)
 {
 	struct stat st;
@@ -212,6 +265,8 @@ int main(int argc, char **argv)
 		{ "open_file", open_file },
 		{ "working_directory", working_directory },
 		{ "mapped", mapped },
+		{ "executable", executable },
+		{ "library", library },
 		{ "served_outside", served_outside },
 		{ "autofs", autofs },
 	};
