@@ -110,15 +110,6 @@ static void remove_marks(const struct scratch *s)
 	overlay_free(layers, n);
 }
 
-static bool is_long(const struct mount_sb *sb)
-{
-	bool ret = false;
-
-	for (size_t i = 0; i < sb->n_options; i++)
-		ret |= strlen(sb->options[i]) > OPTION_MAX;
-	return ret;
-}
-
 static bool has_bare_comma(const char *text)
 {
 	for (; *text; text++) {
@@ -128,6 +119,19 @@ static bool has_bare_comma(const char *text)
 			text++;
 	}
 	return false;
+}
+
+/* before Linux 6.5 fsconfig(2) takes no commas for overlays, escaped or not */
+static bool needs_mount(const struct mount_sb *sb)
+{
+	bool is_long = false, comma = false, bare = false;
+
+	for (size_t i = 0; i < sb->n_options; i++) {
+		is_long |= strlen(sb->options[i]) > OPTION_MAX;
+		comma |= strchr(sb->options[i], ',') != NULL;
+		bare |= has_bare_comma(sb->options[i]);
+	}
+	return is_long || (comma && !bare);
 }
 
 /* by mount(2), which takes a page of options: on @place, which has to be outside of the root */
@@ -159,7 +163,7 @@ static int make_inside(void *arg, struct error *err)
 	if (fchdir(s->fds[0]) < 0 || chroot(".") < 0)
 		return error_raise(err, errno, "go to where an overlay was made");
 	remove_marks(s);
-	if (is_long(s->sb))
+	if (needs_mount(s->sb))
 		return make_long(s, err);
 	r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
 	return r < 0 ? r : fd;
