@@ -136,7 +136,7 @@ enum { EXTENDED, LEGACY, DEBUG, DISPATCH, IOPERM, N_READ };
 static int read_outside(struct checkpoint *c, struct task *task, CpuState *s, struct error *err)
 {
 	struct ptrace_sud_config dispatch = { 0 };
-	uint8_t legacy[LEGACY_SIZE], bitmap[8192];
+	uint8_t legacy[LEGACY_SIZE] = { 0 }, bitmap[8192];
 	uint64_t debug = 0;
 	uint8_t *extended = xmalloc(EXTENDED_MAX);
 	struct peek peeks[N_READ] = {

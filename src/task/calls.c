@@ -281,8 +281,7 @@ static bool clone_again(struct calls *calls)
 
 	if (!slot->done || !e->child || slot->results[last] != -EEXIST || !watch || !watch->lingers)
 		return false;
-	/* struct clone_args lies in the slot, and so do the pids that it points to, ours the last
-	 */
+	/* struct clone_args lies in the slot, as do the pids that it points to, ours the last */
 	const struct clone_args *args = (const void *)(uintptr_t)e->arg[0];
 	const pid_t *pids = (const void *)(uintptr_t)args->set_tid;
 	if (!args->set_tid_size || !watch->lingers(watch->arg, pids[args->set_tid_size - 1]))

@@ -63,7 +63,7 @@ int tracer_read(struct tracer *t, pid_t tid, int request, uint64_t addr, void *b
                 long *ret_value, struct error *err);
 /* several of them at once, since each request costs two context switches */
 struct peek {
-	int request;
+	long request;
 	uint64_t addr;
 	void *buffer;
 	size_t size; /* in: room; out: bytes */
