@@ -132,7 +132,9 @@ for who, run, ids in (("root", stasis, lambda: None), ("the user", user, become)
 
     # killed with all in it, from outside
     os.unlink("go")
-    code, out, err = run("restart", "image", "--new-pidns", "--detach")
+    code, out, err = run("restart", "image", "--new-pidns", "--detach", "--clock", "continue")
+    expect(code == 0, f"--clock continue by {who}: {code} {err}")
+    expect(os.readlink(f"/proc/{int(out)}/ns/time") != os.readlink("/proc/self/ns/time"), f"a time namespace by {who}")
     os.kill(int(out), 9)
     os.waitpid(int(out), 0)
     open("go", "w").close()
@@ -140,6 +142,8 @@ for who, run, ids in (("root", stasis, lambda: None), ("the user", user, become)
     os.unlink("go")
 
 # what a user may not
+code, _, err = user("restart", "image", "--clock", "continue")
+expect(code == 1 and "CAP_SYS_TIME" in err and "--clock" in err, f"--clock continue: {code} {err}")
 code, _, err = user("restart", "image")
 expect(code == 1 and "CAP_CHECKPOINT_RESTORE" in err and "--new-pidns" in err and "capability.missing" in err, f"without --new-pidns: {code} {err}")
 code, _, err = user("restart", "image", "--new-pidns", env=dict(os.environ, STASIS_WITHOUT="user_namespaces"))
