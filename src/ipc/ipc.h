@@ -54,6 +54,11 @@ int ipc_shm_list(IpcShmState ***ret, size_t *ret_n, struct error *err);
 int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err);
 int ipc_msg_list(IpcMsgState ***ret, size_t *ret_n, struct error *err);
 
+/* each set of semaphores; a negative return ends it */
+struct semid_ds;
+typedef int (*ipc_sem_visit)(void *context, int id, const struct semid_ds *ds, struct error *err);
+int ipc_sem_each(ipc_sem_visit visit, void *context, struct error *err);
+
 /* how many mappings there are of a segment, in all processes; -errno */
 int ipc_shm_attached(int id, struct error *err);
 

@@ -33,11 +33,13 @@ static int read_values(IpcSemState *s, struct error *err)
 	return 0;
 }
 
-int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
+int ipc_sem_each(ipc_sem_visit visit, void *context, struct error *err)
 {
 	struct seminfo info;
 	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
 
+	if (last < 0 && errno == ENOSYS) /* no CONFIG_SYSVIPC: none */
+		return 0;
 	if (last < 0)
 		return error_raise(err, errno, "semctl SEM_INFO");
 	for (int i = 0; i <= last; i++) {
@@ -47,17 +49,39 @@ int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
 			continue;
 		if (id < 0)
 			return error_raise(err, errno, "semctl SEM_STAT_ANY");
-		IpcSemState *s = xmalloc(sizeof(*s));
-		ipc_sem_state__init(s);
-		s->perm = ipc_perm_new(id, &ds.sem_perm);
-		s->n_values = ds.sem_nsems;
-		s->values = xcalloc(s->n_values, sizeof(*s->values));
-		*array_push(*ret, *ret_n) = s;
-		int r = read_values(s, err);
+		int r = visit(context, id, &ds, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}
 	return 0;
+}
+
+struct list {
+	IpcSemState **sets;
+	size_t n;
+};
+
+static int add_set(void *context, int id, const struct semid_ds *ds, struct error *err)
+{
+	struct list *list = context;
+	IpcSemState *s = xmalloc(sizeof(*s));
+
+	ipc_sem_state__init(s);
+	s->perm = ipc_perm_new(id, &ds->sem_perm);
+	s->n_values = ds->sem_nsems;
+	s->values = xcalloc(s->n_values, sizeof(*s->values));
+	*array_push(list->sets, list->n) = s;
+	return read_values(s, err);
+}
+
+int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
+{
+	struct list list = { *ret, *ret_n };
+	int r = ipc_sem_each(add_set, &list, err);
+
+	*ret = list.sets;
+	*ret_n = list.n;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int ipc_sem_make(const IpcSemState *s, struct error *err)

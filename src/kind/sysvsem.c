@@ -32,18 +32,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#ifndef SEM_STAT_ANY
-#define SEM_STAT_ANY 20 /* 4.17 */
-#endif
-
-/* semctl(2): the caller defines it */
-union semun {
-	int value;
-	struct semid_ds *ds;
-	unsigned short *array;
-	struct seminfo *info;
-};
-
 static int sysvsem_collect(struct checkpoint *c, struct task *task, struct error *err)
 {
 	struct object *object;
@@ -272,15 +260,38 @@ static int note_set(struct checkpoint *c, struct object *object, const struct ob
 	return 0;
 }
 
-/* @set: the object, if it is of a namespace that goes along */
-static int judge_set(struct checkpoint *c, struct object *object, const struct object *set,
-                     const struct task *task, int id, unsigned n_sems, struct error *err)
+/* whose list is looked at */
+struct judging {
+	struct checkpoint *c;
+	struct object *object;
+	const struct task *task;
+	const struct object *ns; /* of IPC, if that goes along */
+	bool noted;
+};
+
+static int judge_set(void *context, int id, const struct semid_ds *ds, struct error *err)
 {
+	struct judging *j = context;
+	struct checkpoint *c = j->c;
+	const struct task *task = j->task;
+	const struct ipc_key key = { j->ns ? j->ns->id : 0, id };
+	const struct object *set =
+		j->ns ? objects_find(c->objects, &ipc_sem_kind, &key, sizeof(key)) : NULL;
+	unsigned n_sems = (unsigned)ds->sem_nsems;
+
+	if (ds->sem_otime == 0) /* nobody has ever operated on it */
+		return 0;
+	if (!c->tracer) {
+		if (!j->noted)
+			check_unexamined(c, task, "adjustments of System V semaphores (SEM_UNDO)");
+		j->noted = true;
+		return 0;
+	}
 	enum finding found;
 	int r = ask_set(c, task, id, n_sems, &found, err);
 
 	if (r == 0 && found == FULL && set)
-		r = note_set(c, object, set, task, id, n_sems, err);
+		r = note_set(c, j->object, set, task, id, n_sems, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (found == FULL && !set)
@@ -291,7 +302,7 @@ static int judge_set(struct checkpoint *c, struct object *object, const struct o
 		            "whether it has operations on System V semaphores to undo cannot be "
 		            "told: others use them all the time");
 	/* it may not use the set any more, but once it did */
-	else if (found == CLOSED && used_it(c, object, id, n_sems))
+	else if (found == CLOSED && used_it(c, j->object, id, n_sems))
 		refuse_list(
 			c, task, id,
 			"it may have operations on System V semaphores to undo, to which it has "
@@ -312,26 +323,11 @@ static int sysvsem_judge(struct checkpoint *c, struct object *object, struct err
 	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
 	const struct task *task = user_of(c, object);
 	const struct object *ns = task ? task_object(task, &ipc_ns_kind) : NULL;
-	struct seminfo info;
+	struct judging judging = { c, object, task, ns, false };
 	int r = ns ? ipc_ns_visit(c->objects, ns->id, &visit, err) : 0;
 
-	if (r < 0)
-		return error_trace(err, r);
-	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
-	for (int i = 0; r == 0 && task && i <= last; i++) {
-		struct semid_ds ds = { 0 };
-		int id = semctl(i, 0, SEM_STAT_ANY, (union semun){ .ds = &ds });
-		if (id < 0 || ds.sem_otime == 0) /* nobody has ever operated on it */
-			continue;
-		if (!c->tracer) {
-			check_unexamined(c, task, "adjustments of System V semaphores (SEM_UNDO)");
-			return 0;
-		}
-		const struct ipc_key key = { ns ? ns->id : 0, id };
-		const struct object *set =
-			ns ? objects_find(c->objects, &ipc_sem_kind, &key, sizeof(key)) : NULL;
-		r = judge_set(c, object, set, task, id, (unsigned)ds.sem_nsems, err);
-	}
+	if (r == 0 && task)
+		r = ipc_sem_each(judge_set, &judging, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
