@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/spawn.h"
 #include "host/features.h"
 #include "task/plan.h"
 #include "task/stub.h"
@@ -273,7 +274,8 @@ static int resolve_threads(struct restart *r, pid_t tgid, struct error *err)
 
 int pidns_resolve(struct restart *r, const struct stub *parent, struct error *err)
 {
-	const struct stub *leader = parent->leader, *above = leader->parent;
+	const struct stub *leader = parent->leader;
+	const struct stub *above = spawn_real_parent(r, leader);
 	int e = resolve_children(r, leader->host_tid, parent->host_tid, err);
 
 	if (e == 0)

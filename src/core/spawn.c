@@ -24,6 +24,7 @@
 #include "core/pidns.h"
 #include "core/restart_parts.h"
 #include "core/root.h"
+#include "kind/cred.h"
 #include "kind/mm.h"
 #include "kind/pid_ns.h"
 #include "kind/task.h"
@@ -85,7 +86,9 @@ static void add_objects(struct restart *r, struct stub *stub, const struct objec
 
 	for (size_t i = 0; i < t->n_objects; i++) {
 		struct object *o = objects_by_id(r->objects, t->objects[i]);
-		*array_push(stub->objects, stub->n_objects) = o;
+		/* a midwife goes where the child is to be born, as who that is */
+		if (stub->task || o->kind->enter || o->kind->enter_last || o->kind == &cred_kind)
+			*array_push(stub->objects, stub->n_objects) = o;
 	}
 }
 
@@ -458,8 +461,7 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 
 	if (child->tid == 0)
 		e = name_placeholder(x, child, err);
-	/* from a midwife, which has all that its maker had for the child */
-	if (e == 0 && !r->plan->nodes[parent->node].bears)
+	if (e == 0)
 		e = before_clone(r, parent, child, err);
 	/* setns(2): not with threads, nor with others that share the fs_struct */
 	if (e == 0 && node->flags & (CLONE_THREAD | CLONE_FS))
@@ -497,8 +499,7 @@ static int set_reaper(struct stub *reaper, bool on, struct error *err)
 	return calls_run(reaper->calls, err);
 }
 
-/* CLONE_PARENT: its parent is that of who made it */
-static struct stub *real_parent(const struct restart *r, struct stub *stub)
+struct stub *spawn_real_parent(const struct restart *r, const struct stub *stub)
 {
 	while (r->plan->nodes[stub->node].flags & CLONE_PARENT)
 		stub = stub->parent;
@@ -513,7 +514,7 @@ static int do_exit(struct execution *x, const struct plan_step *step, struct err
 {
 	struct stub *stub = x->r->stubs[step->actor];
 	struct stub *reaper = step->node == PLAN_NONE ? NULL : x->r->stubs[step->node];
-	struct stub *parent = real_parent(x->r, stub);
+	struct stub *parent = spawn_real_parent(x->r, stub);
 	int e = run_list(x->r, stub, err);
 
 	if (e == 0 && reaper)
@@ -552,7 +553,7 @@ static void add_signal_death(struct stub *stub, int signal)
  */
 static int kill_init(struct restart *r, struct stub *stub, int signal, struct error *err)
 {
-	struct stub *parent = real_parent(r, stub);
+	struct stub *parent = spawn_real_parent(r, stub);
 	int e;
 
 	if (signal != SIGKILL) {

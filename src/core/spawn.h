@@ -24,6 +24,8 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err);
  * let go of it. Waits a moment, a bounded time in all for a restart; false: it stays taken.
  */
 bool spawn_pid_lingers(void *restart, pid_t pid);
+/* CLONE_PARENT: its parent is that of who made it */
+struct stub *spawn_real_parent(const struct restart *r, const struct stub *stub);
 struct clone_args;
 /*
  * Adds to the list of @parent what clones @child, in its pid namespace; the index of the clone3
