@@ -6,18 +6,16 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "core/contents.h"
+#include "core/crew.h"
 #include "core/progress.h"
 #include "core/stream.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define PAGE        4096u
-#define BUFFER_SIZE ((size_t)IMAGE_BLOCK_PAGES * PAGE)
-#define THREADS_MAX 16u
-#define SLOTS_MAX   (THREADS_MAX + 1)
+#define PAGE      4096u
+#define SLOTS_MAX (CREW_MAX + 1)
 
 struct slot {
 	char *buffer;
@@ -31,8 +29,7 @@ struct stream_in {
 	struct contents *contents;
 	struct progress *progress;
 	uint32_t object, n_streams;
-	pthread_t threads[THREADS_MAX];
-	unsigned n_threads, n_slots;
+	unsigned n_slots;
 	bool started;
 
 	/* the caller's */
@@ -44,15 +41,11 @@ struct stream_in {
 	uint64_t next_page; /* that must come */
 	uint64_t bytes;
 
-	pthread_mutex_t reading; /* the image: who has it may read the next record */
-	pthread_mutex_t lock;    /* for what follows */
-	pthread_cond_t changed;
+	pthread_mutex_t reading;      /* the image: who has it may read the next record */
+	struct crew crew;             /* its lock is for what follows */
 	struct slot slots[SLOTS_MAX]; /* block number n lies in n % n_slots */
 	uint64_t n_read;              /* so many records have been taken */
 	uint64_t n_done;              /* so many slots the caller has left behind */
-	bool end;                     /* no more will come */
-	int failed;
-	struct error error; /* the first failure's */
 };
 
 struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint32_t n,
@@ -65,24 +58,11 @@ struct stream_in *stream_in_new(struct contents *contents, uint32_t object, uint
 	s->n_streams = n;
 	s->progress = progress;
 	pthread_mutex_init(&s->reading, NULL);
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->changed, NULL);
+	crew_init(&s->crew);
 	return s;
 }
 
 /* ---- threads ---- */
-
-static void fail(struct stream_in *s, int r, const struct error *err)
-{
-	pthread_mutex_lock(&s->lock);
-	if (s->failed == 0) {
-		s->failed = r;
-		s->error = *err;
-	}
-	s->end = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-}
 
 /* a stream has no runs but those that follow each other, 1 MiB together at most */
 static int check_block(const struct page_block *b, struct error *err)
@@ -102,8 +82,8 @@ static int check_block(const struct page_block *b, struct error *err)
 
 static int decode(struct slot *slot, struct error *err)
 {
-	if (!slot->buffer && posix_memalign((void **)&slot->buffer, PAGE, BUFFER_SIZE))
-		slot->buffer = xmalloc(SIZE_MAX); /* ends the program with its message */
+	if (!slot->buffer)
+		slot->buffer = crew_buffer();
 	if (!slot->runs)
 		slot->runs = xcalloc(IMAGE_BLOCK_PAGES, sizeof(*slot->runs));
 	int r = image_block_decode(&slot->record, slot->buffer, slot->runs, &slot->block, err);
@@ -116,12 +96,12 @@ static struct slot *get_slot(struct stream_in *s)
 {
 	struct slot *slot = NULL;
 
-	pthread_mutex_lock(&s->lock);
-	while (!s->end && s->n_read == s->n_done + s->n_slots)
-		pthread_cond_wait(&s->changed, &s->lock);
-	if (!s->end)
+	pthread_mutex_lock(&s->crew.lock);
+	while (!s->crew.failed && !s->crew.end && s->n_read == s->n_done + s->n_slots)
+		pthread_cond_wait(&s->crew.changed, &s->crew.lock);
+	if (!s->crew.failed && !s->crew.end)
 		slot = &s->slots[s->n_read % s->n_slots];
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->crew.lock);
 	return slot;
 }
 
@@ -133,13 +113,13 @@ static int read_record(struct stream_in *s, struct slot **ret, struct error *err
 	if (!slot)
 		return 0;
 	int r = contents_next_of(s->contents, s->object, &slot->record, err);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->crew.lock);
 	if (r > 0)
 		s->n_read++;
 	else
-		s->end = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+		s->crew.end = true;
+	pthread_cond_broadcast(&s->crew.changed);
+	pthread_mutex_unlock(&s->crew.lock);
 	*ret = slot;
 	return r;
 }
@@ -155,10 +135,10 @@ static int step(struct stream_in *s, struct error *err)
 	if (r <= 0)
 		return r;
 	r = decode(slot, err);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->crew.lock);
 	slot->ready = r == 0;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+	pthread_cond_broadcast(&s->crew.changed);
+	pthread_mutex_unlock(&s->crew.lock);
 	if (r < 0)
 		record_release(&slot->record);
 	return r < 0 ? r : 1;
@@ -173,7 +153,7 @@ static void *work(void *p)
 	while ((r = step(s, &err)) > 0)
 		;
 	if (r < 0)
-		fail(s, r, &err);
+		crew_fail(&s->crew, r, &err);
 	return NULL;
 }
 
@@ -183,14 +163,10 @@ static void *work(void *p)
  */
 static void start(struct stream_in *s)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned wanted = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n;
-
 	s->started = true;
-	s->n_slots = wanted + 1;
-	while (s->n_threads < wanted &&
-	       pthread_create(&s->threads[s->n_threads], NULL, work, s) == 0)
-		s->n_threads++;
+	s->n_slots = s->crew.n_wanted + 1;
+	for (unsigned i = 0; i < s->crew.n_wanted; i++)
+		crew_hire(&s->crew, work, s);
 }
 
 /* ---- the caller ---- */
@@ -204,11 +180,11 @@ static void leave(struct stream_in *s)
 	s->run = 0;
 	s->used = 0;
 	s->at++;
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->crew.lock);
 	slot->ready = false;
 	s->n_done++;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+	pthread_cond_broadcast(&s->crew.changed);
+	pthread_mutex_unlock(&s->crew.lock);
 }
 
 /* waits for the next slot: 1, or 0 at the end */
@@ -217,21 +193,18 @@ static int arrive(struct stream_in *s, struct error *err)
 	struct slot *slot = &s->slots[s->at % s->n_slots];
 	int r = 0;
 
-	if (s->n_threads == 0 && !s->end && (r = step(s, err)) < 0)
+	if (s->crew.n == 0 && !s->crew.end && (r = step(s, err)) < 0)
 		return error_trace(err, r);
-	pthread_mutex_lock(&s->lock);
-	while (!slot->ready && !s->failed && !(s->end && s->at == s->n_read))
-		pthread_cond_wait(&s->changed, &s->lock);
+	pthread_mutex_lock(&s->crew.lock);
+	while (!slot->ready && !s->crew.failed && !(s->crew.end && s->at == s->n_read))
+		pthread_cond_wait(&s->crew.changed, &s->crew.lock);
 	if (slot->ready) {
 		s->slot = slot;
 		r = 1;
-	} else if (s->failed) {
-		*err = s->error;
-		r = s->failed;
 	} else {
-		r = 0;
+		r = crew_check(&s->crew, err);
 	}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->crew.lock);
 	return r < 0 ? error_trace(err, r) : r;
 }
 
@@ -293,20 +266,14 @@ void stream_in_free(struct stream_in *s)
 {
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->end = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	for (unsigned i = 0; i < s->n_threads; i++)
-		pthread_join(s->threads[i], NULL);
+	crew_end(&s->crew);
 	for (unsigned i = 0; i < SLOTS_MAX; i++) {
 		if (s->slots[i].ready)
 			record_release(&s->slots[i].record);
 		free(s->slots[i].buffer);
 		free(s->slots[i].runs);
 	}
-	pthread_cond_destroy(&s->changed);
-	pthread_mutex_destroy(&s->lock);
+	crew_done(&s->crew);
 	pthread_mutex_destroy(&s->reading);
 	free(s);
 }

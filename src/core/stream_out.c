@@ -4,11 +4,10 @@
  * writer, which gives them their places in the order in which they were filled. A buffer goes
  * free -> being filled -> full -> being written -> free.
  */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "core/crew.h"
 #include "core/progress.h"
 #include "core/stream.h"
 #include "image/image.h"
@@ -16,8 +15,7 @@
 
 #define PAGE        4096u
 #define BUFFER_SIZE ((size_t)IMAGE_BLOCK_PAGES * PAGE)
-#define THREADS_MAX 16u
-#define BUFFERS_MAX (2 * THREADS_MAX)
+#define BUFFERS_MAX (2 * CREW_MAX)
 
 struct buffer {
 	char *data;
@@ -31,26 +29,13 @@ struct stream_out {
 	struct progress *progress;
 	uint32_t object, page_set;
 	struct image_order order;
-	pthread_t threads[THREADS_MAX];
-	unsigned n_threads, n_wanted;
 
-	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t changed;
+	struct crew crew; /* its lock is for what follows */
 	struct buffer buffers[BUFFERS_MAX];
 	unsigned n_buffers;
 	struct buffer *filling; /* only the caller's; NULL: none */
 	uint64_t n_full;        /* so many have become full */
-	bool end;
-	int failed;
-	struct error error; /* the first failure's */
 };
-
-static unsigned processors(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n;
-}
 
 struct stream_out *stream_out_new(struct image_writer *image, uint32_t object, uint32_t page_set,
                                   struct progress *progress)
@@ -61,9 +46,7 @@ struct stream_out *stream_out_new(struct image_writer *image, uint32_t object, u
 	s->object = object;
 	s->page_set = page_set;
 	s->progress = progress;
-	s->n_wanted = processors();
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->changed, NULL);
+	crew_init(&s->crew);
 	return s;
 }
 
@@ -86,14 +69,8 @@ static void write_buffer(struct stream_out *s, const struct buffer *b)
 	memset(b->data + b->size, 0, block.data_size - b->size);
 	int r = image_writer_block_in_order(s->image, &block, &s->order, b->number, &err);
 	progress_add(s->progress, b->size);
-	if (r == 0)
-		return;
-	pthread_mutex_lock(&s->lock);
-	if (s->failed == 0) {
-		s->failed = r;
-		s->error = err;
-	}
-	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		crew_fail(&s->crew, r, &err);
 }
 
 /* the full buffer that comes first: who waits for its turn waits only for those that are on it */
@@ -113,23 +90,23 @@ static void *work(void *p)
 {
 	struct stream_out *s = p;
 
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->crew.lock);
 	for (;;) {
 		struct buffer *b = first_full(s);
-		if (!b && s->end)
+		if (!b && s->crew.end)
 			break;
 		if (!b) {
-			pthread_cond_wait(&s->changed, &s->lock);
+			pthread_cond_wait(&s->crew.changed, &s->crew.lock);
 			continue;
 		}
 		b->state = BUSY;
-		pthread_mutex_unlock(&s->lock);
+		pthread_mutex_unlock(&s->crew.lock);
 		write_buffer(s, b);
-		pthread_mutex_lock(&s->lock);
+		pthread_mutex_lock(&s->crew.lock);
 		b->state = FREE;
-		pthread_cond_broadcast(&s->changed);
+		pthread_cond_broadcast(&s->crew.changed);
 	}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->crew.lock);
 	return NULL;
 }
 
@@ -141,19 +118,11 @@ static struct buffer *get_free(struct stream_out *s)
 	for (unsigned i = 0; i < s->n_buffers; i++)
 		if (s->buffers[i].state == FREE)
 			return &s->buffers[i];
-	if (s->n_buffers == s->n_wanted + 1)
+	if (s->n_buffers == s->crew.n_wanted + 1)
 		return NULL;
 	struct buffer *b = &s->buffers[s->n_buffers++];
-	if (posix_memalign((void **)&b->data, PAGE, BUFFER_SIZE))
-		b->data = xmalloc(SIZE_MAX); /* ends the program with its message */
+	b->data = crew_buffer();
 	return b;
-}
-
-static int check_failure(const struct stream_out *s, struct error *err)
-{
-	if (s->failed < 0)
-		*err = s->error;
-	return s->failed;
 }
 
 static int room(void *context, void **ret, size_t *ret_size, struct error *err)
@@ -162,10 +131,10 @@ static int room(void *context, void **ret, size_t *ret_size, struct error *err)
 	int r = 0;
 
 	if (!s->filling) {
-		pthread_mutex_lock(&s->lock);
-		while ((r = check_failure(s, err)) == 0 && !(s->filling = get_free(s)))
-			pthread_cond_wait(&s->changed, &s->lock);
-		pthread_mutex_unlock(&s->lock);
+		pthread_mutex_lock(&s->crew.lock);
+		while ((r = crew_check(&s->crew, err)) == 0 && !(s->filling = get_free(s)))
+			pthread_cond_wait(&s->crew.changed, &s->crew.lock);
+		pthread_mutex_unlock(&s->crew.lock);
 		if (r < 0)
 			return error_trace(err, r);
 		s->filling->size = 0;
@@ -182,17 +151,16 @@ static void hand_over(struct stream_out *s)
 
 	s->filling = NULL;
 	b->number = s->n_full++;
-	if (b->number && s->n_threads < s->n_wanted &&
-	    pthread_create(&s->threads[s->n_threads], NULL, work, s) == 0)
-		s->n_threads++;
-	if (s->n_threads == 0) {
+	if (b->number)
+		crew_hire(&s->crew, work, s);
+	if (s->crew.n == 0) {
 		write_buffer(s, b);
 		return;
 	}
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->crew.lock);
 	b->state = FULL;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+	pthread_cond_broadcast(&s->crew.changed);
+	pthread_mutex_unlock(&s->crew.lock);
 }
 
 static int filled(void *context, size_t size, struct error *err)
@@ -210,22 +178,12 @@ struct byte_sink stream_out_sink(struct stream_out *s)
 	return (struct byte_sink){ .context = s, .room = room, .filled = filled };
 }
 
-static void join(struct stream_out *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->end = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	while (s->n_threads)
-		pthread_join(s->threads[--s->n_threads], NULL);
-}
-
 int stream_out_end(struct stream_out *s, struct error *err)
 {
 	if (s->filling && s->filling->size)
 		hand_over(s);
-	join(s);
-	int r = check_failure(s, err);
+	crew_end(&s->crew);
+	int r = crew_check(&s->crew, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -233,10 +191,9 @@ void stream_out_free(struct stream_out *s)
 {
 	if (!s)
 		return;
-	join(s);
+	crew_end(&s->crew);
 	for (unsigned i = 0; i < s->n_buffers; i++)
 		free(s->buffers[i].data);
-	pthread_cond_destroy(&s->changed);
-	pthread_mutex_destroy(&s->lock);
+	crew_done(&s->crew);
 	free(s);
 }
