@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Containers in containers: a pid namespace with mounts of its own, made by busybox and util-linux inside of one of
+"""Containers in containers: a pid namespace with mounts of its own, made by busybox, util-linux and bubblewrap inside of one of
 `stasis run --isolate`; checkpointed from outside at work, restarted side by side. A restart that fails leaves nothing."""
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 
@@ -28,6 +29,8 @@ wait"""
 BUSYBOX = "busybox unshare -p -m -f --mount-proc /bin/sh -c 'mount -t tmpfs none /tmp/deep; echo deep > /tmp/deep/file; . /srv/work'"
 # of a user namespace of its own, without mounts of its own: it sees the outer one's processes
 USER = "/usr/bin/unshare -U -r -p -f /bin/sh -c 'echo deep > /tmp/deep/file; . /srv/work'"
+BWRAP = ("bwrap --as-pid-1 --unshare-pid --dev-bind / / --proc /proc --tmpfs /tmp/deep "
+         "/bin/sh -c 'echo deep > /tmp/deep/file; . /srv/work'")
 UNSHARE = BUSYBOX.replace("busybox unshare", "/usr/bin/unshare --kill-child -u")
 
 
@@ -152,4 +155,6 @@ make_root()
 round_trip("busybox", BUSYBOX)
 round_trip("unshare", UNSHARE)
 round_trip("user", USER)
+if shutil.which("bwrap"):
+    round_trip("bubblewrap", BWRAP)
 done()
