@@ -582,12 +582,13 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 		return e;
 	if (t->dead_nice != getpriority(PRIO_PROCESS, 0))
 		CALL(stub->calls, setpriority, PRIO_PROCESS, 0, t->dead_nice);
-	if (t->dead_gid != getgid())
-		CALL(stub->calls, setresgid, t->dead_gid, t->dead_gid, t->dead_gid);
 	if (is_init && t->exit_code & 0x7f) /* reboot(2) wants the capability that goes with 0 */
 		CALL(stub->calls, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
-	if (t->dead_uid != getuid())
-		CALL(stub->calls, setresuid, t->dead_uid, t->dead_uid, t->dead_uid);
+	e = cred_of_dead(x->r, stub, t->dead_uid, t->dead_gid, err);
+	if (e < 0) {
+		error_task(err, stub->tid, NULL);
+		return error_trace(err, e);
+	}
 	if (is_init && t->exit_code & 0x7f)
 		return kill_init(x->r, stub, (int)(t->exit_code & 0x7f), err);
 	if (t->exit_code & 0x7f)

@@ -621,6 +621,23 @@ void cred_of_stub(const struct stub *stub, uint32_t ret[2])
 	ret[1] = s ? s->uid->effective : geteuid();
 }
 
+int cred_of_dead(const struct restart *r, struct stub *stub, uint32_t uid, uint32_t gid,
+                 struct error *err)
+{
+	const CredState *s = stub->assumed ? object_state(stub->assumed, CredState) : NULL;
+	const struct user_ns_data *ns = place_of(r, stub);
+	uint32_t id;
+	int e = name_id(ns ? &ns->gid : NULL, gid, s ? s->gid->real : getgid(), &id, err);
+
+	if (e == 0 && id != UINT32_MAX)
+		CALL(stub->calls, setresgid, id, id, id);
+	if (e == 0)
+		e = name_id(ns ? &ns->uid : NULL, uid, s ? s->uid->real : getuid(), &id, err);
+	if (e == 0 && id != UINT32_MAX)
+		CALL(stub->calls, setresuid, id, id, id);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 uint32_t cred_name(const struct restart *r, const struct stub *stub, uint32_t uid)
 {
 	const struct user_ns_data *ns = place_of(r, stub);

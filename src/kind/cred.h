@@ -10,6 +10,9 @@ extern const struct kind cred_kind;
 bool cred_may_be_named(const struct task *task, uint32_t uid);
 /* the real and effective user id that a stub has until its credentials are committed */
 void cred_of_stub(const struct stub *stub, uint32_t ret[2]);
+/* restart: the user and group id that one has whom nobody has waited for yet: adds the calls */
+int cred_of_dead(const struct restart *r, struct stub *stub, uint32_t uid, uint32_t gid,
+                 struct error *err);
 /* an id as the user namespace that a stub is in calls it; UINT32_MAX: it has no name there */
 uint32_t cred_name(const struct restart *r, const struct stub *stub, uint32_t uid);
 /* another user id, of those that have a name there, as it is called; UINT32_MAX: there is none */

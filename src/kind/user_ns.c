@@ -196,6 +196,23 @@ static const char *why_not(const struct checkpoint *c, const struct task *task)
 	return NULL;
 }
 
+/* one that nobody has waited for yet is made like the others */
+static void judge_dead(struct checkpoint *c, const struct task *task)
+{
+	const struct object *top = user_ns_of_container(c);
+	const struct proc_status *s = &task->status, *had = &c->tasks[0]->status;
+	struct error refusal;
+
+	if (!top || ((s->uid[0] == had->uid[0] ||
+	              id_map_inside(&user_ns_data(top)->uid, s->uid[0]) != ID_NONE) &&
+	             (s->gid[0] == had->gid[0] ||
+	              id_map_inside(&user_ns_data(top)->gid, s->gid[0]) != ID_NONE)))
+		return;
+	error_refuse(&refusal, CODE_user_ns_ids,
+	             "it is dead, and has ids that its user namespace has no name for");
+	refuse(c, task, &refusal);
+}
+
 static void judge_task(struct checkpoint *c, const struct task *task)
 {
 	const char *why = why_not(c, task);
@@ -214,7 +231,9 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	/* once for all tasks */
 	bool is_first = objects_next(c->objects, &user_ns_kind, &cursor) == object;
 	for (size_t i = 0; is_first && i < c->n_tasks; i++)
-		if (c->tasks[i]->state != TASK_ZOMBIE && c->tasks[i]->state != TASK_DEAD_LEADER)
+		if (c->tasks[i]->state == TASK_ZOMBIE)
+			judge_dead(c, c->tasks[i]);
+		else if (c->tasks[i]->state != TASK_DEAD_LEADER)
 			judge_task(c, c->tasks[i]);
 	int r = ns_judge(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -442,8 +442,17 @@ static void container(void)
 	CHECK(semctl(sem, 0, IPC_SET,
 	             &(struct semid_ds){ .sem_perm = { .uid = 33, .gid = 44, .mode = 0640 } }) ==
 	      0);
-	pid_t pid = start("child", other_ids);
+	pid_t pid = start("child", other_ids), dead = fork();
+	siginfo_t info = { 0 };
+	CHECK(dead >= 0);
+	if (dead == 0) {
+		become(77);
+		_exit(3);
+	}
+	CHECK(waitid(P_PID, (id_t)dead, &info, WEXITED | WNOWAIT) == 0);
 	round_trip();
+	CHECK(waitid(P_PID, (id_t)dead, &info, WEXITED) == 0 && info.si_status == 3);
+	CHECK_EQ(info.si_uid, 77);
 	check_name("inner");
 	CHECK(sethostname("other", 5) == 0);
 	struct semid_ds ds;
