@@ -191,6 +191,7 @@ static void settings_v2(void)
 {
 	bool hugetlb = has_hugetlb();
 
+	/* it stays: another test may need it by then, and nothing is limited by it */
 	if (hugetlb)
 		write_file(V2, "cgroup.subtree_control", "+hugetlb");
 	enter();
