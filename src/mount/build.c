@@ -103,7 +103,7 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 
 	b->in = *input;
 	b->t = input->table;
-	b->proc = -1;
+	b->proc = b->home = -1;
 	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
 	b->layers = xcalloc(b->t->n_sbs + 1, sizeof(*b->layers));
 	for (size_t i = 0; i < b->t->n_sbs; i++)
@@ -152,6 +152,9 @@ int mount_build_superblocks(struct mount_build *b, struct error *err)
 	b->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (b->proc < 0)
 		return error_raise(err, errno, "open /proc");
+	b->home = openat(b->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (b->home < 0)
+		return error_raise(err, errno, "open our own mount namespace");
 	int r = helper_run(build_yard, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_origins, b, 0, err);
@@ -225,6 +228,7 @@ void mount_build_free(struct mount_build *b)
 		close_p(&b->fds[i]);
 	munmap(b->fds, b->n_fds * sizeof(*b->fds));
 	close_p(&b->proc);
+	close_p(&b->home);
 	free(b->origins);
 	free(b->origin_of);
 	free(b->late);

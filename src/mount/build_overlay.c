@@ -5,6 +5,7 @@
  * directory, the overlay is made of its own options. It keeps clones of what it needs.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -18,8 +19,6 @@
 #include "mount/superblock.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-#define OPTION_MAX 255 /* fsconfig(2) takes no longer texts */
 
 struct scratch {
 	const struct mount_build *b;
@@ -127,7 +126,7 @@ static bool needs_mount(const struct mount_sb *sb)
 	bool is_long = false, comma = false, bare = false;
 
 	for (size_t i = 0; i < sb->n_options; i++) {
-		is_long |= strlen(sb->options[i]) > OPTION_MAX;
+		is_long |= strlen(sb->options[i]) > OVERLAY_OPTION_MAX;
 		comma |= strchr(sb->options[i], ',') != NULL;
 		bare |= has_bare_comma(sb->options[i]);
 	}
@@ -290,6 +289,30 @@ static int make_one(const struct mount_build *b, size_t origin, struct error *er
 	return r == 0 ? build_attach_origin(b, origin, err) : r;
 }
 
+static int make_at_home(void *arg, struct error *err)
+{
+	const struct scratch *s = arg;
+	int fd = -1;
+
+	if (setns(s->b->home, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter our own mount namespace");
+	int r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
+	return r < 0 ? r : fd;
+}
+
+/* of what the host has under the paths, which has been looked at before (kind/mounts) */
+static int make_outside(const struct mount_build *b, size_t origin, struct error *err)
+{
+	const struct mount_origin *o = &b->origins[origin];
+	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1 };
+	int fd = helper_run(make_at_home, &s, 0, err);
+
+	if (fd < 0)
+		return error_trace(err, fd);
+	b->origin[origin] = fd;
+	return build_attach_origin(b, origin, err);
+}
+
 /* an overlay may be made of overlays: those first */
 static int make_below(const struct mount_build *b, size_t origin, bool *busy, struct error *err)
 {
@@ -298,13 +321,13 @@ static int make_below(const struct mount_build *b, size_t origin, bool *busy, st
 
 	if (b->origin[origin] >= 0 || sb->class != MOUNT_COMPOSITE || b->origins[origin].anchor)
 		return 0;
-	if (busy[origin] || (!sb->n_through && !sb->flattened))
+	if (busy[origin] || (!sb->n_through && !sb->flattened && !sb->outside))
 		return error_raise(err, EBADMSG, "an overlay is made of itself or of nothing");
 	busy[origin] = true;
 	for (size_t i = 0; r == 0 && i < sb->n_through; i++)
 		r = make_below(b, b->origin_of[sb->through[i]], busy, err);
 	if (r == 0)
-		r = make_one(b, origin, err);
+		r = sb->outside ? make_outside(b, origin, err) : make_one(b, origin, err);
 	if (r < 0)
 		error_object(err, "overlay '%s'", b->origins[origin].source);
 	return r;

@@ -44,6 +44,7 @@ struct mount_build {
 	int *origin; /* per origin */
 	int *mount;  /* per mount */
 	int *place;  /* per mount: where it is to be attached, while that is ahead */
+	int home;    /* our own mount namespace */
 	int proc;    /* /proc of the host: namespaces may have none */
 };
 

@@ -310,16 +310,34 @@ static int look_at_home(void *arg, struct error *err)
 {
 	struct look *l = arg;
 
-	l->top_seen |= is_top(l, top_layer(l));
-	return 0;
+	return leads(l);
 }
 
-/* unmounted since, as whoever made the container did with all that was below its root */
+/* by fsconfig(2) only: mount(2) would need a place in our own namespace */
+static bool can_be_made_outside(const struct mount_sb *sb, const struct look *l)
+{
+	bool ret = true;
+
+	for (size_t i = 0; i < l->n_layers; i++)
+		ret &= overlay_path_valid(l->layers[i].path);
+	for (size_t i = 0; i < sb->n_options; i++)
+		ret &= strlen(sb->options[i]) <= OVERLAY_OPTION_MAX;
+	return ret;
+}
+
+/*
+ * Unmounted in its namespace since, as whoever made the container did with all that was not below
+ * its root. The host may have the layers where they were.
+ */
 static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *err)
 {
 	struct statfs fs = { 0 };
 	int r = helper_run(look_at_home, l, sizeof(*l), err);
 
+	if (r > 0) {
+		sb->outside = can_be_made_outside(sb, l);
+		return sb->outside;
+	}
 	if (r == 0 && fstatfs(root, &fs) < 0)
 		r = error_raise(err, errno, "ask how much room an overlay has");
 	if (r < 0 || l->top_seen || !can_be_flattened(l))

@@ -8,6 +8,8 @@
 
 #include "mount/table.h"
 
+#define OVERLAY_OPTION_MAX 255 /* fsconfig(2) takes no longer texts */
+
 enum overlay_role { OVERLAY_LOWER, OVERLAY_UPPER, OVERLAY_WORK };
 
 struct overlay_layer {
@@ -28,8 +30,8 @@ bool overlay_is_volatile(const struct mount_sb *sb);
  * overlay_resolve() - find the mounts that the layers' paths lead through
  * @nsfd:	namespace @ns of @t, in which it is mounted
  * @root:	what shows the overlay's root directory
- * Sets sb->through, or sb->flattened. -EOPNOTSUPP with mount.overlay when a path leads nowhere, or
- * to something else than the overlay is made of.
+ * Sets sb->through, sb->outside or sb->flattened. -EOPNOTSUPP with mount.overlay when a path leads
+ * nowhere, or to something else than the overlay is made of.
  */
 int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int root,
                     struct error *err);

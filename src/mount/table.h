@@ -52,6 +52,7 @@ struct mount_sb {
 	/* overlay whose layers nobody can see: made of new ones, with what it shows in the top one
 	 */
 	bool flattened;
+	bool outside; /* overlay whose layers are the host's, under the same paths */
 	uint64_t free_bytes, free_inodes; /* what is left then; UINT64_MAX: no limit */
 	/* overlay: the mounts that the paths of its layers lead through, parents first; owned */
 	size_t *through, n_through;

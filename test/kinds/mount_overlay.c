@@ -23,6 +23,8 @@
  * TEST hidden-layers round-trip restart="--mntns new" -- hidden
  * TEST hidden-read-only round-trip restart="--mntns new" -- hidden_read_only
  * TEST hidden-lower-on-disk round-trip restart="--mntns new" -- hidden_lower
+ * TEST outside-layers round-trip restart="--mntns new" -- outside
+ * TEST outside-layer-replaced restart-refuse restart="--mntns new" code=mount.external-missing before="mv s/l s/old && cp -a s/old s/l" -- outside
  * TEST layers-on-disk-renamed refuse code=mount.overlay -- renamed_on_disk
  * TEST layer-replaced refuse code=mount.overlay -- layer_replaced
  */
@@ -455,6 +457,33 @@ static void with_index(void)
 	subject_checkpoint();
 }
 
+/* the host has them, and they are covered in the namespace */
+static void outside(void)
+{
+	char cwd[4096], options[13000];
+	struct stat st;
+
+	CHECK(getcwd(cwd, sizeof(cwd)) && mkdir("s", 0755) == 0 && mkdir("s/l", 0755) == 0);
+	CHECK(mkdir("s/u", 0755) == 0 && mkdir("s/w", 0755) == 0);
+	put("s/l/file", "below");
+	put("s/l/gone", "x");
+	own_namespace();
+	snprintf(options, sizeof(options), "lowerdir=%s/s/l,upperdir=%s/s/u,workdir=%s/s/w", cwd,
+	         cwd, cwd);
+	CHECK(mount("over", "/mnt", "overlay", 0, options) == 0);
+	put("/mnt/new", "new");
+	CHECK(unlink("/mnt/gone") == 0);
+	CHECK(mount("cover", "s", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+	check_holds("/mnt/file", "below");
+	check_holds("/mnt/new", "new");
+	CHECK(!exists("/mnt/gone"));
+	CHECK(umount("s") == 0);
+	put("/mnt/file", "changed");
+	check_holds("s/u/file", "changed");
+	CHECK(lstat("s/u/gone", &st) == 0 && S_ISCHR(st.st_mode));
+}
+
 /* on the host's disk, where others may have them by other names */
 static void renamed_on_disk(void)
 {
@@ -503,6 +532,7 @@ int main(int argc, char **argv)
 		{ "hidden_read_only", hidden_read_only },
 		{ "hidden_lower", hidden_lower },
 		{ "renamed_on_disk", renamed_on_disk },
+		{ "outside", outside },
 		{ "layer_replaced", layer_replaced },
 	};
 

@@ -342,6 +342,24 @@ static void find_groups(struct restart *r, struct mounts *m, int own)
 	}
 }
 
+static void check_layers(struct restart *r, const struct mounts *m)
+{
+	for (size_t i = 0; i < m->n_sbs; i++) {
+		const struct mount_sb *sb = &m->table.sbs[i];
+		_cleanup_(free_p) char *missing =
+			sb->outside ? superblock_missing_layer(
+					      sb, object_state(m->sbs[i], SuperblockState))
+				    : NULL;
+		struct error refusal;
+		if (!missing)
+			continue;
+		error_refuse(&refusal, CODE_mount_external_missing,
+		             "a layer of an overlay is not there, or has been replaced: %s",
+		             missing);
+		restart_refuse(r, &refusal);
+	}
+}
+
 int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -358,6 +376,7 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 			find_singleton(m, own, i);
 	}
 	check_anchors(r, m);
+	check_layers(r, m);
 	find_groups(r, m, own);
 	return 0;
 }

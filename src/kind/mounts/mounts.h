@@ -37,9 +37,9 @@ struct mounts {
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
 	bool host_tried;
-	int *nsfds;              /* per namespace */
-	struct object **owners;  /* per namespace: the user namespace; NULL: ours */
-	int *reached;            /* per mount, -1: not yet */
+	int *nsfds;             /* per namespace */
+	struct object **owners; /* per namespace: the user namespace; NULL: ours */
+	int *reached;           /* per mount, -1: not yet */
 	size_t n_reached;
 	bool classified;
 	struct outside *anchored; /* found when classified */

@@ -10,6 +10,8 @@
 #include "kind/mounts/parts.h"
 #include "mount/overlay.h"
 #include "mount/reach.h"
+#include "superblock.pb-c.h"
+#include "util/alloc.h"
 #include "util/cleanup.h"
 
 /* whether a layer is, or may be, on a file system that is made anew */
@@ -127,4 +129,56 @@ int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line
 		r = error_refuse(err, CODE_mount_overlay,
 		                 "it is volatile, which the kernel mounts only once");
 	return r;
+}
+
+/* ---- layers that are the host's ---- */
+
+static ProtobufCBinaryData bytes_of(const char *text)
+{
+	return (ProtobufCBinaryData){ strlen(text), xmemdup(text, strlen(text)) };
+}
+
+void superblock_save_layers(const struct mount_sb *sb, SuperblockState *s)
+{
+	size_t n;
+	struct overlay_layer *layers = overlay_layers(sb, &n);
+
+	for (size_t i = 0; sb->outside && i < n; i++) {
+		_cleanup_(close_p) int fd = open(layers[i].path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		SuperblockAnchor *a = xmalloc(sizeof(*a));
+		struct identity id = { 0 };
+		superblock_anchor__init(a);
+		if (fd >= 0)
+			identity_read(fd, &id);
+		a->root = bytes_of("/");
+		a->path = bytes_of(layers[i].path);
+		a->mode = id.mode;
+		a->inode = id.inode;
+		a->handle_type = id.handle_type;
+		a->handle = id.handle;
+		*array_push(s->anchors, s->n_anchors) = a;
+	}
+	overlay_free(layers, n);
+}
+
+static bool is_layer(const SuperblockAnchor *a, const char *path)
+{
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const struct identity id = { a->mode, a->inode, a->handle_type, a->handle };
+
+	return a->path.len == strlen(path) && !memcmp(a->path.data, path, a->path.len) && fd >= 0 &&
+	       identity_is(fd, &id);
+}
+
+char *superblock_missing_layer(const struct mount_sb *sb, const SuperblockState *s)
+{
+	size_t n;
+	struct overlay_layer *layers = overlay_layers(sb, &n);
+	char *missing = NULL;
+
+	for (size_t i = 0; !missing && i < n; i++)
+		if (i >= s->n_anchors || !is_layer(s->anchors[i], layers[i].path))
+			missing = xstrdup(layers[i].path);
+	overlay_free(layers, n);
+	return missing;
 }

@@ -4,6 +4,8 @@
 
 #include "kind/mounts/mounts.h"
 
+struct SuperblockState; /* superblock.proto */
+
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err);
@@ -56,6 +58,10 @@ int mount_restore(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
+/* restart: whether the host has the layers that it should have; what is missing, or NULL */
+char *superblock_missing_layer(const struct mount_sb *sb, const struct SuperblockState *s);
+/* checkpoint: what they are */
+void superblock_save_layers(const struct mount_sb *sb, struct SuperblockState *s);
 /* finds what an overlay is made of; refuses what cannot be made again */
 int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line,
                              struct error *err);

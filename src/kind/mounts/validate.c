@@ -72,8 +72,9 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 	for (size_t i = 0; i < s->n_options; i++)
 		if (!is_text(&s->options[i], 1 << 16))
 			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
-	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? s->flattened != !s->n_through
-	                                                    : s->n_through || s->flattened)
+	size_t ways = (s->n_through != 0) + s->flattened;
+	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? ways + (s->n_anchors != 0) != 1
+	                                                    : ways)
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
 	if (s->uuid.len && s->uuid.len != UUID_SIZE)
 		return error_raise(err, EBADMSG, "a superblock's identity of %zu bytes",
@@ -208,6 +209,7 @@ static void add_sb(struct mounts *m, struct object *o)
 	sb->key = s->key;
 	sb->n_ghosts = s->ghosts;
 	sb->flattened = s->flattened;
+	sb->outside = s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE && s->n_anchors;
 	sb->free_bytes = s->free_bytes;
 	sb->free_inodes = s->free_inodes;
 	sb->owner = s->owner;
