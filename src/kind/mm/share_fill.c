@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Restart: page sets are filled into the ancestors of their members. See share.c. */
+#include "kind/mm/share_parts.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kind/mm.h"
+#include "kind/mm/fill.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* ---- filling an ancestor ---- */
+
+/*
+ * Whether pages of a set that was filled before must stay: a member is this address space itself,
+ * or will still be cloned below it.
+ */
+static bool blocks_phase(struct restart *r, const struct sharing *sharing, struct inheritance *in,
+                         uint32_t number)
+{
+	const MmState__PageSet *message = sharing->sets[number - 1]->message;
+
+	if (in->asked_set == number && in->asked_phase == in->phase)
+		return in->blocks;
+	in->asked_set = number;
+	in->asked_phase = in->phase;
+	in->blocks = false;
+	for (size_t k = 0; k < message->n_members && !in->blocks; k++) {
+		struct object *o = objects_by_id(r->objects, message->members[k]);
+		struct inheritance *own = mm_live(o)->inheritance;
+		const struct inheritance *child = share_branch(in, own);
+		in->blocks = own == in || (child && child->index >= in->phase);
+	}
+	return in->blocks;
+}
+
+/* how many pages from @start on may be filled now; or, negated, how many may not */
+static int64_t free_pages(struct restart *r, const struct sharing *sharing, struct inheritance *in,
+                          uint64_t start, uint64_t n_pages)
+{
+	struct lens lens = share_lens_new(sharing, in);
+	uint64_t focus = UINT64_MAX, n = 0;
+	bool first = false;
+
+	for (; n < n_pages; n++) {
+		uint64_t page = start + n;
+		if (page / CHUNK_PAGES != focus) {
+			focus = page / CHUNK_PAGES;
+			share_lens_focus(&lens, in, focus);
+		}
+		uint32_t set = lens.n ? share_lens_set(&lens, (unsigned)(page % CHUNK_PAGES)) : 0;
+		bool is_free = !set || !blocks_phase(r, sharing, in, set);
+		if (n == 0)
+			first = is_free;
+		else if (is_free != first)
+			break;
+	}
+	share_lens_done(&lens);
+	return first ? (int64_t)n : -(int64_t)n;
+}
+
+bool share_same_backing(const Mapping *a, const Mapping *b)
+{
+	const uint64_t flags = MM_SHARED | MM_GROWSDOWN | MM_NORESERVE | MM_HUGETLB | MM_DROPPABLE;
+
+	return a->backing == b->backing && a->object == b->object &&
+	       a->huge_shift == b->huge_shift && (a->flags & flags) == (b->flags & flags) &&
+	       (a->backing == MM_STATE__MAPPING__BACKING__ANONYMOUS ||
+	        a->offset - a->start == b->offset - b->start);
+}
+
+/* the first of ascending temporaries that ends above @address */
+static size_t temporary_above(const struct inheritance *in, uint64_t address)
+{
+	size_t low = 0, high = in->n_temporaries;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (in->temporaries[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static const struct temporary *find_temporary(const struct inheritance *in, uint64_t start,
+                                              uint64_t end)
+{
+	uint32_t phase = ALWAYS;
+
+	for (; in; phase = in->index, in = in->parent)
+		for (size_t i = temporary_above(in, start);
+		     i < in->n_temporaries && in->temporaries[i].start < end; i++)
+			if (in->temporaries[i].phase <= phase)
+				return &in->temporaries[i];
+	return NULL;
+}
+
+static void add_temporary(struct inheritance *in, const struct temporary *t)
+{
+	size_t at = temporary_above(in, t->start);
+
+	(void)array_push(in->temporaries, in->n_temporaries);
+	memmove(&in->temporaries[at + 1], &in->temporaries[at],
+	        (in->n_temporaries - 1 - at) * sizeof(*t));
+	in->temporaries[at] = *t;
+}
+
+/*
+ * The mapping at @start as the members have it, as large as any descendant has it: a heap may have
+ * grown in one of them, and what is too large can be cut, but what is too small never becomes one
+ * mapping again.
+ */
+static void widest(struct restart *r, const struct inheritance *in, uint64_t start,
+                   struct temporary *ret)
+{
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(r->objects, &mm_kind, &cursor));) {
+		struct inheritance *own = mm_live(o)->inheritance;
+		const Mapping *m = mm_mapping_at(object_state(o, MmState), start, start + MM_PAGE);
+
+		if (!m || !own || !share_same_backing(m, ret->like) ||
+		    share_common(own, (struct inheritance *)in) != in)
+			continue;
+		if (m->start < ret->start)
+			ret->start = m->start;
+		if (m->start + m->size > ret->end)
+			ret->end = m->start + m->size;
+	}
+}
+
+static int make_temporary(struct restart *r, struct inheritance *in, const struct temporary *t,
+                          struct error *err)
+{
+	struct stub *stub = in->stub;
+	Mapping like = *t->like;
+	int ret, fd = -1;
+
+	/* the same mapping, cut out larger */
+	like.offset = t->like->offset - (t->like->start - t->start);
+	like.start = t->start;
+	like.size = t->end - t->start;
+	if (like.backing == MM_STATE__MAPPING__BACKING__OBJECT) {
+		struct object *o = objects_by_id(r->objects, like.object);
+		ret = o->kind->open(r, o, O_RDONLY, &fd, err);
+		if (ret < 0)
+			return error_trace(err, ret);
+		ret = stub_send_fds(r, stub, &fd, 1, err);
+		close(fd);
+		if (ret < 0)
+			return error_trace(err, ret);
+	}
+	mm_queue_map(stub, &like, t->start, t->end, fd < 0 ? -1 : 0);
+	if (fd >= 0)
+		CALL(stub->calls, close, 0);
+	if (like.flags & MM_HUGEPAGE)
+		CALL(stub->calls, madvise, t->start, like.size, MADV_HUGEPAGE);
+	if (like.flags & MM_NOHUGEPAGE)
+		CALL(stub->calls, madvise, t->start, like.size, MADV_NOHUGEPAGE);
+	ret = calls_run(stub->calls, err);
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+/*
+ * Whether all members have the same sort of mapping at a page, as *ret_like: 1, until *ret_end; or
+ * 0.
+ */
+static int agree(struct restart *r, struct restart_set *set, uint64_t start,
+                 const Mapping **ret_like, uint64_t *ret_end, struct error *err)
+{
+	uint64_t low = 0, high = UINT64_MAX;
+	bool agreed = true;
+
+	for (size_t k = 0; k < set->message->n_members; k++) {
+		const struct object *o = objects_by_id(r->objects, set->message->members[k]);
+		const Mapping *m = mm_mapping_at(object_state(o, MmState), start, start + MM_PAGE);
+		if (k == 0)
+			*ret_like = m;
+		if (k > 0 && start >= set->agreed_start && start < set->agreed_end)
+			break; /* asked before */
+		if (!m || !mm_has_pages(m) || m->flags & MM_DROPPABLE)
+			return error_raise(err, EBADMSG,
+			                   "a shared page at %llx that no mapping has",
+			                   (unsigned long long)start);
+		agreed = agreed && share_same_backing(*ret_like, m);
+		low = m->start > low ? m->start : low;
+		high = m->start + m->size < high ? m->start + m->size : high;
+	}
+	if (start < set->agreed_start || start >= set->agreed_end) {
+		set->agreed = agreed;
+		set->agreed_start = low;
+		set->agreed_end = high;
+	}
+	*ret_end = set->agreed_end;
+	return set->agreed;
+}
+
+/*
+ * Finds or makes the temporary mapping for a page. 1: it is there, until *ret_end; 0: it cannot be
+ * had, something else lies there.
+ */
+static int temporary_for(struct restart *r, struct inheritance *in, struct restart_set *set,
+                         uint64_t start, uint64_t *ret_end, struct error *err)
+{
+	const Mapping *m = NULL;
+	int ret = agree(r, set, start, &m, ret_end, err);
+
+	if (ret <= 0 || !m)
+		return ret;
+	const struct temporary *there = find_temporary(in, start, start + MM_PAGE);
+	if (there) {
+		if (there->end < *ret_end)
+			*ret_end = there->end;
+		return share_same_backing(there->like, m);
+	}
+	struct temporary t = { m->start, m->start + m->size, m, mm_fill_protection(m), in->phase };
+	widest(r, in, start, &t);
+	if (m->offset < m->start - t.start && m->backing == MM_STATE__MAPPING__BACKING__OBJECT)
+		return 0;
+	if (find_temporary(in, t.start, t.end))
+		return 0;
+	ret = make_temporary(r, in, &t, err);
+	if (ret < 0)
+		return error_trace(err, ret);
+	add_temporary(in, &t);
+	return 1;
+}
+
+static void add_late(struct restart_set *set, const struct page_block *block,
+                     const struct page_run *runs, uint32_t n_runs, const void *data,
+                     size_t data_size)
+{
+	size_t runs_size = n_runs * sizeof(*runs);
+	struct late_block *late = xmalloc(sizeof(*late) + runs_size + data_size);
+
+	late->next = NULL;
+	late->block = *block;
+	late->block.n_runs = n_runs;
+	late->block.runs = memcpy(late + 1, runs, runs_size);
+	late->block.data = (char *)(late + 1) + runs_size;
+	late->block.data_size = data_size;
+	if (data_size)
+		memcpy((char *)(late + 1) + runs_size, data, data_size);
+	*set->late_end = late;
+	set->late_end = &late->next;
+}
+
+/*
+ * Fills a run, or as much of it as one mapping has: how many pages. Negative: so many cannot be
+ * shared. 0: an error.
+ */
+static int64_t fill_early(struct restart *r, struct inheritance *in, struct restart_set *set,
+                          const struct page_run *run, const char *data, struct error *err)
+{
+	struct fill_target target = { in->stub->host_tid, in->mem };
+	uint64_t start = run->start * MM_PAGE, end = start + run->n_pages * MM_PAGE, stop = 0;
+	const struct sharing *sharing = share_sharing(r);
+
+	int ret = temporary_for(r, in, set, start, &stop, err);
+	if (ret < 0)
+		return 0;
+	if (ret == 0)
+		return -1; /* page by page: the next one may do */
+	stop = stop < end ? stop : end;
+	int64_t n = free_pages(r, sharing, in, run->start, (stop - start) / MM_PAGE);
+	if (n < 0)
+		return n;
+	struct page_run part = { run->start, (uint32_t)n, 0 };
+	ret = run->zero ? fill_zero(&target, start, part.n_pages, err)
+	                : fill_data(&target, &part, 1, data, err);
+	if (ret < 0)
+		return 0;
+	share_note_filled(in, part.start, part.n_pages, set->number);
+	return n;
+}
+
+static int fill_block(struct restart *r, struct inheritance *in, struct restart_set *set,
+                      const struct page_block *block, struct error *err)
+{
+	const char *data = block->data;
+
+	for (uint32_t i = 0; i < block->n_runs; i++) {
+		struct page_run run = block->runs[i];
+		while (run.n_pages > 0) {
+			int64_t n = fill_early(r, in, set, &run, data, err);
+			if (n == 0)
+				return error_trace(err, -err->errnum);
+			if (n < 0) {
+				n = -n;
+				struct page_run late = { run.start, (uint32_t)n, run.zero };
+				add_late(set, block, &late, 1, data,
+				         run.zero ? 0 : (size_t)n * MM_PAGE);
+			}
+			run.start += (uint64_t)n;
+			run.n_pages -= (uint32_t)n;
+			data += run.zero ? 0 : (uint64_t)n * MM_PAGE;
+		}
+	}
+	return 0;
+}
+
+/* ---- blocks ---- */
+
+static int fill_members(struct restart *r, const struct restart_set *set,
+                        const struct page_block *block, struct error *err)
+{
+	for (size_t k = 0; k < set->message->n_members; k++) {
+		struct object *member = objects_by_id(r->objects, set->message->members[k]);
+		int ret = mm_fill_block(member, block, err);
+		if (ret < 0)
+			return error_trace(err, ret);
+	}
+	return 0;
+}
+
+static bool members_installed(const struct restart *r, const struct restart_set *set)
+{
+	for (size_t k = 0; k < set->message->n_members; k++)
+		if (!mm_live(objects_by_id(r->objects, set->message->members[k]))->stub)
+			return false;
+	return true;
+}
+
+int mm_share_block(struct restart *r, struct object *object, const struct page_block *block,
+                   struct error *err)
+{
+	struct mm *mm = mm_live(object);
+	uint64_t n_pages = 0;
+
+	if (block->page_set == 0 || block->page_set > mm->n_sets)
+		return error_raise(err, EBADMSG, "page set %u of %zu", block->page_set, mm->n_sets);
+	struct restart_set *set = &mm->sets[block->page_set - 1];
+	if (members_installed(r, set)) /* from several threads */
+		return fill_members(r, set, block, err);
+	/* the stubs are still being made: there is one thread only */
+	for (uint32_t i = 0; i < block->n_runs; i++)
+		n_pages += block->runs[i].n_pages;
+	if (n_pages > set->n_left)
+		return error_raise(err, EBADMSG, "page set %u has more pages than it says",
+		                   block->page_set);
+	set->n_left -= n_pages;
+	struct inheritance *in = set->ancestor;
+	if (set->n_left == 0 && n_pages && in && in->n_due && set->phase != ALWAYS)
+		in->n_due[set->phase]--;
+	if (in && in->filling && in->phase == set->phase)
+		return fill_block(r, in, set, block, err);
+	add_late(set, block, block->runs, block->n_runs, block->data, block->data_size);
+	return 0;
+}
+
+struct late_block *share_take_late(struct restart_set *set)
+{
+	struct late_block *late = take_ptr(set->late);
+
+	set->late_end = &set->late;
+	return late;
+}
+
+void share_late_free(struct late_block *late)
+{
+	while (late) {
+		struct late_block *next = late->next;
+		free(late);
+		late = next;
+	}
+}
+
+int mm_share_flush(struct restart *r, struct object *object, struct error *err)
+{
+	struct mm *mm = mm_live(object);
+	int ret = 0;
+
+	for (size_t i = 0; i < mm->n_sets && ret >= 0; i++) {
+		struct late_block *all = share_take_late(&mm->sets[i]);
+		for (struct late_block *late = all; late && ret >= 0; late = late->next)
+			ret = fill_members(r, &mm->sets[i], &late->block, err);
+		share_late_free(all);
+	}
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+/* what came before its turn */
+static int fill_early_late(struct restart *r, const struct sharing *sharing, struct inheritance *in,
+                           struct error *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < sharing->n && ret >= 0; i++) {
+		struct restart_set *set = sharing->sets[i];
+		if (set->ancestor != in || set->phase != in->phase || !set->late)
+			continue;
+		struct late_block *all = share_take_late(set);
+		for (struct late_block *late = all; late && ret >= 0; late = late->next)
+			ret = fill_block(r, in, set, &late->block, err);
+		share_late_free(all);
+	}
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+static int fill_inheritance(struct restart *r, const struct sharing *sharing,
+                            struct inheritance *in, struct error *err)
+{
+	char path[32];
+
+	/* children that are queued must have been made: what comes now is not theirs */
+	int ret = calls_run(in->stub->calls, err);
+	if (ret < 0)
+		return error_trace(err, ret);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)in->stub->host_tid);
+	in->mem = open(path, O_RDWR | O_CLOEXEC);
+	if (in->mem < 0)
+		return error_raise(err, errno, "opening %s", path);
+	in->filling = true;
+	ret = fill_early_late(r, sharing, in, err);
+	while (ret >= 0 && in->n_due[in->phase] > 0) {
+		ret = restart_next_block(r, err);
+		if (ret == 0)
+			ret = error_raise(err, EBADMSG, "the image lacks pages that are shared");
+	}
+	in->filling = false;
+	close_p(&in->mem);
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+static bool any_due(const struct sharing *sharing, const struct inheritance *in)
+{
+	if (!in->n_due)
+		return false;
+	if (in->n_due[in->phase])
+		return true;
+	for (size_t i = 0; i < sharing->n; i++) /* all of it may have come early */
+		if (sharing->sets[i]->ancestor == in && sharing->sets[i]->phase == in->phase)
+			return true;
+	return false;
+}
+
+int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, struct error *err)
+{
+	struct sharing *sharing = share_sharing(r);
+	bool first = !sharing;
+	int ret = share_get(r, &sharing, err);
+
+	if (ret < 0)
+		return error_trace(err, ret);
+	if (!sharing || !sharing->n)
+		return 0;
+	if (first) /* mappings of the set may be wanted where the coordinator has its vDSO */
+		ret = vdso_stage(r, parent, &sharing->vdso, err);
+	if (first && ret >= 0)
+		sharing->staged = true;
+	struct inheritance *in = share_inheritance(parent), *own = share_inheritance(child);
+	if (ret < 0 || own == in || own->stub != child)
+		return ret < 0 ? error_trace(err, ret) : 0;
+	in->phase = own->index;
+	if (any_due(sharing, in))
+		ret = fill_inheritance(r, sharing, in, err);
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
