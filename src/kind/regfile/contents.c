@@ -178,7 +178,7 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 	const RegfileState *s = object_state(object, RegfileState);
 	struct regfile *f = regfile_live(object);
 
-	if (!s->deleted || !S_ISREG(s->mode))
+	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
 		return 0;
 	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)
