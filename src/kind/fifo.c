@@ -45,8 +45,9 @@ struct fifo {
 	uint32_t mount;   /* the object that path is on; 0 none */
 	dev_t dev;
 	ino_t ino;
-	bool deleted;
-	struct stat st; /* of a deleted one */
+	bool deleted;              /* all its names are */
+	struct handle_room handle; /* if it has others than path, which is deleted; else empty */
+	struct stat st;            /* of a deleted one */
 	struct pipe_ends ends;
 	int reader, writer; /* duplicates of what the set has; -1 = none */
 	bool quiet;         /* there are readers that do not see POLLHUP */
@@ -91,10 +92,13 @@ static bool leads_there(const struct place *place, const struct stat *st)
 
 /*
  * The path under which it is to be found at restart, or was before it was deleted; NULL: refused.
- * *ret_mount: the object it is on.
+ * *ret_mount: the object it is on; *ret_handle: for one that is under other names only.
  */
-static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32_t *ret_mount)
+static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32_t *ret_mount,
+                        struct handle_room *ret_handle)
 {
+	int mount_id;
+
 	_cleanup_(place_done) struct place place = { .base = -1 };
 	struct error refusal = ERROR_INIT;
 	char *path = NULL;
@@ -108,8 +112,11 @@ static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32
 		return take_ptr(place.path);
 	if (r == 0 && d->live >= 0)
 		path = fifo_deleted_path(d, &place, &refusal);
-	if (path)
+	*ret_handle = (struct handle_room)HANDLE_ROOM_INIT;
+	if (path && (d->st.st_nlink == 0 || name_to_handle_at(d->live, "", &ret_handle->head,
+	                                                      &mount_id, AT_EMPTY_PATH) == 0))
 		return path;
+	free(path);
 	if (refusal.code == CODE_NONE) {
 		error_refuse(&refusal, CODE_fifo_path,
 		             "the FIFO is not to be found under this path");
@@ -165,7 +172,8 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 
 	*ret = NULL;
 	uint32_t mount;
-	_cleanup_(free_p) char *path = judge_path(c, d, &mount);
+	struct handle_room handle = { 0 };
+	_cleanup_(free_p) char *path = judge_path(c, d, &mount, &handle);
 	if (!path)
 		return 0;
 	*ret = objects_get(c->objects, &fifo_kind, key, sizeof(key), &is_new);
@@ -175,6 +183,7 @@ static int fifo_collect_descriptor(struct checkpoint *c, const struct descriptor
 		f->st = d->st;
 		f->path = take_ptr(path);
 		f->mount = mount;
+		f->handle = handle;
 		f->key = xasprintf("file:[%u:%u:%llu]", major(d->st.st_dev), minor(d->st.st_dev),
 		                   (unsigned long long)d->st.st_ino);
 		f->dev = d->st.st_dev;
@@ -282,6 +291,12 @@ static FifoState *new_state(const struct fifo *f, const char *external)
 	s->has_writer = f->ends.writer.task != NULL;
 	if (f->deleted && !external)
 		s->deleted = fifo_deleted_describe(&f->st);
+	if (!f->deleted && !external && f->handle.head.handle_bytes) {
+		s->linked = true;
+		s->handle_type = f->handle.head.handle_type;
+		s->handle.len = f->handle.head.handle_bytes;
+		s->handle.data = xmemdup(f->handle.room, s->handle.len);
+	}
 	if (external) {
 		s->external.data = (uint8_t *)xstrdup(external);
 		s->external.len = strlen(external);
@@ -360,7 +375,10 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 	if (s->external.len)
 		return 0;
 	int r = pipe_contents_validate(s->contents, err);
-	if (r == 0 && s->deleted && s->path.data[s->path.len - 1] == '/')
+	if (r == 0 && s->linked && (s->deleted || !s->handle.len || s->handle.len > MAX_HANDLE_SZ))
+		r = error_refuse(err, CODE_image_invalid, "fifo: a handle of %zu bytes",
+		                 s->handle.len);
+	if (r == 0 && (s->deleted || s->linked) && s->path.data[s->path.len - 1] == '/')
 		r = error_refuse(err, CODE_image_invalid, "fifo: a deleted one without a name");
 	if (r == 0 && s->deleted)
 		r = fifo_deleted_validate(s->deleted, err);
@@ -403,7 +421,10 @@ static int fifo_preflight(struct restart *r, struct object *object, struct error
 		restart_refuse(r, &refusal);
 		return 0;
 	}
-	if (lstat(path, &st) < 0) {
+	_cleanup_(close_p) int fd = s->linked ? folder_open_handle(-1, path, s->handle_type,
+	                                                           &s->handle, O_PATH)
+	                                      : place_open(-1, path, O_PATH | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0) {
 		error_refuse(&refusal, CODE_fifo_changed, "the FIFO is not there: %s",
 		             strerror(errno));
 	} else if (!is_same(r, s, &st)) {
@@ -448,6 +469,26 @@ static int make_quiet(struct fifo *f, const FifoState *s, struct error *err)
 	return f->base < 0 ? error_raise(err, errno, "open the FIFO for reading") : 0;
 }
 
+/* O_PATH, under its old name if that is free */
+static int find_linked(struct restart *r, const FifoState *s, const char *path, int *ret_fd,
+                       struct error *err)
+{
+	_cleanup_(close_p) int fd = folder_open_handle(place_base(r, s->mount), path,
+	                                               s->handle_type, &s->handle, O_PATH);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, errno, "find the FIFO by its handle");
+	if (!is_same(r, s, &st) || st.st_nlink == 0)
+		return error_raise(err, ESTALE, "it has been replaced meanwhile");
+	int e = fifo_linked_find(r, s->mount, path, fd, ret_fd, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (*ret_fd < 0)
+		*ret_fd = take_fd(&fd);
+	return 0;
+}
+
 static int open_base(struct restart *r, const FifoState *s, const char *path, int *ret_fd,
                      struct error *err)
 {
@@ -460,8 +501,12 @@ static int open_base(struct restart *r, const FifoState *s, const char *path, in
 		int e = fifo_deleted_make(r, s->mount, path, &made, err);
 		if (e < 0)
 			return error_trace(err, e);
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", made);
+	} else if (s->linked) {
+		int e = find_linked(r, s, path, &made, err);
+		if (e < 0)
+			return error_trace(err, e);
 	}
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", made);
 	_cleanup_(close_p) int fd = made >= 0 ? open(link, O_RDWR | O_NONBLOCK | O_CLOEXEC)
 	                                      : place_open(place_base(r, s->mount), path,
 	                                                   O_RDWR | O_NONBLOCK | O_NOFOLLOW);

@@ -22,7 +22,10 @@
  * TEST deleted-taken round-trip except=fd/? -- deleted_taken
  * TEST deleted-attributes refuse code=fifo.deleted -- deleted_attributes
  * TEST deleted-directory-taken restart-refuse code=regfile.directory before="touch folder" -- deleted_folder
- * TEST renamed refuse code=fifo.path -- renamed
+ * TEST linked round-trip -- linked
+ * TEST linked-taken round-trip except=fd/? before="touch f" -- linked
+ * TEST linked-gone restart-refuse code=fifo.changed before="rm g" -- linked
+ * TEST shadowed refuse code=fifo.path -- shadowed
  * TEST two_names refuse code=fifo.path -- two_names
  * TEST differing_readers round-trip -- differing
  * TEST unread_hangup round-trip -- unread_hangup
@@ -33,6 +36,7 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -337,14 +341,34 @@ static void test_deleted_attributes(void)
 	subject_checkpoint();
 }
 
-/* what the link says is not true when a directory above was replaced by a mount: here, by links */
-static void test_renamed(void)
+/* its name is gone, it is not */
+static void test_linked(void)
 {
+	struct stat before, after;
 	int f[2];
 
 	open_both(f);
 	CHECK(link("f", "g") == 0);
 	unlink("f");
+	put(f[1], "one");
+	CHECK(fstat(f[0], &before) == 0);
+	subject_checkpoint();
+	CHECK(fstat(f[0], &after) == 0);
+	CHECK_EQ(before.st_ino, after.st_ino);
+	get(f[0], "one");
+	int other = open("g", O_WRONLY | O_NONBLOCK);
+	put(other, "two");
+	get(f[0], "two");
+}
+
+static void test_shadowed(void)
+{
+	int f[2];
+
+	CHECK(mkdir("folder", 0755) == 0 && rename("f", "folder/f") == 0 &&
+	      symlink("folder/f", "f") == 0);
+	open_both(f);
+	CHECK(mount("tmpfs", "folder", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();
 	put(f[1], "one");
 	get(f[0], "one");
@@ -483,7 +507,8 @@ int main(int argc, char **argv)
 		{ "deleted_folder", test_deleted_folder },
 		{ "deleted_taken", test_deleted_taken },
 		{ "deleted_attributes", test_deleted_attributes },
-		{ "renamed", test_renamed },
+		{ "linked", test_linked },
+		{ "shadowed", test_shadowed },
 		{ "two_names", test_two_names },
 		{ "differing", test_differing },
 		{ "unread_hangup", test_unread_hangup },

@@ -37,7 +37,7 @@ char *fifo_deleted_path(const struct descriptor *d, const struct place *place,
 	struct stat st;
 
 	*refusal = ERROR_INIT;
-	if (d->st.st_nlink != 0 || !place->deleted)
+	if (!place->deleted)
 		return NULL;
 	/* on a mount of the set's the path is without the suffix already */
 	_cleanup_(free_p) char *path = xstrndup(place->path, place->mount ? size : size - suffix);
@@ -49,7 +49,7 @@ char *fifo_deleted_path(const struct descriptor *d, const struct place *place,
 		error_hint(refusal, "checkpoint from the mount namespace of the task");
 		return NULL;
 	}
-	if (has_xattrs(d)) {
+	if (d->st.st_nlink == 0 && has_xattrs(d)) {
 		error_refuse(refusal, CODE_fifo_deleted,
 		             "it was deleted, and has extended attributes");
 		error_hint(refusal, "take them away (setfattr -x), or let the program close it");
@@ -103,6 +103,17 @@ int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, int *
 	if (*ret_fd < 0)
 		*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+int fifo_linked_find(struct restart *r, uint32_t mount, const char *path, int fd, int *ret_fd,
+                     struct error *err)
+{
+	_cleanup_(old_name_close) struct old_name name = OLD_NAME_INIT;
+	int e = old_name_open(r, mount, path, &name, err);
+
+	if (e == 0)
+		e = old_name_borrow(&name, fd, ret_fd, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 int fifo_deleted_finish(int fd, const FifoDeleted *d, struct error *err)

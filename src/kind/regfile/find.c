@@ -13,7 +13,6 @@
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-#include "util/handle.h"
 
 static bool same_type(const RegfileState *s, const struct stat *st)
 {
@@ -47,18 +46,7 @@ static int compare(struct restart *r, const RegfileState *s, const struct stat *
 
 int regfile_open_handle(const RegfileState *s, int base, const char *path, int flags)
 {
-	struct handle_room handle = { .head = { .handle_bytes = (unsigned)s->handle.len,
-		                                .handle_type = s->handle_type } };
-
-	if (regfile_is_empty(&s->handle)) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
-	_cleanup_(close_p) int folder = folder_nearest(base, path);
-	if (folder < 0)
-		return -1;
-	memcpy(handle.head.f_handle, s->handle.data, s->handle.len);
-	return open_by_handle_at(folder, &handle.head, flags | O_CLOEXEC);
+	return folder_open_handle(base, path, s->handle_type, &s->handle, flags);
 }
 
 /* where it was found, for open(); the descriptor is not kept: there may be thousands */

@@ -12,6 +12,7 @@
 #include "kind/place.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
 #include "util/path.h"
 
 static int open_directory(int base, const char *path)
@@ -98,6 +99,23 @@ int folder_nearest(int base, const char *path)
 	free(folder);
 	errno = saved;
 	return fd;
+}
+
+int folder_open_handle(int base, const char *path, int type, const ProtobufCBinaryData *handle,
+                       int flags)
+{
+	struct handle_room room = { .head = { .handle_bytes = (unsigned)handle->len,
+		                              .handle_type = type } };
+
+	if (handle->len == 0) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	_cleanup_(close_p) int folder = folder_nearest(base, path);
+	if (folder < 0)
+		return -1;
+	memcpy(room.head.f_handle, handle->data, handle->len);
+	return open_by_handle_at(folder, &room.head, flags | O_CLOEXEC);
 }
 
 int folder_check(int base, const char *path, struct error *refusal)

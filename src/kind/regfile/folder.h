@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 
 #include "core/journal.h"
@@ -34,5 +35,11 @@ int folder_note(struct journal *journal, int base, int fd, const char *path,
 
 /* the innermost directory of @path that is there: open, O_RDONLY; -1 with errno */
 int folder_nearest(int base, const char *path);
+/*
+ * Opens what the handle names, of the file system that @path below @base is on; -1 with errno,
+ * EOPNOTSUPP for an empty one.
+ */
+int folder_open_handle(int base, const char *path, int type, const ProtobufCBinaryData *handle,
+                       int flags);
 /* pure but for looking: whether folder_open() will do; -EOPNOTSUPP: @refusal says why not */
 int folder_check(int base, const char *path, struct error *refusal);
