@@ -9,11 +9,16 @@
 #include "util/alloc.h"
 #include "util/map.h"
 
+struct list {
+	struct object **items;
+	size_t n;
+};
+
 struct objects {
 	struct map *by_key; /* {kind number, key} -> object */
 	struct map *by_id;
-	struct object **all; /* in order of id at checkpoint, of arrival at restart */
-	size_t n;
+	struct list all;     /* in order of id at checkpoint, of arrival at restart */
+	struct map *by_kind; /* kind -> struct list, in the same order */
 	uint32_t last_id;
 };
 
@@ -23,22 +28,30 @@ struct objects *objects_new(void)
 
 	objects->by_key = map_new();
 	objects->by_id = map_new();
+	objects->by_kind = map_new();
 	return objects;
 }
 
 void objects_free(struct objects *objects)
 {
+	size_t cursor = 0;
+
 	if (!objects)
 		return;
-	for (size_t i = objects->n; i-- > 0;) {
-		struct object *o = objects->all[i];
+	for (size_t i = objects->all.n; i-- > 0;) {
+		struct object *o = objects->all.items[i];
 		if (o->kind->release)
 			o->kind->release(o);
 		if (o->message)
 			protobuf_c_message_free_unpacked(o->message, NULL);
 		free(o);
 	}
-	free(objects->all);
+	free(objects->all.items);
+	for (struct list *list; (list = map_next(objects->by_kind, &cursor));) {
+		free(list->items);
+		free(list);
+	}
+	map_free(objects->by_kind);
 	map_free(objects->by_key);
 	map_free(objects->by_id);
 	free(objects);
@@ -50,7 +63,11 @@ static struct object *append(struct objects *objects, uint32_t id, const struct 
 
 	o->id = id;
 	o->kind = kind;
-	*array_push(objects->all, objects->n) = o;
+	struct list *list = map_get(objects->by_kind, &kind, sizeof(kind));
+	if (!list)
+		map_put(objects->by_kind, &kind, sizeof(kind), list = xcalloc(1, sizeof(*list)));
+	*array_push(list->items, list->n) = o;
+	*array_push(objects->all.items, objects->all.n) = o;
 	map_put(objects->by_id, &id, sizeof(id), o);
 	return o;
 }
@@ -125,15 +142,14 @@ struct object *objects_by_id(const struct objects *objects, uint32_t id)
 
 size_t objects_count(const struct objects *objects)
 {
-	return objects->n;
+	return objects->all.n;
 }
 
 struct object *objects_next(const struct objects *objects, const struct kind *kind, size_t *cursor)
 {
-	while (*cursor < objects->n) {
-		struct object *o = objects->all[(*cursor)++];
-		if (!kind || o->kind == kind)
-			return o;
-	}
-	return NULL;
+	/* not through all of them: that would be quadratic where it is asked for each task */
+	const struct list *list = kind ? map_get(objects->by_kind, &kind, sizeof(kind))
+	                               : &objects->all;
+
+	return list && *cursor < list->n ? list->items[(*cursor)++] : NULL;
 }
