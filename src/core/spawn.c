@@ -580,7 +580,11 @@ static int do_die(struct execution *x, const struct plan_step *step, struct erro
 
 	if (e < 0)
 		return e;
-	if (t->dead_nice != getpriority(PRIO_PROCESS, 0))
+	/* one in a user namespace may not make it higher than ours is */
+	if (t->dead_nice != getpriority(PRIO_PROCESS, 0) && stub->user_ns && stub->host_tid > 0) {
+		if (setpriority(PRIO_PROCESS, (id_t)stub->host_tid, t->dead_nice) < 0)
+			return error_raise(err, errno, "setpriority of %d", stub->tid);
+	} else if (t->dead_nice != getpriority(PRIO_PROCESS, 0))
 		CALL(stub->calls, setpriority, PRIO_PROCESS, 0, t->dead_nice);
 	if (is_init && t->exit_code & 0x7f) /* reboot(2) wants the capability that goes with 0 */
 		CALL(stub->calls, prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
@@ -658,24 +662,45 @@ static int run_steps(struct restart *r, struct error *err)
 
 /* ---- the dead ---- */
 
-/* the parent sees the zombie, and leaves it; WNOWAIT needs the exit, not the reaping */
+/*
+ * The parent sees the zombie, and leaves it; WNOWAIT needs the exit, not the reaping. It does not
+ * block there: the one that is to end may have come back from its last list with an error.
+ */
+static int look_for_zombie(struct stub *parent, struct stub *stub, siginfo_t *ret,
+                           struct error *err)
+{
+	int e = 0;
+
+	*ret = (siginfo_t){ 0 };
+	for (unsigned i = 0; e == 0 && !ret->si_pid; i++) {
+		uint64_t addr;
+		siginfo_t *info = calls_data(parent->calls, sizeof(*info), &addr);
+		CALL(parent->calls, waitid, P_PID, (uint64_t)stub_number(stub, parent), addr,
+		     WEXITED | WNOWAIT | WNOHANG | __WALL, 0);
+		e = calls_run(parent->calls, err);
+		if (e == 0)
+			*ret = *info;
+		if (e == 0 && !ret->si_pid)
+			e = calls_came_back(stub->calls, err);
+		if (e == 0 && !ret->si_pid)
+			nanosleep(&(struct timespec){ .tv_nsec = i < 100 ? 20000 : 500000 }, NULL);
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int await_zombie(struct restart *r, struct stub *stub, struct error *err)
 {
 	const TaskState *t = object_state(stub->task, TaskState);
-	struct stub *parent = restart_stub(r, (pid_t)t->parent);
-	uint64_t addr;
+	siginfo_t info;
+	int e = look_for_zombie(restart_stub(r, (pid_t)t->parent), stub, &info, err);
 
-	siginfo_t *info = calls_data(parent->calls, sizeof(*info), &addr);
-	CALL(parent->calls, waitid, P_PID, (uint64_t)stub_number(stub, parent), addr,
-	     WEXITED | WNOWAIT | __WALL, 0);
-	int e = calls_run(parent->calls, err);
 	if (e < 0)
 		return error_trace(err, e);
 	int want = t->exit_code & 0x7f ? (int)(t->exit_code & 0x7f) : (int)(t->exit_code >> 8);
-	if (info->si_status != want ||
-	    info->si_code != (t->exit_code & 0x7f ? CLD_KILLED : CLD_EXITED))
+	if (info.si_status != want ||
+	    info.si_code != (t->exit_code & 0x7f ? CLD_KILLED : CLD_EXITED))
 		return error_raise(err, EPROTO, "zombie %d got status %d instead of %d", stub->tid,
-		                   info->si_status, want);
+		                   info.si_status, want);
 	return 0;
 }
 

@@ -290,6 +290,17 @@ static bool clone_again(struct calls *calls)
 	return true;
 }
 
+int calls_came_back(struct calls *calls, struct error *err)
+{
+	if (!calls->left || __atomic_load_n(&calls->slot->turn, __ATOMIC_ACQUIRE) != 0)
+		return 0;
+	note_result(calls); /* none: it is ended from outside */
+	if (!calls->failure.errnum)
+		return 0;
+	*err = calls->failure;
+	return error_trace(err, -calls->failure.errnum);
+}
+
 int calls_finish(struct calls *calls, struct error *err)
 {
 	if (calls->state == RUNNING) {

@@ -72,6 +72,8 @@ void calls_start(struct calls *calls);
 int calls_finish(struct calls *calls, struct error *err);
 /* starts a list that the stub does not survive */
 void calls_leave(struct calls *calls);
+/* after calls_leave(): the error of the list if the stub has come back from it after all; 0: not */
+int calls_came_back(struct calls *calls, struct error *err);
 /* the stub has ended; another is going to wait at the slot in its stead */
 void calls_renew(struct calls *calls);
 /* this stub is to end: its death is no casualty */

@@ -18,6 +18,7 @@
  * TEST empty-between round-trip -- between
  * TEST container round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
  * TEST container-of-root round-trip start="$TOP/test/tools/in_user_ns pui 0,0,1:1,100000,5000 0,0,1:1,200000,5000" -- container
+ * TEST container-nice round-trip under="nice -n 3" start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
  * TEST container-threads round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- threads
  * The device numbers of new file systems are others:
  * TEST mounts-locked round-trip restart="--mntns new" -- locked
