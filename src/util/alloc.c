@@ -56,7 +56,8 @@ char *xstrndup(const char *s, size_t size)
 void *xmemdup(const void *p, size_t size)
 {
 	void *copy = xmalloc(size);
-	memcpy(copy, p, size);
+	if (size) /* memcpy(3) takes no NULL */
+		memcpy(copy, p, size);
 	return copy;
 }
 
