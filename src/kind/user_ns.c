@@ -239,6 +239,11 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+const struct object *user_ns_above(const struct object *ns)
+{
+	return ((const struct user_ns *)ns->live)->parent;
+}
+
 const struct user_ns_data *user_ns_data(const struct object *object)
 {
 	return &((const struct user_ns *)object->live)->data;

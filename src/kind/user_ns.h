@@ -31,6 +31,8 @@ const struct object *user_ns_of_container(const struct checkpoint *c);
  */
 bool user_ns_out_of_reach(const struct checkpoint *c, const struct object *ns);
 const struct user_ns_data *user_ns_data(const struct object *object);
+/* checkpoint: the one above; NULL: ours */
+const struct object *user_ns_above(const struct object *ns);
 
 /* checkpoint: whether the namespace is @below or one above it; NULL: ours */
 bool user_ns_is_above(const struct object *ns, const struct object *below);

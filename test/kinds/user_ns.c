@@ -33,6 +33,8 @@
  * TEST threads-with-children round-trip -- threads_children
  * TEST threads-above refuse code=user_ns.shape -- threads_above
  * TEST views round-trip start="$TOP/test/tools/in_user_ns pCT 0,100000,5000 0,200000,5000" needs=statmount_ns -- views
+ * TEST mounts-nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
+ * TEST owner-between refuse code=mount.owner -- owner_between
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -718,6 +720,59 @@ static void inside(void)
 	CHECK(mkdir("/more", 0700) == 0);
 }
 
+/* into a user and a mount namespace below, as its root */
+static void go_below(void)
+{
+	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+	write_file(getpid(), "setgroups", "deny");
+	write_file(getpid(), "uid_map", "0 0 1");
+	write_file(getpid(), "gid_map", "0 0 1");
+}
+
+static void below_with_mounts(void)
+{
+	enter("0 0 1000", "0 0 1000");
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	mount_own("mode=0755");
+	show_locks(locks_before);
+}
+
+/* what is the parent's own is locked in the child's */
+static void nested_mounts(void)
+{
+	int status;
+
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, "mode=0755") == 0 &&
+	      mkdir("/mnt/under", 0755) == 0);
+	put("/mnt/file", "outer");
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		below_with_mounts();
+		subject_mark("child");
+		subject_wait_go();
+		check_locks();
+		CHECK(umount2("/mnt", MNT_DETACH) < 0 && access("/mnt/file", R_OK) == 0);
+		_exit(0);
+	}
+	subject_wait("child");
+	show_locks(locks_before);
+	subject_checkpoint();
+	check_locks();
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT, "size=1m") == 0);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+}
+
+/* nobody is left in the one whose file system it is */
+static void owner_between(void)
+{
+	go_below();
+	CHECK(mount("between", "/mnt", "tmpfs", 0, NULL) == 0);
+	go_below();
+	subject_checkpoint();
+}
+
 /* who may come back into one that he has left has rights over it */
 static void come_back(const char *name, int type)
 {
@@ -879,6 +934,8 @@ int main(int argc, char **argv)
 		{ "threads_alone", threads_alone },
 		{ "threads_children", threads_children },
 		{ "threads_above", threads_above },
+		{ "nested_mounts", nested_mounts },
+		{ "owner_between", owner_between },
 		{ "views", views },
 		{ "plain", plain },
 		{ "root_unnamed", root_unnamed },

@@ -9,6 +9,7 @@
 #include "core/checkpoint.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
+#include "kind/user_ns.h"
 #include "mount/reach.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -76,6 +77,25 @@ static const struct mount_entry *first_mount(const struct mounts *m, size_t sb)
 	return line == MOUNT_NONE ? NULL : &m->table.mounts[line];
 }
 
+/*
+ * One that is nowhere but in namespaces of user namespaces in others, and is not theirs: it is of
+ * one of those in between, or ours.
+ */
+static bool is_doubtful(const struct mounts *m, size_t line)
+{
+	const struct mount_sb *sb = &m->table.sbs[line];
+
+	if (sb->owner || (sb->class != MOUNT_CONTENT && sb->class != MOUNT_COMPOSITE &&
+	                  (sb->class != MOUNT_INSTANCE || !strcmp(sb->type, "proc"))))
+		return false;
+	for (size_t i = MOUNT_NONE; (i = mount_of_sb(&m->table, line, i)) != MOUNT_NONE;) {
+		const struct object *owner = m->owners[m->table.mounts[i].namespace];
+		if (!owner || !user_ns_above(owner))
+			return false;
+	}
+	return true;
+}
+
 static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct error *err)
 {
 	struct mount_sb *sb = &m->table.sbs[line];
@@ -91,6 +111,11 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	if (sb->class == MOUNT_COMPOSITE && sb->owner)
 		return error_refuse(err, CODE_mount_owner,
 		                    "an overlay belongs to a user namespace");
+	if (is_doubtful(m, line))
+		return error_refuse(err, CODE_mount_owner,
+		                    "a %s may belong to a user namespace between that of its mount "
+		                    "namespace and that of stasis",
+		                    sb->type);
 	if (sb->class == MOUNT_CONTENT)
 		r = superblock_check_contents(c, line, err);
 	else if (needs_root(sb))

@@ -11,6 +11,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
+#include "kind/user_ns.h"
 #include "mount/class.h"
 #include "mount/locks.h"
 #include "mount/scan.h"
@@ -182,24 +183,41 @@ static int judge_users(struct checkpoint *c, const struct mounts *m, const struc
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* what is locked in it, and which file systems belong to its owner, is only now looked for */
-static int judge_owner(struct checkpoint *c, struct mounts *m, const struct object *object,
-                       struct error *err)
+static void judge_owner(struct checkpoint *c, const struct mounts *m, const struct object *object)
 {
 	size_t line = mounts_index(m, object);
-	const struct object *owner = m->owners[line];
 	_cleanup_(free_p) char *link =
 		xasprintf("mnt:[%llu]", (unsigned long long)m->table.namespaces[line].inode);
 
-	ns_judge_owner(c, task_in(c, object), link, owner);
-	if (!owner)
-		return 0;
-	_cleanup_(free_p) bool *own = xcalloc(m->n_sbs + 1, sizeof(*own));
-	int r = mount_find_locks(&m->table, line, m->nsfds[line],
-	                         ((const struct ns *)owner->live)->fd, own, err);
-	for (size_t i = 0; r == 0 && i < m->n_sbs; i++)
-		if (own[i])
-			m->table.sbs[i].owner = owner->id;
+	ns_judge_owner(c, task_in(c, object), link, m->owners[line]);
+}
+
+/* who has rights over a file system may be above the one that it belongs to */
+static void note_owner(struct checkpoint *c, struct mount_sb *sb, const struct object *owner)
+{
+	const struct object *known = sb->owner ? objects_by_id(c->objects, (uint32_t)sb->owner)
+	                                       : NULL;
+
+	if (!known || user_ns_is_above(known, owner))
+		sb->owner = owner->id;
+}
+
+/* what is locked in all of them, and which file systems belong to their owners */
+static int find_locks(struct checkpoint *c, struct mounts *m, struct error *err)
+{
+	int r = 0;
+
+	for (size_t line = 0; r == 0 && line < m->n_namespaces; line++) {
+		const struct object *owner = m->owners[line];
+		_cleanup_(free_p) bool *own = xcalloc(m->n_sbs + 1, sizeof(*own));
+		if (!owner)
+			continue;
+		r = mount_find_locks(&m->table, line, m->nsfds[line],
+		                     ((const struct ns *)owner->live)->fd, own, err);
+		for (size_t i = 0; r == 0 && i < m->n_sbs; i++)
+			if (own[i])
+				note_owner(c, &m->table.sbs[i], owner);
+	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -208,11 +226,13 @@ int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct mounts *m = c->mounts;
 	int r = mounts_classify(c, err);
 
-	if (r == 0 && !m->outside.n_namespaces)
+	if (r == 0 && !m->outside.n_namespaces) {
 		r = judge_mounts(c, m, err);
+		if (r == 0)
+			r = find_locks(c, m, err);
+	}
 	if (r == 0)
 		r = judge_users(c, m, object, err);
-	if (r == 0)
-		r = judge_owner(c, m, object, err);
+	judge_owner(c, m, object);
 	return r < 0 ? error_trace(err, r) : 0;
 }
