@@ -341,10 +341,9 @@ static void enter_overlay(void)
 	CHECK(mkdir("/mnt/l/old", 0755) == 0);
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	pivot("/mnt/m", "old");
-	char *there = malloc(strlen(cwd) + 5);
-	sprintf(there, "/old%s", cwd);
+	char there[sizeof(cwd) + 5];
+	snprintf(there, sizeof(there), "/old%s", cwd);
 	CHECK(chdir(there) == 0);
-	free(there);
 }
 
 static void old_root(void)
