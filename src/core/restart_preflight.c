@@ -106,6 +106,8 @@ static void check_pids(struct restart *r)
 
 	for (size_t i = 0; i < r->plan->n_nodes; i++) {
 		const struct plan_node *node = &r->plan->nodes[i];
+		if (!node->tid) /* a placeholder takes one that is free */
+			continue;
 		/* pid 1 of a new namespace is the root, or an init of ours */
 		bool in_use = r->new_pidns ? node->tid == 1 && i != r->plan->root
 		                           : node->tid < max &&
