@@ -12,8 +12,10 @@
 
 #define NONE         UINT32_MAX
 #define N_WAYS       4
-#define PATTERNS_MAX 20000u      /* what comes later may not be shared */
-#define WORK_MAX     (50u << 20) /* for one family, and to find all: else the order is that given */
+#define PATTERNS_MAX 20000u     /* what comes later may not be shared */
+#define WORK_MAX     (4u << 20) /* steps to find all, and to weigh it: else the order is that given */
+#define LOOK_MAX     (1u << 20) /* the same, to find the best order of one family */
+#define NEGLIGIBLE   200        /* what is lost without all this is less than such a part */
 
 /* the sets that have one page */
 struct pattern {
@@ -63,7 +65,7 @@ struct genealogy {
 	uint32_t turn, n_placeholders, n_given;
 	bool strict; /* a unit with both of two sets says that one is in the way of the other */
 	bool makers; /* with other makers than the parents */
-	uint64_t work;
+	uint64_t work, shared; /* shared: pages, times those who share them but one */
 };
 
 struct genealogy *genealogy_new(const uint32_t *parents, const uint32_t *ids, uint32_t n)
@@ -114,6 +116,8 @@ void genealogy_next_page(struct genealogy *g)
 	size_t n = g->n_here, size = n * sizeof(*g->here);
 
 	g->n_here = 0;
+	for (size_t i = 0; i < n; i++)
+		g->shared += g->here[i]->n_members - 1;
 	if (n < 2)
 		return;
 	qsort(g->here, n, sizeof(*g->here), by_address);
@@ -328,7 +332,7 @@ static uint32_t *find_order(const struct family *f)
 	_cleanup_(free_p) uint64_t *before = find_constraints(f);
 	_cleanup_(free_p) uint64_t *placed = xcalloc(f->n_words, sizeof(*placed));
 	uint32_t *order = xcalloc(f->n, sizeof(*order));
-	bool look = (uint64_t)f->n * f->n * f->n_pages * f->n_words < WORK_MAX;
+	bool look = (uint64_t)f->n * f->n * f->n_pages * f->n_words < LOOK_MAX;
 
 	for (uint32_t k = 0; k < f->n; k++) {
 		order[k] = pick(f, before, placed, look);
@@ -787,6 +791,8 @@ void genealogy_solve(struct genealogy *g)
 	uint64_t least = g->n_patterns ? cost(g) : 0;
 	unsigned best = 0;
 
+	if (least == UINT64_MAX || least < g->shared / NEGLIGIBLE)
+		return;
 	for (unsigned way = 1; way <= N_WAYS && least > 0; way++) {
 		attempt(g, way);
 		uint64_t sum = cost(g);
