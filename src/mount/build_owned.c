@@ -29,12 +29,37 @@ bool build_is_owned(const struct mount_build *b, size_t ns)
 	return b->in.owner_fds && b->in.owner_fds[ns] >= 0;
 }
 
-/* whether it has to come by way of a copy */
+/*
+ * Whether it has to come by way of a copy. What is late comes without: a proc that a user has
+ * mounted, of which only the times of access are locked; see lost.def.
+ */
 static bool is_inherited(const struct mount_build *b, size_t mount)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 
-	return build_is_owned(b, m->namespace) && (m->locked || m->locked_attributes);
+	return build_is_owned(b, m->namespace) && (m->locked || m->locked_attributes) &&
+	       !b->late[mount];
+}
+
+static bool is_late_lock(const struct mount_build *b, size_t mount)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+	uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+
+	return b->late[mount] && (m->locked || m->locked_attributes & m->attributes & ~times);
+}
+
+static int refuse_late_locks(const struct mount_build *b, const struct mount_ns *ns,
+                             struct error *err)
+{
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (is_late_lock(b, i))
+			return build_context(
+				b, i, err,
+				error_refuse(err, CODE_mount_lock_shape,
+			                     "it is locked, and of a pid namespace that "
+			                     "only tasks make"));
+	return 0;
 }
 
 uint64_t build_early_attributes(const struct mount_build *b, size_t mount)
@@ -104,7 +129,7 @@ static int put_together(void *arg, struct error *err)
 	int r = build_enter(o->b->ns[o->ns], err);
 
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
-		if (is_top(o->b, i) && !o->b->late[i])
+		if (is_top(o->b, i))
 			r = put_at_place(o->b, i, err);
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
 		if (!o->b->late[i])
@@ -284,7 +309,7 @@ static int take_all(void *arg, struct error *err)
 	if (r == 0)
 		find_all_locked(o);
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
-		if (is_inherited(b, i) && !b->late[i])
+		if (is_inherited(b, i))
 			r = set_late_attributes(b, i, err);
 	if (r == 0)
 		r = find_places(b, ns, err);
@@ -296,8 +321,10 @@ static int take_all(void *arg, struct error *err)
 int build_owned(struct mount_build *b, size_t ns, struct error *err)
 {
 	struct owned o = { b, ns };
-	int r = helper_run(put_together, &o, sizeof(o), err);
+	int r = refuse_late_locks(b, &b->t->namespaces[ns], err);
 
+	if (r == 0)
+		r = helper_run(put_together, &o, sizeof(o), err);
 	if (r == 0)
 		r = helper_run(copy, &o, sizeof(o), err);
 	if (r == 0)
