@@ -31,6 +31,7 @@ BUSYBOX = "busybox unshare -p -m -f --mount-proc /bin/sh -c 'mount -t tmpfs none
 USER = "/usr/bin/unshare -U -r -p -f /bin/sh -c 'echo deep > /tmp/deep/file; . /srv/work'"
 BWRAP = ("bwrap --as-pid-1 --unshare-pid --dev-bind / / --proc /proc --tmpfs /tmp/deep "
          "/bin/sh -c 'echo deep > /tmp/deep/file; . /srv/work'")
+USER_MOUNTS = BUSYBOX.replace("busybox unshare", "/usr/bin/unshare -U -r")
 UNSHARE = BUSYBOX.replace("busybox unshare", "/usr/bin/unshare --kill-child -u")
 
 
@@ -155,6 +156,7 @@ make_root()
 round_trip("busybox", BUSYBOX)
 round_trip("unshare", UNSHARE)
 round_trip("user", USER)
+round_trip("user with mounts", USER_MOUNTS)
 if shutil.which("bwrap"):
     round_trip("bubblewrap", BWRAP)
 done()

@@ -334,15 +334,13 @@ static void pivot(const char *to, const char *old)
 /* the overlay is the root; what it is made of stays mounted below the old root */
 static void enter_overlay(void)
 {
-	char cwd[4096];
+	char there[4096] = "/old", *cwd = there + 4;
 
-	CHECK(getcwd(cwd, sizeof(cwd)));
+	CHECK(getcwd(cwd, sizeof(there) - 4));
 	make_layers();
 	CHECK(mkdir("/mnt/l/old", 0755) == 0);
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	pivot("/mnt/m", "old");
-	char there[sizeof(cwd) + 5];
-	snprintf(there, sizeof(there), "/old%s", cwd);
 	CHECK(chdir(there) == 0);
 }
 
