@@ -60,18 +60,42 @@ static void fill(int root)
 	close_p(&fd);
 }
 
+static void configure(int context, const char *options)
+{
+	_cleanup_(free_p) char *copy = xstrdup(options), *rest = copy;
+
+	for (char *key; (key = strsep(&rest, ","));) {
+		char *value = strchr(key, '=');
+		if (!value)
+			continue;
+		*value++ = 0;
+		fsconfig(context, FSCONFIG_SET_STRING, key, value, 0);
+	}
+}
+
+/*
+ * Filled before it is attached: what is found at @path afterwards may be another mount, as what is
+ * propagated can come to lie below what was there.
+ */
 static void new_tmpfs(unsigned *seed, const char *path)
 {
 	static const char *const options[] = { "", "size=64k", "mode=700,uid=3", "nr_inodes=77" };
-	static const unsigned long flags[] = { 0, MS_NOSUID, MS_NODEV | MS_NOEXEC, MS_NOATIME,
-		                               MS_SYNCHRONOUS };
+	static const unsigned attributes[] = { 0, MOUNT_ATTR_NOSUID,
+		                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+		                               MOUNT_ATTR_NOATIME, 0 };
+	_cleanup_(close_p) int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	unsigned sort = pick(seed, 5);
 
-	if (mount("t", path, "tmpfs", flags[pick(seed, 5)], options[pick(seed, 4)]) < 0)
+	fsconfig(context, FSCONFIG_SET_STRING, "source", "t", 0);
+	configure(context, options[pick(seed, 4)]);
+	if (sort == 4)
+		fsconfig(context, FSCONFIG_SET_FLAG, "sync", NULL, 0);
+	fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	_cleanup_(close_p) int root = fsmount(context, FSMOUNT_CLOEXEC, attributes[sort]);
+	if (root < 0)
 		return;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		fill(fd);
-	close_p(&fd);
+	fill(root);
+	move_mount(root, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
 /*
