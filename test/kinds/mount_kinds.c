@@ -16,7 +16,7 @@
  * TEST kernel round-trip restart="--mntns new" -- kernel
  * TEST own-terminals round-trip start=container -- own_terminals
  * TEST empty-instances round-trip restart="--mntns new" -- instances
- * TEST pivoted round-trip restart="--mntns new" -- pivoted
+ * TEST pivoted round-trip needs=statmount_ns restart="--mntns new" -- pivoted
  * TEST chrooted round-trip restart="--mntns new" -- chrooted
  * TEST point-missing restart-refuse code=mount.point-missing restart="--mntns new" before="rmdir m" -- point
  */
