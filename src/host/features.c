@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -306,6 +307,17 @@ static bool probe_statmount_ns(void)
 	req.mnt_id = sx.stx_mnt_id;
 	return syscall(__NR_statmount, &req, &result, sizeof(result), 0) == 0 &&
 	       (result.supported_mask & wanted) == wanted;
+}
+
+static bool probe_eventfd_semaphore(void)
+{
+	_cleanup_(close_p) int fd = eventfd(0, EFD_CLOEXEC);
+	char path[40], text[512] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	_cleanup_(close_p) int info = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && info >= 0 && read(info, text, sizeof(text) - 1) > 0 &&
+	       strstr(text, "eventfd-semaphore:");
 }
 
 static bool probe_proc_pidns(void)

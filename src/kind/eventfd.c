@@ -12,6 +12,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "eventfd.pb-c.h"
+#include "host/features.h"
 #include "kind/anonymous.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -22,46 +23,22 @@ static bool claims(const struct descriptor *d)
 	return !strcmp(d->link, "anon_inode:[eventfd]");
 }
 
-/*
- * Linux before 6.5 does not show EFD_SEMAPHORE. Of a count of two or more a semaphore gives one,
- * another all; the count is what it was, then. Whoever waits for it is held.
- */
-static int probe_semaphore(int fd, uint64_t count, bool *ret, struct error *err)
-{
-	uint64_t more = count < 2 ? 2 - count : 0, got;
-
-	if ((more && write(fd, &more, sizeof(more)) < 0) || read(fd, &got, sizeof(got)) < 0)
-		return error_raise(err, errno, "try whether an eventfd is a semaphore");
-	*ret = got == 1;
-	/* back to what it was */
-	for (uint64_t left = count + more - got; left > count;) {
-		if (read(fd, &got, sizeof(got)) < 0)
-			return error_raise(err, errno, "put an eventfd back");
-		left -= got;
-	}
-	got = *ret ? 0 : count;
-	if (*ret && count >= 2)
-		got = 1;
-	if (got && write(fd, &got, sizeof(got)) < 0)
-		return error_raise(err, errno, "put an eventfd back");
-	return 0;
-}
-
-static int describe_live(struct checkpoint *c, const struct descriptor *d, const char *info,
-                         EventfdState *s, struct error *err)
+static int describe_live(const char *info, EventfdState *s, struct error *err)
 {
 	uint64_t semaphore = 0;
-	bool known = anonymous_number(info, "eventfd-semaphore:", 10, &semaphore);
 
 	if (!anonymous_number(info, "eventfd-count:", 16, &s->count))
 		return error_raise(err, EBADMSG, "fdinfo of an eventfd is not of the known form");
+	/* only a read would tell, which takes something from it */
+	if (!feature(FEATURE_eventfd_semaphore) ||
+	    !anonymous_number(info, "eventfd-semaphore:", 10, &semaphore)) {
+		error_refuse(err, CODE_eventfd_semaphore,
+		             "this kernel does not show whether it is a semaphore");
+		error_hint(err, "Linux 6.5 or newer does");
+		return -EOPNOTSUPP;
+	}
 	s->semaphore = semaphore;
-	if (known || d->live < 0 || !c->tracer)
-		return 0;
-	bool is;
-	int r = probe_semaphore(d->live, s->count, &is, err);
-	s->semaphore = r == 0 && is;
-	return r < 0 ? error_trace(err, r) : 0;
+	return 0;
 }
 
 static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
@@ -75,7 +52,7 @@ static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, 
 	*ret = NULL;
 	int r = anonymous_read(d, &info, err);
 	if (r == 0)
-		r = describe_live(c, d, info, &state, err);
+		r = describe_live(info, &state, err);
 	if (r == 0)
 		r = anonymous_judge(c, d, info, err);
 	if (r < 0)

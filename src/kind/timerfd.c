@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Timers as descriptors. See timerfd.h. They are armed last, with the time that was left; one for a
- * time of day, for that. Not seen by anybody: that the clock has been set
- * (TFD_TIMER_CANCEL_ON_SET), and it has not been told yet.
+ * time of day, for that.
  */
 #include "kind/timerfd.h"
 
@@ -80,6 +79,13 @@ static int read_state(const struct descriptor *d, char **ret_info, TimerfdState 
 	    !anonymous_number(*ret_info, "ticks:", 10, &s->ticks) ||
 	    !anonymous_number(*ret_info, "settime flags:", 8, &flags) || flags & ~KNOWN_FLAGS)
 		return error_raise(err, EBADMSG, "fdinfo of a timerfd is not of the known form");
+	/* that the clock was set and has not been told yet counts as one, too; fs/timerfd.c */
+	if (flags & TFD_TIMER_CANCEL_ON_SET && s->ticks) {
+		error_refuse(err, CODE_timerfd_cancel,
+		             "it has expired, or its clock was set: which of both is not shown");
+		error_hint(err, "try again when the program has read it");
+		return -EOPNOTSUPP;
+	}
 	s->clock = (uint32_t)clock;
 	s->flags = (uint32_t)flags;
 	s->remaining_ns = to_ns(&value.it_value);

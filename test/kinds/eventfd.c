@@ -2,11 +2,12 @@
 /*
  * Event counters: the count, semaphores, who shares one, who waits for one.
  *
- * TEST counts round-trip -- counts
- * TEST shared round-trip -- shared
- * TEST waiter round-trip -- waiter
- * TEST external round-trip observe=no -- external
- * TEST leak refuse code=leak -- leak
+ * TEST counts round-trip needs=eventfd_semaphore -- counts
+ * TEST shared round-trip needs=eventfd_semaphore -- shared
+ * TEST waiter round-trip needs=eventfd_semaphore -- waiter
+ * TEST external round-trip needs=eventfd_semaphore observe=no -- external
+ * TEST not-shown refuse code=eventfd.semaphore without=eventfd_semaphore -- counts
+ * TEST leak refuse needs=eventfd_semaphore code=leak -- leak
  *
  * external: it is another file afterwards.
  */

@@ -6,6 +6,7 @@
  * TEST remaining round-trip -- remaining
  * TEST expired round-trip except=fdinfo/[0-9]*ticks -- expired
  * TEST time-of-day round-trip -- time_of_day
+ * TEST cancel refuse code=timerfd.cancel -- cancel
  * TEST waiter round-trip -- waiter
  * TEST other-clock round-trip except=ns/time,ns/time_for_children under="unshare -Tf --monotonic 5000" -- remaining
  * TEST clock-continue round-trip except=ns/time,ns/time_for_children restart="--clock continue" under="unshare -Tf --monotonic 5000" -- remaining
@@ -106,6 +107,15 @@ static void time_of_day(void)
 	check(fd, 4000, 0);
 }
 
+/* it may be that the clock has been set, and the program has not heard of it */
+static void cancel(void)
+{
+	static const struct timespec none, past = { 1, 0 };
+
+	make(CLOCK_REALTIME, 0, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, past, none);
+	subject_checkpoint();
+}
+
 static void waiter(void)
 {
 	static const struct timespec none, far = { 3000, 0 };
@@ -126,10 +136,8 @@ static void waiter(void)
 int main(int argc, char **argv)
 {
 	static const struct subject_case cases[] = {
-		{ "remaining", remaining },
-		{ "expired", expired },
-		{ "time_of_day", time_of_day },
-		{ "waiter", waiter },
+		{ "remaining", remaining }, { "expired", expired }, { "time_of_day", time_of_day },
+		{ "cancel", cancel },       { "waiter", waiter },
 	};
 
 	return SUBJECT_CASES(cases, argc, argv);
