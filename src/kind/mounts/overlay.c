@@ -70,9 +70,10 @@ static bool is_mounted_here(struct checkpoint *c, const struct statfs *fs)
 	for (size_t i = 0; !ret && i < m->table.n_sbs; i++) {
 		size_t first = mount_of_sb(&m->table, i, MOUNT_NONE);
 		int fd;
-		if (first != MOUNT_NONE && is_memory(m->table.sbs[i].type) &&
-		    mount_reached(c, m->mounts[first], &fd, &ignored) == 0)
-			ret = same_room(fs, fd);
+		if (first == MOUNT_NONE || !is_memory(m->table.sbs[i].type))
+			continue;
+		/* one that cannot be looked at may be it */
+		ret = mount_reached(c, m->mounts[first], &fd, &ignored) < 0 || same_room(fs, fd);
 	}
 	return ret;
 }
@@ -86,9 +87,9 @@ static bool is_mounted_at_host(const struct mounts *m, const struct statfs *fs)
 	for (size_t i = 0; !ret && i < m->host.n_sbs; i++) {
 		size_t first = mount_of_sb(&m->host, i, MOUNT_NONE);
 		_cleanup_(close_p) int fd = -1;
-		if (first != MOUNT_NONE && is_memory(m->host.sbs[i].type) &&
-		    mount_reach(&m->host, own, first, &fd, &ignored) == 0)
-			ret = same_room(fs, fd);
+		if (first == MOUNT_NONE || !is_memory(m->host.sbs[i].type))
+			continue;
+		ret = mount_reach(&m->host, own, first, &fd, &ignored) < 0 || same_room(fs, fd);
 	}
 	return ret;
 }
