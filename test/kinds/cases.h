@@ -2,6 +2,8 @@
 /* For subjects with several tests: the first argument names the case to run. */
 #pragma once
 
+#include <sys/wait.h>
+
 #include "subject.h"
 
 struct subject_case {
@@ -35,6 +37,20 @@ static __attribute__((unused)) void subject_settle(const char *name)
 	nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
 	subject_mark(name);
 	subject_wait_go();
+}
+
+/* a copy of the subject that is orphaned, so not of the set, and stays until the end */
+static __attribute__((unused)) void subject_leave_outside(void)
+{
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	subject_wait("outside");
 }
 
 /*

@@ -347,15 +347,7 @@ static void forced(void)
 static void leak(void)
 {
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	if (fork() == 0) { /* orphaned: not of the set */
-		if (fork() != 0)
-			_exit(0);
-		subject_mark("outside");
-		subject_wait_go();
-		_exit(0);
-	}
-	CHECK(wait(NULL) > 0);
-	subject_wait("outside");
+	subject_leave_outside();
 	subject_checkpoint();
 }
 
