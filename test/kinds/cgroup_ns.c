@@ -40,6 +40,7 @@
 #include <sys/xattr.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 #define V2     "/sys/fs/cgroup/unified"
 #define PIDS   "/sys/fs/cgroup/pids"
@@ -422,8 +423,7 @@ static void mounted(void)
 
 	enter();
 	make_group(V2, "/a");
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	CHECK(mkdir("v2", 0755) == 0 && mkdir("pids", 0755) == 0 && mkdir("a", 0755) == 0);
 	CHECK(mount("cgroup2", "v2", "cgroup2", MS_NOSUID | MS_NODEV, NULL) == 0);
 	CHECK(mount("cgroup", "pids", "cgroup", MS_NOSUID, "pids") == 0);

@@ -30,30 +30,7 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static bool holds(const char *path, const char *text)
-{
-	char seen[256] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, seen, sizeof(seen) - 1);
-
-	close(fd);
-	return n == (ssize_t)strlen(text) && !strcmp(seen, text);
-}
-
-static void tmpfs(const char *path, const char *options)
-{
-	CHECK(mkdir(path, 0755) == 0 || errno == EEXIST);
-	CHECK(mount("stasis-test", path, "tmpfs", 0, options) == 0);
-}
+#include "mounts.h"
 
 static void contents(void)
 {
@@ -61,22 +38,22 @@ static void contents(void)
 	struct stat st;
 	char target[16] = "";
 
-	tmpfs("t", "size=4m,mode=1770,uid=7");
-	put("t/file", "what is in it");
+	mount_tmpfs("t", "size=4m,mode=1770,uid=7");
+	write_text("t/file", "what is in it");
 	CHECK(chown("t/file", 3, 4) == 0 && chmod("t/file", 04711) == 0);
 	CHECK(link("t/file", "t/other") == 0 && symlink("/nowhere", "t/link") == 0);
 	CHECK(mkfifo("t/fifo", 0600) == 0 && mkdir("t/folder", 0711) == 0);
 	CHECK(utimensat(AT_FDCWD, "t/file", times, 0) == 0);
 	CHECK(mount("none", "t/folder", "ramfs", 0, NULL) == 0);
-	put("t/folder/below", "in a ramfs");
+	write_text("t/folder/below", "in a ramfs");
 	subject_checkpoint();
-	CHECK(holds("t/file", "what is in it"));
+	check_text("t/file", "what is in it");
 	CHECK(stat("t/file", &st) == 0 && st.st_uid == 3 && st.st_gid == 4 && st.st_nlink == 2);
 	CHECK_EQ(st.st_mode, S_IFREG | 04711);
 	CHECK_EQ(st.st_mtim.tv_nsec, 987654321);
 	CHECK(readlink("t/link", target, sizeof(target) - 1) == 8 && !strcmp(target, "/nowhere"));
 	CHECK(stat("t/fifo", &st) == 0 && S_ISFIFO(st.st_mode));
-	CHECK(holds("t/folder/below", "in a ramfs"));
+	check_text("t/folder/below", "in a ramfs");
 	CHECK(stat("t", &st) == 0 && st.st_uid == 7 && (st.st_mode & 07777) == 01770);
 	CHECK(umount("t/folder") == 0 && umount("t") == 0);
 }
@@ -86,8 +63,8 @@ static void flags(void)
 	const unsigned long set = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
 	struct statvfs fs;
 
-	tmpfs("t", NULL);
-	put("t/file", "x");
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "x");
 	CHECK(mkdir("b", 0755) == 0 && mount("t", "b", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount(NULL, "b", NULL, MS_REMOUNT | MS_BIND | set, NULL) == 0);
 	/* of the file system: mountinfo shows them, which the observer compares */
@@ -98,8 +75,8 @@ static void flags(void)
 	CHECK(statvfs("b", &fs) == 0 && (fs.f_flag & set) == set);
 	CHECK(statvfs("t", &fs) == 0 && !(fs.f_flag & (ST_RDONLY | ST_NOEXEC)));
 	CHECK(open("b/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
-	put("t/new", "one file system");
-	CHECK(holds("b/new", "one file system"));
+	write_text("t/new", "one file system");
+	check_text("b/new", "one file system");
 }
 
 /* a /proc is of one pid namespace */
@@ -117,7 +94,7 @@ static void open_files(void)
 {
 	char text[8] = "";
 
-	tmpfs("t", NULL);
+	mount_tmpfs("t", NULL);
 	CHECK(mkdir("t/d", 0755) == 0);
 	int file = open("t/d/file", O_RDWR | O_CREAT | O_APPEND, 0600);
 	int gone = open("t/d/gone", O_RDWR | O_CREAT, 0600);
@@ -136,7 +113,8 @@ static void open_files(void)
 	CHECK(pread(gone, text, 4, 0) == 4 && !memcmp(text, "efgh", 4));
 	CHECK(pread(unnamed, text, 4, 0) == 4 && !memcmp(text, "ijkl", 4));
 	CHECK(read(fifo, text, 4) == 4 && !memcmp(text, "mnop", 4));
-	CHECK(write(null, "x", 1) == 1 && holds("t/d/file", "abcd!"));
+	CHECK(write(null, "x", 1) == 1);
+	check_text("t/d/file", "abcd!");
 }
 
 /* three on one place; the working directory and an open file are on the lowest */
@@ -144,23 +122,25 @@ static void covered(void)
 {
 	char path[4096];
 
-	tmpfs("t", NULL);
+	mount_tmpfs("t", NULL);
 	CHECK(chdir("t") == 0);
-	put("low", "lowest");
+	write_text("low", "lowest");
 	int fd = open("low", O_RDWR);
 	CHECK(fd >= 0 && chdir("..") == 0);
 	CHECK(mkdir("t/cwd", 0755) == 0);
 	int dir = open("t/cwd", O_RDONLY | O_DIRECTORY);
-	tmpfs("t", NULL);
-	put("t/middle", "middle");
-	tmpfs("t", NULL);
-	put("t/high", "highest");
+	mount_tmpfs("t", NULL);
+	write_text("t/middle", "middle");
+	mount_tmpfs("t", NULL);
+	write_text("t/high", "highest");
 	subject_checkpoint();
 	CHECK(lseek(fd, 0, SEEK_END) == 6 && write(fd, "!", 1) == 1);
 	CHECK(dir >= 0 && fchdir(dir) == 0 && getcwd(path, sizeof(path)) && chdir("../..") == 0);
-	CHECK(holds("t/high", "highest"));
-	CHECK(umount("t") == 0 && holds("t/middle", "middle"));
-	CHECK(umount("t") == 0 && holds("t/low", "lowest!"));
+	check_text("t/high", "highest");
+	CHECK(umount("t") == 0);
+	check_text("t/middle", "middle");
+	CHECK(umount("t") == 0);
+	check_text("t/low", "lowest!");
 }
 
 /* of a tmpfs only parts of which are mounted any more: each has what was in it */
@@ -168,14 +148,14 @@ static void parts(void)
 {
 	char path[32], text[32];
 
-	tmpfs("t", NULL);
+	mount_tmpfs("t", NULL);
 	for (int i = 0; i < 5; i++) {
 		snprintf(path, sizeof(path), "t/d%d", i);
 		CHECK(mkdir(path, 0700 + (mode_t)(i % 2)) == 0 && mkdir(path + 2, 0755) == 0);
 		CHECK(mount(path, path + 2, NULL, MS_BIND, NULL) == 0);
 		snprintf(path, sizeof(path), "d%d/file", i);
 		snprintf(text, sizeof(text), "part %d", i);
-		put(path, text);
+		write_text(path, text);
 	}
 	CHECK(umount("t") == 0);
 	subject_checkpoint();
@@ -183,7 +163,7 @@ static void parts(void)
 		struct stat st;
 		snprintf(path, sizeof(path), "d%d/file", i);
 		snprintf(text, sizeof(text), "part %d", i);
-		CHECK(holds(path, text));
+		check_text(path, text);
 		*strchr(path, '/') = 0;
 		CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0700 + (mode_t)(i % 2));
 		CHECK(umount(path) == 0);
@@ -198,50 +178,51 @@ static void two(void)
 	CHECK(pid >= 0);
 	if (pid == 0) {
 		CHECK(unshare(CLONE_NEWNS) == 0);
-		tmpfs("t", NULL);
-		put("t/of child", "child");
+		mount_tmpfs("t", NULL);
+		write_text("t/of child", "child");
 		subject_mark("child");
 		subject_wait_go();
-		CHECK(holds("t/of child", "child"));
+		check_text("t/of child", "child");
 		_exit(3);
 	}
 	subject_wait("child");
 	CHECK(mkdir("t", 0755) == 0 || errno == EEXIST);
-	tmpfs("t", NULL);
-	put("t/of parent", "parent");
+	mount_tmpfs("t", NULL);
+	write_text("t/of parent", "parent");
 	subject_checkpoint();
-	CHECK(holds("t/of parent", "parent") && access("t/of child", F_OK) < 0);
+	check_text("t/of parent", "parent");
+	CHECK(access("t/of child", F_OK) < 0);
 	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
 }
 
 /* what is mounted in one comes to its peer and its slave, and not back */
 static void propagation(void)
 {
-	tmpfs("a", NULL);
+	mount_tmpfs("a", NULL);
 	CHECK(mkdir("a/point", 0755) == 0 && mkdir("b", 0755) == 0 && mkdir("c", 0755) == 0);
 	CHECK(mount(NULL, "a", NULL, MS_SHARED, NULL) == 0);
 	CHECK(mount("a", "b", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount("a", "c", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount(NULL, "c", NULL, MS_SLAVE, NULL) == 0);
 	subject_checkpoint();
-	tmpfs("b/point", NULL);
-	put("b/point/seen", "x");
-	CHECK(holds("a/point/seen", "x") && holds("c/point/seen", "x"));
+	mount_tmpfs("b/point", NULL);
+	write_text("b/point/seen", "x");
+	check_text("a/point/seen", "x");
+	check_text("c/point/seen", "x");
 	CHECK(umount("a/point") == 0 && access("c/point/seen", F_OK) < 0);
-	tmpfs("c/point", NULL);
-	put("c/point/own", "x");
+	mount_tmpfs("c/point", NULL);
+	write_text("c/point/own", "x");
 	CHECK(access("a/point/own", F_OK) < 0);
 }
 
 /* its memory and its output are from before: of the namespace that stasis is in */
 static void alone(void)
 {
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	tmpfs("t", NULL);
-	put("t/file", "mine");
+	private_mounts();
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "mine");
 	subject_checkpoint();
-	CHECK(holds("t/file", "mine"));
+	check_text("t/file", "mine");
 }
 
 static void nothing(void)
@@ -251,8 +232,8 @@ static void nothing(void)
 
 static void detached(void)
 {
-	tmpfs("t", NULL);
-	put("t/file", "x");
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "x");
 	CHECK(open("t/file", O_RDONLY) >= 0);
 	CHECK(umount2("t", MNT_DETACH) == 0);
 	subject_checkpoint();

@@ -35,30 +35,7 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-static void own_namespace(void)
-{
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-}
-
-static void make_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void check_file(const char *path, const char *text)
-{
-	char room[64] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0 && read(fd, room, sizeof(room) - 1) == (ssize_t)strlen(text));
-	CHECK(!strcmp(room, text));
-	close(fd);
-}
+#include "mounts.h"
 
 /* numbers of groups are in order of first sight: others may have some, too */
 static int groups[16];
@@ -118,22 +95,22 @@ static void checkpoint_mounts(void)
 
 static void plain(void)
 {
-	own_namespace();
+	private_mounts();
 	checkpoint_mounts();
 }
 
 static void tmpfs(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("mine", "/mnt", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=750") == 0);
 	CHECK(mkdir("/mnt/a b", 0700) == 0);
-	make_file("/mnt/a b/file", "contents");
+	write_text("/mnt/a b/file", "contents");
 	CHECK(mount("/mnt/a b", "/opt", NULL, MS_BIND, NULL) == 0);
 	int fd = open("/opt/file", O_RDWR | O_CLOEXEC);
 	checkpoint_mounts();
-	check_file("/mnt/a b/file", "contents");
+	check_text("/mnt/a b/file", "contents");
 	CHECK(write(fd, "C", 1) == 1);
-	check_file("/mnt/a b/file", "Contents");
+	check_text("/mnt/a b/file", "Contents");
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
 }
 
@@ -142,7 +119,7 @@ static void proc(void)
 {
 	struct stat st;
 
-	own_namespace();
+	private_mounts();
 	CHECK(mount("proc", "/mnt", "proc", 0, "hidepid=2") == 0);
 	checkpoint_mounts();
 	CHECK(stat("/mnt/1", &st) == 0);
@@ -150,42 +127,42 @@ static void proc(void)
 
 static void covered(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/file", "below");
+	write_text("/mnt/file", "below");
 	CHECK(mkdir("/mnt/d", 0700) == 0);
 	int fd = open("/mnt/file", O_RDONLY | O_CLOEXEC);
 	CHECK(mount("two", "/mnt/d", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/d/file", "within");
+	write_text("/mnt/d/file", "within");
 	CHECK(mount("three", "/mnt", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/file", "above");
+	write_text("/mnt/file", "above");
 	checkpoint_mounts();
 	char room[8] = "";
 	CHECK(read(fd, room, 7) == 5 && !strcmp(room, "below"));
 	close(fd);
-	check_file("/mnt/file", "above");
+	check_text("/mnt/file", "above");
 	CHECK(umount("/mnt") == 0);
-	check_file("/mnt/file", "below");
-	check_file("/mnt/d/file", "within");
+	check_text("/mnt/file", "below");
+	check_text("/mnt/d/file", "within");
 }
 
 static void read_only(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/file", "text");
+	write_text("/mnt/file", "text");
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_BIND, NULL) == 0);
 	checkpoint_mounts();
-	check_file("/mnt/file", "text");
+	check_text("/mnt/file", "text");
 	CHECK(open("/mnt/new", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS);
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT, NULL) == 0);
-	make_file("/mnt/new", "text");
+	write_text("/mnt/new", "text");
 }
 
 static void shared(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/a", 0700) == 0 && mkdir("/mnt/a/b", 0700) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
@@ -194,17 +171,17 @@ static void shared(void)
 	CHECK(mount(NULL, "/srv", NULL, MS_SLAVE, NULL) == 0);
 	checkpoint_mounts();
 	CHECK(mount("two", "/opt/b", "tmpfs", 0, NULL) == 0);
-	make_file("/opt/b/file", "everywhere");
-	check_file("/mnt/a/b/file", "everywhere");
-	check_file("/srv/a/b/file", "everywhere");
+	write_text("/opt/b/file", "everywhere");
+	check_text("/mnt/a/b/file", "everywhere");
+	check_text("/srv/a/b/file", "everywhere");
 	CHECK(umount("/srv/a/b") == 0);
-	check_file("/mnt/a/b/file", "everywhere");
+	check_text("/mnt/a/b/file", "everywhere");
 }
 
 /* a child's namespace, and its own; what one mounts on what they share, the other sees */
 static void two(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/d", 0700) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
@@ -212,12 +189,12 @@ static void two(void)
 	if (pid == 0) {
 		CHECK(unshare(CLONE_NEWNS) == 0);
 		CHECK(mount("own", "/opt", "tmpfs", 0, NULL) == 0);
-		make_file("/opt/file", "the child's");
+		write_text("/opt/file", "the child's");
 		subject_settle("child");
 		subject_wait("compared");
-		check_file("/opt/file", "the child's");
+		check_text("/opt/file", "the child's");
 		CHECK(mount("new", "/mnt/d", "tmpfs", 0, NULL) == 0);
-		make_file("/mnt/d/file", "from the child");
+		write_text("/mnt/d/file", "from the child");
 		_exit(0);
 	}
 	subject_wait("child");
@@ -225,7 +202,7 @@ static void two(void)
 	subject_mark("compared");
 	int status;
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-	check_file("/mnt/d/file", "from the child");
+	check_text("/mnt/d/file", "from the child");
 	CHECK(access("/opt/file", F_OK) < 0);
 }
 
@@ -233,10 +210,10 @@ static void two(void)
 static void external(void)
 {
 	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/file", "not ours");
-	own_namespace();
+	write_text("/mnt/file", "not ours");
+	private_mounts();
 	checkpoint_mounts();
-	check_file("/mnt/file", "not ours");
+	check_text("/mnt/file", "not ours");
 }
 
 static void slave(void)
@@ -256,8 +233,8 @@ static void peer_of_host(void)
 	CHECK(unshare(CLONE_NEWNS) == 0);
 	checkpoint_mounts();
 	CHECK(mount("new", "/mnt/d", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/d/file", "from the container");
-	check_file("/proc/1/root/mnt/d/file", "from the container");
+	write_text("/mnt/d/file", "from the container");
+	check_text("/proc/1/root/mnt/d/file", "from the container");
 	CHECK(umount("/mnt/d") == 0 && access("/proc/1/root/mnt/d/file", F_OK) < 0);
 }
 
@@ -290,7 +267,7 @@ static void nothing(void)
 
 static void peer_outside(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
 	leave_outside(copy_namespace);
@@ -299,7 +276,7 @@ static void peer_outside(void)
 
 static void master_outside(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
 	leave_outside(nothing);
@@ -310,7 +287,7 @@ static void master_outside(void)
 
 static void shared_outside(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	leave_outside(copy_namespace);
 	subject_checkpoint();
@@ -318,17 +295,9 @@ static void shared_outside(void)
 
 static void user_outside(void)
 {
-	own_namespace();
+	private_mounts();
 	leave_outside(nothing);
 	subject_checkpoint();
-}
-
-static void write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
 }
 
 /* a user namespace that nobody is in */
@@ -345,9 +314,9 @@ static int make_user_namespace(const char *uid_map, const char *gid_map)
 	}
 	subject_wait("unshared");
 	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
-	write_to(path, uid_map);
+	write_text(path, uid_map);
 	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
-	write_to(path, gid_map);
+	write_text(path, gid_map);
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
@@ -384,10 +353,10 @@ static void check_owner(const char *path, uid_t uid, gid_t gid)
 /* two maps, in which users and groups differ, and a clone of one: case 47 */
 static void idmap(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(chmod(".", 0777) == 0);
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
-	make_file("/mnt/file", "x");
+	write_text("/mnt/file", "x");
 	CHECK(chown("/mnt/file", 3, 4) == 0);
 	mount_idmapped("/opt", "0 1000 10", "0 2000 10");
 	mount_idmapped("/srv", "0 0 1\n3 500 1", "4 600 2");
@@ -408,7 +377,7 @@ static void filesystem(void)
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	CHECK(fd >= 0);
-	own_namespace();
+	private_mounts();
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
 	CHECK(mount("none", "/mnt", "fuse", 0, options) == 0);
 	subject_checkpoint();
@@ -417,7 +386,7 @@ static void filesystem(void)
 /* the root is covered, and nobody's root directory is that any more */
 static void root_covered(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("t", "/", "tmpfs", 0, NULL) == 0 && chroot("/opt") == 0);
 	subject_checkpoint();
 	CHECK(chdir("/") == 0 && chdir("..") == 0);
@@ -431,7 +400,7 @@ static void hide(void)
 	CHECK(context >= 0 && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0);
 	int root = fsmount(context, FSMOUNT_CLOEXEC, 0);
 	CHECK(root >= 0 && mkdirat(root, "below", 0755) == 0);
-	own_namespace();
+	private_mounts();
 	CHECK(move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0);
 	CHECK(fchdir(root) == 0 && syscall(SYS_pivot_root, ".", ".") == 0);
 	CHECK(umount2(".", MNT_DETACH) == 0 && mount("t", "/", "tmpfs", 0, NULL) == 0);
@@ -453,7 +422,7 @@ static void hidden(void)
 
 static void content(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("none", "/mnt", "hugetlbfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/d", 0700) == 0);
 	subject_checkpoint();
@@ -462,7 +431,7 @@ static void content(void)
 /* of a pid namespace that nobody is in any more */
 static void other_proc(void)
 {
-	own_namespace();
+	private_mounts();
 	pid_t pid = fork();
 	if (pid == 0) {
 		CHECK(unshare(CLONE_NEWPID) == 0);

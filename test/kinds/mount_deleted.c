@@ -28,45 +28,17 @@
 #include <sys/xattr.h>
 
 #include "cases.h"
-
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void check_holds(const char *path, const char *text)
-{
-	char seen[256] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, seen, sizeof(seen) - 1) < 0 || strcmp(seen, text) != 0)
-		FAIL("%s holds '%s', not '%s' (%s)", path, seen, text, strerror(errno));
-	close(fd);
-}
-
-static void touch(const char *path)
-{
-	put(path, "");
-}
-
-static void bind(const char *from, const char *to)
-{
-	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
-}
+#include "mounts.h"
 
 /* a tmpfs on /mnt, and a second one on /opt for things to mount on */
 static void own_namespace(void)
 {
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mount("points", "/opt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/opt/d", 0755) == 0 && mkdir("/opt/e", 0755) == 0);
-	touch("/opt/f");
-	touch("/opt/g");
+	write_text("/opt/f", "");
+	write_text("/opt/g", "");
 }
 
 static void roots_of(const char *point, char *room, size_t size)
@@ -117,8 +89,8 @@ static void directory(void)
 	CHECK(chmod("/mnt/gone", 02751) == 0);
 	CHECK(setxattr("/mnt/gone", "trusted.mine", "v", 1, 0) == 0);
 	CHECK(utimensat(AT_FDCWD, "/mnt/gone", times, 0) == 0);
-	bind("/mnt/gone", "/opt/d");
-	bind("/mnt/gone", "/opt/e");
+	bind_mount("/mnt/gone", "/opt/d");
+	bind_mount("/mnt/gone", "/opt/e");
 	CHECK(rmdir("/mnt/gone") == 0);
 	CHECK(utimensat(AT_FDCWD, "/mnt", times, 0) == 0);
 	subject_checkpoint();
@@ -139,51 +111,51 @@ static void file(void)
 	struct stat st;
 
 	own_namespace();
-	put("/mnt/gone", "what was in it");
+	write_text("/mnt/gone", "what was in it");
 	CHECK(chmod("/mnt/gone", 0604) == 0);
-	bind("/mnt/gone", "/opt/f");
+	bind_mount("/mnt/gone", "/opt/f");
 	CHECK(unlink("/mnt/gone") == 0);
 	subject_checkpoint();
 	check_root("/opt/f", "/gone//deleted");
-	check_holds("/opt/f", "what was in it");
+	check_text("/opt/f", "what was in it");
 	CHECK(stat("/opt/f", &st) == 0 && st.st_nlink == 0 && (st.st_mode & 0777) == 0604);
 	int fd = open("/opt/f", O_WRONLY | O_APPEND);
 	CHECK(write(fd, "!", 1) == 1 && close(fd) == 0);
-	check_holds("/opt/f", "what was in it!");
+	check_text("/opt/f", "what was in it!");
 	check_names("/mnt", "");
 }
 
 static void reused(void)
 {
 	own_namespace();
-	put("/mnt/name", "the old one");
-	bind("/mnt/name", "/opt/f");
+	write_text("/mnt/name", "the old one");
+	bind_mount("/mnt/name", "/opt/f");
 	CHECK(unlink("/mnt/name") == 0);
 	CHECK(mkdir("/mnt/name", 0755) == 0);
-	put("/mnt/name/in", "in the new one");
-	bind("/mnt/name", "/opt/d");
+	write_text("/mnt/name/in", "in the new one");
+	bind_mount("/mnt/name", "/opt/d");
 	subject_checkpoint();
 	check_root("/opt/f", "/name//deleted");
 	check_root("/opt/d", "/name");
-	check_holds("/opt/f", "the old one");
-	check_holds("/opt/d/in", "in the new one");
+	check_text("/opt/f", "the old one");
+	check_text("/opt/d/in", "in the new one");
 	check_names("/mnt", "name ");
 }
 
 static void two(void)
 {
 	own_namespace();
-	put("/mnt/name", "first");
-	bind("/mnt/name", "/opt/f");
+	write_text("/mnt/name", "first");
+	bind_mount("/mnt/name", "/opt/f");
 	CHECK(unlink("/mnt/name") == 0);
-	put("/mnt/name", "second");
-	bind("/mnt/name", "/opt/g");
+	write_text("/mnt/name", "second");
+	bind_mount("/mnt/name", "/opt/g");
 	CHECK(unlink("/mnt/name") == 0);
 	subject_checkpoint();
 	check_root("/opt/f", "/name//deleted");
 	check_root("/opt/g", "/name//deleted");
-	check_holds("/opt/f", "first");
-	check_holds("/opt/g", "second");
+	check_text("/opt/f", "first");
+	check_text("/opt/g", "second");
 }
 
 static void linked(void)
@@ -192,16 +164,16 @@ static void linked(void)
 
 	own_namespace();
 	CHECK(mkdir("/mnt/dir", 0755) == 0);
-	put("/mnt/name", "one inode");
+	write_text("/mnt/name", "one inode");
 	CHECK(link("/mnt/name", "/mnt/dir/other") == 0);
-	bind("/mnt/name", "/opt/f");
+	bind_mount("/mnt/name", "/opt/f");
 	CHECK(unlink("/mnt/name") == 0);
 	subject_checkpoint();
 	check_root("/opt/f", "/name//deleted");
 	CHECK(stat("/opt/f", &st) == 0 && st.st_nlink == 1);
 	int fd = open("/opt/f", O_WRONLY | O_APPEND);
 	CHECK(write(fd, "!", 1) == 1 && close(fd) == 0);
-	check_holds("/mnt/dir/other", "one inode!");
+	check_text("/mnt/dir/other", "one inode!");
 	check_names("/mnt", "dir ");
 }
 
@@ -209,14 +181,14 @@ static void parent(void)
 {
 	own_namespace();
 	CHECK(mkdir("/mnt/p", 0750) == 0 && mkdir("/mnt/p/q", 0750) == 0);
-	put("/mnt/p/q/name", "deep");
-	bind("/mnt/p/q/name", "/opt/f");
-	bind("/mnt/p/q", "/opt/d");
+	write_text("/mnt/p/q/name", "deep");
+	bind_mount("/mnt/p/q/name", "/opt/f");
+	bind_mount("/mnt/p/q", "/opt/d");
 	CHECK(unlink("/mnt/p/q/name") == 0 && rmdir("/mnt/p/q") == 0 && rmdir("/mnt/p") == 0);
 	subject_checkpoint();
 	check_root("/opt/f", "/p/q/name//deleted");
 	check_root("/opt/d", "/p/q//deleted");
-	check_holds("/opt/f", "deep");
+	check_text("/opt/f", "deep");
 	check_names("/mnt", "");
 }
 
@@ -225,21 +197,21 @@ static void parent_replaced(void)
 {
 	own_namespace();
 	CHECK(mkdir("/mnt/p", 0750) == 0 && mkdir("/mnt/p/q", 0750) == 0);
-	put("/mnt/p/q/name", "deep");
-	bind("/mnt/p/q/name", "/opt/f");
+	write_text("/mnt/p/q/name", "deep");
+	bind_mount("/mnt/p/q/name", "/opt/f");
 	CHECK(unlink("/mnt/p/q/name") == 0 && rmdir("/mnt/p/q") == 0);
 	CHECK(symlink("/nowhere", "/mnt/p/q") == 0);
 	CHECK(mkdir("/mnt/r", 0755) == 0);
-	put("/mnt/r/name", "other");
-	bind("/mnt/r/name", "/opt/g");
+	write_text("/mnt/r/name", "other");
+	bind_mount("/mnt/r/name", "/opt/g");
 	CHECK(unlink("/mnt/r/name") == 0 && rmdir("/mnt/r") == 0);
-	put("/mnt/r", "a file");
+	write_text("/mnt/r", "a file");
 	subject_checkpoint();
 	check_root("/opt/f", "/p/q/name//deleted");
 	check_root("/opt/g", "/r/name//deleted");
-	check_holds("/opt/f", "deep");
-	check_holds("/opt/g", "other");
-	check_holds("/mnt/r", "a file");
+	check_text("/opt/f", "deep");
+	check_text("/opt/g", "other");
+	check_text("/mnt/r", "a file");
 	check_names("/mnt", "p r ");
 	check_names("/mnt/p", "q ");
 }
@@ -251,8 +223,8 @@ static void special(void)
 	own_namespace();
 	CHECK(mkfifo("/mnt/fifo", 0606) == 0 && chmod("/mnt/fifo", 0606) == 0);
 	CHECK(mknod("/mnt/null", S_IFCHR | 0666, makedev(1, 3)) == 0);
-	bind("/mnt/fifo", "/opt/f");
-	bind("/mnt/null", "/opt/g");
+	bind_mount("/mnt/fifo", "/opt/f");
+	bind_mount("/mnt/null", "/opt/g");
 	CHECK(unlink("/mnt/fifo") == 0 && unlink("/mnt/null") == 0);
 	subject_checkpoint();
 	CHECK(stat("/opt/f", &st) == 0 && S_ISFIFO(st.st_mode) && (st.st_mode & 0777) == 0606);
@@ -268,7 +240,7 @@ static void alone(void)
 	own_namespace();
 	CHECK(mount("other", "/srv", "tmpfs", 0, "size=1m,mode=700") == 0);
 	CHECK(mkdir("/srv/gone", 0711) == 0);
-	bind("/srv/gone", "/opt/d");
+	bind_mount("/srv/gone", "/opt/d");
 	CHECK(rmdir("/srv/gone") == 0 && umount("/srv") == 0);
 	subject_checkpoint();
 	CHECK(stat("/opt/d", &st) == 0 && (st.st_mode & 0777) == 0711);
@@ -279,16 +251,16 @@ static void open_too(void)
 	char text[16] = "";
 
 	own_namespace();
-	put("/mnt/gone", "one inode");
+	write_text("/mnt/gone", "one inode");
 	int fd = open("/mnt/gone", O_RDWR | O_APPEND);
-	bind("/mnt/gone", "/opt/f");
+	bind_mount("/mnt/gone", "/opt/f");
 	int other = open("/opt/f", O_RDONLY);
 	CHECK(fd >= 0 && other >= 0 && unlink("/mnt/gone") == 0);
 	char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
 	CHECK(map != MAP_FAILED);
 	subject_checkpoint();
 	CHECK(write(fd, "!", 1) == 1);
-	check_holds("/opt/f", "one inode!");
+	check_text("/opt/f", "one inode!");
 	CHECK(read(other, text, 15) == 10 && !memcmp(text, "one inode!", 10));
 	CHECK(!memcmp(map, "one inode!", 10));
 	check_names("/mnt", "");
@@ -301,7 +273,7 @@ static void directory_open(void)
 	own_namespace();
 	CHECK(mkdir("/mnt/gone", 0755) == 0);
 	int fd = open("/mnt/gone", O_RDONLY | O_DIRECTORY);
-	bind("/mnt/gone", "/opt/d");
+	bind_mount("/mnt/gone", "/opt/d");
 	CHECK(fd >= 0 && rmdir("/mnt/gone") == 0);
 	subject_checkpoint();
 	CHECK(fstat(fd, &st) == 0 && stat("/opt/d", &there) == 0 && st.st_ino == there.st_ino);
@@ -314,18 +286,18 @@ static void open_linked(void)
 {
 	own_namespace();
 	CHECK(mkdir("/mnt/dir", 0755) == 0);
-	put("/mnt/name", "one inode");
+	write_text("/mnt/name", "one inode");
 	CHECK(link("/mnt/name", "/mnt/dir/other") == 0);
 	int fd = open("/mnt/name", O_RDWR | O_APPEND);
 	CHECK(fd >= 0 && unlink("/mnt/name") == 0);
-	put("/mnt/second", "two");
+	write_text("/mnt/second", "two");
 	CHECK(link("/mnt/second", "/mnt/dir/second") == 0);
 	int reused = open("/mnt/dir/second", O_RDWR | O_APPEND);
 	CHECK(reused >= 0 && unlink("/mnt/dir/second") == 0);
 	subject_checkpoint();
 	CHECK(write(fd, "!", 1) == 1 && write(reused, "!", 1) == 1);
-	check_holds("/mnt/dir/other", "one inode!");
-	check_holds("/mnt/second", "two!");
+	check_text("/mnt/dir/other", "one inode!");
+	check_text("/mnt/second", "two!");
 	check_names("/mnt", "dir second ");
 	check_names("/mnt/dir", "other ");
 }
@@ -334,29 +306,29 @@ static void stray(void)
 {
 	own_namespace();
 	CHECK(mount("other", "/srv", "tmpfs", 0, NULL) == 0 && mkdir("/srv/a", 0755) == 0);
-	put("/srv/a/file", "by itself");
-	put("/srv/second", "and another");
-	bind("/srv/a/file", "/opt/f");
-	bind("/srv/second", "/opt/g");
-	touch("/opt/h");
-	bind("/srv/a/file", "/opt/h");
+	write_text("/srv/a/file", "by itself");
+	write_text("/srv/second", "and another");
+	bind_mount("/srv/a/file", "/opt/f");
+	bind_mount("/srv/second", "/opt/g");
+	write_text("/opt/h", "");
+	bind_mount("/srv/a/file", "/opt/h");
 	CHECK(umount("/srv") == 0);
 	int fd = open("/opt/f", O_WRONLY | O_APPEND);
 	subject_checkpoint();
 	check_root("/opt/f", "/a/file");
 	CHECK(write(fd, "!", 1) == 1);
-	check_holds("/opt/h", "by itself!");
-	check_holds("/opt/g", "and another");
+	check_text("/opt/h", "by itself!");
+	check_text("/opt/g", "and another");
 }
 
 static void unseen_link(void)
 {
 	own_namespace();
 	CHECK(mount("other", "/srv", "tmpfs", 0, NULL) == 0 && mkdir("/srv/a", 0755) == 0);
-	put("/srv/name", "x");
+	write_text("/srv/name", "x");
 	CHECK(link("/srv/name", "/srv/other") == 0);
-	bind("/srv/name", "/opt/f");
-	bind("/srv/a", "/opt/d");
+	bind_mount("/srv/name", "/opt/f");
+	bind_mount("/srv/a", "/opt/d");
 	CHECK(unlink("/srv/name") == 0 && umount("/srv") == 0);
 	subject_checkpoint();
 }
@@ -364,8 +336,8 @@ static void unseen_link(void)
 static void of_host(void)
 {
 	own_namespace();
-	put("file", "x");
-	bind("file", "/opt/f");
+	write_text("file", "x");
+	bind_mount("file", "/opt/f");
 	CHECK(unlink("file") == 0);
 	subject_checkpoint();
 }

@@ -25,12 +25,7 @@
 #include <sys/un.h>
 
 #include "cases.h"
-
-static void own_namespace(void)
-{
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-}
+#include "mounts.h"
 
 static void bound(void)
 {
@@ -38,7 +33,7 @@ static void bound(void)
 	struct statvfs fs;
 
 	CHECK(mkdir("outer", 0755) == 0);
-	own_namespace();
+	private_mounts();
 	CHECK(mount("outer", "/mnt", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT | MS_BIND | flags, NULL) == 0);
 	subject_checkpoint();
@@ -49,7 +44,7 @@ static void bound(void)
 static void mounted_on(void)
 {
 	CHECK(mkdir("point", 0755) == 0);
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "point", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();
 }
@@ -60,7 +55,7 @@ static void loop(void)
 	if (system("truncate -s 8M disk && mkfs.ext4 -q -F disk && mount -o loop disk /mnt &&"
 	           "echo text >/mnt/file") != 0)
 		SKIP("no loop device can be used");
-	own_namespace();
+	private_mounts();
 	CHECK(mount("/mnt", "/opt", NULL, MS_BIND, NULL) == 0);
 	subject_checkpoint();
 	CHECK(access("/opt/file", F_OK) == 0 && access("/mnt/file", F_OK) == 0);
@@ -83,7 +78,7 @@ static void devpts(void)
 {
 	struct stat st;
 
-	own_namespace();
+	private_mounts();
 	CHECK(mount("devpts", "/mnt", "devpts", 0, "newinstance,ptmxmode=0666,mode=0620,gid=5") ==
 	      0);
 	CHECK(mount("one", "/opt", "tmpfs", 0, NULL) == 0);
@@ -98,7 +93,7 @@ static void devpts(void)
 /* as the console of a container: its other end would have to be there first */
 static void pts(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("devpts", "/mnt", "devpts", 0, "newinstance,ptmxmode=0666") == 0);
 	CHECK(mount("one", "/opt", "tmpfs", 0, NULL) == 0);
 	int fd = open("/opt/console", O_WRONLY | O_CREAT, 0600);
@@ -111,7 +106,7 @@ static void pts(void)
 /* its other end has been closed */
 static void pts_gone(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mount("devpts", "/mnt", "devpts", 0, "newinstance,ptmxmode=0666") == 0);
 	CHECK(mount("one", "/opt", "tmpfs", 0, NULL) == 0);
 	int fd = open("/opt/console", O_WRONLY | O_CREAT, 0600);
@@ -127,7 +122,7 @@ static void live_socket(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/mnt/socket" };
 
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(server >= 0 && bind(server, (struct sockaddr *)&address, sizeof(address)) == 0);
@@ -146,7 +141,7 @@ static void stale_socket(void)
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/mnt/socket" };
 	struct stat st;
 
-	own_namespace();
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);

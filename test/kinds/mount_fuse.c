@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 /* ---- a file system with one file, "file", which holds "text"; nothing may be remembered of it
  * ---- */
@@ -147,15 +148,9 @@ static void mount_it(bool outside)
 	CHECK(stat("/mnt/file", &st) == 0 && (uint64_t)st.st_size == content_size());
 }
 
-static void own_namespace(void)
-{
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-}
-
 static void mounted(void)
 {
-	own_namespace();
+	private_mounts();
 	mount_it(false);
 	subject_checkpoint();
 }
@@ -164,7 +159,7 @@ static void open_file(void)
 {
 	char text[8] = "";
 
-	own_namespace();
+	private_mounts();
 	mount_it(false);
 	int fd = open("/mnt/file", O_RDONLY);
 	CHECK(fd >= 0);
@@ -175,7 +170,7 @@ static void open_file(void)
 /* of a child: the subject's own is where "go" appears */
 static void working_directory(void)
 {
-	own_namespace();
+	private_mounts();
 	mount_it(false);
 	char cwd[PATH_MAX];
 	CHECK(getcwd(cwd, sizeof(cwd)));
@@ -192,7 +187,7 @@ static void working_directory(void)
 
 static void mapped(void)
 {
-	own_namespace();
+	private_mounts();
 	mount_it(false);
 	int fd = open("/mnt/file", O_RDONLY);
 	char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -205,7 +200,7 @@ static void mapped(void)
 /* and the libraries of it are on a disk: so that calls can be injected, its text is looked into */
 static void executable(void)
 {
-	own_namespace();
+	private_mounts();
 	content = open("/bin/sleep", O_RDONLY | O_CLOEXEC);
 	CHECK(content >= 0);
 	mount_it(false);
@@ -223,7 +218,7 @@ static void executable(void)
 /* what looks like the C library is looked into first of all */
 static void library(void)
 {
-	own_namespace();
+	private_mounts();
 	mount_it(false);
 	int fd = open("/mnt/libc", O_RDONLY);
 	char *map = mmap((void *)0x100000, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd,
@@ -237,7 +232,7 @@ static void served_outside(void)
 	struct stat st;
 
 	mount_it(true);
-	own_namespace();
+	private_mounts();
 	subject_checkpoint();
 	CHECK(stat("/mnt/file", &st) == 0 && st.st_size == 4);
 }
@@ -248,7 +243,7 @@ static void autofs(void)
 	char options[80];
 	int fds[2];
 
-	own_namespace();
+	private_mounts();
 	CHECK(pipe(fds) == 0);
 	setpgid(0, 0); /* our process group may be one of a pid namespace above */
 	snprintf(options, sizeof(options), "fd=%d,pgrp=%d,minproto=5,maxproto=5,indirect", fds[1],

@@ -29,60 +29,26 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-static void own_namespace(void)
-{
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-}
-
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static bool holds(const char *path, const char *text)
-{
-	char seen[256] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, seen, sizeof(seen) - 1);
-
-	close(fd);
-	return n == (ssize_t)strlen(text) && !strcmp(seen, text);
-}
-
-static void new_tmpfs(const char *path, const char *options)
-{
-	CHECK(mkdir(path, 0755) == 0 || errno == EEXIST);
-	CHECK(mount("t", path, "tmpfs", 0, options) == 0);
-}
-
-static void bind(const char *from, const char *to)
-{
-	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
-}
+#include "mounts.h"
 
 /* 2: a file, a FIFO and a device */
 static void special_binds(void)
 {
 	struct stat st;
 
-	own_namespace();
-	new_tmpfs("t", NULL);
-	put("t/file", "text");
+	private_mounts();
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "text");
 	CHECK(mkfifo("t/fifo", 0600) == 0 && mknod("t/null", S_IFCHR | 0666, 0x103) == 0);
-	put("a", "");
-	put("b", "");
-	put("c", "");
-	bind("t/file", "a");
-	bind("t/fifo", "b");
-	bind("t/null", "c");
+	write_text("a", "");
+	write_text("b", "");
+	write_text("c", "");
+	bind_mount("t/file", "a");
+	bind_mount("t/fifo", "b");
+	bind_mount("t/null", "c");
 	subject_checkpoint();
-	put("t/file", "changed");
-	CHECK(holds("a", "changed"));
+	write_text("t/file", "changed");
+	check_text("a", "changed");
 	CHECK(stat("b", &st) == 0 && S_ISFIFO(st.st_mode));
 	CHECK(stat("c", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0x103);
 	int fd = open("c", O_WRONLY);
@@ -92,8 +58,8 @@ static void special_binds(void)
 /* 3 */
 static void options(void)
 {
-	own_namespace();
-	new_tmpfs("t", "size=64k,nr_inodes=77,mode=1750,uid=5,gid=6,huge=within_size");
+	private_mounts();
+	mount_tmpfs("t", "size=64k,nr_inodes=77,mode=1750,uid=5,gid=6,huge=within_size");
 	subject_checkpoint();
 	static char much[128 << 10];
 	int fd = open("t/much", O_WRONLY | O_CREAT, 0600);
@@ -107,12 +73,12 @@ static void each_flag(void)
 		                               MS_NOATIME, MS_NODIRATIME, MS_STRICTATIME };
 	char path[8];
 
-	own_namespace();
-	new_tmpfs("t", NULL);
+	private_mounts();
+	mount_tmpfs("t", NULL);
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		snprintf(path, sizeof(path), "b%zu", i);
 		CHECK(mkdir(path, 0755) == 0);
-		bind("t", path);
+		bind_mount("t", path);
 		CHECK(mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags[i], NULL) == 0);
 	}
 	subject_checkpoint();
@@ -123,13 +89,13 @@ static void no_symlinks(void)
 {
 	struct mount_attr attr = { .attr_set = 0x00200000 /* MOUNT_ATTR_NOSYMFOLLOW */ };
 
-	own_namespace();
-	new_tmpfs("t", NULL);
-	put("t/file", "text");
+	private_mounts();
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "text");
 	CHECK(symlink("file", "t/link") == 0);
 	CHECK(mount_setattr(AT_FDCWD, "t", 0, &attr, sizeof(attr)) == 0);
 	subject_checkpoint();
-	CHECK(holds("t/file", "text"));
+	check_text("t/file", "text");
 	CHECK(open("t/link", O_RDONLY) < 0 && errno == ELOOP);
 }
 
@@ -139,19 +105,19 @@ static void names(void)
 	static const char *const all[] = { "with space", "back\\slash",   "new\nline", "#hash",
 		                           "tab\there",  "comma,equals=", "\"quoted\"" };
 
-	own_namespace();
-	new_tmpfs("t", NULL);
+	private_mounts();
+	mount_tmpfs("t", NULL);
 	CHECK(chdir("t") == 0);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		CHECK(mkdir(all[i], 0755) == 0);
 		CHECK(mount(i % 2 ? all[i] : "", all[i], "tmpfs", 0, NULL) == 0);
 	}
 	CHECK(mkdir("part", 0755) == 0 && mkdir("with space/#1\\", 0755) == 0);
-	bind("with space/#1\\", "part");
-	put("part/file", "text");
+	bind_mount("with space/#1\\", "part");
+	write_text("part/file", "text");
 	CHECK(chdir("..") == 0);
 	subject_checkpoint();
-	CHECK(holds("t/with space/#1\\/file", "text"));
+	check_text("t/with space/#1\\/file", "text");
 }
 
 /* runs @setup in a child's own copy of the namespace, and @after when it goes on */
@@ -181,7 +147,7 @@ static void check_child(pid_t pid)
 static void see_arrival(void)
 {
 	subject_wait("mounted");
-	CHECK(holds("t/point/seen", "x"));
+	check_text("t/point/seen", "x");
 }
 
 static void be_last(void)
@@ -207,13 +173,13 @@ static void see_arrival_between(void)
 /* 15: shared in one namespace, slave and shared in the next, slave in the third */
 static void chain(void)
 {
-	own_namespace();
-	new_tmpfs("t", NULL);
+	private_mounts();
+	mount_tmpfs("t", NULL);
 	CHECK(mkdir("t/point", 0755) == 0 && mount(NULL, "t", NULL, MS_SHARED, NULL) == 0);
 	pid_t pid = in_child("second", be_between, see_arrival_between);
 	subject_checkpoint();
-	new_tmpfs("t/point", NULL);
-	put("t/point/seen", "x");
+	mount_tmpfs("t/point", NULL);
+	write_text("t/point/seen", "x");
 	subject_mark("mounted");
 	check_child(pid);
 }
@@ -221,54 +187,54 @@ static void chain(void)
 /* 16: one group, whose members show parts that have nothing in common */
 static void disjoint(void)
 {
-	own_namespace();
-	new_tmpfs("t", NULL);
+	private_mounts();
+	mount_tmpfs("t", NULL);
 	CHECK(mkdir("t/a", 0755) == 0 && mkdir("t/b", 0755) == 0 && mkdir("t/a/p", 0755) == 0);
 	CHECK(mount(NULL, "t", NULL, MS_SHARED, NULL) == 0);
 	CHECK(mkdir("a", 0755) == 0 && mkdir("b", 0755) == 0 && mkdir("c", 0755) == 0);
-	bind("t/a", "a");
-	bind("t/b", "b");
-	bind("t/a", "c");
+	bind_mount("t/a", "a");
+	bind_mount("t/b", "b");
+	bind_mount("t/a", "c");
 	CHECK(umount("t") == 0);
 	subject_checkpoint();
-	new_tmpfs("a/p", NULL);
-	put("a/p/seen", "x");
-	CHECK(holds("c/p/seen", "x"));
+	mount_tmpfs("a/p", NULL);
+	write_text("a/p/seen", "x");
+	check_text("c/p/seen", "x");
 }
 
 /* 18: the last peer of its master has gone: it receives nothing any more */
 static void dead_group(void)
 {
-	own_namespace();
-	new_tmpfs("t", NULL);
+	private_mounts();
+	mount_tmpfs("t", NULL);
 	CHECK(mount(NULL, "t", NULL, MS_SHARED, NULL) == 0 && mkdir("s", 0755) == 0);
-	bind("t", "s");
+	bind_mount("t", "s");
 	CHECK(mount(NULL, "s", NULL, MS_SLAVE, NULL) == 0 && umount("t") == 0);
-	put("s/file", "text");
+	write_text("s/file", "text");
 	subject_checkpoint();
-	CHECK(holds("s/file", "text"));
+	check_text("s/file", "text");
 }
 
 /* 19 */
 static void unbindable(void)
 {
-	own_namespace();
-	new_tmpfs("t", NULL);
-	put("t/file", "text");
+	private_mounts();
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "text");
 	CHECK(mount(NULL, "t", NULL, MS_UNBINDABLE, NULL) == 0 && mkdir("b", 0755) == 0);
 	subject_checkpoint();
-	CHECK(holds("t/file", "text"));
+	check_text("t/file", "text");
 	CHECK(mount("t", "b", NULL, MS_BIND, NULL) < 0 && errno == EINVAL);
 }
 
 /* 33: as container engines do it */
 static void masked_proc(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mkdir("p", 0755) == 0 && mount("proc", "p", "proc", 0, "hidepid=2,gid=7") == 0);
-	bind("p/sys", "p/sys");
+	bind_mount("p/sys", "p/sys");
 	CHECK(mount(NULL, "p/sys", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
-	bind("/dev/null", "p/meminfo");
+	bind_mount("/dev/null", "p/meminfo");
 	CHECK(mkdir("q", 0755) == 0 && mount("proc", "q", "proc", 0, "subset=pid") == 0);
 	subject_checkpoint();
 	CHECK(open("p/sys/kernel/hostname", O_WRONLY) < 0 && errno == EROFS);
@@ -291,7 +257,7 @@ static void kernel(void)
 		mounted += mount("none", path, types[i], 0, NULL) == 0;
 	}
 	CHECK(mounted > 0);
-	own_namespace();
+	private_mounts();
 	subject_checkpoint();
 }
 
@@ -307,7 +273,7 @@ static void own_terminals(void)
 /* 36, 41, 42: empty ones */
 static void instances(void)
 {
-	own_namespace();
+	private_mounts();
 	CHECK(mkdir("b", 0755) == 0 && mkdir("h", 0755) == 0 && mkdir("q", 0755) == 0);
 	CHECK(mount("bpf", "b", "bpf", 0, "mode=0700") == 0);
 	CHECK(mount("h", "h", "hugetlbfs", 0, "pagesize=2M,size=8M,mode=711") == 0);
@@ -317,16 +283,16 @@ static void instances(void)
 
 static void pivot(void)
 {
-	new_tmpfs("root", NULL);
+	mount_tmpfs("root", NULL);
 	CHECK(chdir("root") == 0 && mkdir("old", 0755) == 0);
-	put("inside", "text");
+	write_text("inside", "text");
 	CHECK(syscall(SYS_pivot_root, ".", "old") == 0 && chdir("/old") == 0);
 	CHECK(chdir(getenv("WORK") + 1) == 0); /* where the test's files are */
 }
 
 static void check_inside(void)
 {
-	CHECK(holds("/inside", "text"));
+	check_text("/inside", "text");
 }
 
 static void in_work(char room[4096])
@@ -340,7 +306,7 @@ static void pivoted(void)
 	char work[4096];
 
 	in_work(work);
-	own_namespace();
+	private_mounts();
 	pid_t pid = in_child("pivoted", pivot, check_inside);
 	subject_checkpoint();
 	CHECK(access("/inside", F_OK) < 0);
@@ -350,9 +316,9 @@ static void pivoted(void)
 /* 52 */
 static void chrooted(void)
 {
-	own_namespace();
-	new_tmpfs("root", NULL);
-	put("root/inside", "text");
+	private_mounts();
+	mount_tmpfs("root", NULL);
+	write_text("root/inside", "text");
 	pid_t pid = fork();
 	if (pid == 0) {
 		CHECK(chroot("root") == 0); /* the working directory stays outside of it */
@@ -370,7 +336,7 @@ static void chrooted(void)
 static void point(void)
 {
 	CHECK(mkdir("m", 0755) == 0);
-	own_namespace();
+	private_mounts();
 	CHECK(mount("t", "m", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();
 }

@@ -38,34 +38,11 @@
 #include <sys/xattr.h>
 
 #include "cases.h"
-
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void check_holds(const char *path, const char *text)
-{
-	char seen[256] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, seen, sizeof(seen) - 1) < 0 || strcmp(seen, text) != 0)
-		FAIL("%s holds '%s', not '%s' (%s)", path, seen, text, strerror(errno));
-	close(fd);
-}
+#include "mounts.h"
 
 static bool exists(const char *path)
 {
 	return access(path, F_OK) == 0;
-}
-
-static void own_namespace(void)
-{
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 }
 
 /* /mnt/l, u, w of one tmpfs, and m to mount on */
@@ -74,12 +51,12 @@ static void make_layers(void)
 	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/l", 0755) == 0 && mkdir("/mnt/u", 0750) == 0);
 	CHECK(mkdir("/mnt/w", 0755) == 0 && mkdir("/mnt/m", 0755) == 0);
-	put("/mnt/l/below", "below");
-	put("/mnt/l/gone", "gone");
-	put("/mnt/l/changed", "as it was");
+	write_text("/mnt/l/below", "below");
+	write_text("/mnt/l/gone", "gone");
+	write_text("/mnt/l/changed", "as it was");
 	CHECK(mkdir("/mnt/l/dir", 0755) == 0 && mkdir("/mnt/l/opaque", 0755) == 0);
-	put("/mnt/l/dir/in", "in a directory");
-	put("/mnt/l/opaque/in", "not to be seen");
+	write_text("/mnt/l/dir/in", "in a directory");
+	write_text("/mnt/l/opaque/in", "not to be seen");
 }
 
 static void overlay(const char *options)
@@ -92,10 +69,10 @@ static void overlay(const char *options)
 static void change(void)
 {
 	CHECK(unlink("/mnt/m/gone") == 0);
-	put("/mnt/m/changed", "anew");
+	write_text("/mnt/m/changed", "anew");
 	CHECK(unlink("/mnt/m/opaque/in") == 0 && rmdir("/mnt/m/opaque") == 0);
 	CHECK(mkdir("/mnt/m/opaque", 0700) == 0);
-	put("/mnt/m/dir/new", "new");
+	write_text("/mnt/m/dir/new", "new");
 	CHECK(setxattr("/mnt/m/changed", "trusted.mine", "v", 1, 0) == 0);
 }
 
@@ -104,28 +81,28 @@ static void check_changed(void)
 	struct stat st;
 	char value[4];
 
-	check_holds("/mnt/m/below", "below");
-	check_holds("/mnt/m/changed", "anew");
-	check_holds("/mnt/m/dir/in", "in a directory");
-	check_holds("/mnt/m/dir/new", "new");
+	check_text("/mnt/m/below", "below");
+	check_text("/mnt/m/changed", "anew");
+	check_text("/mnt/m/dir/in", "in a directory");
+	check_text("/mnt/m/dir/new", "new");
 	CHECK(!exists("/mnt/m/gone") && exists("/mnt/m/opaque") && !exists("/mnt/m/opaque/in"));
 	CHECK(getxattr("/mnt/m/changed", "trusted.mine", value, 4) == 1 && value[0] == 'v');
 	/* what the layers themselves hold */
-	check_holds("/mnt/l/gone", "gone");
-	check_holds("/mnt/l/changed", "as it was");
+	check_text("/mnt/l/gone", "gone");
+	check_text("/mnt/l/changed", "as it was");
 	CHECK(lstat("/mnt/u/gone", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0);
 	CHECK(getxattr("/mnt/u/opaque", "trusted.overlay.opaque", value, 4) == 1);
 	/* and it goes on */
-	put("/mnt/m/dir/in", "copied up");
-	check_holds("/mnt/u/dir/in", "copied up");
-	check_holds("/mnt/l/dir/in", "in a directory");
+	write_text("/mnt/m/dir/in", "copied up");
+	check_text("/mnt/u/dir/in", "copied up");
+	check_text("/mnt/l/dir/in", "in a directory");
 	CHECK(unlink("/mnt/m/below") == 0 && !exists("/mnt/m/below") && exists("/mnt/l/below"));
 	CHECK(stat("/mnt/m", &st) == 0 && (st.st_mode & 07777) == 0750);
 }
 
 static void on_tmpfs(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	change();
@@ -135,30 +112,30 @@ static void on_tmpfs(void)
 
 static void several(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	CHECK(mkdir("/mnt/l2", 0755) == 0 && mkdir("/mnt/l3", 0755) == 0);
-	put("/mnt/l2/below", "in the middle");
-	put("/mnt/l3/lowest", "lowest");
+	write_text("/mnt/l2/below", "in the middle");
+	write_text("/mnt/l3/lowest", "lowest");
 	overlay("lowerdir=/mnt/l2:/mnt/l:/mnt/l3,upperdir=/mnt/u,workdir=/mnt/w,xino=on,"
 	        "redirect_dir=on,metacopy=on");
 	CHECK(rename("/mnt/m/dir", "/mnt/m/renamed") == 0);
 	CHECK(chmod("/mnt/m/lowest", 0601) == 0);
 	subject_checkpoint();
 	struct stat st;
-	check_holds("/mnt/m/below", "in the middle");
-	check_holds("/mnt/m/lowest", "lowest");
-	check_holds("/mnt/m/renamed/in", "in a directory");
+	check_text("/mnt/m/below", "in the middle");
+	check_text("/mnt/m/lowest", "lowest");
+	check_text("/mnt/m/renamed/in", "in a directory");
 	CHECK(stat("/mnt/m/lowest", &st) == 0 && (st.st_mode & 0777) == 0601);
 }
 
 static void read_only(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/u:/mnt/l");
 	subject_checkpoint();
-	check_holds("/mnt/m/below", "below");
+	check_text("/mnt/m/below", "below");
 	CHECK(open("/mnt/m/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
 }
 
@@ -166,41 +143,41 @@ static void on_external(void)
 {
 	struct stat st;
 
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/usr/bin,upperdir=/mnt/u,workdir=/mnt/w");
 	CHECK(chmod("/mnt/m/env", 0700) == 0 && unlink("/mnt/m/true") == 0);
-	put("/mnt/m/new", "new");
+	write_text("/mnt/m/new", "new");
 	subject_checkpoint();
 	CHECK(stat("/mnt/m/env", &st) == 0 && (st.st_mode & 0777) == 0700);
 	CHECK(stat("/usr/bin/env", &st) == 0 && (st.st_mode & 0777) == 0755);
 	CHECK(!exists("/mnt/m/true") && exists("/usr/bin/true") && exists("/mnt/m/sh"));
-	check_holds("/mnt/u/new", "new");
+	check_text("/mnt/u/new", "new");
 }
 
 static void characters(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	CHECK(mkdir("/mnt/a:b,c d", 0755) == 0 && mkdir("/mnt/back\\slash", 0755) == 0);
-	put("/mnt/a:b,c d/colon", "colon");
-	put("/mnt/back\\slash/back", "back");
+	write_text("/mnt/a:b,c d/colon", "colon");
+	write_text("/mnt/back\\slash/back", "back");
 	CHECK(rename("/mnt/u", "/mnt/u,per") == 0 && rename("/mnt/w", "/mnt/w\n#") == 0);
 	overlay("lowerdir=/mnt/a\\:b\\,c d:/mnt/back\\\\slash:/mnt/l,upperdir=/mnt/u\\,per,"
 	        "workdir=/mnt/w\n#");
-	put("/mnt/m/changed", "anew");
+	write_text("/mnt/m/changed", "anew");
 	subject_checkpoint();
-	check_holds("/mnt/m/colon", "colon");
-	check_holds("/mnt/m/back", "back");
-	check_holds("/mnt/u,per/changed", "anew");
-	put("/mnt/m/below", "copied up");
-	check_holds("/mnt/u,per/below", "copied up");
+	check_text("/mnt/m/colon", "colon");
+	check_text("/mnt/m/back", "back");
+	check_text("/mnt/u,per/changed", "anew");
+	write_text("/mnt/m/below", "copied up");
+	check_text("/mnt/u,per/below", "copied up");
 }
 
 /* the links lead from one file system to another, and back */
 static void symlink_layer(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	CHECK(mount("links", "/opt", "tmpfs", 0, NULL) == 0 && mkdir("/opt/d", 0755) == 0);
 	CHECK(symlink("../mnt/l", "/opt/one") == 0 && symlink("/opt/one", "/mnt/two") == 0);
@@ -215,7 +192,7 @@ static void long_options(void)
 {
 	char name[200], options[600], path[220];
 
-	own_namespace();
+	private_mounts();
 	make_layers();
 	memset(name, 'n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = 0;
@@ -233,7 +210,7 @@ static void long_options(void)
 
 static void nested(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	change();
@@ -242,15 +219,15 @@ static void nested(void)
 	            "lowerdir=/mnt/m,upperdir=/mnt/u2,workdir=/mnt/w2") == 0);
 	CHECK(unlink("/opt/below") == 0);
 	subject_checkpoint();
-	check_holds("/opt/dir/new", "new");
-	check_holds("/opt/changed", "anew");
+	check_text("/opt/dir/new", "new");
+	check_text("/opt/changed", "anew");
 	CHECK(!exists("/opt/below"));
 	check_changed();
 }
 
 static void is_volatile(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w,volatile");
 	change();
@@ -261,7 +238,7 @@ static void is_volatile(void)
 /* of what is mounted when it is recorded some has come after the overlay, on other directories */
 static void covered_later(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	CHECK(mount("other", "/opt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/opt/m", 0755) == 0 && mkdir("/mnt/l/point", 0755) == 0);
@@ -271,7 +248,7 @@ static void covered_later(void)
 	CHECK(mount("cover", "/mnt/m", "tmpfs", 0, NULL) == 0);
 	CHECK(mount("cover", "/mnt/l/point", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();
-	check_holds("/opt/m/changed", "anew");
+	check_text("/opt/m/changed", "anew");
 	CHECK(umount("/mnt/m") == 0 && umount("/mnt/l/point") == 0);
 	check_changed();
 }
@@ -281,7 +258,7 @@ static void open_files(void)
 {
 	char text[16] = "";
 
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	int below = open("/mnt/m/below", O_RDONLY);
@@ -297,8 +274,8 @@ static void open_files(void)
 	subject_checkpoint();
 	CHECK(read(below, text, 15) == 5 && !memcmp(text, "below", 5));
 	CHECK(write(changed, "!", 1) == 1 && !memcmp(map, "as it was!", 10));
-	check_holds("/mnt/u/changed", "as it was!");
-	check_holds("/mnt/l/changed", "as it was");
+	check_text("/mnt/u/changed", "as it was!");
+	check_text("/mnt/l/changed", "as it was");
 	CHECK(pread(gone, text, 15, 0) == 7 && !memcmp(text, "deleted", 7));
 	CHECK(pwrite(gone, "D", 1, 0) == 1);
 	CHECK(faccessat(dir, "in", F_OK, 0) == 0 && own[0] == 'B' && own[1] == 'e');
@@ -309,7 +286,7 @@ static void executable(void)
 {
 	int status;
 
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	CHECK(system("cp /proc/self/exe /mnt/l/cp; cp /bin/sleep /mnt/m/sleep") == 0);
@@ -346,14 +323,14 @@ static void enter_overlay(void)
 
 static void old_root(void)
 {
-	own_namespace();
+	private_mounts();
 	enter_overlay();
-	put("/changed", "anew");
+	write_text("/changed", "anew");
 	CHECK(unlink("/gone") == 0);
 	subject_checkpoint();
-	check_holds("/below", "below");
-	check_holds("/changed", "anew");
-	check_holds("/old/mnt/u/changed", "anew");
+	check_text("/below", "below");
+	check_text("/changed", "anew");
+	check_text("/old/mnt/u/changed", "anew");
 	CHECK(!exists("/gone") && exists("/old/mnt/l/gone"));
 }
 
@@ -365,25 +342,25 @@ static void check_hidden(const char *at)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/below", at);
-	check_holds(path, "below");
+	check_text(path, "below");
 	snprintf(path, sizeof(path), "%s/changed", at);
-	check_holds(path, "anew");
+	check_text(path, "anew");
 	CHECK(getxattr(path, "trusted.mine", value, 4) == 1 && value[0] == 'v');
 	snprintf(path, sizeof(path), "%s/dir/in", at);
-	check_holds(path, "in a directory");
+	check_text(path, "in a directory");
 	snprintf(path, sizeof(path), "%s/gone", at);
 	CHECK(!exists(path));
 	snprintf(path, sizeof(path), "%s/opaque/in", at);
 	CHECK(!exists(path));
 	snprintf(path, sizeof(path), "%s/dir/later", at);
-	put(path, "later");
-	check_holds(path, "later");
+	write_text(path, "later");
+	check_text(path, "later");
 	CHECK(stat(at, &st) == 0 && (st.st_mode & 07777) == 0750);
 }
 
 static void hidden(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	change();
@@ -396,36 +373,36 @@ static void hidden(void)
 	char text[8] = "";
 	CHECK(read(fd, text, 7) == 4 && !strcmp(text, "anew") && close(fd) == 0);
 	check_hidden("/opt");
-	check_holds("/srv/later", "later");
+	check_text("/srv/later", "later");
 	struct stat st;
 	CHECK(stat("/opt/linked", &st) == 0 && st.st_nlink == 2);
-	check_holds("/opt/linked", "anew");
+	check_text("/opt/linked", "anew");
 }
 
 static void hidden_read_only(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/u:/mnt/l");
 	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
 	CHECK(umount2("/mnt", MNT_DETACH) == 0);
 	subject_checkpoint();
-	check_holds("/opt/dir/in", "in a directory");
+	check_text("/opt/dir/in", "in a directory");
 	CHECK(open("/opt/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
 }
 
 static void hidden_lower(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	CHECK(mkdir("/mnt/usr", 0755) == 0);
 	CHECK(mount("/usr/lib/x86_64-linux-gnu/gconv", "/mnt/usr", NULL, MS_BIND, NULL) == 0);
 	overlay("lowerdir=/mnt/usr,upperdir=/mnt/u,workdir=/mnt/w");
-	put("/mnt/m/new", "new");
+	write_text("/mnt/m/new", "new");
 	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
 	CHECK(umount2("/mnt", MNT_DETACH) == 0);
 	subject_checkpoint();
-	check_holds("/opt/new", "new");
+	check_text("/opt/new", "new");
 	CHECK(system("diff -r /opt /usr/lib/x86_64-linux-gnu/gconv >/tmp/x; grep -v '^Only in "
 	             "/opt: new$' /tmp/x") != 0);
 }
@@ -437,7 +414,7 @@ static void relative(void)
 {
 	int status;
 
-	own_namespace();
+	private_mounts();
 	make_layers();
 	pid_t pid = fork();
 	if (pid == 0)
@@ -448,7 +425,7 @@ static void relative(void)
 
 static void with_index(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w,index=on");
 	subject_checkpoint();
@@ -462,22 +439,22 @@ static void outside(void)
 
 	CHECK(getcwd(cwd, sizeof(cwd)) && mkdir("s", 0755) == 0 && mkdir("s/l", 0755) == 0);
 	CHECK(mkdir("s/u", 0755) == 0 && mkdir("s/w", 0755) == 0);
-	put("s/l/file", "below");
-	put("s/l/gone", "x");
-	own_namespace();
+	write_text("s/l/file", "below");
+	write_text("s/l/gone", "x");
+	private_mounts();
 	snprintf(options, sizeof(options), "lowerdir=%s/s/l,upperdir=%s/s/u,workdir=%s/s/w", cwd,
 	         cwd, cwd);
 	CHECK(mount("over", "/mnt", "overlay", 0, options) == 0);
-	put("/mnt/new", "new");
+	write_text("/mnt/new", "new");
 	CHECK(unlink("/mnt/gone") == 0);
 	CHECK(mount("cover", "s", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();
-	check_holds("/mnt/file", "below");
-	check_holds("/mnt/new", "new");
+	check_text("/mnt/file", "below");
+	check_text("/mnt/new", "new");
 	CHECK(!exists("/mnt/gone"));
 	CHECK(umount("s") == 0);
-	put("/mnt/file", "changed");
-	check_holds("s/u/file", "changed");
+	write_text("/mnt/file", "changed");
+	check_text("s/u/file", "changed");
 	CHECK(lstat("s/u/gone", &st) == 0 && S_ISCHR(st.st_mode));
 }
 
@@ -486,21 +463,21 @@ static void renamed_on_disk(void)
 {
 	char cwd[4096], options[13000];
 
-	own_namespace();
+	private_mounts();
 	CHECK(getcwd(cwd, sizeof(cwd)) && mkdir("l", 0755) == 0 && mkdir("u", 0755) == 0);
 	CHECK(mkdir("w", 0755) == 0);
-	put("l/file", "x");
+	write_text("l/file", "x");
 	snprintf(options, sizeof(options), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w", cwd, cwd,
 	         cwd);
 	CHECK(mount("over", "/mnt", "overlay", 0, options) == 0);
-	put("/mnt/new", "y");
+	write_text("/mnt/new", "y");
 	CHECK(rename("u", "u.moved") == 0 && mkdir("u", 0755) == 0);
 	subject_checkpoint();
 }
 
 static void layer_replaced(void)
 {
-	own_namespace();
+	private_mounts();
 	make_layers();
 	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
 	CHECK(rename("/mnt/u", "/mnt/u.old") == 0 && mkdir("/mnt/u", 0750) == 0);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 static void own(void)
 {
@@ -58,7 +59,7 @@ static void sysfs(void)
 	CHECK(system("mount --bind /proc/self/ns/net net") == 0);
 	subject_options("checkpoint", "--external net:[%lu]=net", inode());
 	subject_options("restart", "--external net=net");
-	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	CHECK(umount("net") == 0); /* here: it stays where the test is */
 	CHECK(mount("s", "sys", "sysfs", 0, NULL) == 0);
 	subject_checkpoint();

@@ -29,19 +29,11 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-static void touch(const char *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-	CHECK(fd >= 0);
-	close(fd);
-}
+#include "mounts.h"
 
 static void own_namespace(void)
 {
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 }
 
@@ -141,14 +133,6 @@ static void ipc_descriptor(void)
 	check_same(fd, "/proc/self/ns/ipc");
 }
 
-static void write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
 static void user_descriptor(void)
 {
 	char path[64];
@@ -164,9 +148,9 @@ static void user_descriptor(void)
 	}
 	subject_wait("unshared");
 	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
-	write_to(path, "0 1000 10");
+	write_text(path, "0 1000 10");
 	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
-	write_to(path, "0 2000 10");
+	write_text(path, "0 2000 10");
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
@@ -188,7 +172,7 @@ static void mount_it(void)
 {
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 	CHECK(mount("inside", "/mnt", "tmpfs", 0, NULL) == 0);
-	touch("/mnt/inside");
+	write_text("/mnt/inside", "");
 }
 
 /* in a child, for a thread's root directory changes with setns() */
@@ -255,7 +239,7 @@ static void net_external(void)
 	char path[4200], cwd[4096];
 	CHECK(getcwd(cwd, sizeof(cwd)));
 	snprintf(path, sizeof(path), "%s/bound", cwd);
-	touch(path);
+	write_text(path, "");
 	CHECK(unshare(CLONE_NEWNET) == 0 && stat("/proc/self/ns/net", &st) == 0);
 	CHECK(mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) == 0);
 	CHECK(setns(fd, CLONE_NEWNET) == 0);
@@ -271,7 +255,7 @@ static void net_external(void)
 
 static void bind_ns(const char *from, const char *to)
 {
-	touch(to);
+	write_text(to, "");
 	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
 }
 

@@ -58,6 +58,7 @@
 #include <time.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 static volatile pid_t thread_id;
 
@@ -814,8 +815,7 @@ static void descriptors(void)
 	struct stat st;
 	pid_t child;
 
-	CHECK(unshare(CLONE_NEWNS) == 0 &&
-	      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	pid_t init = new_init(idle_init);
 	subject_wait("init");
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", init);

@@ -55,6 +55,7 @@
 #include <linux/nsfs.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17
@@ -545,14 +546,6 @@ static void check_locks(void)
 		FAIL("before:\n%safter:\n%s", locks_before, locks_after);
 }
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
 /* mounts of its own beside those that it came with */
 static void mount_own(const char *options)
 {
@@ -560,10 +553,10 @@ static void mount_own(const char *options)
 
 	CHECK(mount("own", "/srv", "tmpfs", 0, options) == 0);
 	CHECK(mkdir("/srv/own", 0750) == 0);
-	put("/srv/own/below", "covered");
+	write_text("/srv/own/below", "covered");
 	CHECK(chown("/srv/own/below", 12, 13) == 0);
 	CHECK(mount("own", "/srv/own", "tmpfs", MS_NODEV, NULL) == 0);
-	put("/srv/own/file", "text");
+	write_text("/srv/own/file", "text");
 	CHECK(stat("/srv/own/file", &st) == 0 && st.st_uid == 0);
 	CHECK(mount(NULL, "/srv/own", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, NULL) ==
 	      0);
@@ -577,7 +570,7 @@ static void check_own(void)
 	CHECK(umount2("/srv/own", MNT_DETACH) == 0);
 	CHECK(stat("/srv/own/below", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 &&
 	      st.st_size == 7);
-	put("/srv/more", "a file is made");
+	write_text("/srv/more", "a file is made");
 	/* the file systems themselves are its own */
 	CHECK(mount(NULL, "/srv", NULL, MS_REMOUNT, "size=1m") == 0);
 }
@@ -598,10 +591,10 @@ static void locked(void)
 	int status;
 
 	open_directory();
-	CHECK(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	private_mounts();
 	CHECK(mount("outer", "/mnt", "tmpfs", MS_NOSUID, "mode=0755") == 0);
 	CHECK(mkdir("/mnt/under", 0755) == 0);
-	put("/mnt/under/secret", "not to be seen");
+	write_text("/mnt/under/secret", "not to be seen");
 	CHECK(mount("cover", "/mnt/under", "tmpfs", MS_NOEXEC | MS_NODEV, "mode=0755") == 0);
 	CHECK(mount("/usr", "/opt", NULL, MS_BIND, NULL) == 0);
 	CHECK(mount(NULL, "/opt", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
@@ -652,7 +645,7 @@ static void pivoted(void)
 	CHECK(mkdir("/srv/proc", 0755) == 0 && mount("proc", "/srv/proc", "proc", 0, NULL) == 0);
 	CHECK(mkdir("/srv/test", 0755) == 0 &&
 	      mount(directory, "/srv/test", NULL, MS_BIND, NULL) == 0);
-	put("/srv/subject", "");
+	write_text("/srv/subject", "");
 	CHECK(mount(program, "/srv/subject", NULL, MS_BIND, NULL) == 0);
 	CHECK(mkdir("/srv/mnt", 0755) == 0 && mkdir("/srv/srv", 0755) == 0 &&
 	      mkdir("/srv/opt", 0755) == 0);
@@ -744,7 +737,7 @@ static void nested_mounts(void)
 
 	CHECK(mount("outer", "/mnt", "tmpfs", 0, "mode=0755") == 0 &&
 	      mkdir("/mnt/under", 0755) == 0);
-	put("/mnt/file", "outer");
+	write_text("/mnt/file", "outer");
 	pid_t pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
