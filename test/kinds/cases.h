@@ -2,8 +2,6 @@
 /* For subjects with several tests: the first argument names the case to run. */
 #pragma once
 
-#include <sys/wait.h>
-
 #include "subject.h"
 
 struct subject_case {

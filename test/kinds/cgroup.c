@@ -110,7 +110,6 @@ static void v1(void)
 static void child(void)
 {
 	char other[256];
-	int status;
 
 	make_group(V2, "", group);
 	make_group(V2, "/child", other);
@@ -127,7 +126,7 @@ static void child(void)
 	subject_wait("child");
 	subject_checkpoint();
 	CHECK(is_in(V2, group));
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 struct place {
@@ -202,8 +201,7 @@ static void memory(void)
 	subject_checkpoint();
 	CHECK(is_in(mount, group));
 	CHECK(read_number(group, "memory.usage_in_bytes") >= size);
-	int status;
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 /* the restart runs in a group of its own, and the subject comes back outside of it */

@@ -317,8 +317,6 @@ static void handed_over(void)
 /* a namespace in a namespace */
 static void child(void)
 {
-	int status;
-
 	enter();
 	make_group(V2, "/a");
 	pid_t pid = fork();
@@ -337,7 +335,7 @@ static void child(void)
 	subject_wait("child");
 	subject_checkpoint();
 	check_path("", "/");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void *in_thread(void *arg)

@@ -53,12 +53,8 @@ static pid_t child_start(void (*run)(void))
 
 static void child_end(pid_t pid)
 {
-	int status;
-
 	*leave = 1;
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 0);
+	subject_check_exit(pid, 0);
 }
 
 static void round_trip(void (*run)(void))

@@ -303,7 +303,6 @@ static void threads(void)
 
 static void child(void)
 {
-	int status;
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -318,7 +317,7 @@ static void child(void)
 	}
 	subject_wait("child");
 	round_trip();
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 /* waitid(2) tells whose the dead child was */

@@ -60,7 +60,7 @@ static void counts(void)
 /* two that are not the same, one of them in two processes */
 static void shared(void)
 {
-	int a = eventfd(2, 0), b = eventfd(2, 0), copy = dup(a), status;
+	int a = eventfd(2, 0), b = eventfd(2, 0), copy = dup(a);
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -70,14 +70,14 @@ static void shared(void)
 		_exit(0);
 	}
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	CHECK(take(copy) == 42);
 	CHECK(take(b) == 2);
 }
 
 static void waiter(void)
 {
-	int fd = eventfd(0, 0), status;
+	int fd = eventfd(0, 0);
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -86,7 +86,7 @@ static void waiter(void)
 	subject_wait_call(pid, SYS_read);
 	subject_checkpoint();
 	give(fd, 5);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static unsigned long id_of(int fd)

@@ -181,7 +181,6 @@ static void test_read_write(void)
 
 static void test_processes(void)
 {
-	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -195,12 +194,11 @@ static void test_processes(void)
 	subject_checkpoint();
 	put(writer, "one");
 	close(writer);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void test_blocked_open(void)
 {
-	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -210,7 +208,7 @@ static void test_blocked_open(void)
 	subject_wait_call(child, SYS_openat);
 	subject_checkpoint();
 	put(open_fifo(O_WRONLY), "one");
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void set_pipe_max(const char *value)
@@ -251,7 +249,7 @@ static void check_link(int fd, const char *name)
 static void check_deleted(const char *name)
 {
 	struct stat before, after;
-	int status, f[2];
+	int f[2];
 
 	f[0] = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	f[1] = open(name, O_WRONLY | O_CLOEXEC);
@@ -278,7 +276,7 @@ static void check_deleted(const char *name)
 	CHECK_EQ(after.st_uid, 12);
 	CHECK_EQ(after.st_gid, 34);
 	CHECK_EQ(fcntl(f[0], F_GETPIPE_SZ), 8192);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	get(f[0], "onechild");
 	put(f[1], "two");
 	get(f[0], "two");

@@ -212,20 +212,18 @@ static void processes(void)
 {
 	memset(stack, 1, sizeof(stack));
 	pid_t child = clone(process, stack + sizeof(stack), CLONE_FILES | CLONE_VM | SIGCHLD, NULL);
-	int status;
 
 	CHECK(child > 0);
 	subject_wait("process");
 	subject_checkpoint();
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK_EQ(status, 0);
+	subject_check_exit(child, 0);
 	CHECK_EQ(is_open(40), true);
 }
 
 /* one table, memory apart: what is handed to the second while it is filled lands in the first's */
 static void memory_apart(void)
 {
-	int status, fd = null_device();
+	int fd = null_device();
 
 	CHECK_EQ(dup2(fd, 20), 20);
 	pid_t child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
@@ -236,8 +234,7 @@ static void memory_apart(void)
 	}
 	subject_wait("process");
 	subject_checkpoint();
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK_EQ(status, 0);
+	subject_check_exit(child, 0);
 	CHECK_EQ(is_open(40), true);
 	CHECK_EQ(is_open(20), true);
 }

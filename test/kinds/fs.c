@@ -139,14 +139,6 @@ static int process(void *arg)
 	return 0;
 }
 
-static void finish(pid_t child)
-{
-	int status;
-
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK_EQ(status, 0);
-}
-
 /* CLONE_FS without anything else */
 static void shared(void)
 {
@@ -156,7 +148,7 @@ static void shared(void)
 	CHECK(child > 0);
 	subject_wait("child");
 	checkpoint();
-	finish(child);
+	subject_check_exit(child, 0);
 	CHECK_EQ(umask(0), 0111);
 }
 
@@ -206,7 +198,7 @@ static void apart(void)
 	checkpoint();
 	check_cwd("/d");
 	CHECK_EQ(umask(0), 0321);
-	finish(child);
+	subject_check_exit(child, 0);
 }
 
 static void parent_gone(void)

@@ -296,8 +296,7 @@ static void timed_restarted(void)
 	CHECK(kill(child, SIGCONT) == 0);
 	usleep(50000);
 	subject_checkpoint();
-	CHECK(waitpid(child, &status, 0) == child);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	subject_check_exit(child, 0);
 }
 
 /* ---- calls without ---- */
@@ -579,7 +578,6 @@ static void *hidden_sleep(void *arg)
 static void hidden_call(void)
 {
 	pthread_t thread;
-	int status;
 
 	CHECK(pthread_create(&thread, NULL, hidden_sleep, NULL) == 0);
 	subject_wait("sleeping");
@@ -592,7 +590,7 @@ static void hidden_call(void)
 		until_shows(parent, "syscall", "219 0x"); /* restart_syscall */
 		_exit(0);
 	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	subject_checkpoint();
 }
 
@@ -656,7 +654,6 @@ static void locks(void)
 		{ "F_SETLKW", in_setlkw }, { "F_OFD_SETLKW", in_ofd_setlkw },
 		{ "lockf", in_lockf },
 	};
-	int status;
 	pid_t holder = fork();
 
 	CHECK(holder >= 0);
@@ -674,7 +671,7 @@ static void locks(void)
 		CHECK(asleep(s[i].tid));
 	subject_mark("release");
 	join(s, 5);
-	CHECK(waitpid(holder, &status, 0) == holder && status == 0);
+	subject_check_exit(holder, 0);
 }
 
 /* ---- a message queue that is full ---- */

@@ -313,8 +313,6 @@ static void mq_notified(void)
 /* two namespaces with the same ids and keys */
 static void child(void)
 {
-	int status;
-
 	CHECK(unshare(CLONE_NEWIPC) == 0);
 	int id = semget(7, 1, IPC_CREAT | 0600);
 	CHECK(semctl(id, 0, SETVAL, 1) == 0);
@@ -332,7 +330,7 @@ static void child(void)
 	subject_wait("child");
 	subject_checkpoint();
 	CHECK(semctl(id, 0, GETVAL) == 1);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void forced(void)

@@ -144,8 +144,6 @@ static void reading(void)
 
 static void processes(void)
 {
-	int status;
-
 	CHECK(unshare(CLONE_NEWIPC) == 0);
 	int id = segment(IPC_PRIVATE, 0);
 	volatile char *p = attach(id, 0);
@@ -158,7 +156,7 @@ static void processes(void)
 	}
 	subject_wait("child");
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	CHECK(p[0] == 'c' && mappings(id) == 1);
 }
 

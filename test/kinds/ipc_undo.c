@@ -33,13 +33,6 @@ static int set(int n)
 	return id;
 }
 
-static void ended(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
 /* a lock that is held: the end of its holder frees it */
 static void undo(void)
 {
@@ -57,7 +50,7 @@ static void undo(void)
 	subject_wait("child");
 	subject_checkpoint();
 	subject_mark("checked");
-	ended(pid);
+	subject_check_exit(pid, 0);
 	CHECK(semctl(id, 1, GETVAL) == 1 && semctl(id, 0, GETVAL) == 0);
 }
 
@@ -108,7 +101,7 @@ static void values(void)
 	for (int k = 0; k < N; k++)
 		CHECK(semctl(id, k, GETVAL) == cases_of_values[k].value);
 	subject_mark("checked");
-	ended(pid);
+	subject_check_exit(pid, 0);
 	for (int k = 0; k < N; k++) {
 		int want = cases_of_values[k].value + cases_of_values[k].adjustment;
 		CHECK(semctl(id, k, GETVAL) == (want < 0 ? 0 : want));
@@ -131,7 +124,7 @@ static void shared(void)
 	subject_wait("child");
 	subject_checkpoint();
 	subject_mark("checked");
-	ended(pid);
+	subject_check_exit(pid, 0);
 	CHECK(semctl(id, 0, GETVAL) == 3);
 	CHECK(unshare(CLONE_SYSVSEM) == 0);
 	CHECK(semctl(id, 0, GETVAL) == 0);
@@ -154,7 +147,7 @@ static void separate(void)
 	subject_checkpoint();
 	CHECK(semctl(id, 0, GETVAL) == 7);
 	subject_mark("checked");
-	ended(pid);
+	subject_check_exit(pid, 0);
 	CHECK(semctl(id, 0, GETVAL) == 3);
 	CHECK(unshare(CLONE_SYSVSEM) == 0);
 	CHECK(semctl(id, 0, GETVAL) == 0);

@@ -77,7 +77,6 @@ static void expect(off_t at, int type, off_t start, off_t size, pid_t pid)
 	 * by a child: closing the file would drop the locks of this process, and its own would not
 	 * be in its way
 	 */
-	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -90,12 +89,11 @@ static void expect(off_t at, int type, off_t start, off_t size, pid_t pid)
 		}
 		_exit(0);
 	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void expect_flock(const char *path, bool shared, bool exclusive)
 {
-	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -105,7 +103,7 @@ static void expect_flock(const char *path, bool shared, bool exclusive)
 		CHECK_EQ(flock(fd, LOCK_EX | LOCK_NB) == 0, exclusive);
 		_exit(0);
 	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void test_posix(void)
@@ -141,7 +139,7 @@ static void test_ranges(void)
 /* the descriptor was inherited, the lock is the child's alone */
 static void test_of_child(void)
 {
-	int fd = open_file(), status;
+	int fd = open_file();
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -155,14 +153,14 @@ static void test_of_child(void)
 	subject_checkpoint();
 	expect(3, F_WRLCK, 3, 4, child);
 	subject_mark("asked");
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	expect(3, F_UNLCK, 0, 0, 0);
 }
 
 /* each has its own on the same description */
 static void test_relatives(void)
 {
-	int fd = open_file(), status;
+	int fd = open_file();
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -179,7 +177,7 @@ static void test_relatives(void)
 	expect(1, F_WRLCK, 1, 1, child);
 	expect(2, F_UNLCK, 0, 0, 0);
 	subject_mark("asked");
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static char stack[65536] __attribute__((aligned(16)));
@@ -196,7 +194,7 @@ static int lock_in_clone(void *arg)
 /* made by a process that shares the table: the lock is the table's, the pid that process's */
 static void test_shared_table(void)
 {
-	int fd = open_file(), status;
+	int fd = open_file();
 	pid_t child = clone(lock_in_clone, stack + sizeof(stack), CLONE_FILES | SIGCHLD, &fd);
 
 	CHECK(child > 0);
@@ -204,7 +202,7 @@ static void test_shared_table(void)
 	subject_checkpoint();
 	expect(0, F_WRLCK, 0, 1, child);
 	subject_mark("asked");
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	/* it is still there; the pid of a dead process is none */
 	CHECK_EQ(ask(0, 1).l_type, F_WRLCK);
 }
@@ -273,7 +271,7 @@ static void test_flock_shared(void)
 /* it lasts until the last of them has closed the description */
 static void test_inherited(void)
 {
-	int fd = open_file(), status;
+	int fd = open_file();
 
 	CHECK(flock(fd, LOCK_EX) == 0);
 	pid_t child = fork();
@@ -287,7 +285,7 @@ static void test_inherited(void)
 	int own = open("f", O_RDONLY);
 	CHECK(flock(own, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK);
 	subject_mark("asked");
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	CHECK(flock(own, LOCK_SH | LOCK_NB) == 0);
 }
 
@@ -339,7 +337,6 @@ static void on_break(int signal, siginfo_t *info, void *context)
 /* somebody opens it for writing: the holder is told by the signal it asked for, with its number */
 static void expect_break(int fd, int flags)
 {
-	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -348,7 +345,7 @@ static void expect_break(int fd, int flags)
 		CHECK(own < 0 && errno == EWOULDBLOCK);
 		_exit(0);
 	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	CHECK_EQ(n_breaks, fd);
 }
 
@@ -398,7 +395,7 @@ static void test_waiting_posix(void)
 	subject_checkpoint();
 	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
 	set(fd, F_SETLK, F_UNLCK, 0, 1);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void test_waiting_flock(void)
@@ -416,7 +413,7 @@ static void test_waiting_flock(void)
 	subject_checkpoint();
 	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
 	CHECK(flock(fd, LOCK_UN) == 0);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 /* runs @wait in a process that is no descendant of this one, until it sleeps in a call */

@@ -145,9 +145,7 @@ static void child(void)
 	subject_wait("child");
 	CHECK(pkey_free(3) == 0);
 	subject_checkpoint();
-	int status;
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
+	subject_check_exit(pid, 0);
 	CHECK(readable(p) && !writable(p));
 	CHECK_EQ(pkey_alloc(0, 0), 3);
 	CHECK_EQ(pkey_alloc(0, 0), 5);

@@ -172,7 +172,6 @@ static void parts(void)
 
 static void two(void)
 {
-	int status;
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -192,7 +191,7 @@ static void two(void)
 	subject_checkpoint();
 	check_text("t/of parent", "parent");
 	CHECK(access("t/of child", F_OK) < 0);
-	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
+	subject_check_exit(pid, 3);
 }
 
 /* what is mounted in one comes to its peer and its slave, and not back */

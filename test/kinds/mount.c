@@ -200,8 +200,7 @@ static void two(void)
 	subject_wait("child");
 	checkpoint_mounts();
 	subject_mark("compared");
-	int status;
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	check_text("/mnt/d/file", "from the child");
 	CHECK(access("/opt/file", F_OK) < 0);
 }
@@ -442,8 +441,7 @@ static void other_proc(void)
 		waitpid(init, &status, 0);
 		_exit(WEXITSTATUS(status));
 	}
-	int status;
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	subject_checkpoint();
 }
 

@@ -137,13 +137,6 @@ static pid_t in_child(const char *name, void (*setup)(void), void (*after)(void)
 	return pid;
 }
 
-static void check_child(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
 static void see_arrival(void)
 {
 	subject_wait("mounted");
@@ -167,7 +160,7 @@ static void be_between(void)
 static void see_arrival_between(void)
 {
 	see_arrival();
-	check_child(last);
+	subject_check_exit(last, 0);
 }
 
 /* 15: shared in one namespace, slave and shared in the next, slave in the third */
@@ -181,7 +174,7 @@ static void chain(void)
 	mount_tmpfs("t/point", NULL);
 	write_text("t/point/seen", "x");
 	subject_mark("mounted");
-	check_child(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* 16: one group, whose members show parts that have nothing in common */
@@ -310,7 +303,7 @@ static void pivoted(void)
 	pid_t pid = in_child("pivoted", pivot, check_inside);
 	subject_checkpoint();
 	CHECK(access("/inside", F_OK) < 0);
-	check_child(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* 52 */
@@ -329,7 +322,7 @@ static void chrooted(void)
 	subject_wait("chrooted");
 	subject_checkpoint();
 	CHECK(access("/inside", F_OK) < 0);
-	check_child(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* 59: on a directory of an external file system that is not there any more */

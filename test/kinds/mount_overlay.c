@@ -412,14 +412,12 @@ static void hidden_lower(void)
 /* a child mounts it: the subject's own directory is where "ready" is */
 static void relative(void)
 {
-	int status;
-
 	private_mounts();
 	make_layers();
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(chdir("/mnt") < 0 || mount("over", "m", "overlay", 0, "lowerdir=l:u") < 0);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	subject_checkpoint();
 }
 

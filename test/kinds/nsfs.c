@@ -178,13 +178,11 @@ static void mount_it(void)
 /* in a child, for a thread's root directory changes with setns() */
 static void check_inside(int fd)
 {
-	int status;
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(setns(fd, CLONE_NEWNS) < 0 || access("/mnt/inside", F_OK) < 0);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
+	subject_check_exit(pid, 0);
 }
 
 static int make_mnt(void)
@@ -339,8 +337,6 @@ static void bound_mnt(void)
 /* one holds the next, which holds a third */
 static void bound_chain(void)
 {
-	int status;
-
 	one_processor();
 	own_namespace();
 	pid_t pid = fork();
@@ -358,7 +354,7 @@ static void bound_chain(void)
 	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
 	bind_fd(open(path, O_RDONLY | O_CLOEXEC), "/mnt/second");
 	subject_mark("bound");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	subject_checkpoint();
 	int fd = open("/mnt/second", O_RDONLY);
 	pid = fork();
@@ -367,7 +363,7 @@ static void bound_chain(void)
 		CHECK(setns(open("/opt/third", O_RDONLY), CLONE_NEWNS) == 0);
 		_exit(access("/mnt/inside", F_OK) < 0);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void bound_shared(void)
@@ -420,7 +416,6 @@ static void used_outside(void)
 
 static void dead_pid(void)
 {
-	int status;
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -438,7 +433,7 @@ static void dead_pid(void)
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid_for_children", pid);
 	CHECK(open(path, O_RDONLY) >= 0);
 	subject_mark("opened");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	subject_checkpoint();
 }
 

@@ -90,7 +90,6 @@ static pid_t child(void)
 /* pids, also those that come next; an orphan that came to the init; signals that it ignores */
 static void init(void)
 {
-	int status;
 	pthread_t t;
 
 	CHECK_EQ(getpid(), 1);
@@ -110,8 +109,8 @@ static void init(void)
 		_exit(0);
 	CHECK(next > 20000 && next < 20100 && waitpid(next, NULL, 0) == next);
 	CHECK(kill(1, SIGTERM) == 0); /* no handler: an init does not mind */
-	CHECK(waitpid(zombie, &status, 0) == zombie && WEXITSTATUS(status) == 7);
-	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 9);
+	subject_check_exit(zombie, 7);
+	subject_check_exit(pid, 9);
 	CHECK(pthread_join(t, NULL) == 0);
 }
 
@@ -123,7 +122,7 @@ static void owners(void)
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10 };
 	pthread_t t;
 	timer_t timer;
-	int p[2], status;
+	int p[2];
 
 	CHECK(pthread_create(&t, NULL, idle, NULL) == 0);
 	subject_wait("thread");
@@ -138,7 +137,7 @@ static void owners(void)
 	subject_checkpoint();
 	CHECK(fcntl(p[0], F_GETOWN_EX, &seen) == 0 && seen.type == F_OWNER_PGRP && seen.pid == pid);
 	CHECK_EQ(fcntl(p[1], F_GETOWN), pid);
-	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 9);
+	subject_check_exit(pid, 9);
 	CHECK(pthread_join(t, NULL) == 0);
 }
 
@@ -170,14 +169,6 @@ static pid_t new_init_here(void)
 	return pid;
 }
 
-static void check_exit(pid_t pid, int code)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid || pid < 0);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code);
-}
-
 /* an init with one child */
 static void small_init(void)
 {
@@ -196,12 +187,12 @@ static void small_init(void)
 	CHECK_EQ(getsid(0), 0);
 	CHECK_EQ(getpgrp(), 0);
 	CHECK_EQ(kill(1, SIGTERM), 0); /* nothing to it */
-	check_exit(pid, 5);
+	subject_check_exit(pid, 5);
 	pid = fork();
 	if (pid == 0)
 		_exit(0);
 	CHECK_EQ(pid, 3);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void nested(void)
@@ -210,7 +201,7 @@ static void nested(void)
 
 	subject_wait("init");
 	subject_checkpoint();
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void nested_session(void)
@@ -231,7 +222,7 @@ static void second_init(void)
 	}
 	subject_wait("second-child");
 	subject_settle("second");
-	check_exit(2, 12);
+	subject_check_exit(2, 12);
 }
 
 static void siblings(void)
@@ -241,8 +232,8 @@ static void siblings(void)
 	subject_wait("init");
 	subject_wait("second");
 	subject_checkpoint();
-	check_exit(a, 0);
-	check_exit(b, 0);
+	subject_check_exit(a, 0);
+	subject_check_exit(b, 0);
 }
 
 /* until all others have said what they found */
@@ -257,7 +248,7 @@ static void idle_init(void)
 static void end_idle(pid_t init)
 {
 	subject_mark("over");
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void enter(pid_t init)
@@ -285,7 +276,7 @@ static void member(void)
 		}
 		subject_settle("member");
 		CHECK(getpid() == 2 && getppid() == 0);
-		check_exit(3, 3);
+		subject_check_exit(3, 3);
 		_exit(2);
 	}
 	subject_wait("member");
@@ -294,9 +285,9 @@ static void member(void)
 	pid_t own = fork();
 	if (own == 0)
 		_exit(0);
-	check_exit(own, 0);
+	subject_check_exit(own, 0);
 	subject_checkpoint();
-	check_exit(pid, 2);
+	subject_check_exit(pid, 2);
 	end_idle(init);
 }
 
@@ -312,16 +303,16 @@ static void unborn(void)
 		if (pid == 0)
 			_exit(getpid() == 1 ? 0 : 1);
 		CHECK(pid > 0);
-		check_exit(pid, 0);
+		subject_check_exit(pid, 0);
 		CHECK(fork() < 0 && errno == ENOMEM); /* it has ended */
 		_exit(0);
 	}
 	subject_wait("child");
 	CHECK(unshare(CLONE_NEWPID) == 0);
 	subject_checkpoint();
-	check_exit(child, 0);
+	subject_check_exit(child, 0);
 	pid_t pid = new_init_here();
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 /* the next children go where the first is the init */
@@ -338,7 +329,7 @@ static void for_children(void)
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(getpid() + 10);
-	check_exit(pid, 12);
+	subject_check_exit(pid, 12);
 	end_idle(init);
 }
 
@@ -349,7 +340,7 @@ static void ended(void)
 	pid_t init = fork();
 	if (init == 0)
 		_exit(0);
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 	CHECK(fork() < 0 && errno == ENOMEM);
 	subject_checkpoint();
 	CHECK(fork() < 0 && errno == ENOMEM);
@@ -357,7 +348,7 @@ static void ended(void)
 	init = fork();
 	if (init == 0)
 		_exit(0);
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void await_end(pid_t pid)
@@ -381,7 +372,7 @@ static void ended_init(void)
 	CHECK(kill(b, SIGKILL) == 0);
 	await_end(b);
 	subject_checkpoint();
-	check_exit(a, 4);
+	subject_check_exit(a, 4);
 	CHECK(waitpid(b, &status, 0) == b && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -438,8 +429,8 @@ static void deep_init(void)
 	subject_wait("deepest");
 	subject_wait_go();
 	CHECK(getpid() == 1 && pid == 2 && init == 3);
-	check_exit(init, 0);
-	check_exit(pid, 2);
+	subject_check_exit(init, 0);
+	subject_check_exit(pid, 2);
 }
 
 static void depth(void)
@@ -450,7 +441,7 @@ static void depth(void)
 	for (char name[] = "level0"; name[5] < '5'; name[5]++)
 		subject_wait(name);
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 /* as deep as the kernel makes them */
@@ -471,7 +462,7 @@ static void deepest_init(void)
 	}
 	subject_wait("deepest");
 	subject_wait_go();
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void deepest(void)
@@ -480,7 +471,7 @@ static void deepest(void)
 
 	subject_wait("deepest");
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static long read_setting(const char *path)
@@ -528,7 +519,7 @@ static void settings(void)
 	CHECK(read_setting(PID_MAX) == pid_max && read_setting(NOEXEC) == noexec);
 	subject_checkpoint();
 	CHECK(read_setting(PID_MAX) == pid_max && read_setting(NOEXEC) == noexec);
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void threaded_init(void)
@@ -548,7 +539,7 @@ static void threads(void)
 
 	subject_wait("init");
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void zombies_init(void)
@@ -567,7 +558,7 @@ static void zombies_init(void)
 	await_end(b);
 	subject_settle("init");
 	CHECK(a == 2 && b == 3);
-	check_exit(a, 4);
+	subject_check_exit(a, 4);
 	CHECK(waitpid(b, &status, 0) == b && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -583,8 +574,8 @@ static void zombie(void)
 		_exit(6);
 	await_end(pid);
 	subject_checkpoint();
-	check_exit(pid, 6);
-	check_exit(init, 0);
+	subject_check_exit(pid, 6);
+	subject_check_exit(init, 0);
 }
 
 /* a process that its parent leaves behind; in the parent's session, which may end as well */
@@ -594,7 +585,7 @@ static void leave(const char *name, bool new_session)
 
 	CHECK(pid >= 0);
 	if (pid) {
-		check_exit(pid, 0);
+		subject_check_exit(pid, 0);
 		return;
 	}
 	if (new_session)
@@ -639,11 +630,11 @@ static void orphan(void)
 		}
 		_exit(0);
 	}
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 	subject_wait("entered-orphan");
 	enter(getpid());
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void session_init(void)
@@ -660,7 +651,7 @@ static void session_init(void)
 	subject_wait("child");
 	subject_settle("init");
 	CHECK(getsid(0) == 1 && getpgrp() == 1 && getpgid(pid) == pid);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void session(void)
@@ -671,7 +662,7 @@ static void session(void)
 	CHECK_EQ(getsid(init), init);
 	subject_checkpoint();
 	CHECK_EQ(getsid(init), init);
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static void grouped_init(void)
@@ -686,7 +677,7 @@ static void grouped_init(void)
 	subject_wait("child");
 	subject_settle("init");
 	CHECK_EQ(getpgrp(), 0);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 /*
@@ -710,15 +701,15 @@ static void groups(void)
 		subject_wait("init");
 		subject_settle("second");
 		CHECK(getpgid(init) == first);
-		check_exit(init, 0);
+		subject_check_exit(init, 0);
 		_exit(0);
 	}
 	CHECK(setpgid(second, first) == 0);
 	subject_wait("first");
 	subject_wait("second");
 	subject_checkpoint();
-	check_exit(first, 0);
-	check_exit(second, 0);
+	subject_check_exit(first, 0);
+	subject_check_exit(second, 0);
 }
 
 /* the same when the first is gone; and a group of one inside that is gone */
@@ -733,9 +724,9 @@ static void left_groups(void)
 		subject_wait("init");
 		_exit(0);
 	}
-	check_exit(first, 0);
+	subject_check_exit(first, 0);
 	subject_checkpoint();
-	check_exit(-1, 0);
+	subject_check_exit(-1, 0);
 }
 
 static void references_init(void)
@@ -749,7 +740,7 @@ static void references(void)
 	pid_t init = new_init(references_init);
 
 	subject_wait("go");
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 /* a pipe that one outside has first, whose signals go to one inside; and the other way round */
@@ -797,7 +788,7 @@ static void owner_above(void)
 	close(fd);
 	close(pidfd);
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 static ino_t inode_of(const char *path)
@@ -827,7 +818,7 @@ static void descriptors(void)
 	child = fork();
 	if (child == 0)
 		_exit(0);
-	check_exit(child, 0);
+	subject_check_exit(child, 0);
 	int ended = open("/proc/self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
 	CHECK(ended >= 0);
 	subject_checkpoint();
@@ -838,7 +829,7 @@ static void descriptors(void)
 	child = fork();
 	if (child == 0)
 		_exit(getpid() == 2 ? 0 : 1);
-	check_exit(child, 0);
+	subject_check_exit(child, 0);
 	CHECK(umount("bound") == 0);
 	end_idle(init);
 }
@@ -859,7 +850,7 @@ static void stopped_init(void)
 	subject_settle("init");
 	CHECK(waitpid(pid, &status, WNOHANG) == 0);
 	CHECK(kill(pid, SIGCONT) == 0);
-	check_exit(pid, 7);
+	subject_check_exit(pid, 7);
 }
 
 static void stopped(void)
@@ -872,7 +863,7 @@ static void stopped(void)
 	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
 	subject_checkpoint();
 	CHECK(kill(pid, SIGCONT) == 0);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 /* signals that an init takes, and those that are pending, with the numbers of who sent them */
@@ -898,7 +889,7 @@ static void signalled_init(void)
 	subject_settle("init");
 	CHECK(sigwaitinfo(&set, &info) == SIGUSR1 && info.si_pid == pid);
 	CHECK(sigwaitinfo(&set, &info) == SIGUSR2 && info.si_pid == 0);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void signals(void)
@@ -910,7 +901,7 @@ static void signals(void)
 	subject_mark("outside");
 	subject_wait("init");
 	subject_checkpoint();
-	check_exit(init, 0);
+	subject_check_exit(init, 0);
 }
 
 /* one that another outside the set is in */
@@ -928,7 +919,7 @@ static void leak(void)
 			subject_settle("outsider");
 			_exit(0);
 		}
-		check_exit(pid, 0);
+		subject_check_exit(pid, 0);
 		_exit(0);
 	}
 	CHECK(wait(NULL) > 0);
@@ -989,7 +980,7 @@ static void user_owner(void)
 	check_owner(pid);
 	subject_checkpoint();
 	check_owner(pid);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 /* with a namespace below, which is the same user namespace's */
@@ -1000,7 +991,7 @@ static void user_init_with_another(void)
 	subject_wait("second");
 	subject_settle("init");
 	CHECK_EQ(below, 2);
-	check_exit(below, 0);
+	subject_check_exit(below, 0);
 }
 
 static void user_owner_nested(void)
@@ -1010,7 +1001,7 @@ static void user_owner_nested(void)
 	subject_wait("init");
 	subject_checkpoint();
 	check_owner(pid);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void user_owner_killed(void)
@@ -1032,7 +1023,7 @@ static void user_owner_threads(void)
 	subject_wait("init");
 	subject_checkpoint();
 	check_owner(pid);
-	check_exit(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 /* one from outside, who is in our user namespace */
@@ -1051,7 +1042,7 @@ static void user_owner_members(void)
 	enter(getpid());
 	subject_checkpoint();
 	check_owner(init);
-	check_exit(pid, 12);
+	subject_check_exit(pid, 12);
 	end_idle(init);
 }
 

@@ -271,13 +271,12 @@ static void test_blocked_reader(void)
 	put(p[1], 0, 7);
 	get(q[0], 0, 3);
 	close(p[1]);
-	int status;
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void test_blocked_writer(void)
 {
-	int p[2], status;
+	int p[2];
 
 	make(p, 0);
 	put(p[1], 0, 65536);
@@ -296,12 +295,12 @@ static void test_blocked_writer(void)
 			CHECK(room[i] == pattern(at + i));
 	}
 	get(p[0], 0, 0);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 }
 
 static void test_holders(void)
 {
-	int p[2], status;
+	int p[2];
 
 	make(p, 0);
 	put(p[1], 0, 20);
@@ -319,7 +318,7 @@ static void test_holders(void)
 	int twin = dup(p[0]);
 	subject_checkpoint();
 	for (int i = 0; i < 5; i++)
-		CHECK(waitpid(children[i], &status, 0) == children[i] && status == 0);
+		subject_check_exit(children[i], 0);
 	close(p[1]);
 	CHECK_EQ(read(twin, (char[25]){ 0 }, 25), 25);
 	get(p[0], 0, 0);
@@ -431,7 +430,7 @@ static void test_spliced(void)
 /* a child between two pipes: each end is one of its own */
 static void test_two_pipes(void)
 {
-	int to[2], from[2], status;
+	int to[2], from[2];
 
 	make(to, 0);
 	make(from, 0);
@@ -449,7 +448,7 @@ static void test_two_pipes(void)
 	subject_checkpoint();
 	put(to[1], 0, 1000);
 	close(to[1]);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	get(from[0], 0, 1000);
 	get(from[0], 0, 0);
 }

@@ -310,9 +310,7 @@ static void test_deleted(const char *name)
 	snprintf(link, sizeof(link), "%s (deleted)", name);
 	check_link(fd, link);
 	CHECK_EQ(access(name, F_OK), -1);
-	int status;
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK_EQ(status, 0);
+	subject_check_exit(child, 0);
 	char seen[6] = "";
 	CHECK_EQ(pread(reader, seen, 5, 50), 5);
 	CHECK_EQ(strcmp(seen, "child"), 0);

@@ -91,7 +91,6 @@ static void untouched(void)
 static void child(void)
 {
 	struct rlimit limits[N];
-	int status;
 
 	read_all(limits);
 	pid_t pid = fork();
@@ -107,7 +106,7 @@ static void child(void)
 	subject_wait("child");
 	subject_checkpoint();
 	check_all(limits);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void *survivor(void *arg)

@@ -261,14 +261,6 @@ static pid_t in_child(void (*run)(void), void (*check)(void))
 	return pid;
 }
 
-static void reap(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
-}
-
 static void check_a(void)
 {
 	check_denied(CALL_A, 71);
@@ -298,7 +290,7 @@ static void child_inherits(void)
 	CHECK(install(CALL_A, 71, 0) == 0);
 	pid_t pid = in_child(NULL, check_a);
 	subject_checkpoint();
-	reap(pid);
+	subject_check_exit(pid, 0);
 	check_a();
 }
 
@@ -307,7 +299,7 @@ static void child_more(void)
 	CHECK(install(CALL_A, 71, 0) == 0);
 	pid_t pid = in_child(install_b, check_ab);
 	subject_checkpoint();
-	reap(pid);
+	subject_check_exit(pid, 0);
 	check_a();
 }
 
@@ -320,8 +312,8 @@ static void child_less(void)
 	CHECK(unlink("child") == 0);
 	pid_t second = in_child(install_b, check_ab);
 	subject_checkpoint();
-	reap(pid);
-	reap(second);
+	subject_check_exit(pid, 0);
+	subject_check_exit(second, 0);
 	check_a();
 }
 
@@ -338,7 +330,7 @@ static void orphan_less(void)
 		in_child(NULL, check_none);
 		_exit(0);
 	}
-	reap(middle);
+	subject_check_exit(middle, 0);
 	CHECK(install(CALL_A, 71, 0) == 0);
 	subject_checkpoint();
 	CHECK(wait(&status) > 0);

@@ -265,7 +265,6 @@ static void operate(int value, int flags)
 /* a list, and semaphores that only a process outside of it has touched */
 static void undo_others(void)
 {
-	int status;
 	pid_t tid;
 	pthread_t t;
 
@@ -276,7 +275,7 @@ static void undo_others(void)
 		operate(1, 0);
 		_exit(0);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	CHECK(pthread_create(&t, NULL, wait_here, &tid) == 0);
 	subject_wait("thread");
 	subject_checkpoint();
@@ -378,7 +377,6 @@ static void undo_since(void)
 {
 	pthread_t t;
 	pid_t tid;
-	int status;
 
 	CHECK(pthread_create(&t, NULL, wait_here, &tid) == 0);
 	subject_wait("thread");
@@ -390,7 +388,7 @@ static void undo_since(void)
 		operate(1, 0);
 		_exit(0);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	subject_checkpoint();
 	end_children();
 	CHECK(pthread_join(t, NULL) == 0);

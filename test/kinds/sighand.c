@@ -105,7 +105,6 @@ static int child_of_clone(void *arg)
 static void shared(void)
 {
 	char *stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int status;
 
 	CHECK(stack != MAP_FAILED);
 	set_action(SIGUSR1, set[1].action);
@@ -114,7 +113,7 @@ static void shared(void)
 	subject_wait("child");
 	subject_checkpoint();
 	check_action(SIGUSR1, set[1].action);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	check_action(SIGUSR2, theirs); /* what it has set is ours too */
 }
 

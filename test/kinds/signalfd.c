@@ -50,7 +50,7 @@ static void pending(void)
 
 static void waiter(void)
 {
-	int fd = make(SFD_CLOEXEC, SIGUSR1, SIGUSR2), status;
+	int fd = make(SFD_CLOEXEC, SIGUSR1, SIGUSR2);
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -59,7 +59,7 @@ static void waiter(void)
 	subject_wait_call(pid, SYS_read);
 	subject_checkpoint();
 	CHECK(kill(pid, SIGUSR2) == 0);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 /* two of one mask are two: flags are each one's own */

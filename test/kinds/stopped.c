@@ -91,13 +91,9 @@ static bool reports_stop(pid_t pid)
 
 static void go_on(pid_t pid)
 {
-	int status;
-
 	check_stopped(pid);
 	CHECK(kill(pid, SIGCONT) == 0);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), 11);
+	subject_check_exit(pid, 11);
 }
 
 /* the parent has waited for the stop: no second report, no second SIGCHLD */

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,15 @@ static inline void subject_wait_call(pid_t tid, long nr)
 			return;
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	}
+}
+
+/* waits for this child (-1: any), which must exit with @code */
+static inline void subject_check_exit(pid_t pid, int code)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, __WALL) > 0 && WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), code);
 }
 
 /* options for the stasis commands that only the subject knows, e.g. "--external pipe:[7]=p" */

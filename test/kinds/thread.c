@@ -222,7 +222,7 @@ static void *hold_in_file(void *arg)
 static void robust_file(void)
 {
 	pthread_t thread;
-	int status, fd = open("mutexes", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open("mutexes", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
 	struct in_file *f = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -245,7 +245,7 @@ static void robust_file(void)
 	CHECK(pthread_barrier_init(&set_up, NULL, 2) == 0);
 	CHECK(pthread_create(&thread, NULL, hold_in_file, f) == 0);
 	join_all(&thread, 1);
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	subject_check_exit(child, 0);
 	CHECK_EQ(pthread_mutex_unlock(&f->of_main), 0);
 	CHECK_EQ(pthread_mutex_unlock(&f->inheriting), 0);
 	CHECK_EQ(pthread_mutex_lock(&f->of_main), 0);

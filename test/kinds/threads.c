@@ -107,7 +107,6 @@ static void dead_leader(void)
 
 static void dead_leader_child(void)
 {
-	int status;
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
@@ -115,8 +114,7 @@ static void dead_leader_child(void)
 		end_leader(true);
 	usleep(50000);
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	subject_check_exit(pid, 0);
 }
 
 /* ---- children of threads ---- */

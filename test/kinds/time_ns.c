@@ -171,13 +171,6 @@ static pid_t child(const char *mark, int seconds)
 	_exit(0);
 }
 
-static void end(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-}
-
 /* three namespaces, and a child that has that of its parent */
 static void relatives(void)
 {
@@ -189,9 +182,9 @@ static void relatives(void)
 	subject_checkpoint();
 	check(before);
 	subject_mark("seen");
-	end(same);
-	end(other);
-	end(child("later", 0));
+	subject_check_exit(same, 0);
+	subject_check_exit(other, 0);
+	subject_check_exit(child("later", 0), 0);
 }
 
 static void same_link(const char *path, pid_t pid, bool want)
@@ -219,8 +212,8 @@ static void for_children(void)
 	same_link("/proc/self/ns/time_for_children", younger, true);
 	same_link("/proc/self/ns/time", younger, false);
 	subject_mark("seen");
-	end(older);
-	end(younger);
+	subject_check_exit(older, 0);
+	subject_check_exit(younger, 0);
 }
 
 /* nobody is in it yet */
@@ -246,7 +239,7 @@ static void childless(void)
 	CHECK(is.monotonic.tv_sec - was.monotonic.tv_sec >= 6000 - FAR);
 	CHECK(is.monotonic.tv_sec - was.monotonic.tv_sec <= 6000 + FAR);
 	CHECK(is.boottime.tv_sec - was.boottime.tv_sec >= 12000 - FAR);
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void sleep_until(struct timespec deadline)

@@ -119,7 +119,7 @@ static void cancel(void)
 static void waiter(void)
 {
 	static const struct timespec none, far = { 3000, 0 };
-	int fd = make(CLOCK_MONOTONIC, 0, 0, far, none), status;
+	int fd = make(CLOCK_MONOTONIC, 0, 0, far, none);
 	struct itimerspec now = { .it_value = { 0, 1 } };
 	pid_t pid = fork();
 
@@ -130,7 +130,7 @@ static void waiter(void)
 	subject_checkpoint();
 	subject_wait_call(pid, SYS_read);
 	CHECK(timerfd_settime(fd, 0, &now, NULL) == 0);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 int main(int argc, char **argv)

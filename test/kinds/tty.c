@@ -201,7 +201,6 @@ static void controlling(void)
 {
 	struct winsize size = { .ws_row = 33, .ws_col = 99 }, now;
 	struct termios t;
-	int status;
 
 	signal(SIGTTOU, SIG_IGN);
 	make_terminal(true);
@@ -220,7 +219,7 @@ static void controlling(void)
 	CHECK_EQ(now.ws_row, 33);
 	CHECK(open("/dev/tty", O_RDWR | O_CLOEXEC) >= 0);
 	tell("type", "k");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void dev_tty(void)
@@ -299,8 +298,6 @@ static void locked(void)
 
 static void gave_up(void)
 {
-	int status;
-
 	make_terminal(true);
 	CHECK(ioctl(slave, TIOCSCTTY, 0) == 0);
 	pid_t pid = fork();
@@ -312,7 +309,7 @@ static void gave_up(void)
 	}
 	subject_wait("gave-up");
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void *go_on(void *arg)

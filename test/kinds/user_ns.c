@@ -92,7 +92,7 @@ static const char *read_file(const char *name)
 /* into a new one, whose maps one who stays behind writes; NULL: not at all */
 static void enter(const char *users, const char *groups)
 {
-	int pair[2][2], status;
+	int pair[2][2];
 	pid_t self = getpid();
 	char byte;
 
@@ -110,7 +110,7 @@ static void enter(const char *users, const char *groups)
 	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
 	CHECK(unshare(CLONE_NEWUSER) == 0);
 	CHECK(write(pair[0][1], "", 1) == 1);
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 	for (int i = 0; i < 4; i++)
 		close(pair[i / 2][i % 2]);
 }
@@ -246,14 +246,6 @@ static pid_t start(const char *name, void (*fn)(void))
 	return pid;
 }
 
-static void end(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
-}
-
 static void as_user(void)
 {
 	become(1000);
@@ -270,7 +262,7 @@ static void owner(void)
 	CHECK_EQ(owner_of(pid), 1000);
 	subject_checkpoint();
 	CHECK_EQ(owner_of(pid), 1000);
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void ids(void)
@@ -341,8 +333,8 @@ static void child(void)
 	open_directory();
 	pid_t one = start("one", high_ids), two = start("two", as_user);
 	round_trip();
-	end(one);
-	end(two);
+	subject_check_exit(one, 0);
+	subject_check_exit(two, 0);
 }
 
 static bool same_ns(pid_t a, pid_t b)
@@ -368,7 +360,7 @@ static void shared(void)
 	pid_t pid = start("child", nothing);
 	round_trip();
 	CHECK(same_ns(getpid(), pid));
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void below(void)
@@ -403,7 +395,7 @@ static void nested(void)
 	CHECK(is_above(pid) && owner_of(pid) == 50);
 	round_trip();
 	CHECK(is_above(pid) && owner_of(pid) == 50);
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void two_deep(void)
@@ -420,7 +412,7 @@ static void between(void)
 	open_directory();
 	pid_t pid = start("child", two_deep);
 	round_trip();
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void check_name(const char *want)
@@ -464,7 +456,7 @@ static void container(void)
 	CHECK(ds.sem_perm.uid == 33 && ds.sem_perm.gid == 44 && ds.sem_perm.cuid == 0);
 	write_file(getpid(), "../sys/kernel/shmmni", "100");
 	write_file(getpid(), "../sys/kernel/ns_last_pid", "500");
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 static void *in_thread(void *arg)
@@ -508,7 +500,6 @@ static void show_locks(char *text)
 	static const unsigned attributes[] = { MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID,
 		                               MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC };
 	char *seen = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int status;
 
 	CHECK(seen != MAP_FAILED);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
@@ -531,7 +522,7 @@ static void show_locks(char *text)
 			try(seen, "unmount", paths[i], umount2(paths[i], MNT_DETACH));
 			_exit(0);
 		}
-		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		subject_check_exit(pid, 0);
 	}
 	strcpy(text, seen);
 	munmap(seen, 65536);
@@ -588,8 +579,6 @@ static void locked_child(void)
 /* what was mounted by one who is outside stays mounted, and as it is */
 static void locked(void)
 {
-	int status;
-
 	open_directory();
 	private_mounts();
 	CHECK(mount("outer", "/mnt", "tmpfs", MS_NOSUID, "mode=0755") == 0);
@@ -612,8 +601,7 @@ static void locked(void)
 	}
 	subject_wait("child");
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
+	subject_check_exit(pid, 0);
 	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
 }
 
@@ -733,8 +721,6 @@ static void below_with_mounts(void)
 /* what is the parent's own is locked in the child's */
 static void nested_mounts(void)
 {
-	int status;
-
 	CHECK(mount("outer", "/mnt", "tmpfs", 0, "mode=0755") == 0 &&
 	      mkdir("/mnt/under", 0755) == 0);
 	write_text("/mnt/file", "outer");
@@ -753,8 +739,7 @@ static void nested_mounts(void)
 	subject_checkpoint();
 	check_locks();
 	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT, "size=1m") == 0);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK_EQ(status, 0);
+	subject_check_exit(pid, 0);
 }
 
 /* nobody is left in the one whose file system it is */
@@ -798,7 +783,7 @@ static void root_unnamed(void)
 	CHECK_EQ(getuid(), 65534);
 	pid_t pid = start("child", nothing);
 	round_trip();
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* the init has become somebody in the meantime: nobody could make a child like that */
@@ -808,7 +793,7 @@ static void child_unnamed(void)
 
 	become(0);
 	subject_checkpoint();
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* in a pid namespace that is not its own, where it may not choose pids */
@@ -825,7 +810,7 @@ static void *parent_of_child(void *arg)
 
 	subject_mark("thread");
 	subject_wait_go();
-	end(pid);
+	subject_check_exit(pid, 0);
 	return arg;
 }
 
@@ -840,7 +825,7 @@ static void threads_children(void)
 	subject_wait("thread");
 	round_trip();
 	CHECK(pthread_join(t, NULL) == 0);
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* a child that was made before */
@@ -855,7 +840,7 @@ static void threads_above(void)
 	subject_wait("thread");
 	subject_checkpoint();
 	CHECK(pthread_join(t, NULL) == 0);
-	end(pid);
+	subject_check_exit(pid, 0);
 }
 
 /* what is in it is not enough: the overlay itself is the user namespace's */

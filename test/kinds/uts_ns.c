@@ -41,8 +41,6 @@ static void own(void)
 
 static void child(void)
 {
-	int status;
-
 	make("lighthouse");
 	pid_t pid = fork();
 	CHECK(pid >= 0);
@@ -56,7 +54,7 @@ static void child(void)
 	subject_wait("child");
 	subject_checkpoint();
 	check("lighthouse");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static void *other(void *arg)

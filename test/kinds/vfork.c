@@ -14,13 +14,9 @@
 
 static void wait_for(pid_t pid, int code)
 {
-	int status;
-
 	CHECK(pid > 0);
 	subject_wait_go();
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), code);
+	subject_check_exit(pid, code);
 }
 
 static void with_exec(void)

@@ -50,15 +50,6 @@ static pid_t make(int code, int sig)
 	return pid;
 }
 
-static void check_exited(pid_t pid, int code)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, __WALL) == pid);
-	CHECK(WIFEXITED(status));
-	CHECK_EQ(WEXITSTATUS(status), code);
-}
-
 static void exited(void)
 {
 	static const int codes[] = { 0, 1, 42, 255 };
@@ -68,7 +59,7 @@ static void exited(void)
 		pids[i] = make(codes[i], 0);
 	subject_checkpoint();
 	for (int i = 0; i < 4; i++)
-		check_exited(pids[i], codes[i]);
+		subject_check_exit(pids[i], codes[i]);
 	CHECK(wait(NULL) < 0 && errno == ECHILD);
 }
 
@@ -124,13 +115,13 @@ static void nice_values(void)
 	for (int i = 0; i < 3; i++) {
 		errno = 0;
 		CHECK_EQ(getpriority(PRIO_PROCESS, (id_t)pids[i]), values[i]);
-		check_exited(pids[i], i);
+		subject_check_exit(pids[i], i);
 	}
 }
 
 static void of_child(void)
 {
-	int gate[2], status;
+	int gate[2];
 	char c;
 
 	CHECK(pipe(gate) == 0);
@@ -141,14 +132,14 @@ static void of_child(void)
 		close(gate[0]);
 		close(gate[1]);
 		subject_wait_go();
-		check_exited(dead, 33);
+		subject_check_exit(dead, 33);
 		_exit(0);
 	}
 	CHECK(read(gate[0], &c, 1) == 1);
 	close(gate[0]);
 	close(gate[1]);
 	subject_checkpoint();
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	subject_check_exit(pid, 0);
 }
 
 static volatile pid_t dead_of_thread;
@@ -205,7 +196,7 @@ static void leader_of(bool session)
 	close(gate[0]);
 	close(gate[1]);
 	subject_checkpoint();
-	check_exited(leader, 5);
+	subject_check_exit(leader, 5);
 	CHECK(wait(&status) > 0 && WEXITSTATUS(status) == 6);
 }
 
@@ -230,7 +221,7 @@ static void silent(void)
 	await_death(pid);
 	subject_checkpoint();
 	CHECK(waitpid(pid, NULL, 0) < 0 && errno == ECHILD);
-	check_exited(pid, 3);
+	subject_check_exit(pid, 3);
 }
 
 static void named(void)
@@ -250,7 +241,7 @@ static void named(void)
 	CHECK(f && fgets(text, sizeof(text), f));
 	fclose(f);
 	CHECK(!strcmp(text, "late lamented\n"));
-	check_exited(pid, 0);
+	subject_check_exit(pid, 0);
 }
 
 static void core(void)
