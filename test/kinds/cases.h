@@ -9,6 +9,12 @@ struct subject_case {
 	void (*run)(void);
 };
 
+/* a case that is named like its function */
+#define CASE(function)              \
+	{                           \
+#function, function \
+	}
+
 /* runs the one that argv[1] names; 0 when it returns */
 static inline int subject_run_case(const struct subject_case *cases, size_t n, int argc,
                                    char **argv)
