@@ -299,36 +299,10 @@ static void user_outside(void)
 	subject_checkpoint();
 }
 
-/* a user namespace that nobody is in */
-static int make_user_namespace(const char *uid_map, const char *gid_map)
-{
-	char path[64];
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		CHECK(unshare(CLONE_NEWUSER) == 0);
-		subject_mark("unshared");
-		subject_wait("mapped");
-		_exit(0);
-	}
-	subject_wait("unshared");
-	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
-	write_text(path, uid_map);
-	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
-	write_text(path, gid_map);
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	subject_mark("mapped");
-	CHECK(waitpid(pid, NULL, 0) == pid);
-	CHECK(unlink("mapped") == 0 && unlink("unshared") == 0);
-	return fd;
-}
-
 static void mount_idmapped(const char *to, const char *uid_map, const char *gid_map)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
-	int user = make_user_namespace(uid_map, gid_map);
+	int user = empty_user_ns(uid_map, gid_map);
 	int fd = open_tree(AT_FDCWD, "/mnt", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	attr.userns_fd = (uint64_t)user;

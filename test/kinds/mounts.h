@@ -26,3 +26,27 @@ static inline void bind_mount(const char *from, const char *to)
 {
 	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
 }
+
+/* a user namespace that nobody is in */
+static inline int empty_user_ns(const char *uid_map, const char *gid_map)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWUSER) == 0);
+		subject_mark("unshared");
+		subject_wait("mapped");
+		_exit(0);
+	}
+	subject_wait("unshared");
+	write_proc(pid, "uid_map", uid_map);
+	write_proc(pid, "gid_map", gid_map);
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	subject_mark("mapped");
+	subject_check_exit(pid, 0);
+	CHECK(unlink("mapped") == 0 && unlink("unshared") == 0);
+	return fd;
+}

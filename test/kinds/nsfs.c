@@ -135,27 +135,9 @@ static void ipc_descriptor(void)
 
 static void user_descriptor(void)
 {
-	char path[64];
-	pid_t pid;
-
 	CHECK(chmod(".", 0777) == 0);
-	pid = fork();
-	if (pid == 0) {
-		CHECK(unshare(CLONE_NEWUSER) == 0);
-		subject_mark("unshared");
-		subject_wait("mapped");
-		_exit(0);
-	}
-	subject_wait("unshared");
-	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
-	write_text(path, "0 1000 10");
-	snprintf(path, sizeof(path), "/proc/%d/gid_map", pid);
-	write_text(path, "0 2000 10");
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	subject_mark("mapped");
-	CHECK(waitpid(pid, NULL, 0) == pid);
+	int fd = empty_user_ns("0 1000 10", "0 2000 10");
+
 	subject_checkpoint();
 	char text[64] = "";
 	CHECK(setns(fd, CLONE_NEWUSER) == 0);

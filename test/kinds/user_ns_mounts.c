@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mount namespaces that belong to a user namespace, and what is locked in them.
+ *
+ * TEST locked round-trip restart="--mntns new" -- locked
+ * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
+ * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
+ * TEST overlay refuse code=mount.owner -- overlay
+ * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
+ * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
+ * TEST owner-between refuse code=mount.owner -- owner_between
+ */
+#include <mqueue.h>
+#include <sys/mman.h>
+
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
+
+#include "mounts.h"
+#include "user_ns.h"
+
+static void try(char *text, const char *what, const char *path, int result)
+{
+	snprintf(text + strlen(text), 200, "%s %s: %s\n", what, path,
+	         result == 0 ? "done" : strerror(errno));
+}
+
+/* what may be done with the mounts, each in a copy of the namespace of its own */
+static void show_locks(char *text)
+{
+	static const char *const paths[] = { "/mnt", "/mnt/under", "/srv", "/srv/own", "/opt" };
+	static const unsigned attributes[] = { MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID,
+		                               MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC };
+	char *seen = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(seen != MAP_FAILED);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		pid_t pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			private_mounts();
+			for (size_t k = 0; k < 4; k++) {
+				struct mount_attr attr = { .attr_clr = attributes[k] };
+				char what[32];
+				snprintf(what, sizeof(what), "clear %x", attributes[k]);
+				try(seen, what, paths[i],
+				    mount_setattr(AT_FDCWD, paths[i], 0, &attr, sizeof(attr)));
+			}
+			struct mount_attr attr = { .attr_set = MOUNT_ATTR_STRICTATIME,
+				                   .attr_clr = MOUNT_ATTR__ATIME };
+			try(seen, "access times", paths[i],
+			    mount_setattr(AT_FDCWD, paths[i], 0, &attr, sizeof(attr)));
+			try(seen, "unmount", paths[i], umount2(paths[i], MNT_DETACH));
+			_exit(0);
+		}
+		subject_check_exit(pid, 0);
+	}
+	strcpy(text, seen);
+	munmap(seen, 65536);
+}
+
+static char locks_before[1 << 14], locks_after[1 << 14];
+
+static void check_locks(void)
+{
+	show_locks(locks_after);
+	if (strcmp(locks_before, locks_after) != 0)
+		FAIL("before:\n%safter:\n%s", locks_before, locks_after);
+}
+
+/* mounts of its own beside those that it came with */
+static void mount_own(const char *options)
+{
+	struct stat st;
+
+	CHECK(mount("own", "/srv", "tmpfs", 0, options) == 0);
+	CHECK(mkdir("/srv/own", 0750) == 0);
+	write_text("/srv/own/below", "covered");
+	CHECK(chown("/srv/own/below", 12, 13) == 0);
+	CHECK(mount("own", "/srv/own", "tmpfs", MS_NODEV, NULL) == 0);
+	write_text("/srv/own/file", "text");
+	CHECK(stat("/srv/own/file", &st) == 0 && st.st_uid == 0);
+	CHECK(mount(NULL, "/srv/own", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, NULL) ==
+	      0);
+}
+
+static void check_own(void)
+{
+	struct stat st;
+
+	CHECK(stat("/srv/own/file", &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
+	CHECK(umount2("/srv/own", MNT_DETACH) == 0);
+	CHECK(stat("/srv/own/below", &st) == 0 && st.st_uid == 12 && st.st_gid == 13 &&
+	      st.st_size == 7);
+	write_text("/srv/more", "a file is made");
+	/* the file systems themselves are its own */
+	CHECK(mount(NULL, "/srv", NULL, MS_REMOUNT, "size=1m") == 0);
+}
+
+static void locked_child(void)
+{
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	mount_own("uid=7,gid=8,mode=0711");
+	show_locks(locks_before);
+	CHECK(umount2("/mnt", MNT_DETACH) < 0 && umount2("/opt", MNT_DETACH) < 0);
+}
+
+/* what was mounted by one who is outside stays mounted, and as it is */
+static void locked(void)
+{
+	open_directory();
+	private_mounts();
+	CHECK(mount("outer", "/mnt", "tmpfs", MS_NOSUID, "mode=0755") == 0);
+	CHECK(mkdir("/mnt/under", 0755) == 0);
+	write_text("/mnt/under/secret", "not to be seen");
+	CHECK(mount("cover", "/mnt/under", "tmpfs", MS_NOEXEC | MS_NODEV, "mode=0755") == 0);
+	CHECK(mount("/usr", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/opt", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		locked_child();
+		subject_mark("child");
+		subject_wait_go();
+		check_locks();
+		CHECK(access("/mnt/under/secret", F_OK) < 0 &&
+		      umount2("/mnt/under", MNT_DETACH) < 0);
+		check_own();
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 0);
+	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
+}
+
+static void own_mounts(void)
+{
+	mount_own("mode=0755,uid=7,gid=8");
+	CHECK(mount("queues", "/opt", "mqueue", 0, NULL) == 0);
+	show_locks(locks_before);
+	round_trip();
+	check_locks();
+	check_own();
+}
+
+/* a root of its own, from which nothing leads to the host's */
+static void pivoted(void)
+{
+	static const char *const binds[] = { "bin", "lib", "lib64", "usr", "etc" };
+	char from[32], to[64], directory[256], program[256] = "";
+
+	CHECK(getcwd(directory, sizeof(directory)));
+	CHECK(readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("root", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	for (size_t i = 0; i < sizeof(binds) / sizeof(binds[0]); i++) {
+		snprintf(from, sizeof(from), "/%s", binds[i]);
+		snprintf(to, sizeof(to), "/srv/%s", binds[i]);
+		CHECK(mkdir(to, 0755) == 0 && mount(from, to, NULL, MS_BIND, NULL) == 0);
+	}
+	CHECK(mkdir("/srv/proc", 0755) == 0 && mount("proc", "/srv/proc", "proc", 0, NULL) == 0);
+	CHECK(mkdir("/srv/test", 0755) == 0 &&
+	      mount(directory, "/srv/test", NULL, MS_BIND, NULL) == 0);
+	write_text("/srv/subject", "");
+	CHECK(mount(program, "/srv/subject", NULL, MS_BIND, NULL) == 0);
+	CHECK(mkdir("/srv/mnt", 0755) == 0 && mkdir("/srv/srv", 0755) == 0 &&
+	      mkdir("/srv/opt", 0755) == 0);
+	CHECK(chdir("/srv") == 0 && syscall(SYS_pivot_root, ".", ".") == 0 &&
+	      umount2(".", MNT_DETACH) == 0);
+	CHECK(chdir("/test") == 0);
+	/* all that is open must be inside, too */
+	int out = open("output", O_WRONLY | O_APPEND | O_CLOEXEC);
+	CHECK(out >= 0 && dup2(out, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2);
+	execl("/subject", "subject", "inside", NULL);
+	CHECK(false);
+}
+
+/* what is made by somebody, who must have a name where it is made */
+static int deleted, fifo, directory_fd, ends[2];
+static mqd_t queue;
+
+static void make_belongings(void)
+{
+	CHECK(mkdir("/srv/gone", 0700) == 0 && mkfifo("/srv/fifo", 0600) == 0);
+	deleted = open("/srv/deleted", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fifo = open("/srv/fifo", O_RDWR | O_CLOEXEC);
+	directory_fd = open("/srv/gone", O_RDONLY | O_CLOEXEC);
+	CHECK(deleted >= 0 && fifo >= 0 && directory_fd >= 0);
+	CHECK(write(deleted, "contents", 8) == 8 && write(fifo, "waits", 5) == 5);
+	CHECK(fchown(deleted, 21, 22) == 0 && fchown(fifo, 23, 24) == 0);
+	CHECK(unlink("/srv/deleted") == 0 && unlink("/srv/fifo") == 0 && rmdir("/srv/gone") == 0);
+	CHECK(pipe2(ends, O_CLOEXEC) == 0);
+	CHECK(syscall(SYS_setresuid, 31, 32, 0) == 0);
+	CHECK(fcntl(ends[0], F_SETOWN, getpid()) == 0);
+	CHECK(syscall(SYS_setresuid, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0);
+	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = 16 };
+	queue = mq_open("/queue", O_RDWR | O_CREAT | O_CLOEXEC, 0600, &attr);
+	CHECK(queue >= 0 && mq_send(queue, "message", 7, 3) == 0);
+}
+
+static void check_belongings(void)
+{
+	char text[16];
+	uid_t uids[2];
+	struct stat st;
+
+	CHECK(pread(deleted, text, 8, 0) == 8 && !memcmp(text, "contents", 8));
+	CHECK(fstat(deleted, &st) == 0 && st.st_uid == 21 && st.st_gid == 22 && st.st_nlink == 0);
+	CHECK(read(fifo, text, 5) == 5 && !memcmp(text, "waits", 5));
+	CHECK(fstat(fifo, &st) == 0 && st.st_uid == 23 && st.st_gid == 24);
+	CHECK(fstat(directory_fd, &st) == 0 && st.st_uid == 0 && st.st_nlink == 0);
+	CHECK(fcntl(ends[0], F_GETOWNER_UIDS, uids) == 0);
+	CHECK_EQ(uids[0], 31);
+	CHECK_EQ(uids[1], 32);
+	CHECK(mq_receive(queue, text, 16, NULL) == 7 && !memcmp(text, "message", 7));
+	CHECK(fstat((int)queue, &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
+	CHECK(mq_unlink("/queue") == 0);
+}
+
+static void inside(void)
+{
+	make_belongings();
+	mount_own("mode=0755");
+	show_locks(locks_before);
+	round_trip();
+	check_locks();
+	check_own();
+	check_belongings();
+	CHECK(mkdir("/more", 0700) == 0);
+}
+
+static void below_with_mounts(void)
+{
+	enter_user_ns("0 0 1000", "0 0 1000");
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	mount_own("mode=0755");
+	show_locks(locks_before);
+}
+
+/* what is the parent's own is locked in the child's */
+static void nested_mounts(void)
+{
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, "mode=0755") == 0 &&
+	      mkdir("/mnt/under", 0755) == 0);
+	write_text("/mnt/file", "outer");
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		below_with_mounts();
+		subject_mark("child");
+		subject_wait_go();
+		check_locks();
+		CHECK(umount2("/mnt", MNT_DETACH) < 0 && access("/mnt/file", R_OK) == 0);
+		_exit(0);
+	}
+	subject_wait("child");
+	show_locks(locks_before);
+	subject_checkpoint();
+	check_locks();
+	CHECK(mount(NULL, "/mnt", NULL, MS_REMOUNT, "size=1m") == 0);
+	subject_check_exit(pid, 0);
+}
+
+/* into a user and a mount namespace below, as its root */
+static void go_below(void)
+{
+	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+	map_self("0 0 1", "0 0 1");
+}
+
+/* nobody is left in the one whose file system it is */
+static void owner_between(void)
+{
+	go_below();
+	CHECK(mount("between", "/mnt", "tmpfs", 0, NULL) == 0);
+	go_below();
+	subject_checkpoint();
+}
+
+/* what is in it is not enough: the overlay itself is the user namespace's */
+static void overlay(void)
+{
+	go_below();
+	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0 &&
+	      mkdir("/mnt/c", 0755) == 0);
+	CHECK(mount("o", "/srv", "overlay", 0,
+	            "lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c,userxattr") == 0);
+	subject_checkpoint();
+}
+
+/* nobody sees whether what is below is shared with others */
+static void covered(void)
+{
+	go_below();
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
+	CHECK(mount("cover", "/", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct subject_case cases[] = { CASE(locked),        CASE(own_mounts),
+		                                     CASE(pivoted),       CASE(inside),
+		                                     CASE(nested_mounts), CASE(owner_between),
+		                                     CASE(overlay),       CASE(covered) };
+
+	return SUBJECT_CASES(cases, argc, argv);
+}
