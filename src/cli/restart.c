@@ -53,7 +53,6 @@ struct arguments {
 	struct restart_options options;
 	const char *pidfile;
 	bool show_bar;
-	int ready;   /* under a pty: closed when the tree runs */
 	pid_t relay; /* under a pty: who holds its master */
 };
 
@@ -215,8 +214,8 @@ static int restart_follow(struct arguments *a)
 		return exit_code;
 	if (a->relay)
 		prctl(PR_SET_PDEATHSIG, 0); /* from now on the terminal's hangup tells the tree */
-	close_p(&a->ready);
-	close_p(&a->options.terminal); /* or the tree's hangup would wait for us */
+	close_p(&a->options.relay);         /* so that it learns that the tree runs */
+	close_p(&a->options.terminal);      /* or the tree's hangup would wait for us */
 	int status = follow(result.root);
 	close_p(&result.root_pidfd);
 	if (status < 0)
@@ -234,7 +233,7 @@ static int restart_in_terminal(void *data, int slave, int ready)
 	if (getppid() != a->relay)
 		return EXIT_INTERNAL;
 	a->options.terminal = slave;
-	a->ready = ready;
+	a->options.relay = ready;
 	return restart_follow(a);
 }
 
@@ -333,9 +332,11 @@ static int restart_detached(struct arguments *a)
 static int restart_main(int argc, char **argv)
 {
 	struct arguments a = {
-		.options = { .input = "-", .externals = externals_new(), .terminal = -1 },
+		.options = { .input = "-",
+		             .externals = externals_new(),
+		             .terminal = -1,
+		             .relay = -1 },
 		.show_bar = isatty(STDERR_FILENO),
-		.ready = -1,
 	};
 	int exit_code = parse(argc, argv, &a);
 

@@ -27,6 +27,7 @@
 #include "cli/follow.h"
 #include "util/cleanup.h"
 #include "util/error.h"
+#include "util/fds.h"
 
 struct relay {
 	int input, output; /* the user's terminal */
@@ -150,45 +151,9 @@ static void relay_signal(struct relay *relay)
 		kill(relay->child, (int)info.ssi_signo);
 }
 
-/* from terminal_move(): a descriptor; -1 at the end */
-static int receive_fd(int socket)
-{
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &vector,
-		                  .msg_iovlen = 1,
-		                  .msg_control = control,
-		                  .msg_controllen = sizeof(control) };
-	int fd = -1;
-
-	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) <= 0)
-		return -1;
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return fd;
-}
-
-static int send_fd(int socket, int fd)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &vector,
-		                  .msg_iovlen = 1,
-		                  .msg_control = control,
-		                  .msg_controllen = sizeof(control) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-		                    .cmsg_type = SCM_RIGHTS,
-		                    .cmsg_len = CMSG_LEN(sizeof(fd)) };
-	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
 static void relay_ready(struct relay *relay)
 {
-	int other = receive_fd(relay->ready);
+	int other = fd_receive(relay->ready);
 
 	if (other >= 0) {
 		close_p(&relay->master);
@@ -356,9 +321,8 @@ int terminal_move(int *slave, int ready, const char *ptmx, struct error *err)
 		tcsetattr(other, TCSANOW, &settings);
 	if (ioctl(*slave, TIOCGWINSZ, &size) == 0)
 		ioctl(other, TIOCSWINSZ, &size);
-	int r = send_fd(ready, master);
-	if (r < 0)
-		return error_raise(err, -r, "hand on the terminal");
+	if (fds_send(ready, &master, 1) < 0)
+		return error_raise(err, errno, "hand on the terminal");
 	close_p(slave);
 	*slave = take_fd(&other);
 	return 0;

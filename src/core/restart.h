@@ -35,6 +35,7 @@ struct restart_options {
 	enum clock_mode clock;
 	struct externals *externals; /* NAME=fd:N or NAME=PATH; never NULL */
 	int terminal;                /* foreground on a terminal: slave of the new pty; -1 none */
+	int relay;                   /* takes another master for it, util/fds.h; -1: none */
 	struct progress *progress;   /* NULL: not shown */
 	bool json, verbose;
 };

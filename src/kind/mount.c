@@ -12,5 +12,6 @@ const struct kind mount_kind = {
 	.judge = mount_judge,
 	.save = mount_save,
 	.validate = mount_validate,
+	.preflight = mount_preflight,
 	.restore = mount_restore,
 };

@@ -29,21 +29,27 @@
 #include "core/checkpoint.h"
 #include "core/external.h"
 #include "core/restart.h"
+#include "kind/mount.h"
+#include "kind/superblock.h"
+#include "mount.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "tty.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/fds.h"
 
 #define PTS_MAJOR_FIRST 136 /* Documentation/admin-guide/devices.txt: Unix98 pty slaves */
 #define PTS_MAJOR_LAST  143
 #define TTY_MAJOR       4 /* virtual consoles and serial lines */
 #define TTYAUX_MAJOR    5 /* 0 = /dev/tty, 1 = /dev/console, 2 = /dev/ptmx */
 #define NAME_MAX_TTY    64
+#define PTS_NUMBER_MAX  0xffff /* of those that are made again; kernel.pty.max is 4096 */
 
 /* object->live */
 struct tty {
 	dev_t device;        /* checkpoint */
+	dev_t filesystem;    /* of a pty: its devpts */
 	int fd;              /* restart: the terminal that takes its place; -1 none yet */
 	bool ours;           /* it is the slave of the new pty */
 	struct stub *leader; /* whose session has taken it as its controlling terminal */
@@ -51,10 +57,11 @@ struct tty {
 	bool foreground_set;
 };
 
-static struct tty *tty_new(dev_t device)
+static struct tty *tty_new(dev_t filesystem, dev_t device)
 {
 	struct tty *tty = xcalloc(1, sizeof(*tty));
 
+	tty->filesystem = filesystem;
 	tty->device = device;
 	tty->fd = -1;
 	return tty;
@@ -75,6 +82,11 @@ static dev_t decode_tty_nr(uint32_t nr)
 static bool is_pts(dev_t device)
 {
 	return major(device) >= PTS_MAJOR_FIRST && major(device) <= PTS_MAJOR_LAST;
+}
+
+static unsigned pts_number(dev_t device)
+{
+	return minor(device) + ((major(device) - PTS_MAJOR_FIRST) << 20);
 }
 
 static bool tty_claims(const struct descriptor *d)
@@ -181,6 +193,7 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 	struct termios2 settings;
 	struct winsize size = { 0 };
 	struct error refusal;
+	struct stat st;
 
 	judge_settings(c, task, fd, device);
 	if (ioctl(fd, TCGETS2, &settings) < 0) {
@@ -201,27 +214,67 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 	s->name.data = (uint8_t *)name;
 	s->name.len = strlen(name);
 	save_settings(s, &settings, &size);
+	if (fstat(fd, &st) == 0) {
+		s->mode = st.st_mode & 07777;
+		s->user = st.st_uid;
+		s->group = st.st_gid;
+	}
 	object->message = &s->base;
 	return 0;
 }
 
-/*
- * The object of a device; two instances of devpts may have the same number. For /dev/tty there is
- * an object beside that of the terminal that it means (@stands_for).
- */
-static struct object *tty_object(struct checkpoint *c, dev_t filesystem, dev_t device,
-                                 uint32_t stands_for)
+/* two instances of devpts may have the same number */
+struct tty_key {
+	dev_t filesystem, device;
+	uint64_t stands_for, mount;
+};
+
+static struct tty_key key_of(dev_t filesystem, dev_t device)
 {
-	struct {
-		dev_t filesystem, device, stands_for;
-	} key = { is_pts(device) ? filesystem : 0, device, stands_for };
+	return (struct tty_key){ is_pts(device) ? filesystem : 0, device, 0, 0 };
+}
+
+static struct object *tty_object(struct checkpoint *c, dev_t filesystem, dev_t device)
+{
+	struct tty_key key = key_of(filesystem, device);
 	bool new;
 	struct object *object = objects_get(c->objects, &tty_kind, &key, sizeof(key), &new);
 
-	if (new) {
-		struct tty *tty = object->live = tty_new(device);
-		tty->stands_for = stands_for;
-	}
+	if (new)
+		object->live = tty_new(key.filesystem, device);
+	return object;
+}
+
+bool tty_is_known(struct checkpoint *c, dev_t filesystem, dev_t device)
+{
+	struct tty_key key = key_of(filesystem, device);
+	const struct object *object = objects_find(c->objects, &tty_kind, &key, sizeof(key));
+
+	return object && object->message;
+}
+
+/*
+ * An object beside that of the terminal, for descriptors that have been opened by another name than
+ * its own: what a mount of the set shows (@mount), /dev/tty (@device).
+ */
+static struct object *other_name(struct checkpoint *c, const struct object *terminal, dev_t device,
+                                 const struct object *mount)
+{
+	struct tty_key key = { 0, device, terminal->id, mount ? mount->id : 0 };
+	bool new;
+	struct object *object = objects_get(c->objects, &tty_kind, &key, sizeof(key), &new);
+	struct tty *tty;
+	TtyState *s;
+
+	if (!new)
+		return object;
+	object->live = tty = tty_new(0, device);
+	tty->stands_for = terminal->id;
+	s = xmalloc(sizeof(*s));
+	tty_state__init(s);
+	s->stands_for = terminal->id;
+	s->mount = (uint32_t)key.mount;
+	object->message = &s->base;
 	return object;
 }
 
@@ -231,8 +284,7 @@ static int open_device(const struct task *task, dev_t device)
 	char path[48];
 
 	if (is_pts(device))
-		snprintf(path, sizeof(path), "root/dev/pts/%u",
-		         minor(device) + ((major(device) - PTS_MAJOR_FIRST) << 20));
+		snprintf(path, sizeof(path), "root/dev/pts/%u", pts_number(device));
 	else if (major(device) == TTY_MAJOR && minor(device) >= 64)
 		snprintf(path, sizeof(path), "root/dev/ttyS%u", minor(device) - 64);
 	else if (major(device) == TTY_MAJOR)
@@ -268,7 +320,7 @@ static int find_terminal(struct checkpoint *c, struct task *task, dev_t device, 
 	}
 	if (fstat(fd, &st) < 0)
 		return error_raise(err, errno, "fstat of a terminal");
-	*ret = tty_object(c, st.st_dev, device, 0);
+	*ret = tty_object(c, st.st_dev, device);
 	return (*ret)->message ? 0 : examine(c, task, *ret, fd, err);
 }
 
@@ -285,7 +337,6 @@ static int collect_dev_tty(struct checkpoint *c, const struct descriptor *d, str
 	struct object *terminal = NULL;
 	struct error refusal;
 	unsigned number = task ? (unsigned)task->stat.tty_nr : 0;
-	TtyState *s;
 
 	*ret = NULL;
 	if (d->live >= 0 && ioctl(d->live, TIOCGDEV, &number) < 0)
@@ -299,26 +350,42 @@ static int collect_dev_tty(struct checkpoint *c, const struct descriptor *d, str
 	int r = find_terminal(c, task, decode_tty_nr(number), &terminal, err);
 	if (r < 0 || !terminal)
 		return r;
-	*ret = tty_object(c, 0, d->st.st_rdev, terminal->id);
-	if ((*ret)->message)
-		return 0;
-	s = xmalloc(sizeof(*s));
-	tty_state__init(s);
-	s->stands_for = terminal->id;
-	(*ret)->message = &s->base;
+	*ret = other_name(c, terminal, d->st.st_rdev, NULL);
 	return 0;
+}
+
+/* of a devpts of the set: by which mount of it; *ret NULL: none that would be there again */
+static int find_mount(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                      struct error *err)
+{
+	_cleanup_(free_p) char *path = NULL;
+	struct error detached = ERROR_INIT;
+	bool deleted;
+	int r;
+
+	*ret = NULL;
+	if (d->live < 0 || !is_pts(d->st.st_rdev) || !superblock_of_set(c, d->st.st_dev))
+		return 0;
+	r = mount_of(c, d->task, d->live, ret, &path, &deleted, &detached);
+	if (r == -EOPNOTSUPP)
+		return 0;
+	*err = detached;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
                                   struct object **ret, struct error *err)
 {
-	struct object *object;
+	struct object *object, *mount;
 	struct task *task = checkpoint_task(c, d->task->tid);
 
 	if (is_dev_tty(d->st.st_rdev))
 		return collect_dev_tty(c, d, ret, err);
-	object = tty_object(c, d->st.st_dev, d->st.st_rdev, 0);
-	*ret = object;
+	int r = find_mount(c, d, &mount, err);
+	if (r < 0)
+		return error_trace(err, r);
+	object = tty_object(c, d->st.st_dev, d->st.st_rdev);
+	*ret = mount ? other_name(c, object, d->st.st_rdev, mount) : object;
 	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
 		task_refer(task, object);
 	if (object->message || d->live < 0)
@@ -372,6 +439,20 @@ static void note_session(struct checkpoint *c, const struct tty *tty, TtyState *
 	}
 }
 
+/* whether it is in a devpts that is made again */
+static void note_place(struct checkpoint *c, const struct tty *tty, TtyState *s)
+{
+	unsigned number = pts_number(tty->device);
+	const struct object *devpts = is_pts(tty->device) && number <= PTS_NUMBER_MAX
+	                                      ? superblock_of_set(c, tty->filesystem)
+	                                      : NULL;
+
+	if (!devpts)
+		return;
+	s->superblock = devpts->id;
+	s->number = number;
+}
+
 /* a session is one with its terminal: a task that has given it up (TIOCNOTTY) cannot be made */
 static int tty_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
@@ -380,8 +461,10 @@ static int tty_judge(struct checkpoint *c, struct object *object, struct error *
 
 	if (tty->stands_for)
 		return 0;
-	if (object->message)
+	if (object->message) {
 		note_session(c, tty, object_state(object, TtyState));
+		note_place(c, tty, object_state(object, TtyState));
+	}
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		struct task *task = c->tasks[i], *leader = session_leader(c, task);
 		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != tty->device)
@@ -399,16 +482,30 @@ static int tty_judge(struct checkpoint *c, struct object *object, struct error *
 /* ---- restart ---- */
 
 /* it comes after the terminal itself, which it needs at restore */
-static int validate_dev_tty(const struct objects *objects, const TtyState *s, struct error *err)
+static int validate_name(const struct objects *objects, const TtyState *s, struct error *err)
 {
 	const struct object *terminal = objects_by_id(objects, s->stands_for);
+	const struct object *mount = objects_by_id(objects, s->mount);
 
 	if (!terminal || terminal->kind != &tty_kind ||
 	    object_state(terminal, TtyState)->stands_for)
-		return error_raise(err, EBADMSG, "/dev/tty that stands for object %u",
-		                   s->stands_for);
-	if (s->name.len || s->control_chars.len || s->session || s->foreground)
-		return error_raise(err, EBADMSG, "/dev/tty with a state of its own");
+		return error_raise(err, EBADMSG, "a name that stands for object %u", s->stands_for);
+	if (s->mount && (!mount || mount->kind != &mount_kind))
+		return error_raise(err, EBADMSG, "a terminal by mount %u", s->mount);
+	if (s->name.len || s->control_chars.len || s->session || s->foreground || s->superblock)
+		return error_raise(err, EBADMSG, "a name of a terminal with a state of its own");
+	return 0;
+}
+
+static int validate_place(const struct objects *objects, const TtyState *s, struct error *err)
+{
+	const struct object *devpts = objects_by_id(objects, s->superblock);
+
+	if (s->mount || s->mode & ~07777u || s->number > PTS_NUMBER_MAX ||
+	    (s->superblock && (!devpts || devpts->kind != &superblock_kind)) ||
+	    (!s->superblock && s->number))
+		return error_raise(err, EBADMSG, "terminal %u of devpts %u", s->number,
+		                   s->superblock);
 	return 0;
 }
 
@@ -421,7 +518,7 @@ static int tty_validate(const struct objects *objects, const struct object *obje
 	struct termios2 t;
 
 	if (s->stands_for)
-		return validate_dev_tty(objects, s, err);
+		return validate_name(objects, s, err);
 	if (!s->name.len || s->name.len > NAME_MAX_TTY)
 		return error_raise(err, EBADMSG, "a terminal's name of %zu bytes", s->name.len);
 	for (size_t i = 0; i < s->name.len; i++)
@@ -436,7 +533,7 @@ static int tty_validate(const struct objects *objects, const struct object *obje
 	if (s->session > INT_MAX || s->foreground > INT_MAX)
 		return error_raise(err, EBADMSG, "session %u, foreground group %u", s->session,
 		                   s->foreground);
-	return 0;
+	return validate_place(objects, s, err);
 }
 
 /* the name as a string; the caller frees it */
@@ -488,6 +585,22 @@ static int check_supply(const struct restart *r, const char *name, struct error 
 	error_object(err, "%s", name);
 	error_hint(err, "--external %s=/dev/pts/N (or fd:N)", name);
 	return -EOPNOTSUPP;
+}
+
+/* another pty than the one that the coordinator leads the session of, in a devpts that is new */
+static bool is_made(const struct restart *r, const struct object *object)
+{
+	const TtyState *s = object_state(object, TtyState);
+
+	return s->superblock && s->session && r->options->relay >= 0 && heir(r) == object;
+}
+
+bool tty_is_made(const struct restart *r, uint32_t superblock, unsigned number)
+{
+	const struct object *object = heir(r);
+	const TtyState *s = object ? object_state(object, TtyState) : NULL;
+
+	return s && s->superblock == superblock && s->number == number && is_made(r, object);
 }
 
 static int tty_preflight(struct restart *r, struct object *object, struct error *err)
@@ -547,18 +660,75 @@ static int tty_finish(struct restart *r, struct object *object, struct error *er
 	return result < 0 ? error_trace(err, result) : 0;
 }
 
+/* the lowest numbers come first, and those that are too low are in the way meanwhile */
+static int open_numbered(int devpts, unsigned number, int *ret_master, struct error *err)
+{
+	_cleanup_(close_p) int master =
+		openat(devpts, "ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	unsigned have;
+	int unlock = 0;
+
+	if (master < 0 || ioctl(master, TIOCGPTN, &have) < 0)
+		return error_raise(err, errno, "open a new terminal in a devpts");
+	if (have > number)
+		return error_raise(err, EEXIST, "terminal %u of a new devpts is taken", number);
+	if (have < number)
+		return open_numbered(devpts, number, ret_master, err);
+	if (ioctl(master, TIOCSPTLCK, &unlock) < 0)
+		return error_raise(err, errno, "unlock a new terminal");
+	*ret_master = take_fd(&master);
+	return 0;
+}
+
+static int give_owner(const TtyState *s, int fd, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "fstat of a new terminal");
+	/* an id that a user namespace has no name for cannot be given */
+	if ((st.st_uid != s->user || st.st_gid != s->group) && fchown(fd, s->user, s->group) < 0)
+		return error_raise(err, errno, "give a new terminal to %u:%u", s->user, s->group);
+	if (fchmod(fd, s->mode) < 0)
+		return error_raise(err, errno, "chmod of a new terminal");
+	return 0;
+}
+
+/* in the devpts that it was in, under its number; who relays gets the other end */
+static int make_terminal(const struct restart *r, const TtyState *s, struct tty *tty,
+                         struct error *err)
+{
+	int devpts = superblock_fd(r, objects_by_id(r->objects, s->superblock));
+	_cleanup_(close_p) int master = -1;
+	int e = open_numbered(devpts, s->number, &master, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	tty->fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (tty->fd < 0)
+		return error_raise(err, errno, "open the other side of a new terminal");
+	e = give_owner(s, tty->fd, err);
+	if (e < 0)
+		return error_trace(err, e);
+	if (fds_send(r->options->relay, &master, 1) < 0)
+		return error_raise(err, errno, "hand on the new terminal");
+	return 0;
+}
+
 static int tty_restore(struct restart *r, struct object *object, struct error *err)
 {
 	const TtyState *s = object_state(object, TtyState);
 	_cleanup_(free_p) char *name = state_name(object);
-	struct tty *tty = tty_new(0);
+	struct tty *tty = tty_new(0, 0);
 	int result = 0;
 
 	object->live = tty;
 	if (s->stands_for)
 		return 0;
 	tty->ours = heir(r) == object;
-	if (tty->ours)
+	if (tty->ours && is_made(r, object))
+		result = make_terminal(r, s, tty, err);
+	else if (tty->ours)
 		tty->fd = fcntl(r->options->terminal, F_DUPFD_CLOEXEC, 3);
 	else
 		result = externals_open(r->options->externals, name, O_RDWR | O_NOCTTY | O_NONBLOCK,
@@ -808,16 +978,34 @@ static int open_dev_tty(const struct tty *tty, int flags, int *ret_fd, struct er
 	return e;
 }
 
+/* by a mount that shows it */
+static int open_mounted(struct restart *r, const struct object *mount, const TtyState *s,
+                        uint32_t flags, int *ret_fd, struct error *err)
+{
+	bool whole = object_state(mount, MountState)->root.len == 1;
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", s->number);
+	*ret_fd = mount_open(r, mount, whole ? name : "", flags | O_NOCTTY);
+	return *ret_fd < 0 ? error_raise(err, errno, "open a terminal by a mount") : 0;
+}
+
 static int tty_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                     struct error *err)
 {
-	struct tty *tty = object->live;
-	uint32_t stands_for = object_state(object, TtyState)->stands_for;
+	const TtyState *s = object_state(object, TtyState);
+	struct object *terminal = s->stands_for ? objects_by_id(r->objects, s->stands_for) : object;
+	const struct tty *tty = terminal->live;
 	char path[40];
+	int e;
 
-	if (stands_for) {
-		tty = objects_by_id(r->objects, stands_for)->live;
-		int e = open_dev_tty(tty, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
+	if (s->stands_for && !s->mount) {
+		e = open_dev_tty(tty, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
+	if (s->mount && is_made(r, terminal)) {
+		e = open_mounted(r, objects_by_id(r->objects, s->mount),
+		                 object_state(terminal, TtyState), flags, ret_fd, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", tty->fd);

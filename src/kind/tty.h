@@ -16,3 +16,8 @@ extern const struct kind tty_kind;
 int tty_lead_session(struct restart *r, struct error *err);
 /* and before the launch gives the foreground to the tree */
 int tty_give_foreground(struct restart *r, struct error *err);
+
+/* checkpoint: whether a task of the set has that one of a devpts open */
+bool tty_is_known(struct checkpoint *c, dev_t filesystem, dev_t device);
+/* restart: whether it is going to be made */
+bool tty_is_made(const struct restart *r, uint32_t superblock, unsigned number);

@@ -9,8 +9,7 @@
 #include "core/restart.h"
 #include "kind/object.h"
 #include "task/plan.h"
-
-#define BATCH 253 /* SCM_MAX_FD, unix(7) */
+#include "util/fds.h"
 
 struct object *stub_object(const struct stub *stub, const struct kind *kind)
 {
@@ -39,28 +38,6 @@ int stub_socket(const struct restart *r)
 	return r->stub_socket;
 }
 
-static int send_batch(struct restart *r, const int *fds, size_t n, struct error *err)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(BATCH * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (char[]){ 'f' }, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &iov,
-		                  .msg_iovlen = 1,
-		                  .msg_control = &control,
-		                  .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
-
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
-	while (sendmsg(r->socket, &message, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return error_raise(err, errno, "send %zu descriptors to a new task", n);
-	return 0;
-}
-
 /* what the stub's recvmsg(2) needs; the answer's header is read back from its memory */
 struct receipt {
 	struct msghdr message;
@@ -68,7 +45,7 @@ struct receipt {
 	char byte;
 	union {
 		struct cmsghdr header;
-		char room[CMSG_SPACE(BATCH * sizeof(int))];
+		char room[CMSG_SPACE(FDS_MAX * sizeof(int))];
 	} control;
 };
 
@@ -92,12 +69,10 @@ static int hand_over(struct restart *r, struct stub *stub, const int *fds, size_
                      struct error *err)
 {
 	struct receipt *receipt;
-	int e = send_batch(r, fds, n, err);
-
-	if (e < 0)
-		return e;
+	if (fds_send(r->socket, fds, n) < 0)
+		return error_raise(err, errno, "send %zu descriptors to a new task", n);
 	receipt = add_receive(stub->calls, r->stub_socket);
-	e = calls_run(stub->calls, err);
+	int e = calls_run(stub->calls, err);
 	if (e < 0)
 		return e;
 	if (receipt->control.header.cmsg_len != CMSG_LEN(n * sizeof(int)))
@@ -112,8 +87,8 @@ int stub_send_fds(struct restart *r, struct stub *stub, const int *fds, size_t n
 
 	/* one socket for all: only one stub at a time may be receiving */
 	pthread_mutex_lock(&r->socket_lock);
-	for (size_t i = 0; e == 0 && i < n; i += BATCH)
-		e = hand_over(r, stub, fds + i, n - i < BATCH ? n - i : BATCH, err);
+	for (size_t i = 0; e == 0 && i < n; i += FDS_MAX)
+		e = hand_over(r, stub, fds + i, n - i < FDS_MAX ? n - i : FDS_MAX, err);
 	pthread_mutex_unlock(&r->socket_lock);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -90,7 +90,7 @@ static void devpts(void)
 	CHECK(fd >= 0 && access("/mnt/0", F_OK) == 0);
 }
 
-/* as the console of a container: its other end would have to be there first */
+/* as the console of a container, but nobody has it open: see test/cli/container_terminal.py */
 static void pts(void)
 {
 	private_mounts();

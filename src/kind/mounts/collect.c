@@ -304,6 +304,17 @@ static const char *type_of_device(struct checkpoint *c, dev_t device)
 	return line != MOUNT_NONE ? m->host.sbs[line].type : NULL;
 }
 
+struct object *superblock_of_set(struct checkpoint *c, dev_t device)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	size_t line = mount_table_find_sb(&m->table, major(device), minor(device));
+
+	if (line == MOUNT_NONE || (m->classified && m->table.sbs[line].class == MOUNT_EXTERNAL) ||
+	    mount_table_find_sb(&m->host, major(device), minor(device)) != MOUNT_NONE)
+		return NULL;
+	return m->sbs[line];
+}
+
 bool mount_may_wait(struct checkpoint *c, dev_t device)
 {
 	const char *type = type_of_device(c, device);

@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
+#include "kind/tty.h"
 #include "kind/user_ns.h"
 #include "mount/reach.h"
 #include "util/alloc.h"
@@ -192,11 +195,31 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 		error_hint(err, "mount it where stasis runs; or --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
-	if (!strcmp(sb->type, "devpts") && sb->class == MOUNT_INSTANCE && e->root[1] &&
-	    strcmp(e->root, "/ptmx") != 0)
-		return error_refuse(err, CODE_mount_filesystem,
-		                    "a terminal of a devpts of the set is mounted");
 	return 0;
+}
+
+bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e)
+{
+	return sb->class == MOUNT_INSTANCE && !strcmp(sb->type, "devpts") && e->root[1] &&
+	       strcmp(e->root, "/ptmx") != 0;
+}
+
+/* of one that nobody has open nothing can be found out: who opens and closes it hangs up */
+static int judge_terminal(struct checkpoint *c, size_t line, struct error *err)
+{
+	struct stat st;
+	int fd, r = mount_reached(c, c->mounts->mounts[line], &fd, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "look at a terminal that is mounted");
+	if (tty_is_known(c, st.st_dev, st.st_rdev))
+		return 0;
+	error_refuse(err, CODE_mount_filesystem,
+	             "a terminal of a devpts of the set is mounted that no task of it has open");
+	error_hint(err, "unmount it, or have a task open it");
+	return -EOPNOTSUPP;
 }
 
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
@@ -209,6 +232,8 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = judge_entry(m, e, err);
 	if (r == 0 && m->table.sbs[e->sb].class == MOUNT_NSFS)
 		r = judge_bound(c, e, err);
+	if (r == 0 && mount_is_terminal(&m->table.sbs[e->sb], e))
+		r = judge_terminal(c, mounts_index(m, object), err);
 	if (r == 0 && e->deleted)
 		r = mounts_add_deleted(c, m, mounts_index(m, object), err);
 	if (r < 0)

@@ -43,6 +43,9 @@ int mount_open_outside(const struct mounts *m, const struct mount_entry *e);
 /* whether the user has named a mount of that file system */
 bool sb_has_name(const struct mounts *m, size_t sb);
 
+/* whether it shows a terminal of a devpts that is made anew */
+bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e);
+
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
 /* whether a namespace still has the mounts that were recorded: they can arrive from outside */
 int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err);
@@ -54,6 +57,7 @@ int superblock_validate(const struct objects *objects, const struct object *obje
                         struct error *err);
 int superblock_preflight(struct restart *r, struct object *object, struct error *err);
 int superblock_restore(struct restart *r, struct object *object, struct error *err);
+int mount_preflight(struct restart *r, struct object *object, struct error *err);
 int mount_restore(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);

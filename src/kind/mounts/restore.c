@@ -12,6 +12,7 @@
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/superblock.h"
+#include "kind/tty.h"
 #include "kind/user_ns.h"
 #include "mnt_ns.pb-c.h"
 #include "mount/build.h"
@@ -62,6 +63,33 @@ int superblock_preflight(struct restart *r, struct object *object, struct error 
 	int e = mounts_of_restart(r, &m, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static void refuse_terminal(struct restart *r, const struct mount_entry *e)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_mount_external_missing,
+	             "it shows terminal %s of a devpts of the set, which is not made without a "
+	             "terminal to restart on",
+	             e->root + 1);
+	error_object(&refusal, "mount %u %s", e->old_id, e->point);
+	error_hint(&refusal, "restart in the foreground on a terminal, without --external for it");
+	restart_refuse(r, &refusal);
+}
+
+int mount_preflight(struct restart *r, struct object *object, struct error *err)
+{
+	struct mounts *m;
+	int e = mounts_of_restart(r, &m, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	const struct mount_entry *entry = &m->table.mounts[mounts_index(m, object)];
+	if (mount_is_terminal(&m->table.sbs[entry->sb], entry) &&
+	    !tty_is_made(r, m->sbs[entry->sb]->id, (unsigned)strtoul(entry->root + 1, NULL, 10)))
+		refuse_terminal(r, entry);
+	return 0;
 }
 
 /* those that are there; -1: not before tasks are */
@@ -237,6 +265,11 @@ int mount_open(struct restart *r, const struct object *mount, const char *path, 
 		return -1;
 	}
 	return mount_open_below(fd, path, flags);
+}
+
+int superblock_fd(const struct restart *r, const struct object *object)
+{
+	return mount_build_sb(r->mounts->build, mounts_index(r->mounts, object));
 }
 
 int mnt_ns_fd(struct restart *r, const struct object *object)
