@@ -9,26 +9,24 @@ struct subject_case {
 	void (*run)(void);
 };
 
-/* a case that is named like its function */
-#define CASE(function)              \
-	{                           \
-#function, function \
-	}
-
-/* runs the one that argv[1] names; 0 when it returns */
-static inline int subject_run_case(const struct subject_case *cases, size_t n, int argc,
-                                   char **argv)
+static inline int subject_run_case(int argc, char **argv, const struct subject_case *cases)
 {
-	for (size_t i = 0; argc > 1 && i < n; i++) {
-		if (strcmp(argv[1], cases[i].name))
+	for (; argc > 1 && cases->name; cases++) {
+		if (strcmp(argv[1], cases->name))
 			continue;
-		cases[i].run();
+		cases->run();
 		return 0;
 	}
 	FAIL("no case %s", argc > 1 ? argv[1] : "given");
 }
-#define SUBJECT_CASES(cases, argc, argv) \
-	subject_run_case((cases), sizeof(cases) / sizeof(*(cases)), (argc), (argv))
+
+/* runs the one that argv[1] names; 0 when it returns */
+#define SUBJECT_CASES(argc, argv, ...) \
+	subject_run_case((argc), (argv), (const struct subject_case[]){ __VA_ARGS__, { 0 } })
+
+#define CASE_NAMED(name, function) ((struct subject_case){ name, function })
+#define CASE(function)             CASE_NAMED(#function, function)
+#define TEST_CASE(name)            CASE_NAMED(#name, test_##name)
 
 /*
  * For children and threads: says that it is set up, and waits for the end. All that waiting needs

@@ -260,19 +260,7 @@ static void frozen_v1(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "v2", v2 },
-		{ "v1", v1 },
-		{ "child", child },
-		{ "thread_v1", thread_v1 },
-		{ "thread_v2", thread_v2 },
-		{ "memory", memory },
-		{ "untouched", untouched },
-		{ "ignored", ignored },
-		{ "gone", gone },
-		{ "frozen", frozen },
-		{ "frozen_v1", frozen_v1 },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(v2), CASE(v1), CASE(child), CASE(thread_v1),
+	                     CASE(thread_v2), CASE(memory), CASE(untouched), CASE(ignored),
+	                     CASE(gone), CASE(frozen), CASE(frozen_v1));
 }

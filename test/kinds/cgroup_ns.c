@@ -478,27 +478,11 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "settings_v2", settings_v2 },
-		{ "threaded", threaded },
-		{ "settings_v1", settings_v1 },
-		{ "cpuset", cpuset },
-		{ "devices", devices },
-		{ "handed_over", handed_over },
-		{ "child", child },
-		{ "thread", thread },
-		{ "below_shared", below_shared },
-		{ "shared_gone", shared_gone },
-		{ "mounted", mounted },
-		{ "ignored", ignored },
-		{ "frozen", frozen },
-		{ "parent_gone", parent_gone },
-		{ "outside", outside },
-		{ "leak", leak },
-	};
-
 	find_name();
 	make_scripts();
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(settings_v2), CASE(threaded),
+	                     CASE(settings_v1), CASE(cpuset), CASE(devices), CASE(handed_over),
+	                     CASE(child), CASE(thread), CASE(below_shared), CASE(shared_gone),
+	                     CASE(mounted), CASE(ignored), CASE(frozen), CASE(parent_gone),
+	                     CASE(outside), CASE(leak));
 }

@@ -69,11 +69,5 @@ static void deleted(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "all", all },
-		{ "node", node },
-		{ "deleted", deleted },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(all), CASE(node), CASE(deleted));
 }

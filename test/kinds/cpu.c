@@ -423,23 +423,8 @@ static void compat_call(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "general", general },
-		{ "flags", flags },
-		{ "x87", x87 },
-		{ "sse", sse },
-		{ "avx", avx },
-		{ "avx512", avx512 },
-		{ "bases", bases },
-		{ "debug", debug },
-		{ "ldt", ldt },
-		{ "ioperm", ioperm_bits },
-		{ "dispatch", dispatch },
-		{ "amx", amx },
-		{ "lam", lam },
-		{ "compat", compat },
-		{ "compat_call", compat_call },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(general), CASE(flags), CASE(x87), CASE(sse),
+	                     CASE(avx), CASE(avx512), CASE(bases), CASE(debug), CASE(ldt),
+	                     CASE_NAMED("ioperm", ioperm_bits), CASE(dispatch), CASE(amx),
+	                     CASE(lam), CASE(compat), CASE(compat_call));
 }

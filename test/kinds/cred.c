@@ -472,37 +472,12 @@ static void landlock_thread(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "root", root },
-		{ "user", user },
-		{ "all_ids", all_ids },
-		{ "groups", groups },
-		{ "no_groups", no_groups },
-		{ "groups_many", groups_many },
-		{ "capabilities", capabilities },
-		{ "user_capabilities", user_capabilities },
-		{ "effective", effective },
-		{ "inheritable", inheritable },
-		{ "ambient", ambient },
-		{ "ambient_forbidden", ambient_forbidden },
-		{ "bounding", bounding },
-		{ "nothing", nothing },
-		{ "securebits", securebits },
-		{ "keepcaps", keepcaps },
-		{ "threads", threads },
-		{ "child", child },
-		{ "zombie", zombie },
-		{ "login", login },
-		{ "logins", logins },
-		{ "label", label },
-		{ "label_exec", label_exec },
-		{ "thread_keyring", thread_keyring },
-		{ "process_keyring", process_keyring },
-		{ "request_key", request_key },
-		{ "landlock", landlock },
-		{ "landlock_user", landlock_user },
-		{ "landlock_thread", landlock_thread },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(root), CASE(user), CASE(all_ids), CASE(groups),
+	                     CASE(no_groups), CASE(groups_many), CASE(capabilities),
+	                     CASE(user_capabilities), CASE(effective), CASE(inheritable),
+	                     CASE(ambient), CASE(ambient_forbidden), CASE(bounding), CASE(nothing),
+	                     CASE(securebits), CASE(keepcaps), CASE(threads), CASE(child),
+	                     CASE(zombie), CASE(login), CASE(logins), CASE(label), CASE(label_exec),
+	                     CASE(thread_keyring), CASE(process_keyring), CASE(request_key),
+	                     CASE(landlock), CASE(landlock_user), CASE(landlock_thread));
 }

@@ -141,10 +141,6 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "counts", counts },     { "shared", shared }, { "waiter", waiter },
-		{ "external", external }, { "leak", leak },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(counts), CASE(shared), CASE(waiter), CASE(external),
+	                     CASE(leak));
 }

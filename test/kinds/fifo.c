@@ -485,43 +485,14 @@ static void test_nofollow(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
-		{ "contents", test_contents },
-		{ "allow", test_allow },
-		{ "packets", test_packets },
-		{ "no_writer", test_no_writer },
-		{ "quiet", test_quiet },
-		{ "no_reader", test_no_reader },
-		{ "unread", test_unread },
-		{ "read_write", test_read_write },
-		{ "processes", test_processes },
-		{ "blocked_open", test_blocked_open },
-		{ "above_max", test_above_max },
-		{ "deleted", test_deleted },
-		{ "deleted_quiet", test_deleted_quiet },
-		{ "deleted_folder", test_deleted_folder },
-		{ "deleted_taken", test_deleted_taken },
-		{ "deleted_attributes", test_deleted_attributes },
-		{ "linked", test_linked },
-		{ "shadowed", test_shadowed },
-		{ "two_names", test_two_names },
-		{ "differing", test_differing },
-		{ "unread_hangup", test_unread_hangup },
-		{ "unread_much", test_unread_much },
-		{ "deleted_path", test_deleted_path },
-		{ "deleted_path_only", test_deleted_path_only },
-		{ "nofollow", test_nofollow },
-	};
-
 	CHECK(mkfifo("f", 0600) == 0);
-	for (size_t i = 0; argc == 2 && i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (strcmp(tests[i].name, argv[1]) != 0)
-			continue;
-		tests[i].run();
-		return 0;
-	}
-	FAIL("no such test");
+	return SUBJECT_CASES(
+		argc, argv, TEST_CASE(contents), TEST_CASE(allow), TEST_CASE(packets),
+		TEST_CASE(no_writer), TEST_CASE(quiet), TEST_CASE(no_reader), TEST_CASE(unread),
+		TEST_CASE(read_write), TEST_CASE(processes), TEST_CASE(blocked_open),
+		TEST_CASE(above_max), TEST_CASE(deleted), TEST_CASE(deleted_quiet),
+		TEST_CASE(deleted_folder), TEST_CASE(deleted_taken), TEST_CASE(deleted_attributes),
+		TEST_CASE(linked), TEST_CASE(shadowed), TEST_CASE(two_names), TEST_CASE(differing),
+		TEST_CASE(unread_hangup), TEST_CASE(unread_much), TEST_CASE(deleted_path),
+		TEST_CASE(deleted_path_only), TEST_CASE(nofollow));
 }

@@ -10,16 +10,16 @@
  * TEST siblings round-trip -- siblings
  * TEST apart round-trip -- apart
  * TEST passed round-trip -- passed
- * TEST many-alike round-trip -- many-alike
- * TEST owner-process round-trip -- owner-process
- * TEST owner-thread round-trip -- owner-thread
- * TEST owner-group round-trip -- owner-group
- * TEST owner-user round-trip -- owner-user
- * TEST owner-ended round-trip -- owner-ended
+ * TEST many-alike round-trip -- many_alike
+ * TEST owner-process round-trip -- owner_process
+ * TEST owner-thread round-trip -- owner_thread
+ * TEST owner-group round-trip -- owner_group
+ * TEST owner-user round-trip -- owner_user
+ * TEST owner-ended round-trip -- owner_ended
  * TEST async round-trip -- async
- * TEST async-file round-trip -- async-file
- * TEST owner-outside refuse code=file.owner -- owner-outside
- * TEST group-outside refuse code=file.owner -- group-outside
+ * TEST async-file round-trip -- async_file
+ * TEST owner-outside refuse code=file.owner -- owner_outside
+ * TEST group-outside refuse code=file.owner -- group_outside
  * TEST notify refuse code=file.dnotify -- notify
  * TEST leak refuse code=leak -- leak
  * TEST external round-trip restart="--external log=file" except=fd/?,fdinfo/?/pos,file* -- external
@@ -527,29 +527,10 @@ static void external(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "position", position },
-		{ "flags", flags },
-		{ "append", append },
-		{ "dup", duplicate },
-		{ "fork", forked },
-		{ "siblings", siblings },
-		{ "apart", apart },
-		{ "passed", passed },
-		{ "many-alike", many_alike },
-		{ "owner-process", owner_process },
-		{ "owner-thread", owner_thread },
-		{ "owner-group", owner_group },
-		{ "owner-user", owner_user },
-		{ "owner-ended", owner_ended },
-		{ "async", async },
-		{ "async-file", async_file },
-		{ "owner-outside", owner_outside },
-		{ "group-outside", group_outside },
-		{ "notify", notify },
-		{ "leak", leak },
-		{ "external", external },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(
+		argc, argv, CASE(position), CASE(flags), CASE(append), CASE_NAMED("dup", duplicate),
+		CASE_NAMED("fork", forked), CASE(siblings), CASE(apart), CASE(passed),
+		CASE(many_alike), CASE(owner_process), CASE(owner_thread), CASE(owner_group),
+		CASE(owner_user), CASE(owner_ended), CASE(async), CASE(async_file),
+		CASE(owner_outside), CASE(group_outside), CASE(notify), CASE(leak), CASE(external));
 }

@@ -13,12 +13,12 @@
  * TEST highest round-trip -- highest
  * TEST threads round-trip -- threads
  * TEST processes round-trip -- processes
- * TEST memory-apart round-trip -- memory-apart
- * TEST own-table round-trip needs=pidfd_thread -- own-table
- * TEST dead-leader round-trip needs=pidfd_thread -- dead-leader
- * TEST own-table-unreachable refuse code=files.thread without=pidfd_thread -- own-table
- * TEST dead-leader-unreachable refuse code=files.thread without=pidfd_thread -- dead-leader
- * TEST too-many refuse code=files.many observe=no -- too-many
+ * TEST memory-apart round-trip -- memory_apart
+ * TEST own-table round-trip needs=pidfd_thread -- own_table
+ * TEST dead-leader round-trip needs=pidfd_thread -- dead_leader
+ * TEST own-table-unreachable refuse code=files.thread without=pidfd_thread -- own_table
+ * TEST dead-leader-unreachable refuse code=files.thread without=pidfd_thread -- dead_leader
+ * TEST too-many refuse code=files.many observe=no -- too_many
  * TEST socket refuse code=fd.unsupported -- socket
  * TEST epoll refuse code=fd.unsupported -- epoll
  * TEST inotify refuse code=fd.unsupported -- inotify
@@ -411,36 +411,15 @@ static void a_mount(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "numbers", numbers },
-		{ "empty", empty },
-		{ "many", many },
-		{ "full", full },
-		{ "alike", alike },
-		{ "high", high },
-		{ "highest", highest },
-		{ "threads", threads },
-		{ "processes", processes },
-		{ "memory-apart", memory_apart },
-		{ "own-table", own_table },
-		{ "dead-leader", dead_leader },
-		{ "too-many", too_many },
-		{ "socket", a_socket },
-		{ "epoll", an_epoll },
-		{ "inotify", an_inotify },
-		{ "fanotify", a_fanotify },
-		{ "memfd", a_memfd },
-		{ "memfd-secret", a_secret },
-		{ "io-uring", an_io_uring },
-		{ "perf", a_perf_event },
-		{ "bpf", a_bpf_map },
-		{ "userfaultfd", a_userfaultfd },
-		{ "pidfd", a_pidfd },
-		{ "mqueue", an_mqueue },
-		{ "ptmx", a_ptmx },
-		{ "device", a_device },
-		{ "mount", a_mount },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(numbers), CASE(empty), CASE(many), CASE(full),
+	                     CASE(alike), CASE(high), CASE(highest), CASE(threads), CASE(processes),
+	                     CASE(memory_apart), CASE(own_table), CASE(dead_leader), CASE(too_many),
+	                     CASE_NAMED("socket", a_socket), CASE_NAMED("epoll", an_epoll),
+	                     CASE_NAMED("inotify", an_inotify), CASE_NAMED("fanotify", a_fanotify),
+	                     CASE_NAMED("memfd", a_memfd), CASE_NAMED("memfd-secret", a_secret),
+	                     CASE_NAMED("io-uring", an_io_uring), CASE_NAMED("perf", a_perf_event),
+	                     CASE_NAMED("bpf", a_bpf_map), CASE_NAMED("userfaultfd", a_userfaultfd),
+	                     CASE_NAMED("pidfd", a_pidfd), CASE_NAMED("mqueue", an_mqueue),
+	                     CASE_NAMED("ptmx", a_ptmx), CASE_NAMED("device", a_device),
+	                     CASE_NAMED("mount", a_mount));
 }

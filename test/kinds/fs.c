@@ -6,14 +6,14 @@
  * TEST deleted round-trip -- deleted
  * TEST umask round-trip -- umask
  * TEST chroot round-trip -- chroot
- * TEST chroot-outside round-trip -- chroot-outside
+ * TEST chroot-outside round-trip -- chroot_outside
  * TEST shared round-trip -- shared
  * TEST threads round-trip -- threads
  * TEST apart round-trip -- apart
  * TEST gone restart-refuse code=regfile.changed before="rmdir folder" -- cwd
  * TEST replaced restart-refuse code=regfile.changed before="mkdir new; rmdir folder; mv new folder" -- cwd
  * TEST renamed round-trip except=cwd before="mv folder other" -- renamed
- * TEST parent-gone round-trip -- parent-gone
+ * TEST parent-gone round-trip -- parent_gone
  * TEST shadowed refuse code=regfile.path -- shadowed
  * TEST proc refuse code=regfile.filesystem -- proc
  */
@@ -231,22 +231,10 @@ static void in_proc(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "cwd", cwd },
-		{ "renamed", renamed },
-		{ "deleted", deleted },
-		{ "umask", set_umask },
-		{ "chroot", change_root },
-		{ "chroot-outside", chroot_outside },
-		{ "shared", shared },
-		{ "threads", threads },
-		{ "apart", apart },
-		{ "parent-gone", parent_gone },
-		{ "shadowed", shadowed },
-		{ "proc", in_proc },
-	};
-
 	top = open(".", O_RDONLY | O_DIRECTORY);
 	CHECK(top >= 0);
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(cwd), CASE(renamed), CASE(deleted),
+	                     CASE_NAMED("umask", set_umask), CASE_NAMED("chroot", change_root),
+	                     CASE(chroot_outside), CASE(shared), CASE(threads), CASE(apart),
+	                     CASE(parent_gone), CASE(shadowed), CASE_NAMED("proc", in_proc));
 }

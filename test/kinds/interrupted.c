@@ -815,14 +815,8 @@ static void pipes(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "timed", timed },         { "timed_restarted", timed_restarted },
-		{ "endless", endless },     { "handler", handler },
-		{ "pipe", in_pipe },        { "wait", wait_children },
-		{ "own_eintr", own_eintr }, { "hidden_call", hidden_call },
-		{ "locks", locks },         { "full_queue", full_queue },
-		{ "futexes", futexes },     { "pipes", pipes },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(timed), CASE(timed_restarted), CASE(endless),
+	                     CASE(handler), CASE_NAMED("pipe", in_pipe),
+	                     CASE_NAMED("wait", wait_children), CASE(own_eintr), CASE(hidden_call),
+	                     CASE(locks), CASE(full_queue), CASE(futexes), CASE(pipes));
 }

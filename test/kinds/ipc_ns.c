@@ -351,20 +351,7 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "settings", settings },
-		{ "shm", shm },
-		{ "sem", sem },
-		{ "msg", msg },
-		{ "ids", ids },
-		{ "child", child },
-		{ "forced", forced },
-		{ "leak", leak },
-		{ "mq", mq },
-		{ "mq_descriptor", mq_descriptor },
-		{ "mq_unlinked", mq_unlinked },
-		{ "mq_notified", mq_notified },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
+	                     CASE(child), CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
+	                     CASE(mq_unlinked), CASE(mq_notified));
 }

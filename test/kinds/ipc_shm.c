@@ -228,19 +228,7 @@ static void same_number(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "attached", attached },
-		{ "removed", removed },
-		{ "replaced", replaced },
-		{ "parts", parts },
-		{ "reading", reading },
-		{ "processes", processes },
-		{ "many", many },
-		{ "forced", forced },
-		{ "huge", huge },
-		{ "other_namespace", other_namespace },
-		{ "same_number", same_number },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(attached), CASE(removed), CASE(replaced), CASE(parts),
+	                     CASE(reading), CASE(processes), CASE(many), CASE(forced), CASE(huge),
+	                     CASE(other_namespace), CASE(same_number));
 }

@@ -155,12 +155,5 @@ static void separate(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "undo", undo },
-		{ "values", values },
-		{ "shared", shared },
-		{ "separate", separate },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(undo), CASE(values), CASE(shared), CASE(separate));
 }

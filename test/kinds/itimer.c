@@ -95,9 +95,5 @@ static void expired(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "real", real }, { "cpu", cpu }, { "periodic", periodic }, { "expired", expired }
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(real), CASE(cpu), CASE(periodic), CASE(expired));
 }

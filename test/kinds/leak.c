@@ -33,7 +33,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "cases.h"
 
 static unsigned long inode(int fd)
 {
@@ -378,32 +378,10 @@ static void test_not_supplied(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
-		{ "reader", test_reader },
-		{ "writer", test_writer },
-		{ "second_reader", test_second_reader },
-		{ "path_only", test_path_only },
-		{ "thread", test_thread },
-		{ "dead_leader", test_dead_leader },
-		{ "fifo", test_fifo },
-		{ "in_flight", test_in_flight },
-		{ "fifo_in_flight", test_fifo_in_flight },
-		{ "fifo_writer_in_flight", test_fifo_writer_in_flight },
-		{ "external", test_external },
-		{ "external_reader", test_external_reader },
-		{ "external_both", test_external_both },
-		{ "external_fifo", test_external_fifo },
-		{ "not_supplied", test_not_supplied },
-	};
-
-	for (size_t i = 0; argc == 2 && i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (strcmp(tests[i].name, argv[1]) != 0)
-			continue;
-		tests[i].run();
-		return 0;
-	}
-	FAIL("no such test");
+	return SUBJECT_CASES(
+		argc, argv, TEST_CASE(reader), TEST_CASE(writer), TEST_CASE(second_reader),
+		TEST_CASE(path_only), TEST_CASE(thread), TEST_CASE(dead_leader), TEST_CASE(fifo),
+		TEST_CASE(in_flight), TEST_CASE(fifo_in_flight), TEST_CASE(fifo_writer_in_flight),
+		TEST_CASE(external), TEST_CASE(external_reader), TEST_CASE(external_both),
+		TEST_CASE(external_fifo), TEST_CASE(not_supplied));
 }

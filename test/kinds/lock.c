@@ -36,7 +36,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "cases.h"
 
 static int open_file(void)
 {
@@ -517,39 +517,12 @@ static void test_deleted(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
-		{ "posix", test_posix },
-		{ "ranges", test_ranges },
-		{ "of_child", test_of_child },
-		{ "relatives", test_relatives },
-		{ "shared_table", test_shared_table },
-		{ "own_table", test_own_table },
-		{ "second", test_second },
-		{ "flock", test_flock },
-		{ "flock_shared", test_flock_shared },
-		{ "inherited", test_inherited },
-		{ "directory", test_directory },
-		{ "ofd", test_ofd },
-		{ "both", test_both },
-		{ "lease_read", test_lease_read },
-		{ "lease_write", test_lease_write },
-		{ "waiting_posix", test_waiting_posix },
-		{ "waiting_flock", test_waiting_flock },
-		{ "waiter_outside", test_waiter_outside },
-		{ "ofd_waiter_outside", test_ofd_waiter_outside },
-		{ "flock_waiter_outside", test_flock_waiter_outside },
-		{ "breaking", test_breaking },
-		{ "deleted", test_deleted },
-	};
-
-	for (size_t i = 0; argc == 2 && i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (strcmp(tests[i].name, argv[1]) != 0)
-			continue;
-		tests[i].run();
-		return 0;
-	}
-	FAIL("no such test");
+	return SUBJECT_CASES(
+		argc, argv, TEST_CASE(posix), TEST_CASE(ranges), TEST_CASE(of_child),
+		TEST_CASE(relatives), TEST_CASE(shared_table), TEST_CASE(own_table),
+		TEST_CASE(second), TEST_CASE(flock), TEST_CASE(flock_shared), TEST_CASE(inherited),
+		TEST_CASE(directory), TEST_CASE(ofd), TEST_CASE(both), TEST_CASE(lease_read),
+		TEST_CASE(lease_write), TEST_CASE(waiting_posix), TEST_CASE(waiting_flock),
+		TEST_CASE(waiter_outside), TEST_CASE(ofd_waiter_outside),
+		TEST_CASE(flock_waiter_outside), TEST_CASE(breaking), TEST_CASE(deleted));
 }

@@ -153,13 +153,6 @@ static void child(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "allocated", allocated },
-		{ "freed", freed },
-		{ "execute_only", execute_only },
-		{ "execute_only_file", execute_only_file },
-		{ "child", child },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(allocated), CASE(freed), CASE(execute_only),
+	                     CASE(execute_only_file), CASE(child));
 }

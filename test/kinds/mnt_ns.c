@@ -240,12 +240,7 @@ static void detached(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "contents", contents },       { "flags", flags },     { "own_proc", own_proc },
-		{ "open_files", open_files },   { "covered", covered }, { "two", two },
-		{ "propagation", propagation }, { "alone", alone },     { "nothing", nothing },
-		{ "detached", detached },       { "parts", parts },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
+	                     CASE(open_files), CASE(covered), CASE(two), CASE(propagation),
+	                     CASE(alone), CASE(nothing), CASE(detached), CASE(parts));
 }

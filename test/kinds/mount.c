@@ -421,28 +421,10 @@ static void other_proc(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "plain", plain },
-		{ "tmpfs", tmpfs },
-		{ "proc", proc },
-		{ "covered", covered },
-		{ "read_only", read_only },
-		{ "shared", shared },
-		{ "two", two },
-		{ "external", external },
-		{ "slave", slave },
-		{ "peer_of_host", peer_of_host },
-		{ "peer_outside", peer_outside },
-		{ "master_outside", master_outside },
-		{ "shared_outside", shared_outside },
-		{ "user_outside", user_outside },
-		{ "idmap", idmap },
-		{ "filesystem", filesystem },
-		{ "content", content },
-		{ "hidden", hidden },
-		{ "root_covered", root_covered },
-		{ "other_proc", other_proc },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered),
+	                     CASE(read_only), CASE(shared), CASE(two), CASE(external), CASE(slave),
+	                     CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
+	                     CASE(shared_outside), CASE(user_outside), CASE(idmap),
+	                     CASE(filesystem), CASE(content), CASE(hidden), CASE(root_covered),
+	                     CASE(other_proc));
 }

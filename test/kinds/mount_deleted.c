@@ -344,23 +344,8 @@ static void of_host(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "directory", directory },
-		{ "file", file },
-		{ "reused", reused },
-		{ "two", two },
-		{ "linked", linked },
-		{ "parent", parent },
-		{ "parent_replaced", parent_replaced },
-		{ "special", special },
-		{ "alone", alone },
-		{ "open_too", open_too },
-		{ "directory_open", directory_open },
-		{ "open_linked", open_linked },
-		{ "stray", stray },
-		{ "unseen_link", unseen_link },
-		{ "of_host", of_host },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(directory), CASE(file), CASE(reused), CASE(two),
+	                     CASE(linked), CASE(parent), CASE(parent_replaced), CASE(special),
+	                     CASE(alone), CASE(open_too), CASE(directory_open), CASE(open_linked),
+	                     CASE(stray), CASE(unseen_link), CASE(of_host));
 }

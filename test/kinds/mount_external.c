@@ -157,17 +157,7 @@ static void stale_socket(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "bound", bound },
-		{ "mounted_on", mounted_on },
-		{ "loop", loop },
-		{ "loop_with_uuid", loop_with_uuid },
-		{ "devpts", devpts },
-		{ "pts", pts },
-		{ "stale_socket", stale_socket },
-		{ "pts_gone", pts_gone },
-		{ "live_socket", live_socket },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(bound), CASE(mounted_on), CASE(loop),
+	                     CASE(loop_with_uuid), CASE(devpts), CASE(pts), CASE(stale_socket),
+	                     CASE(pts_gone), CASE(live_socket));
 }

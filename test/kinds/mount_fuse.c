@@ -255,16 +255,7 @@ static void autofs(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "mounted", mounted },
-		{ "open_file", open_file },
-		{ "working_directory", working_directory },
-		{ "mapped", mapped },
-		{ "executable", executable },
-		{ "library", library },
-		{ "served_outside", served_outside },
-		{ "autofs", autofs },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(mounted), CASE(open_file), CASE(working_directory),
+	                     CASE(mapped), CASE(executable), CASE(library), CASE(served_outside),
+	                     CASE(autofs));
 }

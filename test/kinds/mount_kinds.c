@@ -336,24 +336,9 @@ static void point(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "special_binds", special_binds },
-		{ "options", options },
-		{ "each_flag", each_flag },
-		{ "no_symlinks", no_symlinks },
-		{ "names", names },
-		{ "chain", chain },
-		{ "disjoint", disjoint },
-		{ "dead_group", dead_group },
-		{ "unbindable", unbindable },
-		{ "masked_proc", masked_proc },
-		{ "kernel", kernel },
-		{ "own_terminals", own_terminals },
-		{ "instances", instances },
-		{ "pivoted", pivoted },
-		{ "chrooted", chrooted },
-		{ "point", point },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(special_binds), CASE(options), CASE(each_flag),
+	                     CASE(no_symlinks), CASE(names), CASE(chain), CASE(disjoint),
+	                     CASE(dead_group), CASE(unbindable), CASE(masked_proc), CASE(kernel),
+	                     CASE(own_terminals), CASE(instances), CASE(pivoted), CASE(chrooted),
+	                     CASE(point));
 }

@@ -484,29 +484,11 @@ static void layer_replaced(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "on_tmpfs", on_tmpfs },
-		{ "several", several },
-		{ "read_only", read_only },
-		{ "on_external", on_external },
-		{ "characters", characters },
-		{ "symlink_layer", symlink_layer },
-		{ "long_options", long_options },
-		{ "nested", nested },
-		{ "is_volatile", is_volatile },
-		{ "covered_later", covered_later },
-		{ "open_files", open_files },
-		{ "executable", executable },
-		{ "old_root", old_root },
-		{ "relative", relative },
-		{ "with_index", with_index },
-		{ "hidden", hidden },
-		{ "hidden_read_only", hidden_read_only },
-		{ "hidden_lower", hidden_lower },
-		{ "renamed_on_disk", renamed_on_disk },
-		{ "outside", outside },
-		{ "layer_replaced", layer_replaced },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only),
+	                     CASE(on_external), CASE(characters), CASE(symlink_layer),
+	                     CASE(long_options), CASE(nested), CASE(is_volatile),
+	                     CASE(covered_later), CASE(open_files), CASE(executable),
+	                     CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
+	                     CASE(hidden_read_only), CASE(hidden_lower), CASE(renamed_on_disk),
+	                     CASE(outside), CASE(layer_replaced));
 }

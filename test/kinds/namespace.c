@@ -38,10 +38,5 @@ static void back(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "back", back },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(back));
 }

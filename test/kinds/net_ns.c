@@ -81,13 +81,6 @@ static void no_namespace(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "external", external },
-		{ "sysfs", sysfs },
-		{ "not_supplied", not_supplied },
-		{ "no_namespace", no_namespace },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(external), CASE(sysfs), CASE(not_supplied),
+	                     CASE(no_namespace));
 }

@@ -421,26 +421,10 @@ static void dead_pid(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "of_set", of_set },
-		{ "path_only", path_only },
-		{ "uts_descriptor", uts_descriptor },
-		{ "ipc_descriptor", ipc_descriptor },
-		{ "user_descriptor", user_descriptor },
-		{ "mnt_descriptor", mnt_descriptor },
-		{ "net_descriptor", net_descriptor },
-		{ "net_external", net_external },
-		{ "bound", bound },
-		{ "bound_open", bound_open },
-		{ "bound_only", bound_only },
-		{ "bound_mnt", bound_mnt },
-		{ "bound_chain", bound_chain },
-		{ "bound_shared", bound_shared },
-		{ "bound_pid", bound_pid },
-		{ "used_outside", used_outside },
-		{ "dead_pid", dead_pid },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(of_set), CASE(path_only),
+	                     CASE(uts_descriptor), CASE(ipc_descriptor), CASE(user_descriptor),
+	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
+	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
+	                     CASE(bound_chain), CASE(bound_shared), CASE(bound_pid),
+	                     CASE(used_outside), CASE(dead_pid));
 }

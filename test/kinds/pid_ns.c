@@ -338,12 +338,8 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		CASE(init),    CASE(nested),   CASE(nested_session), CASE(siblings),
-		CASE(member),  CASE(unborn),   CASE(for_children),   CASE(depth),
-		CASE(deepest), CASE(settings), CASE(threads),        CASE(stopped),
-		CASE(leak)
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(init), CASE(nested), CASE(nested_session),
+	                     CASE(siblings), CASE(member), CASE(unborn), CASE(for_children),
+	                     CASE(depth), CASE(deepest), CASE(settings), CASE(threads),
+	                     CASE(stopped), CASE(leak));
 }

@@ -178,9 +178,6 @@ static void orphan(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(ended),       CASE(ended_init),
-		                                     CASE(ended_fault), CASE(ended_reboot),
-		                                     CASE(zombie),      CASE(orphan) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(ended), CASE(ended_init), CASE(ended_fault),
+	                     CASE(ended_reboot), CASE(zombie), CASE(orphan));
 }

@@ -145,8 +145,6 @@ static void maker(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(alone),   CASE(nested),  CASE(killed),
-		                                     CASE(threads), CASE(members), CASE(maker) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(alone), CASE(nested), CASE(killed), CASE(threads),
+	                     CASE(members), CASE(maker));
 }

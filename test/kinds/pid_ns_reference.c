@@ -174,9 +174,6 @@ static void signals(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(owners),      CASE(references),
-		                                     CASE(owner_below), CASE(owner_above),
-		                                     CASE(descriptors), CASE(signals) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(owners), CASE(references), CASE(owner_below),
+	                     CASE(owner_above), CASE(descriptors), CASE(signals));
 }

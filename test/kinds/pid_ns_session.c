@@ -104,8 +104,5 @@ static void left_groups(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(session), CASE(groups),
-		                                     CASE(left_groups) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(session), CASE(groups), CASE(left_groups));
 }

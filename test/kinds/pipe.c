@@ -34,7 +34,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "cases.h"
 
 #define MIB       (1 << 20)
 #define LARGEFILE 0100000
@@ -519,40 +519,12 @@ static void test_watch_queue(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
-		{ "empty", test_empty },
-		{ "contents", test_contents },
-		{ "partial", test_partial },
-		{ "full", test_full },
-		{ "packets", test_packets },
-		{ "capacity", test_capacity },
-		{ "large", test_large },
-		{ "no_writer", test_no_writer },
-		{ "no_reader", test_no_reader },
-		{ "unread", test_unread },
-		{ "blocked_reader", test_blocked_reader },
-		{ "blocked_writer", test_blocked_writer },
-		{ "holders", test_holders },
-		{ "read_write", test_read_write },
-		{ "reopened", test_reopened },
-		{ "path", test_path },
-		{ "owner", test_owner },
-		{ "flags", test_flags },
-		{ "spliced", test_spliced },
-		{ "two_pipes", test_two_pipes },
-		{ "above_max", test_above_max },
-		{ "spliced_large", test_spliced_large },
-		{ "watch_queue", test_watch_queue },
-	};
-
-	for (size_t i = 0; argc == 2 && i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (strcmp(tests[i].name, argv[1]) != 0)
-			continue;
-		tests[i].run();
-		return 0;
-	}
-	FAIL("no such test");
+	return SUBJECT_CASES(
+		argc, argv, TEST_CASE(empty), TEST_CASE(contents), TEST_CASE(partial),
+		TEST_CASE(full), TEST_CASE(packets), TEST_CASE(capacity), TEST_CASE(large),
+		TEST_CASE(no_writer), TEST_CASE(no_reader), TEST_CASE(unread),
+		TEST_CASE(blocked_reader), TEST_CASE(blocked_writer), TEST_CASE(holders),
+		TEST_CASE(read_write), TEST_CASE(reopened), TEST_CASE(path), TEST_CASE(owner),
+		TEST_CASE(flags), TEST_CASE(spliced), TEST_CASE(two_pipes), TEST_CASE(above_max),
+		TEST_CASE(spliced_large), TEST_CASE(watch_queue));
 }

@@ -341,22 +341,8 @@ static void dead_thread(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "ids", ids },
-		{ "remaining", remaining },
-		{ "absolute", absolute },
-		{ "thread", thread },
-		{ "value", value },
-		{ "pending", pending },
-		{ "pending_disarmed", pending_disarmed },
-		{ "periodic", periodic },
-		{ "cpu_clock", cpu_clock },
-		{ "thread_clock", thread_clock },
-		{ "overrun", overrun },
-		{ "blocked", blocked },
-		{ "high_id", high_id },
-		{ "dead_thread", dead_thread },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(ids), CASE(remaining), CASE(absolute), CASE(thread),
+	                     CASE(value), CASE(pending), CASE(pending_disarmed), CASE(periodic),
+	                     CASE(cpu_clock), CASE(thread_clock), CASE(overrun), CASE(blocked),
+	                     CASE(high_id), CASE(dead_thread));
 }

@@ -457,35 +457,13 @@ static void io_flusher(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "defaults", defaults },
-		{ "no_new_privs", no_new_privs },
-		{ "core_scheduling", core_scheduling },
-		{ "io_flusher", io_flusher },
-		{ "personality", with_personality },
-		{ "timer_slack", timer_slack },
-		{ "timer_slack_rt", timer_slack_rt },
-		{ "parent_death", parent_death },
-		{ "parent_death_thread", parent_death_thread },
-		{ "parent_death_root", parent_death_root },
-		{ "tsc", tsc },
-		{ "mce_early", mce_early },
-		{ "mce_late", mce_late },
-		{ "subreaper", subreaper },
-		{ "timer_ids", timer_ids },
-		{ "not_dumpable", not_dumpable },
-		{ "dumpable_again", dumpable_again },
-		{ "dumpable_threads", dumpable_threads },
-		{ "dumpable_root", dumpable_root },
-		{ "thp", thp },
-		{ "thp_advised", thp_advised },
-		{ "mdwe", mdwe },
-		{ "mdwe_no_inherit", mdwe_no_inherit },
-		{ "merge", merge },
-		{ "membarrier", membarrier },
-		{ "coredump_filter", coredump_filter },
-		{ "threads", threads },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(defaults), CASE(no_new_privs), CASE(core_scheduling),
+	                     CASE(io_flusher), CASE_NAMED("personality", with_personality),
+	                     CASE(timer_slack), CASE(timer_slack_rt), CASE(parent_death),
+	                     CASE(parent_death_thread), CASE(parent_death_root), CASE(tsc),
+	                     CASE(mce_early), CASE(mce_late), CASE(subreaper), CASE(timer_ids),
+	                     CASE(not_dumpable), CASE(dumpable_again), CASE(dumpable_threads),
+	                     CASE(dumpable_root), CASE(thp), CASE(thp_advised), CASE(mdwe),
+	                     CASE(mdwe_no_inherit), CASE(merge), CASE(membarrier),
+	                     CASE(coredump_filter), CASE(threads));
 }

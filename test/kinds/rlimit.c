@@ -149,10 +149,6 @@ static void nofile(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "lowered", lowered },         { "untouched", untouched }, { "child", child },
-		{ "dead_leader", dead_leader }, { "nofile", nofile },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(lowered), CASE(untouched), CASE(child),
+	                     CASE(dead_leader), CASE(nofile));
 }

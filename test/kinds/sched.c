@@ -280,26 +280,9 @@ static void threads(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "untouched", untouched },
-		{ "nice", nice_value },
-		{ "nice_lower", nice_lower },
-		{ "fifo", fifo },
-		{ "fifo_nice", fifo_nice },
-		{ "rr", rr },
-		{ "batch", batch },
-		{ "idle", idle },
-		{ "deadline", deadline },
-		{ "slice", slice },
-		{ "affinity", affinity },
-		{ "other_cpus", other_cpus },
-		{ "io_priority", io_priority },
-		{ "io_priority_rt", io_priority_rt },
-		{ "oom_score", oom_score },
-		{ "oom_lower", oom_lower },
-		{ "autogroup", autogroup },
-		{ "threads", threads },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(untouched), CASE_NAMED("nice", nice_value),
+	                     CASE(nice_lower), CASE(fifo), CASE(fifo_nice), CASE(rr), CASE(batch),
+	                     CASE(idle), CASE(deadline), CASE(slice), CASE(affinity),
+	                     CASE(other_cpus), CASE(io_priority), CASE(io_priority_rt),
+	                     CASE(oom_score), CASE(oom_lower), CASE(autogroup), CASE(threads));
 }

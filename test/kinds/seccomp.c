@@ -485,32 +485,14 @@ static void computed(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "none", none },
-		{ "strict", strict },
-		{ "filter", filter },
-		{ "filters", filters },
-		{ "many", many },
-		{ "long_filter", long_filter },
-		{ "denied", denied },
-		{ "user", user },
-		{ "logged", logged },
-		{ "child_inherits", child_inherits },
-		{ "child_more", child_more },
-		{ "child_less", child_less },
-		{ "orphan_less", orphan_less },
-		{ "threads_share", threads_share },
-		{ "threads_own", threads_own },
-		{ "threads_tsync", threads_tsync },
-		{ "dead_leader", dead_leader },
-		{ "notify", notify },
-		{ "computed", computed },
-	};
-
 	/* runs another program under a filter */
 	if (argc > 2 && !strcmp(argv[1], "under")) {
 		CHECK(install(CALL_A, 71, 0) == 0);
 		execv(argv[2], argv + 2);
 	}
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(none), CASE(strict), CASE(filter), CASE(filters),
+	                     CASE(many), CASE(long_filter), CASE(denied), CASE(user), CASE(logged),
+	                     CASE(child_inherits), CASE(child_more), CASE(child_less),
+	                     CASE(orphan_less), CASE(threads_share), CASE(threads_own),
+	                     CASE(threads_tsync), CASE(dead_leader), CASE(notify), CASE(computed));
 }

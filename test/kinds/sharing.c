@@ -421,26 +421,9 @@ static void undo_closed(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "io", io },
-		{ "io_threads", io_threads },
-		{ "io_unshared", io_unshared },
-		{ "io_none", io_none },
-		{ "gap", gap },
-		{ "undo_threads", undo_threads },
-		{ "undo_processes", undo_processes },
-		{ "undo_separate", undo_separate },
-		{ "undo_others", undo_others },
-		{ "undo", undo },
-		{ "plain", plain },
-		{ "undo_values", undo_values },
-		{ "undo_less", undo_less },
-		{ "undo_highest", undo_highest },
-		{ "undo_since", undo_since },
-		{ "undo_in_many", undo_in_many },
-		{ "undo_closed", undo_closed },
-		{ "undo_with_thread", undo_with_thread },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(
+		argc, argv, CASE(io), CASE(io_threads), CASE(io_unshared), CASE(io_none), CASE(gap),
+		CASE(undo_threads), CASE(undo_processes), CASE(undo_separate), CASE(undo_others),
+		CASE(undo), CASE(plain), CASE(undo_values), CASE(undo_less), CASE(undo_highest),
+		CASE(undo_since), CASE(undo_in_many), CASE(undo_closed), CASE(undo_with_thread));
 }

@@ -154,11 +154,6 @@ static void dead_leader(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { { "actions", actions },
-		                                     { "all_caught", all_caught },
-		                                     { "shared", shared },
-		                                     { "children", children },
-		                                     { "dead_leader", dead_leader } };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(actions), CASE(all_caught), CASE(shared),
+	                     CASE(children), CASE(dead_leader));
 }

@@ -80,11 +80,5 @@ static void several(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "pending", pending },
-		{ "waiter", waiter },
-		{ "several", several },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(pending), CASE(waiter), CASE(several));
 }

@@ -185,11 +185,6 @@ static void many(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "process", process }, { "thread", thread },     { "order", order },
-		{ "siginfo", siginfo }, { "children", children }, { "unqueued", unqueued },
-		{ "many", many },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(process), CASE(thread), CASE(order), CASE(siginfo),
+	                     CASE(children), CASE(unqueued), CASE(many));
 }

@@ -209,12 +209,6 @@ static void sigchld(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "waited", waited },   { "unwaited", unwaited },
-		{ "tstp", tstp },       { "tstp_unwaited", tstp_unwaited },
-		{ "threads", threads }, { "pending", pending },
-		{ "sigchld", sigchld },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(waited), CASE(unwaited), CASE(tstp),
+	                     CASE(tstp_unwaited), CASE(threads), CASE(pending), CASE(sigchld));
 }

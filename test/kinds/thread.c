@@ -439,16 +439,7 @@ static void policy(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "sigmask", masks },
-		{ "altstack", altstack },
-		{ "robust", robust },
-		{ "robust_file", robust_file },
-		{ "tid_address", tid_address },
-		{ "rseq", rseq },
-		{ "rseq_section", rseq_section },
-		{ "policy", policy },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE_NAMED("sigmask", masks), CASE(altstack), CASE(robust),
+	                     CASE(robust_file), CASE(tid_address), CASE(rseq), CASE(rseq_section),
+	                     CASE(policy));
 }

@@ -232,15 +232,7 @@ static void unshared(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "many", many },
-		{ "dead_leader", dead_leader },
-		{ "dead_leader_child", dead_leader_child },
-		{ "children", children },
-		{ "death_signal", death_signal },
-		{ "unshared", unshared },
-	};
-
 	n_threads = argc > 2 ? atoi(argv[2]) : 0;
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(many), CASE(dead_leader), CASE(dead_leader_child),
+	                     CASE(children), CASE(death_signal), CASE(unshared));
 }

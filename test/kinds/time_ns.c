@@ -389,22 +389,8 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "threads", threads },
-		{ "relatives", relatives },
-		{ "for_children", for_children },
-		{ "childless", childless },
-		{ "deadline", deadline },
-		{ "timers", timers },
-		{ "pending", pending },
-		{ "plain", plain },
-		{ "plain_deadline", plain_deadline },
-		{ "container", container },
-		{ "jumps", jumps },
-		{ "shared_memory", shared_memory },
-		{ "leak", leak },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(threads), CASE(relatives),
+	                     CASE(for_children), CASE(childless), CASE(deadline), CASE(timers),
+	                     CASE(pending), CASE(plain), CASE(plain_deadline), CASE(container),
+	                     CASE(jumps), CASE(shared_memory), CASE(leak));
 }

@@ -135,10 +135,6 @@ static void waiter(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "remaining", remaining }, { "expired", expired }, { "time_of_day", time_of_day },
-		{ "cancel", cancel },       { "waiter", waiter },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(remaining), CASE(expired), CASE(time_of_day),
+	                     CASE(cancel), CASE(waiter));
 }

@@ -303,20 +303,9 @@ static void hundred(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "nested", nested },
-		{ "groups", groups },
-		{ "sessions", sessions },
-		{ "dead_group", dead_group },
-		{ "dead_session", dead_session },
-		{ "orphans", orphans },
-		{ "subreapers", subreapers },
-		{ "exit_signals", exit_signals },
-		{ "names", names },
-		{ "hundred", hundred },
-	};
-
 	alive = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(alive != MAP_FAILED);
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(nested), CASE(groups), CASE(sessions),
+	                     CASE(dead_group), CASE(dead_session), CASE(orphans), CASE(subreapers),
+	                     CASE(exit_signals), CASE(names), CASE(hundred));
 }

@@ -132,10 +132,7 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		CASE(root), CASE(ranges),  CASE(many),         CASE(no_maps),    CASE(denied),
-		CASE(ids),  CASE(unnamed), CASE(capabilities), CASE(securebits), CASE(leak)
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(root), CASE(ranges), CASE(many), CASE(no_maps),
+	                     CASE(denied), CASE(ids), CASE(unnamed), CASE(capabilities),
+	                     CASE(securebits), CASE(leak));
 }

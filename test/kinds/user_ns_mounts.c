@@ -304,10 +304,7 @@ static void covered(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(locked),        CASE(own_mounts),
-		                                     CASE(pivoted),       CASE(inside),
-		                                     CASE(nested_mounts), CASE(owner_between),
-		                                     CASE(overlay),       CASE(covered) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(own_mounts), CASE(pivoted),
+	                     CASE(inside), CASE(nested_mounts), CASE(owner_between), CASE(overlay),
+	                     CASE(covered));
 }

@@ -308,13 +308,8 @@ static void views(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { CASE(owner),         CASE(child),
-		                                     CASE(shared),        CASE(nested),
-		                                     CASE(between),       CASE(container),
-		                                     CASE(threads),       CASE(plain),
-		                                     CASE(root_unnamed),  CASE(child_unnamed),
-		                                     CASE(threads_alone), CASE(threads_children),
-		                                     CASE(threads_above), CASE(views) };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(owner), CASE(child), CASE(shared), CASE(nested),
+	                     CASE(between), CASE(container), CASE(threads), CASE(plain),
+	                     CASE(root_unnamed), CASE(child_unnamed), CASE(threads_alone),
+	                     CASE(threads_children), CASE(threads_above), CASE(views));
 }

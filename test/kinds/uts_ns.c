@@ -88,12 +88,5 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "own", own },
-		{ "child", child },
-		{ "thread", thread },
-		{ "leak", leak },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(child), CASE(thread), CASE(leak));
 }

@@ -64,10 +64,7 @@ static void in_child(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = { { "exec", with_exec },
-		                                     { "exit", with_exit },
-		                                     { "stuck", stuck },
-		                                     { "child", in_child } };
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE_NAMED("exec", with_exec),
+	                     CASE_NAMED("exit", with_exit), CASE(stuck),
+	                     CASE_NAMED("child", in_child));
 }

@@ -264,19 +264,7 @@ static void core(void)
 
 int main(int argc, char **argv)
 {
-	static const struct subject_case cases[] = {
-		{ "exited", exited },
-		{ "killed", killed },
-		{ "user", user },
-		{ "nice_values", nice_values },
-		{ "of_child", of_child },
-		{ "of_thread", of_thread },
-		{ "group_leader", group_leader },
-		{ "session_leader", session_leader },
-		{ "silent", silent },
-		{ "named", named },
-		{ "core", core },
-	};
-
-	return SUBJECT_CASES(cases, argc, argv);
+	return SUBJECT_CASES(argc, argv, CASE(exited), CASE(killed), CASE(user), CASE(nice_values),
+	                     CASE(of_child), CASE(of_thread), CASE(group_leader),
+	                     CASE(session_leader), CASE(silent), CASE(named), CASE(core));
 }
