@@ -533,7 +533,8 @@ static int find_async(struct restart *r, struct object *object, int *fd, struct 
 
 static int set_up(const FileState *s, int fd, struct error *err)
 {
-	const uint32_t ignored = O_ASYNC | LARGEFILE; /* LARGEFILE: forced upon 64-bit callers */
+	/* LARGEFILE: forced upon 64-bit callers; O_TMPFILE: see regfile_open() */
+	uint32_t ignored = O_ASYNC | LARGEFILE | (s->flags & UNNAMED ? O_TMPFILE : 0);
 	uint32_t flags = (uint32_t)fcntl(fd, F_GETFL);
 
 	if ((flags ^ s->flags) & ~ignored)

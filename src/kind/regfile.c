@@ -87,9 +87,22 @@ static bool suits_type(const RegfileState *s)
 	return S_ISREG(s->mode) || S_ISDIR(s->mode) || !d->attributes;
 }
 
-static int validate_deleted(const RegfileState *s, struct error *err)
+/* the record of the name that O_TMPFILE gave is this one, or is valid as its `same` */
+static bool unnamed_valid(const struct objects *objects, const struct object *object, uint32_t id)
+{
+	const struct object *other = objects_by_id(objects, id);
+
+	if (!id || id == object->id)
+		return true;
+	return other && other->kind == &regfile_kind &&
+	       object_state(other, RegfileState)->same == object->id;
+}
+
+static int validate_deleted(const struct objects *objects, const struct object *object,
+                            struct error *err)
 {
 	static const uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
+	const RegfileState *s = object_state(object, RegfileState);
 	const RegfileDeleted *d = s->deleted;
 
 	/* open FIFOs are kind fifo's, and their O_PATH descriptors with them */
@@ -97,7 +110,7 @@ static int validate_deleted(const RegfileState *s, struct error *err)
 		return error_raise(err, EBADMSG, "a deleted file without what it needs");
 	if (d->atime_nanoseconds >= SECOND_NS || d->attributes & ~REGFILE_ATTRIBUTES)
 		return error_raise(err, EBADMSG, "a deleted file: attributes %x", d->attributes);
-	if (!suits_type(s))
+	if (!suits_type(s) || !unnamed_valid(objects, object, d->unnamed))
 		return error_raise(err, EBADMSG, "what no deleted file of mode %o has", s->mode);
 	if (d->flags && (!d->unnamed || !(d->flags & unnamed) ||
 	                 d->flags & (O_PATH | O_CREAT | O_EXCL | O_TRUNC)))
@@ -159,7 +172,7 @@ int regfile_validate(const struct objects *objects, const struct object *object,
 		return 0;
 	case REGFILE_STATE__NAME__DELETED:
 		if (!s->same)
-			return validate_deleted(s, err);
+			return validate_deleted(objects, object, err);
 		if (!regfile_same(objects, object))
 			return error_raise(err, EBADMSG, "the same as %u", s->same);
 		return 0;
@@ -218,10 +231,10 @@ int regfile_open(struct restart *r, struct object *object, uint32_t flags, int *
 		return error_raise(err, EBADMSG, "%s is open, not by O_PATH only", path);
 	if (fd >= 0)
 		; /* by its name, as long as it had one */
-	else if (flags & unnamed)
-		fd = f->made < 0 ? (errno = EBADMSG, -1) : fcntl(f->made, F_DUPFD_CLOEXEC, 3);
-	else if (f->keep >= 0)
-		fd = open_kept(f, path, (int)flags);
+	else if (flags & unnamed && f->made >= 0)
+		fd = fcntl(f->made, F_DUPFD_CLOEXEC, 3);
+	else if (f->keep >= 0) /* O_TMPFILE would make another: core/lost.def */
+		fd = open_kept(f, path, (int)(flags & unnamed ? flags & ~O_TMPFILE : flags));
 	else if (f->path)
 		fd = open_here(f, flags);
 	else

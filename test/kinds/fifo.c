@@ -26,10 +26,15 @@
  * TEST linked-taken round-trip except=fd/? before="touch f" -- linked
  * TEST linked-gone restart-refuse code=fifo.changed before="rm g" -- linked
  * TEST shadowed refuse code=fifo.path -- shadowed
- * TEST two_names refuse code=fifo.path -- two_names
+ * TEST two_names round-trip -- two_names
+ * TEST two_names-deleted round-trip -- two_names_deleted
+ * TEST two_names-linked round-trip -- two_names_linked
+ * TEST two_names-gone restart-refuse code=fifo.changed before="rm g" -- two_names
+ * TEST two_names-parted restart-refuse code=fifo.changed before="rm f g; mkfifo f g" restart="--files-changed allow" -- two_names
+ * TEST two_names-differing round-trip -- two_names_differing
  * TEST differing_readers round-trip -- differing
  * TEST unread_hangup round-trip -- unread_hangup
- * TEST unread_much refuse code=fifo.hangup -- unread_much
+ * TEST unread_much round-trip -- unread_much
  * TEST deleted_path round-trip -- deleted_path
  * TEST deleted_path_only round-trip -- deleted_path_only
  * TEST nofollow round-trip -- nofollow
@@ -372,16 +377,74 @@ static void test_shadowed(void)
 	get(f[0], "one");
 }
 
+static void check_name(int fd, const char *name)
+{
+	char link[40], text[4096], cwd[4096];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, text, sizeof(text) - 1);
+	CHECK(n > 0 && getcwd(cwd, sizeof(cwd)));
+	text[n] = 0;
+	n = (ssize_t)strlen(cwd);
+	CHECK(!strncmp(text, cwd, (size_t)n) && text[n] == '/');
+	CHECK(!strcmp(text + n + 1, name));
+}
+
+/* f and g are one; @gone: "f", or both "fg", have been deleted since */
+static void two_names(const char *gone)
+{
+	int f[2];
+
+	CHECK(link("f", "g") == 0);
+	open_both(f);
+	int second = open("g", O_RDONLY | O_NONBLOCK), path = open("g", O_PATH | O_NOFOLLOW);
+	bool f_gone = strchr(gone, 'f'), g_gone = strchr(gone, 'g');
+	put(f[1], "one");
+	CHECK(!f_gone || unlink("f") == 0);
+	CHECK(!g_gone || unlink("g") == 0);
+	subject_checkpoint();
+	check_name(f[0], f_gone ? "f (deleted)" : "f");
+	check_name(second, g_gone ? "g (deleted)" : "g");
+	check_name(path, g_gone ? "g (deleted)" : "g");
+	get(second, "one");
+	put(f[1], "two");
+	get(f[0], "two");
+	close(f[1]);
+	CHECK_EQ(events(second), POLLHUP);
+}
+
 static void test_two_names(void)
+{
+	two_names("");
+}
+
+static void test_two_names_deleted(void)
+{
+	two_names("fg");
+}
+
+static void test_two_names_linked(void)
+{
+	two_names("f");
+}
+
+/* those under one name see that the writer has gone, the one under the other does not */
+static void test_two_names_differing(void)
 {
 	int f[2];
 
 	CHECK(link("f", "g") == 0);
 	open_both(f);
 	int second = open("g", O_RDONLY | O_NONBLOCK);
-	subject_checkpoint();
 	put(f[1], "one");
-	get(second, "one");
+	close(f[1]);
+	int quiet = open_fifo(O_RDONLY | O_NONBLOCK);
+	subject_checkpoint();
+	CHECK_EQ(events(f[0]), POLLIN | POLLHUP);
+	CHECK_EQ(events(second), POLLIN | POLLHUP);
+	CHECK_EQ(events(quiet), POLLIN);
+	get(quiet, "one");
+	get(second, "");
 }
 
 static void test_differing(void)
@@ -423,18 +486,23 @@ static void test_unread_hangup(void)
 
 static void test_unread_much(void)
 {
-	static char bytes[1 << 20];
+	static char bytes[1 << 20], seen[1 << 20];
 	int f[2];
 
 	open_both(f);
 	if (fcntl(f[1], F_SETPIPE_SZ, sizeof(bytes)) < 0)
 		SKIP("no pipe of a MiB: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 2654435761u >> 24);
 	CHECK_EQ(write(f[1], bytes, sizeof(bytes)), sizeof(bytes));
 	close(f[1]);
 	int second = open_fifo(O_RDONLY | O_NONBLOCK);
 	subject_checkpoint();
 	CHECK_EQ(events(f[0]), POLLIN | POLLHUP);
 	CHECK_EQ(events(second), POLLIN);
+	CHECK_EQ(read(second, seen, sizeof(seen)), sizeof(seen));
+	CHECK(!memcmp(bytes, seen, sizeof(seen)));
+	get(second, "");
 }
 
 /* O_PATH leads to the same FIFO as before */
@@ -492,7 +560,9 @@ int main(int argc, char **argv)
 		TEST_CASE(read_write), TEST_CASE(processes), TEST_CASE(blocked_open),
 		TEST_CASE(above_max), TEST_CASE(deleted), TEST_CASE(deleted_quiet),
 		TEST_CASE(deleted_folder), TEST_CASE(deleted_taken), TEST_CASE(deleted_attributes),
-		TEST_CASE(linked), TEST_CASE(shadowed), TEST_CASE(two_names), TEST_CASE(differing),
-		TEST_CASE(unread_hangup), TEST_CASE(unread_much), TEST_CASE(deleted_path),
-		TEST_CASE(deleted_path_only), TEST_CASE(nofollow));
+		TEST_CASE(linked), TEST_CASE(shadowed), TEST_CASE(two_names),
+		TEST_CASE(two_names_deleted), TEST_CASE(two_names_linked),
+		TEST_CASE(two_names_differing), TEST_CASE(differing), TEST_CASE(unread_hangup),
+		TEST_CASE(unread_much), TEST_CASE(deleted_path), TEST_CASE(deleted_path_only),
+		TEST_CASE(nofollow));
 }

@@ -43,7 +43,9 @@
  * TEST two-mounts round-trip -- two-mounts
  * TEST two-names-unnamed round-trip except=fd/? -- two-names-unnamed
  * TEST two-names-taken round-trip except=fd/?,map/7* before="touch other" -- two-names-taken
- * TEST unnamed-later refuse code=regfile.deleted -- unnamed-later
+ * TEST unnamed-later round-trip except=fd/??? -- unnamed-later
+ * TEST unnamed-linked round-trip except=fdinfo/?/flags -- unnamed-linked
+ * TEST unnamed-mounts refuse code=regfile.deleted -- unnamed-mounts
  * TEST deleted-nodes round-trip -- deleted-nodes
  * TEST deleted-nodes-twice round-trip -- deleted-nodes-twice
  * TEST linked-nodes round-trip -- linked-nodes
@@ -648,6 +650,55 @@ static void test_two_mounts(void)
 	CHECK_EQ(strcmp(seen, "other"), 0);
 }
 
+/* the name that O_TMPFILE gives is of the inode, and in the subject's directory */
+static void check_unnamed(int fd)
+{
+	struct stat st;
+	char name[64];
+
+	CHECK_EQ(fstat(fd, &st), 0);
+	snprintf(name, sizeof(name), "#%lu (deleted)", (unsigned long)st.st_ino);
+	check_link(fd, name);
+}
+
+/* it has kept its name */
+static void test_unnamed_linked(void)
+{
+	char path[40];
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
+
+	CHECK_EQ(write(fd, text, sizeof(text)), sizeof(text));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "folder/file", AT_SYMLINK_FOLLOW), 0);
+	int flags = fcntl(fd, F_GETFL);
+	subject_checkpoint();
+	check_text(fd);
+	check_unnamed(fd);
+	CHECK_EQ(fcntl(fd, F_GETFL) | O_TMPFILE, flags);
+	CHECK_EQ(pwrite(fd, "other", 5, 0), 5);
+}
+
+/* by a handle on a second mount it is open there as well */
+static void test_unnamed_mounts(void)
+{
+	union {
+		struct file_handle head;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} handle = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600), id;
+
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	CHECK_EQ(mount(".", "folder", NULL, MS_BIND, NULL), 0);
+	CHECK_EQ(name_to_handle_at(fd, "", &handle.head, &id, AT_EMPTY_PATH), 0);
+	int folder = open("folder", O_RDONLY | O_DIRECTORY);
+	int other = open_by_handle_at(folder, &handle.head, O_RDONLY);
+	if (other < 0)
+		SKIP("no handle of a file without a name: %s", strerror(errno));
+	close(folder);
+	subject_checkpoint();
+}
+
 /* made without a name, given one, opened by that, and deleted */
 static void test_two_names_unnamed(bool later)
 {
@@ -656,18 +707,26 @@ static void test_two_names_unnamed(bool later)
 
 	CHECK_EQ(write(fd, text, sizeof(text)), sizeof(text));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "file", AT_SYMLINK_FOLLOW), 0);
+	CHECK_EQ(mkdir("folder", 0755), 0);
+	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "folder/file", AT_SYMLINK_FOLLOW), 0);
 	if (later) {
 		high = fcntl(fd, F_DUPFD, 100);
 		close(fd);
 	}
-	int named = open("file", O_RDONLY);
-	CHECK_EQ(unlink("file"), 0);
-	subject_checkpoint();
+	int named = open("folder/file", O_RDONLY);
+	CHECK_EQ(unlink("folder/file"), 0);
 	fd = later ? high : fd;
+	int flags = fcntl(fd, F_GETFL);
+	subject_checkpoint();
 	check_text(fd);
 	check_text(named);
-	check_link(named, "file (deleted)");
+	check_link(named, "folder/file (deleted)");
+	check_unnamed(fd);
+	CHECK_EQ(fcntl(fd, F_GETFL), flags);
+	CHECK_EQ(pwrite(fd, "other", 5, 0), 5);
+	char seen[6] = "";
+	CHECK_EQ(pread(named, seen, 5, 0), 5);
+	CHECK_EQ(strcmp(seen, "other"), 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	CHECK_EQ(linkat(AT_FDCWD, path, AT_FDCWD, "again", AT_SYMLINK_FOLLOW), -1);
 }
@@ -868,6 +927,8 @@ int main(int argc, char **argv)
 	RUN("two-mounts", test_two_mounts())
 	RUN("two-names-unnamed", test_two_names_unnamed(false))
 	RUN("unnamed-later", test_two_names_unnamed(true))
+	RUN("unnamed-linked", test_unnamed_linked())
+	RUN("unnamed-mounts", test_unnamed_mounts())
 	RUN("deleted-nodes", test_deleted_nodes(false))
 	RUN("deleted-nodes-twice", test_deleted_nodes(true))
 	RUN("linked-nodes", test_linked_nodes())

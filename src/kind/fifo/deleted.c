@@ -84,20 +84,19 @@ int fifo_deleted_validate(const FifoDeleted *d, struct error *err)
 	return 0;
 }
 
-int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, int *ret_fd,
-                      struct error *err)
+int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, struct old_name *name,
+                      int *ret_fd, struct error *err)
 {
-	_cleanup_(old_name_close) struct old_name name = OLD_NAME_INIT;
 	_cleanup_(close_p) int fd = -1;
 	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
 	int e = user_ns_author_begin(r, place_owner(r, mount), &author, err);
 
 	if (e == 0)
-		e = old_name_open(r, mount, path, &name, err);
+		e = old_name_open(r, mount, path, name, err);
 	if (e == 0)
-		e = old_name_make(&name, S_IFIFO, 0, NULL, &fd, err);
+		e = old_name_make(name, S_IFIFO, 0, NULL, &fd, err);
 	if (e == 0)
-		e = old_name_borrow(&name, fd, ret_fd, err);
+		e = old_name_borrow(name, fd, ret_fd, err);
 	if (e < 0)
 		return error_trace(err, e);
 	if (*ret_fd < 0)

@@ -278,22 +278,24 @@ static int collect_deleted(struct look *l, struct object *object, struct error *
 	if (S_ISSOCK(s->mode) && is_bound(l->d->live))
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted, and a socket is bound to it");
-	return regfile_collect_deleted(l->d->live, f->source, s, refusal);
+	int r = regfile_collect_deleted(l->d->live, f->source, s, refusal);
+	s->deleted->unnamed = regfile_is_unnamed(s) ? object->id : 0;
+	return r;
 }
 
 /*
  * O_TMPFILE stays in the flags of the one description that it made. Called once for each
- * description, and for mappings, whose flags are O_PATH.
+ * description, and for mappings, whose flags are O_PATH. @deleted: of the record with the contents.
  */
-static void note_flags(const struct descriptor *d, RegfileState *s)
+static void note_flags(const struct descriptor *d, RegfileState *s, RegfileDeleted *deleted)
 {
 	uint32_t unnamed = O_TMPFILE & ~(uint32_t)O_DIRECTORY;
 
 	if (s->name == REGFILE_STATE__NAME__HERE || d->fd < 0)
 		return;
 	if (d->flags & unnamed) {
-		if (s->deleted && s->deleted->unnamed)
-			s->deleted->flags = d->flags & ~(uint32_t)O_CLOEXEC;
+		if (deleted && regfile_is_unnamed(s))
+			deleted->flags = d->flags & ~(uint32_t)O_CLOEXEC;
 	} else if (d->flags & O_NOFOLLOW) {
 		*array_push(s->nofollow, s->n_nofollow) = d->flags & ~(uint32_t)O_CLOEXEC;
 	}
@@ -335,17 +337,20 @@ static int collect_same(struct look *l, struct object *owner, struct object **re
 
 	*ret = get_object(l, l->place.path, &is_new);
 	RegfileState *s = is_new ? describe(l) : object_state(*ret, RegfileState);
-	note_flags(l->d, s);
+	note_flags(l->d, s, o->deleted);
 	if (!is_new)
 		return 0;
 	(*ret)->message = &s->base;
 	s->same = owner->id;
-	if (o->deleted)
-		o->deleted->more_names++;
-	if (regfile_is_unnamed(s))
+	if (!o->deleted)
+		return 0; /* refused */
+	o->deleted->more_names++;
+	if (!regfile_is_unnamed(s))
+		return 0;
+	if (o->deleted->unnamed)
 		return error_refuse(refusal, CODE_regfile_deleted,
-		                    "it was made by O_TMPFILE, had a name later, was deleted, and "
-		                    "is open by both");
+		                    "it was made by O_TMPFILE, and is open on two mounts");
+	o->deleted->unnamed = (*ret)->id;
 	return 0;
 }
 
@@ -372,9 +377,10 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 		if (deleted)
 			r = collect_deleted(l, object, refusal);
 	}
-	if (r == 0 && deleted && !has_name(l, object_state(object, RegfileState)))
+	RegfileState *s = object_state(object, RegfileState);
+	if (r == 0 && deleted && !has_name(l, s))
 		return collect_same(l, object, ret, refusal);
-	note_flags(l->d, object_state(object, RegfileState));
+	note_flags(l->d, s, s->deleted);
 	return r;
 }
 

@@ -154,7 +154,6 @@ int regfile_collect_deleted(int live, const char *source, RegfileState *s, struc
 	d->gid = st.st_gid;
 	d->atime_seconds = st.st_atim.tv_sec;
 	d->atime_nanoseconds = (uint32_t)st.st_atim.tv_nsec;
-	d->unnamed = regfile_is_unnamed(s);
 	int r = collect_xattrs(live, d, err);
 	if (r < 0)
 		return r;

@@ -27,6 +27,7 @@ struct making {
 	const RegfileState *s;
 	struct regfile *f;
 	struct old_name name;
+	struct old_name birth; /* what O_TMPFILE called it, if that is another record's */
 };
 
 static char *self_link(int fd, char room[40])
@@ -40,17 +41,18 @@ static int make_file(struct making *m, struct error *err)
 {
 	const RegfileDeleted *d = m->s->deleted;
 	struct regfile *f = m->f;
+	struct old_name *birth = m->birth.path ? &m->birth : &m->name;
 	uint32_t flags = d->flags ? d->flags : O_RDWR | O_TMPFILE;
-	_cleanup_(close_p) int fd = openat(m->name.folder.fd, ".", (int)flags | O_CLOEXEC, 0600);
+	_cleanup_(close_p) int fd = openat(birth->folder.fd, ".", (int)flags | O_CLOEXEC, 0600);
 	int e = 0;
 
 	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && !d->unnamed)
 		e = old_name_make(&m->name, S_IFREG, 0, NULL, &fd, err);
 	else if (fd < 0)
-		e = error_raise(err, errno, "make a file in the directory of %s", m->name.path);
+		e = error_raise(err, errno, "make a file in the directory of %s", birth->path);
 	else if (d->more_names)
-		e = old_name_keep(&m->name, fd, err);
-	if (e == 0 && !d->unnamed)
+		e = old_name_keep(birth, fd, err);
+	if (e == 0 && !regfile_is_unnamed(m->s))
 		e = old_name_borrow(&m->name, fd, &f->keep, err);
 	if (e < 0)
 		return error_trace(err, e);
@@ -59,8 +61,9 @@ static int make_file(struct making *m, struct error *err)
 	f->contents = handle_reopen(fd, O_RDWR, -1);
 	if (f->keep < 0 || f->contents < 0)
 		return error_raise(err, errno, "open the new file for %s", m->name.path);
-	if (d->flags)
-		f->made = take_fd(&fd);
+	/* open for writing only if the program's was: it may be an executable */
+	if (d->unnamed)
+		f->made = d->flags ? take_fd(&fd) : handle_reopen(fd, O_PATH, -1);
 	return 0;
 }
 
@@ -173,8 +176,9 @@ static int make_deleted(struct restart *r, struct object *object, struct making 
 		return error_trace(err, e);
 	m->f->n_more = m->s->deleted->more_names;
 	if (m->f->n_more) {
-		m->f->name = m->name;
-		m->name = (struct old_name){ .folder = FOLDER_INIT, .opened = m->name.opened };
+		struct old_name *birth = m->birth.path ? &m->birth : &m->name;
+		m->f->name = *birth;
+		*birth = (struct old_name){ .folder = FOLDER_INIT, .opened = birth->opened };
 	}
 	return 0;
 }
@@ -195,12 +199,31 @@ static int hide_name(struct making *m, struct error *err)
 /* another name of what has been made, which has a temporary one until it has had them all */
 static int make_same(struct making *m, struct regfile *owner, struct error *err)
 {
-	m->f->keep = owner->keep < 0 ? -1 : handle_reopen(owner->keep, O_PATH, -1);
+	bool unnamed = regfile_is_unnamed(m->s);
+	int from = unnamed ? owner->made : owner->keep;
+
+	m->f->keep = from < 0 ? -1 : handle_reopen(from, O_PATH, -1);
 	if (m->f->keep < 0 || !owner->n_more)
 		return error_raise(err, EBADMSG, "another name of what is not there");
-	int e = hide_name(m, err);
+	if (unnamed)
+		m->f->made = take_fd(&owner->made);
+	int e = unnamed ? 0 : hide_name(m, err);
 	if (--owner->n_more == 0)
 		old_name_close(&owner->name);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* the directory of the record that O_TMPFILE named it in */
+static int open_birth(struct restart *r, const struct object *object, struct making *m,
+                      struct error *err)
+{
+	uint32_t id = m->s->deleted->unnamed;
+
+	if (!id || id == object->id)
+		return 0;
+	const RegfileState *s = object_state(objects_by_id(r->objects, id), RegfileState);
+	_cleanup_(free_p) char *path = regfile_path(s);
+	int e = old_name_open(r, s->mount, path, &m->birth, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -216,7 +239,8 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 {
 	struct making m = { .s = object_state(object, RegfileState),
 		            .f = regfile_live(object),
-		            .name = OLD_NAME_INIT };
+		            .name = OLD_NAME_INIT,
+		            .birth = OLD_NAME_INIT };
 	int e = 0;
 
 	m.f->base = place_base(r, m.s->mount);
@@ -237,10 +261,11 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 		e = hide_name(&m, err);
 	else if (e == 0 && m.s->same)
 		e = make_same(&m, regfile_live(regfile_same(r->objects, object)), err);
-	else if (e == 0)
+	else if (e == 0 && (e = open_birth(r, object, &m, err)) == 0)
 		e = make_deleted(r, object, &m, err);
 	m.f->opened = m.name.opened;
 	old_name_close(&m.name);
+	old_name_close(&m.birth);
 	if (e < 0)
 		error_object(err, "%s", path);
 	return e < 0 ? error_trace(err, e) : 0;
