@@ -223,6 +223,8 @@ int build_attach(void *build, struct error *err)
 		r = build_enter(b->ns[i], err);
 		if (r == 0)
 			r = attach_below_root(b, &b->t->namespaces[i], err);
+		if (r == 0 && build_is_owned(b, i))
+			r = build_finish_owned(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }

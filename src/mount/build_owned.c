@@ -237,25 +237,6 @@ static int take_tree(const struct owned *o, size_t top, struct error *err)
 	return 0;
 }
 
-/* what is not locked of its attributes */
-static int set_late_attributes(const struct mount_build *b, size_t mount, struct error *err)
-{
-	const struct mount_entry *m = &b->t->mounts[mount];
-	struct mount_attr attr = {
-		.attr_set = m->attributes & MOUNT_ATTRIBUTES & ~build_early_attributes(b, mount) &
-		            ~(MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME),
-		.propagation = m->unbindable ? MS_UNBINDABLE : 0,
-	};
-
-	if (!attr.attr_set && !attr.propagation)
-		return 0;
-	if (b->mount[mount] < 0 ||
-	    mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
-		return build_context(b, mount, err,
-		                     error_raise(err, errno, "set the attributes of a mount"));
-	return 0;
-}
-
 /*
  * All that is attached is made now, in its order, which is that of mountinfo: trees in the copy,
  * the rest in the yard once more, where the clones so far only served to find places.
@@ -308,9 +289,6 @@ static int take_all(void *arg, struct error *err)
 		r = build_enter(b->ns[o->ns], err);
 	if (r == 0)
 		find_all_locked(o);
-	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
-		if (is_inherited(b, i))
-			r = set_late_attributes(b, i, err);
 	if (r == 0)
 		r = find_places(b, ns, err);
 	if (r == 0)
@@ -329,5 +307,38 @@ int build_owned(struct mount_build *b, size_t ns, struct error *err)
 		r = helper_run(copy, &o, sizeof(o), err);
 	if (r == 0)
 		r = helper_run(take_all, &o, sizeof(o), err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* what is not locked of its attributes */
+static int set_late_attributes(const struct mount_build *b, size_t mount, struct error *err)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+	struct mount_attr attr = {
+		.attr_set = m->attributes & MOUNT_ATTRIBUTES & ~build_early_attributes(b, mount) &
+		            ~(MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME),
+		.propagation = m->unbindable ? MS_UNBINDABLE : 0,
+	};
+
+	if (!attr.attr_set && !attr.propagation)
+		return 0;
+	if (b->mount[mount] < 0)
+		return build_context(b, mount, err,
+		                     error_refuse(err, CODE_mount_lock_shape,
+		                                  "it is locked, and covered by what is"));
+	if (mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return build_context(b, mount, err,
+		                     error_raise(err, errno, "set the attributes of a mount"));
+	return 0;
+}
+
+int build_finish_owned(const struct mount_build *b, size_t ns, struct error *err)
+{
+	const struct mount_ns *n = &b->t->namespaces[ns];
+	int r = 0;
+
+	for (size_t i = n->first; r == 0 && i < n->first + n->n; i++)
+		if (is_inherited(b, i))
+			r = set_late_attributes(b, i, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

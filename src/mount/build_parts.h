@@ -76,6 +76,8 @@ uint64_t build_early_attributes(const struct mount_build *b, size_t mount);
 bool build_early_unbindable(const struct mount_build *b, size_t mount);
 /* makes it, with what is locked in it and its root, when all that is not late has been cloned */
 int build_owned(struct mount_build *b, size_t ns, struct error *err);
+/* in the namespace, when all is attached: only the top of a detached tree takes attributes */
+int build_finish_owned(const struct mount_build *b, size_t ns, struct error *err);
 
 /* enters a namespace of the build, or the yard */
 int build_enter(int nsfd, struct error *err);

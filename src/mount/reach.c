@@ -7,9 +7,12 @@
 #include "mount/reach.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "host/features.h"
@@ -131,9 +134,25 @@ static int open_member_root(const struct reach *reach)
 	return member ? openat(reach->proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 }
 
-static int enter_copy(struct reach *reach, struct error *err)
+/* not as ourselves: in what another user namespace copies all mounts are locked */
+static int copy_as_owner(const struct reach *reach, struct error *err)
+{
+	_cleanup_(close_p) int owner = ioctl(reach->nsfd, NS_GET_USERNS);
+
+	prctl(PR_SET_DUMPABLE, 0);
+	/* EINVAL: it is our own */
+	if (owner < 0 || (setns(owner, CLONE_NEWUSER) < 0 && errno != EINVAL))
+		return error_raise(err, errno, "enter the owner of a mount namespace");
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "copy a mount namespace");
+	return 0;
+}
+
+/* a helper's, since into a user namespace there is no way back */
+static int make_copy(void *arg, struct error *err)
 {
 	struct mount_attr private = { .propagation = MS_PRIVATE };
+	const struct reach *reach = arg;
 	_cleanup_(close_p) int root = open_member_root(reach);
 
 	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
@@ -141,16 +160,25 @@ static int enter_copy(struct reach *reach, struct error *err)
 	if (root >= 0 && fchdir(root) < 0)
 		return error_raise(err, errno, "enter a task's root directory");
 	/* the working directory is carried over to the same place in the copy */
-	if (unshare(CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "copy a mount namespace");
+	int r = copy_as_owner(reach, err);
+	if (r < 0)
+		return error_trace(err, r);
 	/* EINVAL: the task's root is no mount's; look_at_copy() tells whether that matters */
 	if ((root >= 0 &&
 	     mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, &private, sizeof(private)) < 0 &&
 	     errno != EINVAL) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_raise(err, errno, "make the copy of a mount namespace private");
+	int own = openat(reach->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return own < 0 ? error_raise(err, errno, "keep the copy of a mount namespace") : own;
+}
+
+static int enter_copy(const struct reach *reach, struct error *err)
+{
 	struct look look = { reach, 0 };
-	reach->own = openat(reach->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+
+	if (setns(reach->own, CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter the copy of a mount namespace");
 	return helper_run(look_at_copy, &look, 0, err);
 }
 
@@ -256,23 +284,29 @@ static int take_copy(const struct reach *reach, struct error *err)
 	return clone < 0 ? refuse_unreachable(reach, "mounts on it are locked", err) : clone;
 }
 
-static int reach_by_copy(void *arg, struct error *err)
+static int dig_in_copy(void *arg, struct error *err)
 {
-	struct reach *reach = arg;
+	const struct reach *reach = arg;
+	int r = enter_copy(reach, err);
+
+	if (r == 0)
+		r = dig(reach, reach->mount, err);
+	if (r == 0)
+		r = take_copy(reach, err);
+	return r < 0 ? error_trace(err, r) : r;
+}
+
+static int reach_by_copy(struct reach *reach, struct error *err)
+{
 	const struct mount_table *t = reach->t;
-	int r;
 
 	/* mountinfo does not show what is below, so that nobody could see whether it is shared */
 	if (!feature(FEATURE_statmount_ns) &&
 	    count_covers(t, t->namespaces[reach->m->namespace].root))
 		return refuse_unreachable(reach, "the root directory is covered", err);
-	r = enter_copy(reach, err);
-	if (r == 0)
-		r = dig(reach, reach->mount, err);
-	if (r == 0)
-		r = take_copy(reach, err);
-	close_p(&reach->own);
-	return r < 0 ? error_trace(err, r) : r;
+	_cleanup_(close_p) int own = helper_run(make_copy, reach, 0, err);
+	reach->own = own;
+	return own < 0 ? error_trace(err, own) : helper_run(dig_in_copy, reach, 0, err);
 }
 
 /* so that to look at it changes nothing; where that is locked, it is for others, too */
@@ -292,7 +326,7 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	int fd = helper_run(reach_directly, &reach, 0, err);
 
 	if (fd == 0)
-		fd = helper_run(reach_by_copy, &reach, 0, err);
+		fd = reach_by_copy(&reach, err);
 	/* mounts that are locked to it: it can be had as it is, with them */
 	if (fd == -EOPNOTSUPP) {
 		struct error ignored = ERROR_INIT;

@@ -61,6 +61,39 @@ static bool is_named(const struct mounts *m, const struct mount_entry *e, const 
 	return false;
 }
 
+/* the same, as a mount of the host's shows it; -1: none does */
+static int open_as_hosts(const struct mounts *m, const struct mount_entry *e)
+{
+	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	size_t hosts = mount_table_find_sb(&m->host, sb->major, sb->minor);
+
+	for (size_t i = MOUNT_NONE;
+	     hosts != MOUNT_NONE && (i = mount_of_sb(&m->host, hosts, i)) != MOUNT_NONE;) {
+		const char *path = mount_below(e->root, m->host.mounts[i].root);
+		struct error ignored = ERROR_INIT;
+		_cleanup_(close_p) int shown = -1;
+		int fd = -1;
+		if (path && mount_reach(&m->host, own, i, &shown, &ignored) == 0)
+			fd = mount_open_below(shown, path, O_PATH | O_NOFOLLOW);
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
+/* what covers it may be locked there */
+static int open_named(struct checkpoint *c, const struct mounts *m, size_t line, int *ret_fd,
+                      struct error *err)
+{
+	int fd, r = mount_reached(c, m->mounts[line], &fd, err);
+
+	*ret_fd = r == -EOPNOTSUPP ? open_as_hosts(m, &m->table.mounts[line])
+	          : r < 0          ? -1
+	                           : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret_fd < 0 && r < 0 ? error_trace(err, r) : 0;
+}
+
 static int add_name(struct checkpoint *c, struct mounts *m, size_t line, const char *name,
                     struct error *err)
 {
@@ -81,20 +114,22 @@ static int add_name(struct checkpoint *c, struct mounts *m, size_t line, const c
 		           e->old_id, name);
 		return -EOPNOTSUPP;
 	}
-	int r = mount_reached(c, m->mounts[line], &fd, err);
-	if (r < 0)
-		return error_trace(err, r);
-	return add(m, e->sb, e, name, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	int r = open_named(c, m, line, &fd, err);
+	return r < 0 ? error_trace(err, r) : add(m, e->sb, e, name, fd);
 }
 
 static int find_names(struct checkpoint *c, struct mounts *m, struct error *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < m->table.n_mounts; i++) {
+	for (size_t i = 0; i < m->table.n_mounts; i++) {
 		const char *name = name_of(c, &m->table.mounts[i]);
-		if (name)
-			r = add_name(c, m, i, name, err);
+		struct error refusal = ERROR_INIT;
+		int e = name ? add_name(c, m, i, name, &refusal) : 0;
+		if (e < 0 && r == 0) {
+			r = e;
+			*err = refusal;
+		}
 	}
 	return r;
 }
@@ -134,10 +169,14 @@ static int find_host(struct mounts *m, struct error *err)
 
 int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err)
 {
-	int r = find_names(c, m, err);
+	struct error refusal = ERROR_INIT;
+	int names = find_names(c, m, &refusal);
+	int r = find_host(m, err); /* all the same: it is asked for by others */
 
-	if (r == 0)
-		r = find_host(m, err);
+	if (names < 0) {
+		r = names;
+		*err = refusal;
+	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
