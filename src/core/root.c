@@ -167,12 +167,27 @@ static int clone_here(const struct birth *b, struct error *err)
 	return (int)pid;
 }
 
+/* from inside of the user namespace there is no way to them */
+static int enter_outside(struct restart *r, const struct stub *root, struct error *err)
+{
+	for (size_t i = 0; i < n_kinds; i++) {
+		const struct object *o = kinds[i]->enter_outside ? stub_object(root, kinds[i])
+		                                                 : NULL;
+		int e = o ? kinds[i]->enter_outside(r, o, err) : 0;
+		if (e < 0)
+			return error_trace(err, e);
+	}
+	return 0;
+}
+
 /* it will be our child, not the helper's; and in the user namespace, with ids of its own */
 static int clone_in_owner(void *arg, struct error *err)
 {
 	const struct birth *b = arg;
-	int e = cred_become(b->root, err);
+	int e = enter_outside(b->r, b->root, err);
 
+	if (e == 0)
+		e = cred_become(b->root, err);
 	if (e < 0)
 		return error_trace(err, e);
 	if (setns(b->owner, CLONE_NEWUSER) < 0)

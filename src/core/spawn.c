@@ -319,9 +319,14 @@ static int before_clone(struct restart *r, struct stub *parent, struct stub *chi
 /* the namespace of a kind that a new child of @maker is in; NULL if it is not known */
 static const struct object *born_in(const struct stub *maker, const struct kind *kind)
 {
-	if (!maker)
-		return NULL;
 	return kind->born_in ? kind->born_in(maker) : stub_object(maker, kind);
+}
+
+/* a root that was born in its user namespace was so in what is outside of that, too; see root.c */
+static bool is_inside(const struct stub *stub, const struct kind *kind, const struct object *o)
+{
+	return stub->parent ? born_in(stub->parent, kind) == o
+	                    : kind->enter_outside && stub->user_ns;
 }
 
 /*
@@ -332,7 +337,7 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
 {
 	for (size_t i = 0; i < n_kinds; i++) {
 		struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
-		if (!o || born_in(stub->parent, kinds[i]) == o)
+		if (!o || is_inside(stub, kinds[i], o))
 			continue;
 		int e = kinds[i]->enter(r, o, stub, err);
 		if (e < 0) {
@@ -378,7 +383,7 @@ static bool enters(const struct stub *stub)
 {
 	for (size_t i = 0; i < n_kinds; i++) {
 		const struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
-		if (o && born_in(stub->parent, kinds[i]) != o)
+		if (o && !is_inside(stub, kinds[i], o))
 			return true;
 	}
 	return false;

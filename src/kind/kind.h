@@ -107,6 +107,11 @@ struct kind {
 	 */
 	int (*enter)(struct restart *r, struct object *object, struct stub *stub,
 	             struct error *err);
+	/*
+	 * The same for one that stays outside, where a root that is born in a user namespace has
+	 * no right to go: who clones that root, a helper, enters it, before anything is restored.
+	 */
+	int (*enter_outside)(struct restart *r, const struct object *object, struct error *err);
 	/* Namespaces: the one that a child of @maker would be born in now; without: its own. */
 	struct object *(*born_in)(const struct stub *maker);
 	/*

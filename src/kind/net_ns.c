@@ -15,6 +15,7 @@
 #include "core/restart.h"
 #include "kind/namespace/ns.h"
 #include "net_ns.pb-c.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -34,6 +35,17 @@ int net_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, s
 	return ns_collect_fd(c, task, nsfd, &net_ns_kind, &type, ret, NULL, err);
 }
 
+/* by a task that comes from a root which is not in it */
+static bool is_entered(const struct checkpoint *c, const struct object *object)
+{
+	if (task_object(c->tasks[0], &net_ns_kind) == object)
+		return false;
+	for (size_t i = 1; i < c->n_tasks; i++)
+		if (task_object(c->tasks[i], &net_ns_kind) == object)
+			return true;
+	return false;
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct ns *ns = object->live;
@@ -41,6 +53,8 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct error refusal;
 
 	if (name) {
+		if (is_entered(c, object))
+			ns_judge_owner(c, ns->task, ns->link, NULL);
 		NetNsState *s = xmalloc(sizeof(*s));
 		net_ns_state__init(s);
 		object->message = &s->base;
@@ -106,6 +120,18 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* before anything is restored */
+static int enter_outside(struct restart *r, const struct object *object, struct error *err)
+{
+	_cleanup_(close_p) int fd = -1;
+	int e = open_supply(r, object, &fd, err);
+
+	if (e < 0)
+		return error_trace(err, e);
+	return setns(fd, CLONE_NEWNET) < 0 ? error_raise(err, errno, "enter a network namespace")
+	                                   : 0;
+}
+
 const struct kind net_ns_kind = {
 	.name = "net_ns",
 	.number = 67,
@@ -116,5 +142,6 @@ const struct kind net_ns_kind = {
 	.preflight = preflight,
 	.restore = restore,
 	.enter = ns_enter,
+	.enter_outside = enter_outside,
 	.release = ns_release,
 };

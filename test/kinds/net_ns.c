@@ -6,11 +6,14 @@
  * TEST own refuse code=namespace.network -- own
  * TEST external round-trip -- external
  * TEST sysfs round-trip restart="--mntns new" -- sysfs
+ * TEST of-user round-trip start="$TOP/test/tools/in_net_ns $TOP/test/tools/in_user_ns p 0,100000,5000 0,200000,5000" -- container
+ * TEST below-user refuse code=user_ns.shape start="$TOP/test/tools/in_user_ns p 0,100000,5000 0,200000,5000" -- child
  * TEST not-supplied restart-refuse code=external.missing -- not_supplied
  * TEST no-namespace restart-refuse code=namespace.network -- no_namespace
  */
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "cases.h"
@@ -66,6 +69,34 @@ static void sysfs(void)
 	CHECK(system("test \"$(ls sys/class/net)\" = lo") == 0);
 }
 
+/* which its user namespace has no right to enter */
+static void container(void)
+{
+	unsigned long before = inode();
+
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+	subject_options("checkpoint", "--external net:[%lu]=net", before);
+	subject_options("restart", "--external net=net");
+	subject_checkpoint();
+	CHECK_EQ(inode(), before);
+}
+
+/* it could not be entered when it has been supplied */
+static void child(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0 && prctl(PR_SET_DUMPABLE, 1) == 0);
+	if (pid == 0) {
+		declare();
+		subject_settle("child");
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 0);
+}
+
 static void not_supplied(void)
 {
 	declare();
@@ -81,6 +112,6 @@ static void no_namespace(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(own), CASE(external), CASE(sysfs), CASE(not_supplied),
-	                     CASE(no_namespace));
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(external), CASE(sysfs), CASE(container),
+	                     CASE(child), CASE(not_supplied), CASE(no_namespace));
 }

@@ -3,7 +3,9 @@
  * Mount namespaces that belong to a user namespace, and what is locked in them.
  *
  * TEST locked round-trip restart="--mntns new" -- locked
+ * TEST bound round-trip restart="--mntns new" -- bound
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
+ * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
  * TEST overlay refuse code=mount.owner -- overlay
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
@@ -12,6 +14,7 @@
  */
 #include <mqueue.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17
@@ -137,6 +140,32 @@ static void locked(void)
 	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
 }
 
+/* what others have mounted, bound and set read-only: it is locked, but not its attributes; and what
+ * is covered with what nobody has locked */
+static void bound(void)
+{
+	struct statvfs fs;
+
+	open_directory();
+	private_mounts();
+	bind_mount("/usr", "/mnt");
+	bind_mount("/etc", "/mnt/share");
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount("/mnt", "/opt", NULL, MS_BIND | MS_REC, NULL) == 0);
+	CHECK(mount(NULL, "/opt/share", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
+	CHECK(mount("own", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	write_text("/srv/file", "below");
+	CHECK(mount("cover", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	subject_checkpoint();
+	CHECK(statvfs("/opt/share", &fs) == 0 && fs.f_flag & ST_RDONLY);
+	CHECK(umount2("/opt/share", MNT_DETACH) < 0 && errno == EINVAL);
+	CHECK(mount(NULL, "/opt/share", NULL, MS_REMOUNT | MS_BIND, NULL) == 0);
+	CHECK(umount2("/srv", MNT_DETACH) == 0 && access("/srv/file", F_OK) == 0);
+	CHECK(umount2("/srv", MNT_DETACH) == 0 && umount2("/opt", MNT_DETACH) == 0);
+}
+
 static void own_mounts(void)
 {
 	mount_own("mode=0755,uid=7,gid=8");
@@ -145,6 +174,20 @@ static void own_mounts(void)
 	round_trip();
 	check_locks();
 	check_own();
+}
+
+/* covered, and what is on it is locked: the host has it, too */
+static void named(void)
+{
+	struct statx sx;
+
+	CHECK(statx(AT_FDCWD, "/dev", 0, STATX_MNT_ID, &sx) == 0);
+	subject_options("checkpoint", "--external mount:[%llu]=devices",
+	                (unsigned long long)sx.stx_mnt_id);
+	CHECK(mount("own", "/dev", "tmpfs", 0, "mode=0755") == 0);
+	round_trip();
+	CHECK(access("/dev/null", F_OK) < 0 && umount2("/dev", MNT_DETACH) == 0);
+	CHECK(access("/dev/null", F_OK) == 0 && umount2("/dev", MNT_DETACH) < 0);
 }
 
 /* a root of its own, from which nothing leads to the host's */
@@ -304,7 +347,7 @@ static void covered(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(own_mounts), CASE(pivoted),
-	                     CASE(inside), CASE(nested_mounts), CASE(owner_between), CASE(overlay),
-	                     CASE(covered));
+	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(bound), CASE(named), CASE(own_mounts),
+	                     CASE(pivoted), CASE(inside), CASE(nested_mounts), CASE(owner_between),
+	                     CASE(overlay), CASE(covered));
 }
