@@ -2,7 +2,7 @@
 /*
  * Private anonymous memory: contents, protections, what was never touched, zero pages.
  *
- * TEST contents round-trip
+ * TEST contents round-trip -- contents
  * TEST protections round-trip -- protections
  * TEST sparse round-trip -- sparse
  * TEST zero round-trip -- zero
@@ -10,11 +10,12 @@
  * TEST untouched-accounting round-trip -- accounting
  * TEST large round-trip -- large
  * TEST checkerboard round-trip -- checkerboard
- * TEST write-only round-trip -- write-only
+ * TEST write-only round-trip -- write_only
  * TEST swapped round-trip observe=no -- swapped
  *
  * swapped is not observed: reading brings the pages back, and Pss counts those only.
  */
+#include "cases.h"
 #include "mm.h"
 
 static void contents(void)
@@ -238,27 +239,7 @@ static void swapped(void)
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "contents";
-
-	if (!strcmp(what, "protections"))
-		protections();
-	else if (!strcmp(what, "sparse"))
-		sparse();
-	else if (!strcmp(what, "zero"))
-		zero();
-	else if (!strcmp(what, "noreserve"))
-		noreserve();
-	else if (!strcmp(what, "accounting"))
-		accounting();
-	else if (!strcmp(what, "large"))
-		large();
-	else if (!strcmp(what, "checkerboard"))
-		checkerboard();
-	else if (!strcmp(what, "write-only"))
-		write_only();
-	else if (!strcmp(what, "swapped"))
-		swapped();
-	else
-		contents();
-	return 0;
+	return SUBJECT_CASES(argc, argv, CASE(protections), CASE(sparse), CASE(zero),
+	                     CASE(noreserve), CASE(accounting), CASE(large), CASE(checkerboard),
+	                     CASE(write_only), CASE(swapped), CASE(contents));
 }

@@ -3,17 +3,18 @@
  * Mapped files: private ones, of which only changed pages are saved, shared ones, and the file that
  * /proc/self/exe shows.
  *
- * TEST private round-trip
+ * TEST private round-trip -- private
  * TEST shared round-trip -- shared
- * TEST read-only round-trip -- read-only
- * TEST beyond-end round-trip -- beyond-end
+ * TEST read-only round-trip -- read_only
+ * TEST beyond-end round-trip -- beyond_end
  * TEST many round-trip -- many
- * TEST zero-device round-trip -- zero-device
+ * TEST zero-device round-trip -- zero_device
  * TEST exe round-trip -- exe
- * TEST odd-name round-trip -- odd-name
+ * TEST odd-name round-trip -- odd_name
  */
 #include <sys/stat.h>
 
+#include "cases.h"
 #include "mm.h"
 
 static int file(const char *name, uint64_t n_pages, uint64_t seed)
@@ -187,23 +188,7 @@ static void odd_name(void)
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "private";
-
-	if (!strcmp(what, "shared"))
-		shared();
-	else if (!strcmp(what, "read-only"))
-		read_only();
-	else if (!strcmp(what, "beyond-end"))
-		beyond_end();
-	else if (!strcmp(what, "many"))
-		many();
-	else if (!strcmp(what, "zero-device"))
-		zero_device();
-	else if (!strcmp(what, "exe"))
-		exe();
-	else if (!strcmp(what, "odd-name"))
-		odd_name();
-	else
-	private();
-	return 0;
+	return SUBJECT_CASES(argc, argv, CASE(shared), CASE(read_only), CASE(beyond_end),
+	                     CASE(many), CASE(zero_device), CASE(exe), CASE(odd_name),
+	                     CASE(private));
 }

@@ -4,10 +4,10 @@
  * sets, the auxiliary vector, the vDSO. The observer compares /proc/PID/stat, cmdline, environ,
  * auxv.
  *
- * TEST stack round-trip
- * TEST grows-down round-trip -- grows-down
- * TEST brk round-trip -- brk
- * TEST no-heap round-trip -- no-heap
+ * TEST stack round-trip -- stack
+ * TEST grows-down round-trip -- grows_down
+ * TEST brk round-trip -- heap
+ * TEST no-heap round-trip -- no_heap
  * TEST fields round-trip -- fields
  * TEST vdso round-trip -- vdso
  */
@@ -15,6 +15,7 @@
 #include <sys/auxv.h>
 #include <sys/resource.h>
 
+#include "cases.h"
 #include "mm.h"
 
 static unsigned deep(unsigned n, volatile char *above)
@@ -181,19 +182,6 @@ static void vdso(void)
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "stack";
-
-	if (!strcmp(what, "grows-down"))
-		grows_down();
-	else if (!strcmp(what, "brk"))
-		heap();
-	else if (!strcmp(what, "no-heap"))
-		no_heap();
-	else if (!strcmp(what, "fields"))
-		fields();
-	else if (!strcmp(what, "vdso"))
-		vdso();
-	else
-		stack();
-	return 0;
+	return SUBJECT_CASES(argc, argv, CASE(grows_down), CASE(heap), CASE(no_heap), CASE(fields),
+	                     CASE(vdso), CASE(stack));
 }

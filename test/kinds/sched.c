@@ -32,6 +32,7 @@
 #include <sys/resource.h>
 
 #include "cases.h"
+#include "text.h"
 
 struct attributes {
 	uint32_t size, policy;
@@ -204,15 +205,6 @@ static void io_priority_rt(void)
 	with_io_priority(IOPRIO_CLASS_RT, 2);
 }
 
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
 static void check_file(const char *path, const char *text)
 {
 	char buffer[128] = "";
@@ -226,14 +218,14 @@ static void check_file(const char *path, const char *text)
 
 static void oom_score(void)
 {
-	write_file("/proc/self/oom_score_adj", "321");
+	write_text("/proc/self/oom_score_adj", "321");
 	subject_checkpoint();
 	check_file("/proc/self/oom_score_adj", "321");
 }
 
 static void oom_lower(void)
 {
-	write_file("/proc/self/oom_score_adj", "100");
+	write_text("/proc/self/oom_score_adj", "100");
 	subject_checkpoint();
 	check_file("/proc/self/oom_score_adj", "100");
 }
@@ -242,7 +234,7 @@ static void autogroup(void)
 {
 	if (access("/proc/self/autogroup", F_OK) < 0)
 		SKIP("no autogroups");
-	write_file("/proc/self/autogroup", "4");
+	write_text("/proc/self/autogroup", "4");
 	subject_checkpoint();
 	check_file("/proc/self/autogroup", "nice 4");
 }

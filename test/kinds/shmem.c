@@ -2,7 +2,7 @@
 /*
  * Shared anonymous memory: within a process, between relatives, mapped in parts, sparse.
  *
- * TEST alone round-trip
+ * TEST alone round-trip -- alone
  * TEST relatives round-trip -- relatives
  * TEST parts round-trip -- parts
  * TEST sparse round-trip -- sparse
@@ -10,6 +10,7 @@
  * TEST protections round-trip -- protections
  * TEST large round-trip -- large
  */
+#include "cases.h"
 #include "mm.h"
 
 static void alone(void)
@@ -167,21 +168,6 @@ static void large(void)
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "alone";
-
-	if (!strcmp(what, "relatives"))
-		relatives();
-	else if (!strcmp(what, "parts"))
-		parts();
-	else if (!strcmp(what, "sparse"))
-		sparse();
-	else if (!strcmp(what, "orphans"))
-		orphans();
-	else if (!strcmp(what, "protections"))
-		protections();
-	else if (!strcmp(what, "large"))
-		large();
-	else
-		alone();
-	return 0;
+	return SUBJECT_CASES(argc, argv, CASE(relatives), CASE(parts), CASE(sparse), CASE(orphans),
+	                     CASE(protections), CASE(large), CASE(alone));
 }
