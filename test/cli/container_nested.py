@@ -2,16 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Containers in containers: a pid namespace with mounts of its own, made by busybox, util-linux and bubblewrap inside of one of
 `stasis run --isolate`; checkpointed from outside at work, restarted side by side. A restart that fails leaves nothing."""
-import ctypes
 import os
 import shutil
-import signal
-import subprocess
 
 from cli import STASIS, done, expect, stasis, wait_for
-
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
-IMAGE = os.path.abspath("nested.image")
+from containers import IMAGE, checkpoint, count, counts_on, end, inside, read, restart, start, tree
 
 # the inner one counts, and says what it sees of itself: its pid, its processes, its mounts
 WORK = """exec </dev/null >/tmp/inner.out 2>&1
@@ -19,7 +14,8 @@ WORK = """exec </dev/null >/tmp/inner.out 2>&1
 n=0
 while :; do
   n=$((n+1)); seen=$(ls -d /proc/[0-9]* | wc -l)
-  echo "$n $$ $seen $(cat /tmp/deep/file)" > /tmp/count.new; mv /tmp/count.new /tmp/count; sleep 0.02
+  echo "$$ $seen $(cat /tmp/deep/file)" > /tmp/seen.new; mv /tmp/seen.new /tmp/seen
+  echo $n > /tmp/count.new; mv /tmp/count.new /tmp/count; sleep 0.02
 done"""
 OUTER = """exec </dev/null >/tmp/out 2>&1
 mkdir /tmp/deep
@@ -35,42 +31,9 @@ USER_MOUNTS = BUSYBOX.replace("busybox unshare", "/usr/bin/unshare -U -r")
 UNSHARE = BUSYBOX.replace("busybox unshare", "/usr/bin/unshare --kill-child -u")
 
 
-def mountinfo():
-    with open("/proc/self/mountinfo") as f:
-        return f.read()
-
-
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [int(p) for p in f.read().split()]
-    except OSError:
-        return []
-
-
-def tree(pid):
-    return [pid] + [p for child in children(pid) for p in tree(child)]
-
-
 def numbers(pid):
     """what it is called on every level from the container's own on"""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            return next(line for line in f if line.startswith("NSpid")).split()[2:]
-    except OSError:
-        return []
-
-
-def counted(pid):
-    try:
-        with open(f"/proc/{pid}/root/tmp/count") as f:
-            return f.read().split()
-    except OSError:
-        return []
-
-
-def count(pid):
-    return int((counted(pid) or [0])[0])
+    return next((line.split()[2:] for line in read(f"/proc/{pid}/status").splitlines() if line.startswith("NSpid")), [])
 
 
 def nested(pid):
@@ -83,17 +46,6 @@ def make_root():
     os.makedirs("srv")
     with open("srv/work", "w") as f:
         f.write(WORK)
-
-
-def start(what, command):
-    runner = subprocess.Popen([STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--bind", f"{os.path.abspath('srv')}:/srv",
-                               "--", "/bin/sh", "-c", OUTER % command],
-                              stdin=subprocess.DEVNULL)
-    wait_for(lambda: runner.poll() is not None or children(runner.pid), f"{what}: it has a child")
-    if runner.poll() is not None:
-        expect(False, f"{what}: it ended with {runner.returncode}")
-        return runner, 0
-    return runner, children(runner.pid)[0]
 
 
 def gone(pids):
@@ -114,42 +66,27 @@ def fail_late(what):
 
 
 def round_trip(what, command):
-    host = mountinfo()
-    runner, pid = start(what, command)
-    if not pid:
-        return
+    host = read("/proc/self/mountinfo")
+    runner, pid = start(what, [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--bind", f"{os.path.abspath('srv')}:/srv", "--",
+                               "/bin/sh", "-c", OUTER % command])
     wait_for(lambda: count(pid) > 3, f"{what}: it counts")
     inner = nested(pid)
     expect(len(inner) == 2 and inner[0][1] == "1", f"{what}: the inner container: {inner}")
     all_pids = tree(pid)
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force")
-    expect(code == 0, f"{what}: checkpoint: {code} {err}")
-    if code:
-        runner.kill()
-        return
-    runner.wait()
+    checkpoint(what, runner, pid)
     wait_for(lambda: gone(all_pids), f"{what}: all of it is gone")
     fail_late(what)
-    roots = []
-    for i in range(2):
-        code, out, err = stasis("restart", IMAGE, "--detach")
-        expect(code == 0, f"{what}: restart {i}: {code} {err}")
-        roots += [int(out)] if code == 0 else []
+    roots = restart(what, 2)
     for root in roots:
-        seen = count(root)
-        wait_for(lambda: count(root) > seen, f"{what}: it counts on")
+        counts_on(what, root)
         expect(nested(root) == inner, f"{what}: its pids: {nested(root)}, not {inner}")
-        words = counted(root)
-        expect(words[1] == "1" and 3 <= int(words[2]) <= 12 and words[3] == "deep", f"{what}: what it sees: {words}")
-    if len(roots) == 2:
-        os.kill(roots[0], signal.SIGKILL)
-        os.waitpid(roots[0], 0)
-        seen = count(roots[1])
-        wait_for(lambda: count(roots[1]) > seen, f"{what}: the other one counts on")
-        os.kill(roots[1], signal.SIGKILL)
-        os.waitpid(roots[1], 0)
-    expect(mountinfo() == host, f"{what}: the host's mounts have changed")
-    os.unlink(IMAGE)
+        words = inside(root, "tmp/seen").split()
+        expect(words[0] == "1" and 3 <= int(words[1]) <= 12 and words[2] == "deep", f"{what}: what it sees: {words}")
+    end(roots[0])
+    counts_on(what, roots[1])
+    end(roots[1])
+    expect(read("/proc/self/mountinfo") == host, f"{what}: the host's mounts have changed")
+
 
 
 make_root()

@@ -2,57 +2,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Containers of an ordinary user, who is root in them by a user namespace: checkpointed by root from outside, restarted
 side by side; what the user may do himself, and what is refused to him."""
-import ctypes
 import fcntl
 import os
 import re
-import signal
 import subprocess
 
 from cli import STASIS, done, expect, stasis, wait_for
+from containers import IMAGE, bubblewrap, checkpoint, count, counting, counts_on, end, inside, mounts, restart, start
 
 USER = 1234
 NS_GET_USERNS, NS_GET_OWNER_UID = 0xB701, 0xB704
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 os.chdir("user")
 os.chmod("../..", 0o755)
-IMAGE = os.path.abspath("image")
-
-LOOP = """exec </dev/null >/tmp/out 2>&1
-echo kept > /tmp/kept
-(while :; do echo tick; sleep 0.02; done) | while read x; do echo $x > /tmp/tick; done &
-n=0
-while :; do n=$((n+1)); echo $n > /tmp/count.new; mv /tmp/count.new /tmp/count; sleep 0.02; done"""
+LOOP = counting("echo kept > /tmp/kept")
 
 
 def become():
     os.setgroups([])
     os.setresgid(USER, USER, USER)
     os.setresuid(USER, USER, USER)
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return [int(p) for p in f.read().split()]
-
-
-def inside(pid, name):
-    try:
-        with open(f"/proc/{pid}/root/tmp/{name}") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
-
-
-def count(pid):
-    return int(inside(pid, "count") or 0)
-
-
-def neutral(pid):
-    with open(f"/proc/{pid}/mountinfo") as f:
-        return [re.sub(r"^\d+ \d+ \d+:\d+ ", "", line) for line in f]
 
 
 def shown(pid):
@@ -70,18 +40,7 @@ def shown(pid):
         owners.append(int.from_bytes(uid, "little"))
         os.close(owner)
         os.close(fd)
-    return ids, maps, owners, neutral(pid)
-
-
-def start(what, command):
-    runner = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=become)
-    wait_for(lambda: runner.poll() is not None or children(runner.pid), f"{what}: it has a child")
-    if runner.poll() is not None:
-        expect(False, f"{what}: it ended with {runner.returncode}")
-        return None, None
-    pid = children(runner.pid)[0]
-    wait_for(lambda: count(pid) > 3 and inside(pid, "tick") == "tick", f"{what}: it counts")
-    return runner, pid
+    return ids, maps, owners, mounts(pid)
 
 
 def refused(what, pid):
@@ -96,43 +55,29 @@ def refused(what, pid):
     expect(code == 1 and f"user:[{user}]: also held by pid {other.pid} (" in err, f"{what}: with another inside: {code} {err}")
     other.kill()
     other.wait()
-    seen = count(pid)
-    wait_for(lambda: count(pid) > seen, f"{what}: it counts on after refusals")
+    counts_on(what, pid)
 
 
 def round_trip(what, command, nested):
-    runner, pid = start(what, command)
-    if not pid:
-        return
+    runner, pid = start(what, command, preexec_fn=become)
+    wait_for(lambda: count(pid) > 3 and inside(pid, "tmp/tick") == "tick", f"{what}: it counts")
     refused(what, pid)
     before = shown(pid)
     expect(before[2] == [not nested, USER] * 4, f"{what}: owners {before[2]}")
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force")
-    expect(code == 0, f"{what}: checkpoint: {code} {err}")
-    if code:
-        runner.kill()
-        return
-    runner.wait()
-    roots = []
-    for i in range(2):
-        code, out, err = stasis("restart", IMAGE, "--detach")
-        expect(code == 0, f"{what}: restart {i}: {code} {err}")
-        roots += [int(out)] if code == 0 else []
+    checkpoint(what, runner, pid)
+    roots = restart(what, 2)
     for root in roots:
-        seen = count(root)
-        wait_for(lambda: count(root) > seen, f"{what}: it counts on")
+        counts_on(what, root)
         after = shown(root)
         expect(after == before, f"{what}: before: {before} after: {after}")
-        expect(inside(root, "kept") == "kept", f"{what}: its files")
+        expect(inside(root, "tmp/kept") == "kept", f"{what}: its files")
         made = os.stat(f"/proc/{root}/root/tmp/count")
         expect((made.st_uid, made.st_gid) == (USER, USER), f"{what}: what it makes is {made.st_uid}:{made.st_gid}'s")
-    code, out, err = stasis("checkpoint", roots[0], "-o", IMAGE, "--force")
+    code, _, err = stasis("checkpoint", roots[0], "-o", IMAGE, "--force")
     expect(code == 0, f"{what}: once more: {code} {err}")
-    for root in roots:
-        if root != roots[0]:
-            os.kill(root, signal.SIGKILL)
-        os.waitpid(root, 0)
-    os.unlink(IMAGE)
+    os.waitpid(roots[0], 0)
+    end(roots[1])
+
 
 
 def by_himself():
@@ -165,10 +110,7 @@ open("result", "w").write(repr([os.getuid(), os.getgid(), os.WEXITSTATUS(status)
 
 round_trip("isolate", [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", LOOP], False)
 # whose program is in another one below, so that it is not root
-round_trip("bubblewrap", ["bwrap", "--as-pid-1", "--unshare-user", "--unshare-pid", "--unshare-uts", "--unshare-ipc",
-                          "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
-                          "--symlink", "usr/lib64", "/lib64", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
-                          "--", "/bin/bash", "-c", LOOP], True)
+round_trip("bubblewrap", [*bubblewrap("--unshare-user"), LOOP], True)
 if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
     by_himself()
 done()

@@ -1,32 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a container has from outside: found again where it was, given from elsewhere, or refused by name."""
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 
-from cli import STASIS, TOP, done, expect, stasis, wait_for
+from cli import STASIS, TOP, done, expect, sleeper, stasis, wait_for
+from containers import IMAGE, checkpoint, children, end, inside, read
 
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
-IMAGE = os.path.abspath("image")
 LOOP = """exec </dev/null >/tmp/out 2>&1
 n=0
 while :; do n=$((n+1)); cat /data/word > /tmp/word; echo $n > /tmp/count; sleep 0.02; done"""
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return [int(p) for p in f.read().split()]
-
-
-def inside(pid, name):
-    try:
-        with open(f"/proc/{pid}/root/{name}") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
 
 
 def folder(name, word):
@@ -60,8 +44,7 @@ def restart(what, word, *more, **settings):
     wait_for(lambda: inside(pid, "tmp/count") != seen and inside(pid, "tmp/word") == word, f"{what}: it reads {word}")
     with open(f"/proc/{pid}/mountinfo") as f:
         expect(any(line.split()[4] == "/data" and line.split()[5].startswith("ro") for line in f), f"{what}: /data is read-only")
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    end(pid)
 
 
 def refused(what, words, *command):
@@ -69,17 +52,10 @@ def refused(what, words, *command):
     expect(code == 1 and all(w in err for w in words), f"{what}: {code} {err}")
 
 
-def host():
-    with open("/proc/self/mountinfo") as f:
-        return f.read()
-
-
 def a_bind_with_a_name():
     runner, pid = start()
-    refused("a name of nothing", ["external.unused"], "checkpoint", pid, "-o", IMAGE, "--external", "mount:[/nothing]=x")
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/data]=data")
-    expect(code == 0, f"checkpoint: {code} {err}")
-    runner.wait()
+    refused("a name of nothing", ["external.unused"], "checkpoint", pid, "-o", "none", "--external", "mount:[/nothing]=x")
+    checkpoint("a bind with a name", runner, pid, "--external", "mount:[/data]=data")
     restart("where it was", "one")
     restart("another directory in its place", "two", "--external", "data=other")
     fd = os.open("other", os.O_PATH)
@@ -95,14 +71,11 @@ def a_bind_with_a_name():
     shutil.rmtree("data")
     restart("it is gone, but supplied", "one", "--external", "data=moved")
     os.rename("moved", "data")
-    os.unlink(IMAGE)
 
 
 def the_root_elsewhere():
     runner, pid = start()
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE)
-    expect(code == 0, f"checkpoint: {code} {err}")
-    runner.wait()
+    checkpoint("the root elsewhere", runner, pid)
     os.rename("root", "new root")
     refused("the root is gone", ["mount.external-missing", "mount"], "restart", IMAGE, "--detach")
     restart("the root has moved", "one", "--root", "new root")
@@ -110,53 +83,40 @@ def the_root_elsewhere():
     shutil.rmtree("new root")
     make_root("root")
     restart("another root", "one", "--root", "root")
-    os.unlink(IMAGE)
 
 
 def around_the_root():
     """what is supplied for one mount takes no other's place, even if that lies in it"""
     runner, pid = start("--bind", os.path.abspath(".") + ":/shm")
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/shm]=around")
-    expect(code == 0, f"checkpoint: {code} {err}")
-    runner.wait()
+    checkpoint("around the root", runner, pid, "--external", "mount:[/shm]=around")
     restart("the directory around the root", "one", "--external", "around=other")
     code, out, err = stasis("inspect", IMAGE, "--mounts")
     expect(out.decode().count("(--external around)") == 1, f"inspect: {out}")
-    os.unlink(IMAGE)
 
 
 def root_for_nothing():
-    p = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                         start_new_session=True)
-    wait_for(lambda: inside(p.pid, "proc/self/status") is not None and open(f"/proc/{p.pid}/comm").read() == "sleep\n", "exec")
-    code, _, err = stasis("checkpoint", p.pid, "-o", IMAGE)
-    expect(code == 0, f"checkpoint: {code} {err}")
-    p.wait()
+    p = sleeper()
+    checkpoint("sleep", p, p.pid)
     refused("an image without mounts", ["root.unused"], "restart", IMAGE, "--detach", "--root", "/")
-    os.unlink(IMAGE)
 
 
 def memory_of_the_host():
     """a tmpfs that the host has mounted, too, is not copied behind its back"""
     runner, pid = start("--bind", "/dev/shm:/shm")
-    refused("a tmpfs of the host", ["mount.shared-outside", "--external mount:[/shm]=NAME"], "checkpoint", pid, "-o", IMAGE)
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", "mount:[/shm]=shm")
-    expect(code == 0, f"checkpoint: {code} {err}")
-    runner.wait()
+    refused("a tmpfs of the host", ["mount.shared-outside", "--external mount:[/shm]=NAME"], "checkpoint", pid, "-o", "none")
+    checkpoint("memory of the host", runner, pid, "--external", "mount:[/shm]=shm")
     with open("/dev/shm/of-the-host", "w") as f:
         f.write("here\n")
     code, out, err = stasis("restart", IMAGE, "--detach")
     expect(code == 0, f"the host's tmpfs: {code} {err}")
     expect(inside(int(out), "shm/of-the-host") == "here", "it is the host's tmpfs")
-    os.kill(int(out), signal.SIGKILL)
-    os.waitpid(int(out), 0)
+    end(int(out))
     os.unlink("/dev/shm/of-the-host")
-    os.unlink(IMAGE)
 
 
 def one_key_for_two():
     runner, pid = start("--tmpfs", "/shm", "--tmpfs", "/shm")
-    refused("two mounts on one place", ["mount.ambiguous", "--external mount:["], "checkpoint", pid, "-o", IMAGE,
+    refused("two mounts on one place", ["mount.ambiguous", "--external mount:["], "checkpoint", pid, "-o", "none",
             "--external", "mount:[/shm]=shm")
     runner.kill()
     runner.wait()
@@ -173,20 +133,16 @@ def peer_of_the_host():
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "SHARED": place})
     wait_for(lambda: children(runner.pid) and inside(children(runner.pid)[0], f"proc/1/comm") == "sleep", "the container")
     pid = children(runner.pid)[0]
-    refused("a peer of the host", ["mount.peer-outside", f"--external mount:[{place}]=NAME"], "checkpoint", pid, "-o", IMAGE)
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--external", f"mount:[{place}]=peer")
-    expect(code == 0, f"checkpoint: {code} {err}")
-    runner.wait()
+    refused("a peer of the host", ["mount.peer-outside", f"--external mount:[{place}]=NAME"], "checkpoint", pid, "-o", "none")
+    checkpoint("a peer of the host", runner, pid, "--external", f"mount:[{place}]=peer")
     code, out, err = stasis("restart", IMAGE, "--detach")
     expect(code == 0, f"restart as a peer: {code} {err}")
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place + "/point"], check=True)
     with open(place + "/point/seen", "w") as f:
         f.write("x\n")
     expect(inside(int(out), place + "/point/seen") == "x", "what the host mounts appears in the container")
-    os.kill(int(out), signal.SIGKILL)
-    os.waitpid(int(out), 0)
+    end(int(out))
     subprocess.run(["umount", place + "/point", place], check=True)
-    os.unlink(IMAGE)
 
 
 def out_of_sight():
@@ -210,16 +166,13 @@ print("hidden", flush=True)
 time.sleep(1000)"""], stdout=subprocess.PIPE)
     expect(other.stdout.readline() == b"hidden\n", "the namespace is there")
     runner, pid = start()
-    refused("a namespace out of sight", ["mount.hidden", "--subtree"], "checkpoint", pid, "-o", IMAGE)
+    refused("a namespace out of sight", ["mount.hidden", "--subtree"], "checkpoint", pid, "-o", "none")
     other.kill()
     other.wait()
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE)
-    expect(code == 0, f"it has gone: {code} {err}")
-    runner.wait()
-    os.unlink(IMAGE)
+    checkpoint("out of sight", runner, pid)
 
 
-before = host()
+before = read("/proc/self/mountinfo")
 make_root("root")
 folder("data", "one")
 folder("other", "two")
@@ -231,5 +184,5 @@ memory_of_the_host()
 one_key_for_two()
 peer_of_the_host()
 out_of_sight()
-expect(host() == before, "the host's mounts have changed")
+expect(read("/proc/self/mountinfo") == before, "the host's mounts have changed")
 done()

@@ -2,17 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Containers with a busybox for a root file system: a shell as pid 1 with jobs, a container in a container, what
 bubblewrap's own init holds, and systemd-nspawn's. Checkpointed at work, restarted side by side, checked."""
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, done, expect, wait_for
+from containers import checkpoint, children, count, counts_on, end, inside, read, restart, tree
 
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
-IMAGE = os.path.abspath("image")
 APPLETS = ("sh", "sleep", "cat", "echo", "mv", "seq", "mount", "unshare", "mkdir", "date", "wc", "head", "sync", "true")
 
 # a shell as pid 1: jobs that start processes now and then, one with a pipe, one that dies and is started again
@@ -50,107 +48,49 @@ def make_root(name):
     open(f"{name}/etc/os-release", "w").close()
 
 
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [int(p) for p in f.read().split()]
-    except OSError:
-        return []
-
-
-def descendants(pid):
-    found = [pid]
-    for p in found:
-        found += children(p)
-    return found
-
-
-def comm(pid):
-    try:
-        with open(f"/proc/{pid}/comm") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
-
-
-def inside(pid, name):
-    try:
-        with open(f"/proc/{pid}/root/tmp/{name}") as f:
-            return f.read().strip()
-    except OSError:
-        return ""
-
-
-def number(pid, name):
-    return int(inside(pid, name) or 0)
-
-
-def goes_on(what, pid, names):
-    for name in names:
-        seen = number(pid, name)
-        wait_for(lambda: number(pid, name) > seen, f"{what}: {name} goes on")
-
-
-def end(pid):
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def round_trip(what, command, names, check, init=lambda child: number(child, "main") and child, checkpoint=(), restart=(), copies=2):
-    """@init: of the runner's child; @names: files in /tmp that count"""
+def round_trip(what, command, names, check, is_init=lambda pid: True, options=lambda pid: (), restart_options=()):
+    """@names: files in /tmp that count"""
     print("---", what, flush=True)
     runner = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seen = []
 
-    def find_init():
-        seen.extend(pid for pid in (init(child) for child in children(runner.pid)[:1]) if pid)
-        return seen
+    def inits():
+        return [pid for pid in children(runner.pid) if count(pid, "tmp/main") and is_init(pid)]
 
-    wait_for(lambda: runner.poll() is not None or find_init(), f"{what}: its init")
+    wait_for(lambda: runner.poll() is not None or inits(), f"{what}: its init")
     if runner.poll() is not None:
-        expect(False, f"{what}: it ended with {runner.returncode}")
-        return
-    pid = seen[-1]
-    goes_on(what, pid, names)
-    before = {name: number(pid, name) for name in names}
-    words = [w() if callable(w) else w for w in checkpoint]
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", *words)
-    expect(code == 0, f"{what}: checkpoint: {code} {err}")
-    if code:
-        runner.kill()
-        runner.wait()
-        return
-    runner.wait()
-    roots = []
-    for i in range(copies):
-        code, out, err = stasis("restart", IMAGE, "--detach", *restart)
-        expect(code == 0, f"{what}: restart {i}: {code} {err}")
-        roots += [int(out)] if code == 0 else []
+        sys.exit(f"{what}: it ended with {runner.returncode}")
+    pid = inits()[0]
+    for name in names:
+        counts_on(what, pid, f"tmp/{name}")
+    before = {name: count(pid, f"tmp/{name}") for name in names}
+    checkpoint(what, runner, pid, *options(pid))
+    roots = restart(what, 2, *restart_options)
     for root in roots:
-        expect(all(number(root, name) >= before[name] for name in names), f"{what}: counts from where it was")
-        goes_on(what, root, names)
+        expect(all(count(root, f"tmp/{name}") >= before[name] for name in names), f"{what}: counts from where it was")
+        for name in names:
+            counts_on(what, root, f"tmp/{name}")
     check(what, roots)
     for root in roots:
         end(root)
-    os.unlink(IMAGE)
+
 
 
 def check_cron(what, roots):
     for root in roots:
-        wait_for(lambda: inside(root, "tick") == "tick" and inside(root, "daily.done") == "done" and inside(root, "lines") == "100",
+        wait_for(lambda: inside(root, "tmp/tick") == "tick" and inside(root, "tmp/daily.done") == "done" and inside(root, "tmp/lines") == "100",
                  f"{what}: its jobs work")
-    shell = next(p for p in descendants(roots[0]) if comm(p) == "sh")
+    shell = next(p for p in tree(roots[0]) if read(f"/proc/{p}/comm") == "sh")
     os.kill(shell, signal.SIGUSR1)
-    wait_for(lambda: inside(roots[0], "asked") == "asked", f"{what}: the trap of the first")
-    expect(not any(inside(r, "asked") for r in roots[1:]), f"{what}: the others have their own /tmp")
+    wait_for(lambda: inside(roots[0], "tmp/asked") == "asked", f"{what}: the trap of the first")
+    expect(not any(inside(r, "tmp/asked") for r in roots[1:]), f"{what}: the others have their own /tmp")
 
 
 def check_nested(what, roots):
     for root in roots:
-        inner = [p for p in descendants(root) if number(p, "inner/pid") == 1]
+        inner = [p for p in tree(root) if count(p, "tmp/inner/pid") == 1]
         expect(len(inner) >= 2, f"{what}: the inner container: {inner}")
-        goes_on(what, inner[0], ["inner/count"])
-        expect(not inside(root, "inner/count"), f"{what}: the outer one does not see the inner one's mount")
+        counts_on(what, inner[0], "tmp/inner/count")
+        expect(not inside(root, "tmp/inner/count"), f"{what}: the outer one does not see the inner one's mount")
 
 
 def eventfd_of(pid):
@@ -162,13 +102,6 @@ def eventfd_of(pid):
     return 0
 
 
-def bubblewrap_init(pid):
-    if not number(pid, "main") or not eventfd_of(pid):
-        return 0
-    found.append(eventfd_of(pid))
-    return pid
-
-
 make_root("root")
 CONTAINER = [STASIS, "run", "--isolate", "--root", "root", "--tmpfs", "/tmp", "--", "/bin/sh", "-c"]
 round_trip("jobs", [*CONTAINER, CRON], ("main", "hourly", "daily"), check_cron)
@@ -176,11 +109,10 @@ round_trip("jobs", [*CONTAINER, CRON], ("main", "hourly", "daily"), check_cron)
 round_trip("a container in a container", [*CONTAINER, NESTED], ("main",), check_nested)
 
 # not --as-pid-1: bubblewrap's own init reaps
-found = []
 round_trip("bubblewrap's init", ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--bind", "root", "/", "--dev", "/dev",
                                  "--proc", "/proc", "--tmpfs", "/tmp", "--", "/bin/sh", "-c", CRON], ("main", "hourly"), check_cron,
-           init=bubblewrap_init,
-           checkpoint=("--subtree", "--external", lambda: f"eventfd:[{found[-1]}]=status"), restart=("--external", "status=/dev/null"))
+           is_init=eventfd_of, options=lambda pid: ("--subtree", "--external", f"eventfd:[{eventfd_of(pid)}]=status"),
+           restart_options=("--external", "status=/dev/null"))
 
 # in a cgroup of this test's: nspawn makes groups below it
 if shutil.which("systemd-nspawn") and os.path.isdir("/sys/fs/cgroup/unified"):
@@ -191,8 +123,8 @@ exec "$@\""""
     for how, name in (((), "systemd-nspawn"), (("--as-pid2",), "systemd-nspawn --as-pid2")):
         round_trip(name, ["sh", "-c", ENTER, "sh", "systemd-nspawn", "-D", "root", "--register=no", "--keep-unit", "--console=pipe",
                           "-q", *how, "/bin/sh", "-c", CRON], ("main", "hourly"), check_cron,
-                   checkpoint=("--subtree", "--external", "mount:[/run/host/incoming]=incoming"),
-                   restart=("--external", f"incoming={os.getcwd()}/empty"))
+                   options=lambda pid: ("--subtree", "--external", "mount:[/run/host/incoming]=incoming"),
+                   restart_options=("--external", f"incoming={os.getcwd()}/empty"))
 else:
     print("systemd-nspawn is not here", flush=True)
 done()
