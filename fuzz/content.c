@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int root = new_tmpfs();
 
 	if (restore(root, &m, &first) == 0) {
-		if (content_save(root, &sink, NULL, 0, &saved, &err) < 0 ||
+		if (content_save(root, &sink, NULL, &saved, &err) < 0 ||
 		    saved.n_inodes != first.n_inodes)
 			abort();
 		int again = new_tmpfs();

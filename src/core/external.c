@@ -149,6 +149,12 @@ const char *externals_name(struct externals *e, const char *key)
 	return item->name;
 }
 
+void externals_expect(struct externals *e, const char *prefix)
+{
+	for (size_t i = 0; i < e->n; i++)
+		e->items[i].used |= !strncmp(e->items[i].what, prefix, strlen(prefix));
+}
+
 const char *externals_unused(const struct externals *e)
 {
 	for (size_t i = 0; i < e->n; i++)

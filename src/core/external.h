@@ -20,6 +20,8 @@ int externals_add_supply(struct externals *e, const char *argument,
                          struct error *err); /* NAME=... */
 /* checkpoint: the name for a key, marking it used; NULL when it was not declared */
 const char *externals_name(struct externals *e, const char *key);
+/* checkpoint: what begins so may be used yet, when it is too late to refuse those that are not */
+void externals_expect(struct externals *e, const char *prefix);
 /* checkpoint: a declared key that nothing used, NULL if none: an error, the user mistyped */
 const char *externals_unused(const struct externals *e);
 /* restart: whether the user has supplied it */

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/bytes.h"
@@ -35,18 +36,26 @@ struct content_wanted {
 	char *path; /* from the root of what is saved, absolute; the caller's; NULL: not seen */
 };
 
+struct content_request {
+	struct content_wanted *wanted; /* looked for meanwhile; found ones keep their path */
+	size_t n_wanted;
+	/* whether a socket that is bound to this inode may be left behind; NULL: none may */
+	bool (*leaves)(void *context, uint64_t inode);
+	void *context;
+};
+
 /**
  * content_save() - read all of a file system
  * @root:	a directory, O_PATH or not, of a mount that covers all and has nothing mounted on it
  *(a detached clone). Reading a symbolic link sets its access time, so let the mount be noatime;
  *nothing else is changed.
- * @wanted:	what to look for meanwhile; found ones keep the path that they have
+ * @request:	may be NULL
  * @ret:	may be NULL
  *
  * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*).
  */
-int content_save(int root, const struct byte_sink *sink, struct content_wanted *wanted,
-                 size_t n_wanted, struct content_totals *ret, struct error *err);
+int content_save(int root, const struct byte_sink *sink, const struct content_request *request,
+                 struct content_totals *ret, struct error *err);
 
 /* an inode by itself: what lies in it, if it is a directory, does not come along */
 struct content_inode {

@@ -25,6 +25,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
+#include "util/still.h"
 
 #define LISTING_SIZE 65536u /* bytes of directory entries read at once */
 #define PAGE         4096u
@@ -48,9 +49,9 @@ struct saver {
 	dev_t device;
 	struct map *leased; /* inode numbers of files with a write lease; NULL: not looked yet */
 	bool ramfs;
-	bool merged; /* an overlay */
-	struct content_wanted *wanted;
-	struct map *wanted_inodes; /* inode number -> its line + 1; NULL: none */
+	bool merged;                           /* an overlay */
+	const struct content_request *request; /* NULL: none */
+	struct map *wanted_inodes;             /* inode number -> its line + 1; NULL: none */
 	struct content_totals totals;
 	char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
 };
@@ -377,8 +378,8 @@ static void look_for(const struct saver *s, const struct inode *i)
 	                                                            sizeof(i->st.st_ino))
 	                               : 0;
 
-	if (line && i->name && !s->wanted[line - 1].path)
-		s->wanted[line - 1].path = path_of(&s->folders, i->folder, i->name);
+	if (line && i->name && !s->request->wanted[line - 1].path)
+		s->request->wanted[line - 1].path = path_of(&s->folders, i->folder, i->name);
 }
 
 /*
@@ -396,6 +397,23 @@ static bool is_on_disk(const struct saver *s, const struct inode *i)
 	       (i->st.st_dev == s->device && ioctl(i->fd, FS_IOC_FIEMAP, &map) == 0);
 }
 
+static bool leaves(const struct saver *s, const struct inode *i)
+{
+	return s->request && s->request->leaves &&
+	       s->request->leaves(s->request->context, i->st.st_ino);
+}
+
+static int refuse_socket(const struct saver *s, const struct inode *i, struct error *err)
+{
+	int r = refuse(s, i, CODE_content_socket,
+	               "a socket is bound to it, and would not be to a new one", err);
+
+	if (s->request)
+		error_hint(err, "to leave nothing but the name: --external file:[%u:%u:%llu]=NAME",
+		           major(s->device), minor(s->device), (unsigned long long)i->st.st_ino);
+	return r;
+}
+
 static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 {
 	struct content_entry e = describe(i);
@@ -408,6 +426,8 @@ static int put_inode(struct saver *s, const struct inode *i, struct error *err)
 		              "the layers of the overlay are on a disk, and not under their paths",
 		              err);
 	e.link = link_number(s, &i->st, &old);
+	if (e.type == CONTENT_SOCKET && still_is_bound(i->fd) && !leaves(s, i))
+		return refuse_socket(s, i, err);
 	if (old)
 		return put_link(s, i, e.link, err);
 	int r = get_attributes(s, i, &e.attributes, err);
@@ -585,21 +605,22 @@ static void saver_free(struct saver *s)
 	free(s);
 }
 
-static void want(struct saver *s, struct content_wanted *wanted, size_t n)
+static void take_request(struct saver *s, const struct content_request *request)
 {
-	s->wanted = wanted;
-	s->wanted_inodes = n ? map_new() : NULL;
-	for (size_t i = 0; i < n; i++)
-		map_put(s->wanted_inodes, &wanted[i].inode, sizeof(wanted[i].inode),
-		        (void *)(uintptr_t)(i + 1));
+	s->request = request;
+	s->wanted_inodes = request->n_wanted ? map_new() : NULL;
+	for (size_t i = 0; i < request->n_wanted; i++)
+		map_put(s->wanted_inodes, &request->wanted[i].inode,
+		        sizeof(request->wanted[i].inode), (void *)(uintptr_t)(i + 1));
 }
 
-int content_save(int root, const struct byte_sink *sink, struct content_wanted *wanted,
-                 size_t n_wanted, struct content_totals *ret, struct error *err)
+int content_save(int root, const struct byte_sink *sink, const struct content_request *request,
+                 struct content_totals *ret, struct error *err)
 {
 	struct saver *s = saver_new(sink);
 
-	want(s, wanted, n_wanted);
+	if (request)
+		take_request(s, request);
 	int r = folders_init(&s->folders, root, err);
 	if (r == 0)
 		r = look_at_root(s, err);

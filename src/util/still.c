@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* stat(2) that asks nobody. See still.h. */
+/* Looks that nobody notices. See still.h. */
 #include "util/still.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
+
+#include "util/cleanup.h"
 
 static struct timespec time_of(const struct statx_timestamp *t)
 {
@@ -38,4 +44,18 @@ int still_stat(int dir, const char *path, int flags, struct stat *ret)
 int still_fstat(int fd, struct stat *ret)
 {
 	return still_stat(fd, "", AT_EMPTY_PATH, ret);
+}
+
+/*
+ * connect(2) finds out with a type that a listener does not have: only then it is turned away, for
+ * that reason (net/unix/af_unix.c, unix_find_bsd).
+ */
+bool still_is_bound(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_(close_p) int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", fd);
+	return connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 ||
+	       errno != ECONNREFUSED;
 }

@@ -5,8 +5,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 /* as fstatat(2), with AT_STATX_DONT_SYNC and AT_NO_AUTOMOUNT */
 int still_stat(int dir, const char *path, int flags, struct stat *ret);
 int still_fstat(int fd, struct stat *ret);
+/* whether a socket, of any network namespace, is bound to the node @fd; it does not notice */
+bool still_is_bound(int fd);

@@ -120,10 +120,16 @@ if shutil.which("systemd-nspawn") and os.path.isdir("/sys/fs/cgroup/unified"):
     NAME = os.path.basename(os.path.dirname(os.getcwd()))
     ENTER = f"""for h in unified systemd; do mkdir -p /sys/fs/cgroup/$h/{NAME} && echo 0 >/sys/fs/cgroup/$h/{NAME}/cgroup.procs; done
 exec "$@\""""
+
+    def notify(pid):
+        """what systemd would tell nspawn through"""
+        st = os.stat(f"/proc/{pid}/root/run/host/notify")
+        return f"file:[{os.major(st.st_dev)}:{os.minor(st.st_dev)}:{st.st_ino}]=notify"
+
     for how, name in (((), "systemd-nspawn"), (("--as-pid2",), "systemd-nspawn --as-pid2")):
         round_trip(name, ["sh", "-c", ENTER, "sh", "systemd-nspawn", "-D", "root", "--register=no", "--keep-unit", "--console=pipe",
                           "-q", *how, "/bin/sh", "-c", CRON], ("main", "hourly"), check_cron,
-                   options=lambda pid: ("--subtree", "--external", "mount:[/run/host/incoming]=incoming"),
+                   options=lambda pid: ("--subtree", "--external", "mount:[/run/host/incoming]=incoming", "--external", notify(pid)),
                    restart_options=("--external", f"incoming={os.getcwd()}/empty"))
 else:
     print("systemd-nspawn is not here", flush=True)

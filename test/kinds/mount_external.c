@@ -14,6 +14,8 @@
  * TEST pts-mounted refuse code=mount.filesystem -- pts
  * TEST pts-gone refuse code=mount.deleted -- pts_gone
  * TEST live-socket refuse code=fd.unsupported -- live_socket
+ * TEST socket-of-host round-trip restart="--mntns new" -- socket_of_host
+ * TEST socket-outside refuse code=content.socket -- socket_outside
  * TEST stale-socket round-trip restart="--mntns new" -- stale_socket
  */
 #include <sched.h>
@@ -135,6 +137,63 @@ static void live_socket(void)
 	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 }
 
+/* somebody outside of the set listens there, as soon as the name @when is there; not a leak by
+ * itself */
+static void listen_outside(const char *path, const char *when)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (fork() == 0) {
+		if (fork() != 0)
+			_exit(0);
+		setsid();             /* or the subject's number would be in use */
+		close_range(0, 2, 0); /* test/run's "output" would be a leak */
+		subject_wait(when);
+		int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		CHECK(bind(server, (struct sockaddr *)&address, sizeof(address)) == 0);
+		CHECK(listen(server, 1) == 0);
+		subject_mark("listens");
+		subject_wait_go();
+		subject_wait("connected");
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+}
+
+/* as a service that a container is given */
+static void socket_of_host(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/mnt/point" };
+
+	listen_outside("socket", ".");
+	subject_wait("listens");
+	private_mounts();
+	mount_tmpfs("/mnt", NULL);
+	int fd = open("/mnt/point", O_WRONLY | O_CREAT, 0600);
+	CHECK(close(fd) == 0);
+	bind_mount("socket", "/mnt/point");
+	subject_checkpoint();
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	subject_mark("connected");
+}
+
+/* in a file system that is made anew the listener would not be found */
+static void socket_outside(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/mnt/socket", getpid());
+	listen_outside(path, "mounted");
+	private_mounts();
+	mount_tmpfs("/mnt", NULL);
+	subject_mark("mounted");
+	subject_wait("listens");
+	subject_checkpoint();
+	subject_mark("connected");
+}
+
 /* the node of a socket that is closed, by itself and mounted */
 static void stale_socket(void)
 {
@@ -159,5 +218,6 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(bound), CASE(mounted_on), CASE(loop),
 	                     CASE(loop_with_uuid), CASE(devpts), CASE(pts), CASE(stale_socket),
-	                     CASE(pts_gone), CASE(live_socket));
+	                     CASE(pts_gone), CASE(live_socket), CASE(socket_of_host),
+	                     CASE(socket_outside));
 }

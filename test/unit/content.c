@@ -244,7 +244,7 @@ static void deep(void **state)
 	m = (struct memory){ .piece = 4096 };
 	ok(fd = open(TO, O_PATH | O_CLOEXEC));
 	struct byte_sink sink = sink_of(&m);
-	check(content_save(fd, &sink, NULL, 0, &totals, &err), &err);
+	check(content_save(fd, &sink, NULL, &totals, &err), &err);
 	assert_int_equal(totals.n_inodes, 3 * 1000 + 2);
 	close(fd);
 	free(m.data);
@@ -279,11 +279,11 @@ static void lease(void **state)
 	_cleanup_(close_p) int root = open(FROM, O_PATH | O_CLOEXEC);
 	_cleanup_(close_p) int fd = open(FROM "/file", O_RDONLY | O_CLOEXEC);
 	ok(fcntl(fd, F_SETLEASE, F_WRLCK));
-	assert_int_equal(content_save(root, &sink, NULL, 0, NULL, &err), -EOPNOTSUPP);
+	assert_int_equal(content_save(root, &sink, NULL, NULL, &err), -EOPNOTSUPP);
 	assert_int_equal(err.code, CODE_content_lease);
 	assert_int_equal(fcntl(fd, F_GETLEASE), F_WRLCK);
 	ok(fcntl(fd, F_SETLEASE, F_RDLCK));
-	check(content_save(root, &sink, NULL, 0, NULL, &err), &err);
+	check(content_save(root, &sink, NULL, NULL, &err), &err);
 	assert_int_equal(fcntl(fd, F_GETLEASE), F_RDLCK);
 	free(m.data);
 	unmount();
@@ -304,7 +304,7 @@ static void attributes_of_others(void **state)
 	_cleanup_(close_p) int fd = open(file, O_RDONLY | O_CLOEXEC);
 	_cleanup_(close_p) int root = open(path, O_PATH | O_CLOEXEC);
 	bool has = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && flags & ~CONTENT_ATTRIBUTES;
-	int r = has ? content_save(root, &sink, NULL, 0, NULL, &err) : 0;
+	int r = has ? content_save(root, &sink, NULL, NULL, &err) : 0;
 	ok(unlink(file));
 	ok(rmdir(path));
 	free(m.data);
@@ -326,7 +326,7 @@ static void covered(void **state)
 	ok(mkdir(FROM "/folder", 0700));
 	ok(mount("test", FROM "/folder", "tmpfs", 0, NULL));
 	_cleanup_(close_p) int root = open(FROM, O_PATH | O_CLOEXEC);
-	assert_int_equal(content_save(root, &sink, NULL, 0, NULL, &err), -EXDEV);
+	assert_int_equal(content_save(root, &sink, NULL, NULL, &err), -EXDEV);
 	ok(umount(FROM "/folder"));
 	free(m.data);
 	unmount();

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "core/external.h"
 #include "core/restart.h"
 #include "core/stream.h"
 #include "kind/mount.h"
@@ -150,9 +151,12 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 {
 	struct mounts *m = c->mounts;
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
+	_cleanup_(free_p) char *keys = xasprintf("file:[%u:%u:", m->table.sbs[sb].major,
+	                                         m->table.sbs[sb].minor);
 	struct stat st;
 	int fd;
 
+	externals_expect(c->options->externals, keys);
 	for (size_t i = 0; i < parts.n; i++) {
 		int r = mount_reached(c, m->mounts[parts.mounts[i]], &fd, err);
 		if (r < 0)
@@ -170,8 +174,8 @@ static int save_flattened(struct checkpoint *c, struct object *object, struct er
 {
 	struct stream_out *out = stream_out_new(c->image, object->id, 0, c->options->progress);
 	const struct byte_sink sink = stream_out_sink(out);
-	int r = content_save(c->mounts->roots[mounts_index(c->mounts, object)], &sink, NULL, 0,
-	                     NULL, err);
+	int r = content_save(c->mounts->roots[mounts_index(c->mounts, object)], &sink, NULL, NULL,
+	                     err);
 
 	if (r == 0)
 		r = stream_out_end(out, err);
@@ -201,6 +205,22 @@ static void note_found(struct search *s, struct search *found, const char *root)
 			                              found->wanted[i].path);
 }
 
+struct part {
+	struct checkpoint *c;
+	size_t sb;
+};
+
+/* whether the user says so */
+static bool leaves_socket(void *context, uint64_t inode)
+{
+	const struct part *p = context;
+	const struct mount_sb *sb = &p->c->mounts->table.sbs[p->sb];
+	_cleanup_(free_p) char *key = xasprintf("file:[%u:%u:%llu]", sb->major, sb->minor,
+	                                        (unsigned long long)inode);
+
+	return externals_name(p->c->options->externals, key);
+}
+
 static int save_part(struct checkpoint *c, struct object *object, size_t mount, uint32_t part,
                      struct search *search, struct error *err)
 {
@@ -216,7 +236,9 @@ static int save_part(struct checkpoint *c, struct object *object, size_t mount, 
 	const struct byte_sink sink = stream_out_sink(out);
 	for (size_t i = 0; i < search->n; i++)
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
-	r = content_save(root, &sink, found.wanted, found.n, NULL, err);
+	struct part p = { c, c->mounts->table.mounts[mount].sb };
+	const struct content_request request = { found.wanted, found.n, leaves_socket, &p };
+	r = content_save(root, &sink, &request, NULL, err);
 	note_found(search, &found, c->mounts->table.mounts[mount].root);
 	if (r == 0)
 		r = stream_out_end(out, err);

@@ -8,10 +8,8 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -25,6 +23,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
+#include "util/still.h"
 
 #define DELETED " (deleted)"
 
@@ -251,20 +250,6 @@ static RegfileState *describe(const struct look *l)
 	return s;
 }
 
-/*
- * Whether a socket is bound to its name: connect(2) with a type that a listener does not have finds
- * that out, and the listener does not notice (net/unix/af_unix.c, unix_find_bsd).
- */
-static bool is_bound(int fd)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	_cleanup_(close_p) int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", fd);
-	return connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 ||
-	       errno != ECONNREFUSED;
-}
-
 /* what is only in the image: attributes now, contents in save_bulk */
 static int collect_deleted(struct look *l, struct object *object, struct error *refusal)
 {
@@ -275,7 +260,7 @@ static int collect_deleted(struct look *l, struct object *object, struct error *
 	if (S_ISREG(s->mode) && fcntl(l->d->live, F_GETLEASE) == F_WRLCK)
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted and has a write lease, which reading breaks");
-	if (S_ISSOCK(s->mode) && is_bound(l->d->live))
+	if (S_ISSOCK(s->mode) && still_is_bound(l->d->live))
 		return error_refuse(refusal, CODE_regfile_deleted,
 		                    "it was deleted, and a socket is bound to it");
 	int r = regfile_collect_deleted(l->d->live, f->source, s, refusal);

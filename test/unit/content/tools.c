@@ -71,7 +71,7 @@ void save(const char *from, struct memory *m)
 	struct error err = ERROR_INIT;
 
 	ok(root);
-	check(content_save(root, &sink, NULL, 0, NULL, &err), &err);
+	check(content_save(root, &sink, NULL, NULL, &err), &err);
 }
 
 int try_restore(const char *to, struct memory *m, struct error *err)
