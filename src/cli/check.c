@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* stasis check: what this host allows, or what stands in the way of one tree. */
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "core/checkpoint.h"
 #include "core/external.h"
 #include "host/features.h"
@@ -23,13 +23,6 @@ struct arguments {
 	bool has_pid, json;
 };
 
-static void print_json(json_object *o)
-{
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-	                                               JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
-}
-
 /* ---- the host ---- */
 
 static json_object *feature_to_json(enum feature f)
@@ -37,11 +30,11 @@ static json_object *feature_to_json(enum feature f)
 	const struct feature_info *info = feature_info(f);
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "name", json_object_new_string(info->name));
-	json_object_object_add(o, "available", json_object_new_boolean(feature(f)));
+	json_add_text(o, "name", info->name);
+	json_add_bool(o, "available", feature(f));
 	if (info->since)
-		json_object_object_add(o, "since", json_object_new_string(info->since));
-	json_object_object_add(o, "purpose", json_object_new_string(info->purpose));
+		json_add_text(o, "since", info->since);
+	json_add_text(o, "purpose", info->purpose);
 	return o;
 }
 
@@ -59,8 +52,8 @@ static int check_host(bool json)
 	}
 	if (json) {
 		json_object *o = json_object_new_object();
-		json_object_object_add(o, "features", list);
-		print_json(o);
+		json_add(o, "features", list);
+		json_print(o);
 	}
 	return EXIT_DONE;
 }
@@ -81,11 +74,11 @@ static void print_tree_json(const struct arguments *a, const struct refusals *re
 {
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "pid", json_object_new_int(a->options.root));
-	json_object_object_add(o, "refused", json_object_new_boolean(refused->n > 0));
-	json_object_object_add(o, "refusals", list_to_json(refused, "refusal"));
-	json_object_object_add(o, "not_examined", list_to_json(unexamined, "not-examined"));
-	print_json(o);
+	json_add(o, "pid", json_object_new_int(a->options.root));
+	json_add_bool(o, "refused", refused->n > 0);
+	json_add(o, "refusals", list_to_json(refused, "refusal"));
+	json_add(o, "not_examined", list_to_json(unexamined, "not-examined"));
+	json_print(o);
 }
 
 static int compare_causes(const void *a, const void *b)

@@ -2,7 +2,6 @@
 /* stasis checkpoint */
 #include "core/checkpoint.h"
 
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "cli/bar.h"
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "core/external.h"
 #include "image/image.h"
 
@@ -90,11 +90,6 @@ static int set_container(struct arguments *a, enum container_mode mode)
 	return 0;
 }
 
-static int bad_value(const char *option, const char *grammar)
-{
-	return usage_error(&checkpoint_command, "%s '%s': it is %s", option, optarg, grammar);
-}
-
 static int take_external(struct arguments *a)
 {
 	struct error err;
@@ -108,7 +103,6 @@ static int take_external(struct arguments *a)
 static int take_option(int option, struct arguments *a)
 {
 	struct checkpoint_options *o = &a->options;
-	int cgroup;
 
 	switch (option) {
 	case 'o':
@@ -135,23 +129,18 @@ static int take_option(int option, struct arguments *a)
 	case OPTION_COMPRESS:
 		return parse_compression(optarg, o)
 		               ? 0
-		               : bad_value("--compress", "zstd, zstd:1 to zstd:19, lz4 or none");
+		               : bad_value(&checkpoint_command, "--compress",
+		                           "zstd, zstd:1 to zstd:19, lz4 or none");
 	case OPTION_TIMEOUT:
-		return parse_seconds(optarg, &o->timeout_ms) ? 0
-		                                             : bad_value("--timeout", "seconds");
+		return parse_seconds(optarg, &o->timeout_ms)
+		               ? 0
+		               : bad_value(&checkpoint_command, "--timeout", "seconds");
 	case OPTION_CGROUP:
-		if (!parse_cgroup(optarg, &cgroup))
-			return bad_value("--cgroup", "keep or ignore");
-		o->cgroup = (enum cgroup_mode)cgroup;
-		return 0;
+		return take_cgroup(&checkpoint_command, &o->cgroup);
 	case OPTION_LOG_FORMAT:
-		return parse_log_format(optarg, &o->json)
-		               ? 0
-		               : bad_value("--log-format", "text or json");
+		return take_log_format(&checkpoint_command, &o->json);
 	default:
-		return parse_progress(optarg, &a->show_bar)
-		               ? 0
-		               : bad_value("--progress", "auto, always or never");
+		return take_progress(&checkpoint_command, &a->show_bar);
 	}
 }
 
@@ -204,15 +193,14 @@ static void print_summary_json(const struct checkpoint_result *result)
 {
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "level", json_object_new_string("info"));
-	json_object_object_add(o, "phase", json_object_new_string("checkpoint"));
-	json_object_object_add(o, "tasks", json_object_new_uint64(result->n_tasks));
-	json_object_object_add(o, "memory_bytes", json_object_new_uint64(result->memory_bytes));
-	json_object_object_add(o, "image_bytes", json_object_new_uint64(result->image_bytes));
-	json_object_object_add(o, "stop_us", json_object_new_uint64(result->stop_us));
-	json_object_object_add(o, "total_us", json_object_new_uint64(result->total_us));
-	fprintf(stderr, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	json_add_text(o, "level", "info");
+	json_add_text(o, "phase", "checkpoint");
+	json_add_number(o, "tasks", result->n_tasks);
+	json_add_number(o, "memory_bytes", result->memory_bytes);
+	json_add_number(o, "image_bytes", result->image_bytes);
+	json_add_number(o, "stop_us", result->stop_us);
+	json_add_number(o, "total_us", result->total_us);
+	json_print_line(stderr, o);
 }
 
 /* the one closing line */

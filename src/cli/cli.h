@@ -9,9 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/checkpoint.h"
 #include "util/error.h"
-
-struct refusals;
 
 /* what every command ends with; see stasis(1), EXIT STATUS */
 enum exit_code {
@@ -49,11 +48,16 @@ int next_option(const struct command *command, int argc, char **argv, const char
 /* options that several commands have, numbered above all characters */
 enum { OPTION_LOG_FORMAT = 256, OPTION_PROGRESS, OPTION_EXTERNAL, OPTION_CGROUP, OPTION_LAST };
 
-/* parse one value; false when it is none of the words, or not a number in range */
-bool parse_log_format(const char *text, bool *ret_json);
-bool parse_progress(const char *text, bool *ret_progress); /* auto: stderr is a terminal */
-bool parse_cgroup(const char *text, int *ret_mode);        /* enum cgroup_mode */
-bool parse_seconds(const char *text, unsigned *ret_ms);    /* "10", "0.5"; at most a day */
+/* the value of @option, in optarg, is none; @grammar says what it could be. Returns EXIT_USAGE. */
+int bad_value(const struct command *command, const char *option, const char *grammar);
+
+/* take the value of one of these; 0 or EXIT_USAGE */
+int take_log_format(const struct command *command, bool *ret_json);
+int take_progress(const struct command *command, bool *ret_progress); /* auto: on a terminal */
+int take_cgroup(const struct command *command, enum cgroup_mode *ret);
+
+/* parse one value; false when it is no number in range */
+bool parse_seconds(const char *text, unsigned *ret_ms); /* "10", "0.5"; at most a day */
 bool parse_pid(const char *text, int *ret_pid);
 
 /* the one operand FILE of a command that reads an image; 0 or EXIT_USAGE. '-' from a terminal is

@@ -6,13 +6,13 @@
 #include "cli/inspect.h"
 
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "kind/describe.h"
 #include "kind/kind.h"
 #include "kind/task.h"
@@ -148,10 +148,10 @@ struct json_object *objects_to_json(const struct inspection *in)
 
 	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
 		json_object *entry = json_object_new_object();
-		json_object_object_add(entry, "id", json_object_new_uint64(o->id));
-		json_object_object_add(entry, "kind", json_object_new_string(o->kind->name));
-		json_object_object_add(entry, "tasks", inspection_holders_json(in, o->id));
-		json_object_object_add(entry, "state", object_describe(in->contents.objects, o));
+		json_add_number(entry, "id", o->id);
+		json_add_text(entry, "kind", o->kind->name);
+		json_add(entry, "tasks", inspection_holders_json(in, o->id));
+		json_add(entry, "state", object_describe(in->contents.objects, o));
 		json_object_array_add(array, entry);
 	}
 	return array;
@@ -187,20 +187,20 @@ static json_object *info_to_json(const struct contents *c)
 	format_id(info->id, id);
 	format_time(info->created_us, created);
 	snprintf(version, sizeof(version), "%u.%u", info->version_major, info->version_minor);
-	json_object_object_add(o, "format", json_object_new_string(version));
-	json_object_object_add(o, "id", json_object_new_string(id));
-	json_object_object_add(o, "created", json_object_new_string(created));
-	json_object_object_add(o, "created_us", json_object_new_uint64(info->created_us));
-	json_object_object_add(o, "kernel", json_object_new_string(info->kernel_release));
-	json_object_object_add(o, "stasis", json_object_new_string(info->stasis_version));
-	json_object_object_add(o, "tasks", json_object_new_uint64(c->n_tasks));
-	json_object_object_add(o, "objects", json_object_new_uint64(objects_count(c->objects)));
-	json_object_object_add(o, "complete", json_object_new_boolean(totals != NULL));
+	json_add_text(o, "format", version);
+	json_add_text(o, "id", id);
+	json_add_text(o, "created", created);
+	json_add_number(o, "created_us", info->created_us);
+	json_add_text(o, "kernel", info->kernel_release);
+	json_add_text(o, "stasis", info->stasis_version);
+	json_add_number(o, "tasks", c->n_tasks);
+	json_add_number(o, "objects", objects_count(c->objects));
+	json_add_bool(o, "complete", totals != NULL);
 	if (!totals)
 		return o;
-	json_object_object_add(o, "bytes", json_object_new_uint64(totals->size));
-	json_object_object_add(o, "saved_pages", json_object_new_uint64(totals->n_data_pages));
-	json_object_object_add(o, "zero_pages", json_object_new_uint64(totals->n_zero_pages));
+	json_add_number(o, "bytes", totals->size);
+	json_add_number(o, "saved_pages", totals->n_data_pages);
+	json_add_number(o, "zero_pages", totals->n_zero_pages);
 	return o;
 }
 
@@ -251,7 +251,7 @@ static json_object *lost_to_json(void)
 	json_object *o = json_object_new_object();
 
 	for (size_t i = 0; i < N_LOST; i++)
-		json_object_object_add(o, lost[i][0], json_object_new_string(lost[i][1]));
+		json_add_text(o, lost[i][0], lost[i][1]);
 	return o;
 }
 
@@ -277,11 +277,11 @@ static int summary_to_json(struct inspection *in, json_object **ret, struct erro
 {
 	int r = memory_to_json(in, ret, err);
 
-	json_object_object_add(*ret, "image", info_to_json(&in->contents));
-	json_object_object_add(*ret, "tasks", tree_to_json(in));
-	json_object_object_add(*ret, "files", files_to_json(in));
-	json_object_object_add(*ret, "objects", objects_to_json(in));
-	json_object_object_add(*ret, "cannot_come_back", lost_to_json());
+	json_add(*ret, "image", info_to_json(&in->contents));
+	json_add(*ret, "tasks", tree_to_json(in));
+	json_add(*ret, "files", files_to_json(in));
+	json_add(*ret, "objects", objects_to_json(in));
+	json_add(*ret, "cannot_come_back", lost_to_json());
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -306,13 +306,13 @@ static json_object *record_to_json(const struct record *record)
 	json_object *o = json_object_new_object();
 	const char *compression = record_compression(record);
 
-	json_object_object_add(o, "offset", json_object_new_uint64(record->offset));
-	json_object_object_add(o, "type", json_object_new_uint64(record->type));
-	json_object_object_add(o, "name", json_object_new_string(record_name(record->type)));
-	json_object_object_add(o, "object", json_object_new_uint64(record->object));
-	json_object_object_add(o, "bytes", json_object_new_uint64(record->size));
+	json_add_number(o, "offset", record->offset);
+	json_add_number(o, "type", record->type);
+	json_add_text(o, "name", record_name(record->type));
+	json_add_number(o, "object", record->object);
+	json_add_number(o, "bytes", record->size);
 	if (compression)
-		json_object_object_add(o, "compression", json_object_new_string(compression));
+		json_add_text(o, "compression", compression);
 	return o;
 }
 
@@ -347,12 +347,6 @@ static int records(int fd, json_object *array, struct error *err)
 }
 
 /* ---- the command ---- */
-
-static void print_json(json_object *o)
-{
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-	                                               JSON_C_TO_STRING_NOSLASHESCAPE));
-}
 
 static int view_json(struct inspection *in, enum view view, json_object **ret, struct error *err)
 {
@@ -427,8 +421,7 @@ static int show(const struct arguments *a, int fd, struct error *err)
 	int e = a->json ? view_json(&in, a->view, &o, r < 0 ? &later : err)
 	                : view_text(&in, a->view, r < 0 ? &later : err);
 	if (o)
-		print_json(o);
-	json_object_put(o);
+		json_print(o);
 	inspection_done(&in);
 	return r < 0 ? r : e;
 }
@@ -439,8 +432,7 @@ static int show_records(const struct arguments *a, int fd, struct error *err)
 	int r = records(fd, array, err);
 
 	if (array)
-		print_json(array);
-	json_object_put(array);
+		json_print(array);
 	return r;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* inspect --files: the files of each process, as lsof(8) lists them. */
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/inspect.h"
+#include "cli/json.h"
 #include "file.pb-c.h"
 #include "files.pb-c.h"
 #include "fs.pb-c.h"
@@ -55,12 +55,12 @@ static json_object *new_line(const struct inspection *in, const char *fd, uint32
 	_cleanup_(free_p) char *title = o ? object_title(in->contents.objects, o) : NULL;
 	const char *note = o ? regfile_note(o) : NULL;
 
-	json_object_object_add(line, "fd", json_object_new_string(fd));
-	json_object_object_add(line, "object", json_object_new_uint64(id));
-	json_object_object_add(line, "kind", json_object_new_string(o ? o->kind->name : ""));
-	json_object_object_add(line, "name", json_object_new_string(title ? title : ""));
+	json_add_text(line, "fd", fd);
+	json_add_number(line, "object", id);
+	json_add_text(line, "kind", o ? o->kind->name : "");
+	json_add_text(line, "name", title ? title : "");
 	if (note)
-		json_object_object_add(line, "note", json_object_new_string(note));
+		json_add_text(line, "note", note);
 	return line;
 }
 
@@ -97,15 +97,15 @@ static json_object *descriptor_to_json(const struct inspection *in, const FilesD
 
 	snprintf(fd, sizeof(fd), "%u", d->number);
 	line = new_line(in, fd, s ? s->object : 0);
-	json_object_object_add(line, "file", json_object_new_uint64(d->file));
-	json_object_object_add(line, "close_on_exec", json_object_new_boolean(d->close_on_exec));
+	json_add_number(line, "file", d->file);
+	json_add_bool(line, "close_on_exec", d->close_on_exec);
 	if (!s)
 		return line;
 	_cleanup_(free_p) char *external = text_printable(s->external.data, s->external.len);
-	json_object_object_add(line, "access", json_object_new_string(access_word(s->flags)));
-	json_object_object_add(line, "flags", flags_to_json(s->flags));
-	json_object_object_add(line, "position", json_object_new_uint64(s->position));
-	json_object_object_add(line, "external", json_object_new_string(external));
+	json_add_text(line, "access", access_word(s->flags));
+	json_add(line, "flags", flags_to_json(s->flags));
+	json_add_number(line, "position", s->position);
+	json_add_text(line, "external", external);
 	return line;
 }
 
@@ -157,9 +157,9 @@ struct json_object *files_to_json(const struct inspection *in)
 		if (!t->n_objects || !has_its_own(in, by_tid, t))
 			continue;
 		json_object *o = json_object_new_object();
-		json_object_object_add(o, "tid", json_object_new_uint64(t->tid));
-		json_object_object_add(o, "comm", json_object_new_string(comm));
-		json_object_object_add(o, "files", lines_of(in, t));
+		json_add_number(o, "tid", t->tid);
+		json_add_text(o, "comm", comm);
+		json_add(o, "files", lines_of(in, t));
 		json_object_array_add(array, o);
 	}
 	return array;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* inspect --memory: each address space as a table of its mappings, with what the image holds of it.
  */
-#include <json-c/json.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/inspect.h"
+#include "cli/json.h"
 #include "kind/describe.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
@@ -119,8 +119,8 @@ static int count_block(void *context, struct object *object, const struct page_b
 
 static void add_count(json_object *o, const struct count *count)
 {
-	json_object_object_add(o, "saved_bytes", json_object_new_uint64(count->data * MM_PAGE));
-	json_object_object_add(o, "zero_bytes", json_object_new_uint64(count->zero * MM_PAGE));
+	json_add_number(o, "saved_bytes", count->data * MM_PAGE);
+	json_add_number(o, "zero_bytes", count->zero * MM_PAGE);
 }
 
 static char *what_is_mapped(const struct inspection *in, const MmState *s, const Mapping *m)
@@ -146,7 +146,7 @@ static void complete_mapping(const struct inspection *in, const MmState *s, cons
 
 	if (!what && json_object_object_get_ex(o, "name", &name))
 		what = xstrdup(json_object_get_string(name));
-	json_object_object_add(o, "what", json_object_new_string(what ? what : ""));
+	json_add_text(o, "what", what ? what : "");
 	add_count(o, count);
 }
 
@@ -164,9 +164,9 @@ static json_object *mm_to_json(const struct inspection *in, struct object *objec
 	for (size_t i = 0; i < s->n_mappings; i++)
 		complete_mapping(in, s, s->mappings[i], bulk ? &bulk->mappings[i] : &none,
 		                 json_object_array_get_idx(mappings, i));
-	json_object_object_add(o, "id", json_object_new_uint64(object->id));
-	json_object_object_add(o, "tasks", inspection_holders_json(in, object->id));
-	json_object_object_add(o, "executable", json_object_new_string(executable));
+	json_add_number(o, "id", object->id);
+	json_add(o, "tasks", inspection_holders_json(in, object->id));
+	json_add_text(o, "executable", executable);
 	add_count(o, bulk ? &bulk->all : &none);
 	return o;
 }
@@ -175,8 +175,8 @@ static json_object *other_to_json(const struct bulk *bulk)
 {
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "id", json_object_new_uint64(bulk->object->id));
-	json_object_object_add(o, "kind", json_object_new_string(bulk->object->kind->name));
+	json_add_number(o, "id", bulk->object->id);
+	json_add_text(o, "kind", bulk->object->kind->name);
 	add_count(o, &bulk->all);
 	return o;
 }
@@ -197,8 +197,8 @@ int memory_to_json(struct inspection *in, struct json_object **ret, struct error
 	}
 	bulks_free(c.bulks);
 	*ret = json_object_new_object();
-	json_object_object_add(*ret, "address_spaces", spaces);
-	json_object_object_add(*ret, "other_contents", others);
+	json_add(*ret, "address_spaces", spaces);
+	json_add(*ret, "other_contents", others);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* inspect --mounts and --namespaces: the mounts as findmnt(8) lists them; who is in which
  * namespace. */
-#include <json-c/json.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/inspect.h"
+#include "cli/json.h"
 #include "kind/describe.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
@@ -100,21 +100,21 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 	_cleanup_(free_p) char *external = external_of(s);
 	json_object *line = json_object_new_object();
 
-	json_object_object_add(line, "object", json_object_new_uint64(o->id));
-	json_object_object_add(line, "parent", json_object_new_uint64(s->parent));
-	json_object_object_add(line, "target", text_of(&s->point));
-	json_object_object_add(line, "root", text_of(&s->root));
-	json_object_object_add(line, "source", text_of(&s->source));
-	json_object_object_add(line, "fstype", sb ? text_of(&sb->type) : NULL);
-	json_object_object_add(line, "superblock", json_object_new_uint64(s->superblock));
-	json_object_object_add(line, "comes_back_as", json_object_new_string(class_of(sb)));
+	json_add_number(line, "object", o->id);
+	json_add_number(line, "parent", s->parent);
+	json_add(line, "target", text_of(&s->point));
+	json_add(line, "root", text_of(&s->root));
+	json_add(line, "source", text_of(&s->source));
+	json_add(line, "fstype", sb ? text_of(&sb->type) : NULL);
+	json_add_number(line, "superblock", s->superblock);
+	json_add_text(line, "comes_back_as", class_of(sb));
 	if (external)
-		json_object_object_add(line, "external", json_object_new_string(external));
-	json_object_object_add(line, "options", options_of(s->attributes));
-	json_object_object_add(line, "propagation", json_object_new_string(propagation_of(s)));
-	json_object_object_add(line, "peer_group", json_object_new_uint64(s->peer_group));
-	json_object_object_add(line, "master", json_object_new_uint64(s->master));
-	json_object_object_add(line, "deleted", json_object_new_boolean(s->deleted));
+		json_add_text(line, "external", external);
+	json_add(line, "options", options_of(s->attributes));
+	json_add_text(line, "propagation", propagation_of(s));
+	json_add_number(line, "peer_group", s->peer_group);
+	json_add_number(line, "master", s->master);
+	json_add_bool(line, "deleted", s->deleted);
 	return line;
 }
 
@@ -136,9 +136,9 @@ struct json_object *mounts_to_json(const struct inspection *in)
 
 	for (struct object *o; (o = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));) {
 		json_object *entry = json_object_new_object();
-		json_object_object_add(entry, "object", json_object_new_uint64(o->id));
-		json_object_object_add(entry, "tasks", inspection_holders_json(in, o->id));
-		json_object_object_add(entry, "mounts", mounts_of_json(in, o));
+		json_add_number(entry, "object", o->id);
+		json_add(entry, "tasks", inspection_holders_json(in, o->id));
+		json_add(entry, "mounts", mounts_of_json(in, o));
 		json_object_array_add(array, entry);
 	}
 	return array;
@@ -246,10 +246,10 @@ struct json_object *namespaces_to_json(const struct inspection *in)
 		if (!is_namespace(o))
 			continue;
 		json_object *entry = json_object_new_object();
-		json_object_object_add(entry, "object", json_object_new_uint64(o->id));
-		json_object_object_add(entry, "kind", json_object_new_string(o->kind->name));
-		json_object_object_add(entry, "tasks", inspection_holders_json(in, o->id));
-		json_object_object_add(entry, "state", object_describe(in->contents.objects, o));
+		json_add_number(entry, "object", o->id);
+		json_add_text(entry, "kind", o->kind->name);
+		json_add(entry, "tasks", inspection_holders_json(in, o->id));
+		json_add(entry, "state", object_describe(in->contents.objects, o));
 		json_object_array_add(array, entry);
 	}
 	return array;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* inspect --tree: the tasks, as pstree(1) draws them. */
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/inspect.h"
+#include "cli/json.h"
 #include "kind/describe.h"
 #include "kind/kind.h"
 #include "kind/task.h"
@@ -156,7 +156,7 @@ struct json_object *tree_to_json(const struct inspection *in)
 
 	for (size_t i = 0; i < in->contents.n_tasks; i++) {
 		json_object *o = object_describe(in->contents.objects, in->contents.tasks[i]);
-		json_object_object_add(o, "id", json_object_new_uint64(in->contents.tasks[i]->id));
+		json_add_number(o, "id", in->contents.tasks[i]->id);
 		json_object_array_add(array, o);
 	}
 	return array;

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "core/checkpoint.h"
 
 int usage_error(const struct command *command, const char *format, ...)
 {
@@ -53,25 +52,35 @@ int next_option(const struct command *command, int argc, char **argv, const char
 	return -2;
 }
 
-bool parse_log_format(const char *text, bool *ret_json)
+int bad_value(const struct command *command, const char *option, const char *grammar)
 {
-	*ret_json = !strcmp(text, "json");
-	return *ret_json || !strcmp(text, "text");
+	return usage_error(command, "%s '%s': it is %s", option, optarg, grammar);
 }
 
-bool parse_progress(const char *text, bool *ret_progress)
+int take_log_format(const struct command *command, bool *ret_json)
 {
-	if (!strcmp(text, "auto"))
-		*ret_progress = isatty(STDERR_FILENO);
-	else
-		*ret_progress = !strcmp(text, "always");
-	return *ret_progress || !strcmp(text, "auto") || !strcmp(text, "never");
+	*ret_json = !strcmp(optarg, "json");
+	if (*ret_json || !strcmp(optarg, "text"))
+		return 0;
+	return bad_value(command, "--log-format", "text or json");
 }
 
-bool parse_cgroup(const char *text, int *ret_mode)
+int take_progress(const struct command *command, bool *ret_progress)
 {
-	*ret_mode = strcmp(text, "ignore") ? CGROUP_KEEP : CGROUP_IGNORE;
-	return !strcmp(text, "ignore") || !strcmp(text, "keep");
+	bool is_auto = !strcmp(optarg, "auto"), always = !strcmp(optarg, "always");
+
+	*ret_progress = is_auto ? isatty(STDERR_FILENO) : always;
+	if (is_auto || always || !strcmp(optarg, "never"))
+		return 0;
+	return bad_value(command, "--progress", "auto, always or never");
+}
+
+int take_cgroup(const struct command *command, enum cgroup_mode *ret)
+{
+	*ret = strcmp(optarg, "ignore") ? CGROUP_KEEP : CGROUP_IGNORE;
+	if (*ret == CGROUP_IGNORE || !strcmp(optarg, "keep"))
+		return 0;
+	return bad_value(command, "--cgroup", "keep or ignore");
 }
 
 bool parse_seconds(const char *text, unsigned *ret_ms)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Errors and refusals on stderr: for people, or one JSON object a line. */
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "core/checkpoint.h"
 
 static void add_text(json_object *o, const char *key, const char *text)
 {
 	if (text && text[0])
-		json_object_object_add(o, key, json_object_new_string(text));
+		json_add_text(o, key, text);
 }
 
 static void add_code(json_object *o, const struct error *err)
@@ -35,7 +35,7 @@ static void add_frames(json_object *o, const struct error *err)
 		         err->frames[i].line);
 		json_object_array_add(frames, json_object_new_string(frame));
 	}
-	json_object_object_add(o, "at", frames);
+	json_add(o, "at", frames);
 }
 
 json_object *error_to_json(const struct error *err, const char *level, const char *phase)
@@ -46,10 +46,10 @@ json_object *error_to_json(const struct error *err, const char *level, const cha
 	add_text(o, "phase", phase);
 	add_code(o, err);
 	if (err->pid)
-		json_object_object_add(o, "pid", json_object_new_int(err->pid));
+		json_add(o, "pid", json_object_new_int(err->pid));
 	add_text(o, "comm", err->comm);
 	if (err->fd >= 0)
-		json_object_object_add(o, "fd", json_object_new_int(err->fd));
+		json_add(o, "fd", json_object_new_int(err->fd));
 	add_text(o, "object", err->object);
 	add_text(o, "cause", err->cause);
 	if (!err->code && strcmp(level, "not-examined")) {
@@ -69,8 +69,7 @@ static void report(const struct error *err, const char *level, const char *phase
 		return;
 	}
 	json_object *o = error_to_json(err, level, phase);
-	fprintf(stderr, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	json_print_line(stderr, o);
 }
 
 void report_error(const struct error *err, const char *phase, bool json, bool verbose)

@@ -3,7 +3,6 @@
 #include "core/restart.h"
 
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "cli/bar.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
+#include "cli/json.h"
 #include "cli/terminal.h"
 #include "core/external.h"
 #include "core/image_file.h"
@@ -56,11 +56,6 @@ struct arguments {
 	pid_t relay; /* under a pty: who holds its master */
 };
 
-static int bad_value(const char *option, const char *grammar)
-{
-	return usage_error(&restart_command, "%s '%s': it is %s", option, optarg, grammar);
-}
-
 static int take_external(struct arguments *a)
 {
 	struct error err;
@@ -75,7 +70,7 @@ static int take_files_changed(struct arguments *a)
 	a->options.files_changed_allow = !strcmp(optarg, "allow");
 	if (a->options.files_changed_allow || !strcmp(optarg, "refuse"))
 		return 0;
-	return bad_value("--files-changed", "refuse or allow");
+	return bad_value(&restart_command, "--files-changed", "refuse or allow");
 }
 
 static int take_clock(struct arguments *a)
@@ -83,14 +78,15 @@ static int take_clock(struct arguments *a)
 	bool goes_on = !strcmp(optarg, "continue");
 
 	a->options.clock = goes_on ? CLOCK_MODE_CONTINUE : CLOCK_MODE_REAL;
-	return goes_on || !strcmp(optarg, "real") ? 0 : bad_value("--clock", "real or continue");
+	return goes_on || !strcmp(optarg, "real")
+	               ? 0
+	               : bad_value(&restart_command, "--clock", "real or continue");
 }
 
 /* one option; 0 or an exit code */
 static int take_option(int option, struct arguments *a)
 {
 	struct restart_options *o = &a->options;
-	int cgroup;
 
 	switch (option) {
 	case 'v':
@@ -110,7 +106,7 @@ static int take_option(int option, struct arguments *a)
 		return 0;
 	case OPTION_MNTNS:
 		o->mntns_new = true;
-		return strcmp(optarg, "new") ? bad_value("--mntns", "new") : 0;
+		return strcmp(optarg, "new") ? bad_value(&restart_command, "--mntns", "new") : 0;
 	case OPTION_ROOT:
 		o->root = optarg;
 		return 0;
@@ -119,20 +115,13 @@ static int take_option(int option, struct arguments *a)
 	case OPTION_CLOCK:
 		return take_clock(a);
 	case OPTION_CGROUP:
-		if (!parse_cgroup(optarg, &cgroup))
-			return bad_value("--cgroup", "keep or ignore");
-		o->cgroup = (enum cgroup_mode)cgroup;
-		return 0;
+		return take_cgroup(&restart_command, &o->cgroup);
 	case OPTION_EXTERNAL:
 		return take_external(a);
 	case OPTION_LOG_FORMAT:
-		return parse_log_format(optarg, &o->json)
-		               ? 0
-		               : bad_value("--log-format", "text or json");
+		return take_log_format(&restart_command, &o->json);
 	default:
-		return parse_progress(optarg, &a->show_bar)
-		               ? 0
-		               : bad_value("--progress", "auto, always or never");
+		return take_progress(&restart_command, &a->show_bar);
 	}
 }
 
@@ -169,14 +158,13 @@ static void print_summary(const struct restart_result *result, bool json)
 		return;
 	}
 	json_object *o = json_object_new_object();
-	json_object_object_add(o, "level", json_object_new_string("info"));
-	json_object_object_add(o, "phase", json_object_new_string("restart"));
-	json_object_object_add(o, "tasks", json_object_new_uint64(result->n_tasks));
-	json_object_object_add(o, "root", json_object_new_int(result->root));
-	json_object_object_add(o, "memory_bytes", json_object_new_uint64(result->memory_bytes));
-	json_object_object_add(o, "total_us", json_object_new_uint64(result->total_us));
-	fprintf(stderr, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	json_add_text(o, "level", "info");
+	json_add_text(o, "phase", "restart");
+	json_add_number(o, "tasks", result->n_tasks);
+	json_add(o, "root", json_object_new_int(result->root));
+	json_add_number(o, "memory_bytes", result->memory_bytes);
+	json_add_number(o, "total_us", result->total_us);
+	json_print_line(stderr, o);
 }
 
 /* runs the restart and says how it went; 0, or an exit code */
