@@ -46,7 +46,9 @@ struct saver {
 	size_t n_waiting;
 	struct map
 		*links; /* inode number -> its number in the stream, of those with several names */
-	dev_t device;
+	dev_t device;   /* of the root, as are these */
+	uid_t uid;
+	gid_t gid;
 	struct map *leased; /* inode numbers of files with a write lease; NULL: not looked yet */
 	bool ramfs;
 	bool merged;                           /* an overlay */
@@ -483,6 +485,32 @@ static int refuse_leased(struct saver *s, const struct inode *i, ino64_t ino, st
 
 /* ---- the walk ---- */
 
+/* whether something is mounted there, to stay */
+static bool is_covered(const struct saver *s, int r)
+{
+	return r == -EXDEV && s->request && s->request->covered;
+}
+
+/* empty, and whose the root is: all that matters is that something can be mounted there again */
+static int put_covered(struct saver *s, uint32_t folder, const char *name, mode_t mode,
+                       struct error *err)
+{
+	const struct inode i = { .folder = folder,
+		                 .name = name,
+		                 .fd = -1,
+		                 .st = { .st_mode = mode, .st_uid = s->uid, .st_gid = s->gid } };
+	const struct content_entry e = describe(&i);
+	const struct content_extent nothing = { 0 };
+	int r = put(s, &e, sizeof(e), err);
+
+	s->totals.n_inodes++;
+	if (r == 0)
+		r = put(s, name, e.name_size, err);
+	if (r == 0 && e.type == CONTENT_FILE)
+		r = put(s, &nothing, sizeof(nothing), err);
+	return r;
+}
+
 /* anything but a directory */
 static int save_name(struct saver *s, int dir, uint32_t folder, const struct dirent64 *d,
                      struct error *err)
@@ -496,6 +524,8 @@ static int save_name(struct saver *s, int dir, uint32_t folder, const struct dir
 	/* opening a device or FIFO would do something */
 	_cleanup_(close_p) int fd = folders_openat(
 		dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
+	if (fd < 0 && is_covered(s, -errno))
+		return put_covered(s, folder, d->d_name, S_IFREG | 0644, err);
 	if (fd < 0)
 		return fail(s, &i, "open", err);
 	i.fd = fd;
@@ -547,6 +577,8 @@ static int save_folder(struct saver *s, uint32_t parent, const char *name, struc
 	uint32_t folder = name ? folders_add(&s->folders, parent, name) : 0;
 	int r = folders_open(&s->folders, folder, &i.fd, err);
 
+	if (name && is_covered(s, r))
+		return put_covered(s, parent, name, S_IFDIR | 0755, err);
 	if (r < 0)
 		return r;
 	if (fstat(i.fd, &i.st) < 0)
@@ -565,6 +597,8 @@ static int look_at_root(struct saver *s, struct error *err)
 	s->ramfs = fs.f_type == RAMFS_MAGIC;
 	s->merged = fs.f_type == OVERLAYFS_SUPER_MAGIC;
 	s->device = st.st_dev;
+	s->uid = st.st_uid;
+	s->gid = st.st_gid;
 	return 0;
 }
 

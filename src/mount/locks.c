@@ -259,6 +259,8 @@ static void take_findings(struct mount_table *t, size_t ns, const struct search 
 		struct mount_entry *m = &t->mounts[a[i++].index];
 		const struct finding *f = &s->findings[b[j++].index];
 		m->locked = f->locked;
+		if (f->locked)
+			t->mounts[m->parent].holds = true;
 		m->locked_attributes = f->attributes;
 		own[m->sb] |= f->own;
 	}

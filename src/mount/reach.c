@@ -281,7 +281,8 @@ static int take_copy(const struct reach *reach, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	int clone = mount_clone(fd);
-	return clone < 0 ? refuse_unreachable(reach, "mounts on it are locked", err) : clone;
+	/* mounts are locked to it; they, and no others, stay on it when the copy is gone */
+	return clone < 0 ? take_fd(&fd) : clone;
 }
 
 static int dig_in_copy(void *arg, struct error *err)

@@ -9,8 +9,8 @@
  * @nsfd:	the namespace that it is in; may be our own
  * @ret_fd:	its root directory or file: a detached mount, gone when this is closed
  *
- * What is covered, or unbindable, is dug out in a copy of the namespace. Where that may not be
- * done, because mounts are locked to it, it is the mount itself, with them on it (mount_id_of()).
+ * What is covered, or unbindable, is dug out in a copy of the namespace; what is locked to it stays
+ * on it. Where that may not be done it is the mount itself, with all on it (mount_id_of()).
  * -EOPNOTSUPP with mount.unreachable when it is covered.
  */
 int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd,

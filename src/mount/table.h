@@ -86,6 +86,7 @@ struct mount_entry {
 	/* in namespaces of another user namespace: it stays where it is; what of the attributes
 	 * stays as it is, MOUNT_ATTR__ATIME for how access times are kept */
 	bool locked;
+	bool holds; /* something is locked to it */
 	uint64_t locked_attributes;
 	bool unbindable;
 	uint64_t peer_group,

@@ -3,6 +3,8 @@
  * Mount namespaces that belong to a user namespace, and what is locked in them.
  *
  * TEST locked round-trip restart="--mntns new" -- locked
+ * TEST below-locked round-trip restart="--mntns new" -- below_locked
+ * TEST directory-below-locked refuse code=regfile.path -- directory_below_locked
  * TEST bound round-trip restart="--mntns new" -- bound
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
@@ -138,6 +140,54 @@ static void locked(void)
 	subject_checkpoint();
 	subject_check_exit(pid, 0);
 	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
+}
+
+/* of what is locked to a file system nobody sees what is below; all else is still there */
+static void below_locked(void)
+{
+	open_directory();
+	private_mounts();
+	mount_tmpfs("/mnt", "mode=0755");
+	CHECK(mkdir("/mnt/under", 0700) == 0 && mkdir("/mnt/under/deep", 0711) == 0 &&
+	      mkdir("/mnt/free", 0755) == 0 && mkdir("/mnt/zoo", 0755) == 0);
+	write_text("/mnt/under/secret", "not to be seen");
+	write_text("/mnt/under/deep/file", "seen elsewhere");
+	write_text("/mnt/point", "not to be seen");
+	write_text("/mnt/free/file", "below what is free");
+	write_text("/mnt/zoo/file", "last");
+	bind_mount("/mnt/under/deep", "/opt");
+	bind_mount("/mnt/zoo", "/media");
+	mount_tmpfs("/mnt/under", "mode=0755");
+	bind_mount("/dev/null", "/mnt/point");
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount("cover", "/mnt/free", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+	CHECK(umount2("/mnt/under", MNT_DETACH) < 0 && umount2("/mnt/point", MNT_DETACH) < 0);
+	CHECK(umount2("/mnt/free", MNT_DETACH) == 0);
+	CHECK(access("/mnt/free/file", F_OK) == 0 && access("/opt/file", F_OK) == 0);
+	CHECK(access("/mnt/zoo/file", F_OK) == 0 && access("/media/file", F_OK) == 0);
+}
+
+/* but who has been there since before */
+static void directory_below_locked(void)
+{
+	int told[2];
+
+	open_directory();
+	CHECK(pipe(told) == 0);
+	if (fork() == 0) {
+		private_mounts();
+		mount_tmpfs("/mnt", "mode=0755");
+		CHECK(mkdir("/mnt/under", 0755) == 0);
+		CHECK(chdir("/mnt/under") == 0);
+		mount_tmpfs("/mnt/under", "mode=0755");
+		CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write(told[1], "", 1) == 1);
+		pause();
+	}
+	CHECK(read(told[0], (char[]){ 0 }, 1) == 1);
+	subject_checkpoint();
 }
 
 /* what others have mounted, bound and set read-only: it is locked, but not its attributes; and what
@@ -347,7 +397,8 @@ static void covered(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(bound), CASE(named), CASE(own_mounts),
-	                     CASE(pivoted), CASE(inside), CASE(nested_mounts), CASE(owner_between),
-	                     CASE(overlay), CASE(covered));
+	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(below_locked),
+	                     CASE(directory_below_locked), CASE(bound), CASE(named),
+	                     CASE(own_mounts), CASE(pivoted), CASE(inside), CASE(nested_mounts),
+	                     CASE(owner_between), CASE(overlay), CASE(covered));
 }

@@ -61,6 +61,9 @@ static int by_tree(const void *a, const void *b, void *arg)
 	const size_t x = *(const size_t *)a, y = *(const size_t *)b;
 	int order = compare_names(t->mounts[x].root, t->mounts[y].root, '/');
 
+	/* that which shows more comes first */
+	if (!order)
+		order = t->mounts[x].holds - t->mounts[y].holds;
 	return order ? order : (x > y) - (x < y);
 }
 
@@ -79,10 +82,42 @@ static bool is_in(const char *root, const char *other)
 	return !strncmp(root, other, size) && (!root[size] || root[size] == '/');
 }
 
+/* whether what is locked to @mount hides @root, which is below the mount's: nobody sees it there */
+static bool is_hidden(const struct mount_table *t, size_t mount, const char *root)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
+	const char *below = mount_below(root, t->mounts[mount].root);
+
+	for (size_t i = ns->first; t->mounts[mount].holds && i < ns->first + ns->n; i++) {
+		const struct mount_entry *m = &t->mounts[i];
+		size_t size = strlen(m->rel);
+		if (m->parent == mount && m->locked && !strncmp(below, m->rel, size) &&
+		    (!size || !below[size] || below[size] == '/'))
+			return true;
+	}
+	return false;
+}
+
+/* of those in order, the ones that show what none before them shows; @open: room for as many */
+static size_t keep_parts(const struct mount_table *t, size_t *mounts, size_t n, size_t *open)
+{
+	size_t kept = 0, depth = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *root = t->mounts[mounts[i]].root;
+		while (depth && !is_in(root, t->mounts[open[depth - 1]].root))
+			depth--;
+		if (depth && !is_hidden(t, open[depth - 1], root))
+			continue;
+		open[depth++] = mounts[i];
+		mounts[kept++] = mounts[i];
+	}
+	return kept;
+}
+
 static struct parts find_parts(const struct mount_table *t, size_t sb)
 {
 	struct parts p = { 0 };
-	size_t n = 0;
 
 	for (size_t i = MOUNT_NONE;
 	     has_contents(t, sb) && (i = mount_of_sb(t, sb, i)) != MOUNT_NONE;)
@@ -91,10 +126,8 @@ static struct parts find_parts(const struct mount_table *t, size_t sb)
 	if (!p.n)
 		return p;
 	qsort_r(p.mounts, p.n, sizeof(*p.mounts), by_tree, (void *)t);
-	for (size_t i = 0; i < p.n; i++)
-		if (!n || !is_in(t->mounts[p.mounts[i]].root, t->mounts[p.mounts[n - 1]].root))
-			p.mounts[n++] = p.mounts[i];
-	p.n = n;
+	_cleanup_(free_p) size_t *open = xcalloc(p.n, sizeof(*open));
+	p.n = keep_parts(t, p.mounts, p.n, open);
 	qsort_r(p.mounts, p.n, sizeof(*p.mounts), by_name, (void *)t);
 	return p;
 }
@@ -141,7 +174,7 @@ static bool has_locked(const struct mount_table *t, size_t mount, int fd)
 static int refuse_locked(const struct mounts *m, size_t mount, struct error *err)
 {
 	error_refuse(err, CODE_mount_unreachable,
-	             "what is in a %s cannot be read: mounts on it are locked",
+	             "what is in a %s cannot be read: mounts on it are locked, or shared",
 	             m->table.sbs[m->table.mounts[mount].sb].type);
 	error_object(err, "%s", m->table.mounts[mount].point);
 	return -EOPNOTSUPP;
@@ -237,7 +270,9 @@ static int save_part(struct checkpoint *c, struct object *object, size_t mount, 
 	for (size_t i = 0; i < search->n; i++)
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
 	struct part p = { c, c->mounts->table.mounts[mount].sb };
-	const struct content_request request = { found.wanted, found.n, leaves_socket, &p };
+	const struct content_request request = { found.wanted, found.n,
+		                                 c->mounts->table.mounts[mount].holds,
+		                                 leaves_socket, &p };
 	r = content_save(root, &sink, &request, NULL, err);
 	note_found(search, &found, c->mounts->table.mounts[mount].root);
 	if (r == 0)

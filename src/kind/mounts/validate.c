@@ -270,7 +270,7 @@ static int by_namespace(const void *a, const void *b)
 }
 
 /* every mount must be below the root of its namespace: no cycles, each id once */
-static int check_namespace(const struct mounts *m, const struct mount_ns *ns, struct error *err)
+static int check_namespace(struct mounts *m, const struct mount_ns *ns, struct error *err)
 {
 	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
 		size_t up = i, steps = 0;
@@ -279,6 +279,8 @@ static int check_namespace(const struct mounts *m, const struct mount_ns *ns, st
 		while ((up = m->table.mounts[up].parent) != MOUNT_NONE)
 			if (++steps > ns->n)
 				return error_raise(err, EBADMSG, "mounts are on each other");
+		if (m->table.mounts[i].locked && m->table.mounts[i].parent != MOUNT_NONE)
+			m->table.mounts[m->table.mounts[i].parent].holds = true;
 	}
 	return 0;
 }
