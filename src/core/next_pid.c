@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/spawn.h"
+#include "host/enter.h"
 #include "host/helper.h"
 #include "kind/object.h"
 #include "kind/pid_ns.h"
@@ -54,7 +55,7 @@ static int write_inside(void *arg, struct error *err)
 {
 	struct turn *t = arg;
 
-	if (setns(t->ns, CLONE_NEWPID) < 0)
+	if (namespace_enter(t->ns, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter the pid namespace of the tree");
 	int e = helper_run(write_last, t, sizeof(*t), err);
 	return e < 0 ? error_trace(err, e) : 0;

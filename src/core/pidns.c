@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "core/spawn.h"
-#include "host/features.h"
 #include "task/plan.h"
 #include "task/stub.h"
 #include "util/alloc.h"
@@ -96,34 +95,9 @@ static void init_main(int socket)
 	_exit(0);
 }
 
-static int write_map(pid_t pid, const char *name, const char *text, struct error *err)
+static int start_init(struct restart *r, struct error *err)
 {
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", pid, name);
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return error_raise(err, errno, "write %s", path);
-	return 0;
-}
-
-/* our ids stay what they are; all others are unknown there (user_namespaces(7)) */
-static int map_ids(pid_t pid, struct error *err)
-{
-	_cleanup_(free_p) char *users = xasprintf("%u %u 1\n", geteuid(), geteuid());
-	_cleanup_(free_p) char *groups = xasprintf("%u %u 1\n", getegid(), getegid());
-	int e = write_map(pid, "setgroups", "deny", err);
-
-	if (e == 0)
-		e = write_map(pid, "uid_map", users, err);
-	if (e == 0)
-		e = write_map(pid, "gid_map", groups, err);
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
-static int start_init(struct restart *r, bool new_user, struct error *err)
-{
-	struct clone_args args = { .flags = CLONE_NEWPID | (new_user ? CLONE_NEWUSER : 0),
-		                   .exit_signal = SIGCHLD };
+	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -137,25 +111,15 @@ static int start_init(struct restart *r, bool new_user, struct error *err)
 		r->new_init = (pid_t)pid;
 		return 0;
 	}
-	int e = error_raise(err, errno, "make a pid namespace%s", new_user ? " as a user" : "");
-	err->code = CODE_not_supported;
-	error_hint(err, "run as root, or allow unprivileged user namespaces");
-	return e;
+	return error_raise(err, errno, "make a pid namespace");
 }
 
-static int enter(struct restart *r, bool new_user, struct error *err)
+static int enter(struct restart *r, struct error *err)
 {
 	_cleanup_(close_p) int pidfd = pidfd_open(r->new_init, 0);
 
 	if (pidfd < 0)
 		return error_raise(err, errno, "pidfd of our init %d", r->new_init);
-	if (new_user) {
-		int e = map_ids(r->new_init, err);
-		if (e < 0)
-			return error_trace(err, e);
-		if (setns(pidfd, CLONE_NEWUSER) < 0)
-			return error_raise(err, errno, "enter the new user namespace");
-	}
 	if (setns(pidfd, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter the new pid namespace");
 	return 0;
@@ -163,24 +127,22 @@ static int enter(struct restart *r, bool new_user, struct error *err)
 
 int pidns_enter(struct restart *r, struct error *err)
 {
-	bool new_user = !features_capability(21 /* CAP_SYS_ADMIN */);
-
 	r->pidns_before = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	if (r->pidns_before < 0)
 		return error_raise(err, errno, "open /proc/self/ns/pid");
 	if (pidns_root_is_init(r))
 		return 0;
-	int e = start_init(r, new_user, err);
+	int e = start_init(r, err);
 	if (e == 0)
-		e = enter(r, new_user, err);
+		e = enter(r, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
 int pidns_leave(struct restart *r, struct error *err)
 {
-	/* in a new user namespace we may not: nothing is forked after this, so it does not matter
-	 */
-	if (r->new_init && features_capability(21) && setns(r->pidns_before, CLONE_NEWPID) < 0)
+	/* in a user namespace of ours we may not: nothing is forked after this, so it does not
+	 * matter */
+	if (r->new_init && !r->own_user && setns(r->pidns_before, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "return to our own pid namespace");
 	close_p(&r->pidns_before);
 	return 0;

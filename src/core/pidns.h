@@ -2,8 +2,7 @@
 /*
  * restart --new-pidns: the tree gets a pid namespace of its own. If its root was pid 1 it is the
  * namespace's init again; otherwise an init of ours reaps what is orphaned, and ends with the last
- * task. Without CAP_SYS_ADMIN the namespace belongs to a new user namespace, in which the caller
- * keeps its ids.
+ * task.
  */
 #pragma once
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/own_user.h"
 #include "core/pidns.h"
 #include "core/progress.h"
 #include "core/restart_parts.h"
@@ -389,6 +390,7 @@ static void restart_done(struct restart *r)
 	mounts_free(take_ptr(r->mounts));
 	cgroup_trees_free(take_ptr(r->cgroups));
 	contents_close(&r->image);
+	close_p(&r->own_status);
 	pthread_mutex_destroy(&r->socket_lock);
 }
 
@@ -399,7 +401,8 @@ int restart_run(const struct restart_options *options, struct restart_result *re
 		             .socket = -1,
 		             .stub_socket_here = -1,
 		             .init_socket = -1,
-		             .pidns_before = -1 };
+		             .pidns_before = -1,
+		             .own_status = open("/proc/self/status", O_RDONLY | O_CLOEXEC) };
 	_cleanup_(close_p) int fd = -1;
 	uint64_t start = now_us();
 	int e;
@@ -411,6 +414,8 @@ int restart_run(const struct restart_options *options, struct restart_result *re
 	e = open_image(&r, &fd, err);
 	if (e == 0)
 		e = restart_read(&r, fd, err);
+	if (e == 0)
+		e = own_user_enter(&r, err);
 	if (e == 0)
 		e = restart_preflight(&r, err);
 	if (e == 0)

@@ -67,6 +67,8 @@ struct restart {
 	int stub_socket_here;        /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
 	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
+	bool own_user;                 /* we are in a user namespace of ours, core/own_user.h */
+	int own_status;                /* our /proc/PID/status, with ids as they are outside of it */
 	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */
 	pid_t new_init;                /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */

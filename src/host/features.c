@@ -495,19 +495,42 @@ int features_init(struct error *err)
 	return 0;
 }
 
-bool features_capability(int cap)
+static enum feature feature_of_capability(int cap)
 {
 	switch (cap) {
 #define FEATURE(name, since, purpose)
 #define CAPABILITY(name, number, purpose) \
 	case number:                      \
-		return feature(FEATURE_##name);
+		return FEATURE_##name;
 #include "host/features.def"
 #undef FEATURE
 #undef CAPABILITY
 	default:
-		return cap >= 0 && cap < 64 && effective_capabilities() & CAP_MASK(cap);
+		return N_FEATURES;
 	}
+}
+
+void features_settle(void)
+{
+	for (int cap = 0; cap < 64; cap++)
+		features_capability(cap);
+}
+
+bool features_capability_now(int cap)
+{
+	enum feature f = feature_of_capability(cap);
+
+	return !(f != N_FEATURES && feature_forced_off(f)) &&
+	       effective_capabilities() & CAP_MASK(cap);
+}
+
+bool features_capability(int cap)
+{
+	enum feature f = feature_of_capability(cap);
+
+	if (f != N_FEATURES)
+		return feature(f);
+	return cap >= 0 && cap < 64 && effective_capabilities() & CAP_MASK(cap);
 }
 
 const char *features_capability_name(int cap)

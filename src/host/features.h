@@ -38,6 +38,10 @@ bool feature_forced_off(enum feature f);
 const struct feature_info *feature_info(enum feature f);
 /* whether the caller's effective set has CAP_*; false when STASIS_WITHOUT names it */
 bool features_capability(int cap);
+/* before a user namespace is entered: all answers about capabilities stay what they are now */
+void features_settle(void);
+/* the same at this moment, whatever has been settled: in the user namespace that we are in now */
+bool features_capability_now(int cap);
 /* "CAP_SYS_RESOURCE" for a CAP_* number; a static string */
 const char *features_capability_name(int cap);
 /* whether the caller is in the initial user namespace */

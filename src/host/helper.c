@@ -3,6 +3,7 @@
 #include "host/helper.h"
 
 #include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,14 +19,19 @@ struct answer {
 	char arg[];
 };
 
-static void __attribute__((noreturn))
-helper_main(pid_t parent, helper_fn *fn, void *arg, size_t size, struct answer *answer)
+static void begin(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* 0: the parent is outside the pid namespace that it makes children in */
 	if (getppid() != parent && getppid() != 0)
 		_exit(1);
 	prctl(PR_SET_NAME, "stasis-helper");
+}
+
+static void __attribute__((noreturn))
+helper_main(pid_t parent, helper_fn *fn, void *arg, size_t size, struct answer *answer)
+{
+	begin(parent);
 	answer->err = ERROR_INIT;
 	answer->result = fn(arg, &answer->err);
 	memcpy(answer->arg, arg, size);
@@ -68,4 +74,48 @@ int helper_run(helper_fn *fn, void *arg, size_t size, struct error *err)
 		memcpy(arg, answer->arg, size);
 	munmap(answer, room);
 	return r;
+}
+
+/* ---- in our memory ---- */
+
+#define STACK_SIZE (1ul << 20)
+
+struct here {
+	pid_t parent;
+	helper_fn *fn;
+	void *arg;
+	struct error *err;
+	int result;
+};
+
+static int here_main(void *arg)
+{
+	struct here *here = arg;
+
+	begin(here->parent);
+	here->result = here->fn(here->arg, here->err);
+	_exit(0);
+}
+
+int helper_run_here(helper_fn *fn, void *arg, struct error *err)
+{
+	struct here here = { getpid(), fn, arg, err, -ECHILD };
+	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	sigset_t all, saved;
+
+	if (stack == MAP_FAILED)
+		return error_raise(err, errno, "map a stack for a helper");
+	sigfillset(&all); /* a handler of ours would run in it, too */
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	pid_t pid = clone(here_main, stack + STACK_SIZE,
+	                  CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &here);
+	int saved_errno = errno, status = pid < 0 ? 0 : await(pid);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	munmap(stack, STACK_SIZE);
+	if (pid < 0)
+		return error_raise(err, saved_errno, "start a helper");
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return error_raise(err, ECHILD, "a helper died, status %x", status);
+	return here.result;
 }

@@ -23,3 +23,9 @@ typedef int helper_fn(void *arg, struct error *err);
  * we die. Not while other threads of ours run.
  */
 int helper_run(helper_fn *fn, void *arg, size_t size, struct error *err);
+
+/**
+ * helper_run_here() - the same in our memory, as after vfork(2): what fn allocates and changes is
+ * ours, and pointers in @arg need no care. Other threads may run.
+ */
+int helper_run_here(helper_fn *fn, void *arg, struct error *err);

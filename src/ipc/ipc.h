@@ -13,18 +13,6 @@
 #include "ipc_ns.pb-c.h"
 #include "util/error.h"
 
-/* ---- where ---- */
-
-/* for _cleanup_(ipc_leave); .before = -1 when nothing was entered */
-struct ipc_visit {
-	int before;
-};
-#define IPC_VISIT_INIT ((struct ipc_visit){ .before = -1 })
-
-/* the calling thread enters the IPC namespace of descriptor @ns until ipc_leave() */
-int ipc_enter(struct ipc_visit *visit, int ns, struct error *err);
-void ipc_leave(struct ipc_visit *visit); /* takes one that has not entered */
-
 /* ---- settings ---- */
 
 /* fills @state with all that differ between IPC namespaces */

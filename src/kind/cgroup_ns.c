@@ -15,6 +15,7 @@
 #include "cgroup.pb-c.h"
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "host/enter.h"
 #include "host/features.h"
 #include "host/helper.h"
 #include "kind/cgroup.h"
@@ -49,7 +50,7 @@ static int ask_in_helper(void *arg, struct error *err)
 	struct asking *a = arg;
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/cgroup", a->tid);
 
-	if (setns(a->ns, CLONE_NEWCGROUP) < 0)
+	if (namespace_enter(a->ns, CLONE_NEWCGROUP) < 0)
 		return error_raise(err, errno, "enter a cgroup namespace");
 	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t size = 0;

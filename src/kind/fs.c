@@ -111,7 +111,7 @@ static int install_fds(struct restart *r, const FsState *s, struct stub *stub, c
 	bool own_root = is_own_root(fds[1]);
 	int e;
 
-	if (!own_root && !feature(FEATURE_cap_sys_chroot)) {
+	if (!own_root && !r->own_user && !feature(FEATURE_cap_sys_chroot)) {
 		error_refuse(err, CODE_not_supported, "a task in a chroot needs CAP_SYS_CHROOT");
 		return -EOPNOTSUPP;
 	}

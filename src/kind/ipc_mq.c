@@ -119,17 +119,27 @@ static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, 
 	return 0;
 }
 
+struct opening {
+	const IpcMqState *s;
+	int flags;
+};
+
+static int open_inside(void *arg, struct error *err)
+{
+	const struct opening *o = arg;
+	int fd = ipc_mq_open(o->s, o->flags, err);
+
+	return fd < 0 ? error_trace(err, fd) : fd;
+}
+
 static int open_mq(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                    struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	const IpcMqState *s = object_state(object, IpcMqState);
-	int e = ipc_ns_visit(r->objects, s->ns, &visit, err);
+	struct opening o = { object_state(object, IpcMqState),
+		             (int)flags & (O_ACCMODE | O_NONBLOCK | O_CLOEXEC) };
 
-	if (e == 0)
-		*ret_fd = e = ipc_mq_open(s, (int)flags & (O_ACCMODE | O_NONBLOCK | O_CLOEXEC),
-		                          err);
-	return e < 0 ? error_trace(err, e) : 0;
+	*ret_fd = ipc_ns_visit(r->objects, o.s->ns, open_inside, &o, err);
+	return *ret_fd < 0 ? error_trace(err, *ret_fd) : 0;
 }
 
 const struct kind ipc_mq_kind = {

@@ -5,12 +5,15 @@
  */
 #include "kind/ipc_ns.h"
 
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/shm.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "host/enter.h"
+#include "host/features.h"
 #include "host/helper.h"
 #include "ipc/ipc.h"
 #include "kind/namespace/ns.h"
@@ -22,66 +25,118 @@
 
 static const struct ns_type type = { "ipc", CLONE_NEWIPC, "IPC" };
 
-int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *visit,
+struct visit {
+	int fd;
+	helper_fn *fn;
+	void *arg;
+};
+
+static int enter_and_run(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+
+	if (namespace_enter(v->fd, CLONE_NEWIPC) < 0)
+		return error_raise(err, errno, "enter an IPC namespace");
+	return v->fn(v->arg, err);
+}
+
+static int visit(const struct object *object, helper_fn *fn, void *arg, struct error *err)
+{
+	struct visit v = { ((const struct ns *)object->live)->fd, fn, arg };
+	int r = helper_run_here(enter_and_run, &v, err);
+
+	return r < 0 ? error_trace(err, r) : r;
+}
+
+int ipc_ns_visit(const struct objects *objects, uint32_t ns, helper_fn *fn, void *arg,
                  struct error *err)
 {
-	const struct object *object = objects_by_id(objects, ns);
-	int r = ipc_enter(visit, ((struct ns *)object->live)->fd, err);
-
-	return r < 0 ? error_trace(err, r) : 0;
+	return visit(objects_by_id(objects, ns), fn, arg, err);
 }
 
 /* ---- checkpoint ---- */
 
-/* takes the message */
-static void add(struct checkpoint *c, const struct kind *kind, uint32_t ns, int32_t id,
-                ProtobufCMessage *message)
-{
-	const struct ipc_key key = { ns, id };
+struct finding {
+	struct checkpoint *c;
+	struct object *object;
+	const struct user_ns_data *view; /* whose names ids have; NULL: ours */
+};
 
-	objects_get(c->objects, kind, &key, sizeof(key), NULL)->message = message;
+static int name_outside(const struct id_map *map, uint32_t *id, struct error *err)
+{
+	*id = id_map_outside(map, *id);
+	return *id != ID_NONE ? 0
+	                      : error_refuse(err, CODE_user_ns_ids,
+	                                     "what lies in it belongs to an id that its user "
+	                                     "namespace has no name for");
 }
 
-static int find_shm(struct checkpoint *c, struct object *object, struct error *err)
+static int name_owner(const struct finding *f, uint32_t *uid, uint32_t *gid, struct error *err)
+{
+	int r = f->view ? name_outside(&f->view->uid, uid, err) : 0;
+
+	return r == 0 && f->view ? name_outside(&f->view->gid, gid, err) : r;
+}
+
+static int name_perm(const struct finding *f, IpcPerm *perm, struct error *err)
+{
+	int r = name_owner(f, &perm->uid, &perm->gid, err);
+
+	return r == 0 ? name_owner(f, &perm->cuid, &perm->cgid, err) : r;
+}
+
+/* takes the message */
+static void add(const struct finding *f, const struct kind *kind, int32_t id,
+                ProtobufCMessage *message)
+{
+	const struct ipc_key key = { f->object->id, id };
+
+	objects_get(f->c->objects, kind, &key, sizeof(key), NULL)->message = message;
+}
+
+static int find_shm(const struct finding *f, struct error *err)
 {
 	_cleanup_(free_p) IpcShmState **items = NULL;
 	size_t n = 0;
 	int r = ipc_shm_list(&items, &n, err);
 
 	for (size_t i = 0; i < n; i++) {
-		items[i]->ns = object->id;
-		add(c, &ipc_shm_kind, object->id, items[i]->perm->id, &items[i]->base);
+		items[i]->ns = f->object->id;
+		add(f, &ipc_shm_kind, items[i]->perm->id, &items[i]->base);
+		r = r < 0 ? r : name_perm(f, items[i]->perm, err);
 	}
 	return r;
 }
 
-static int find_sem(struct checkpoint *c, struct object *object, struct error *err)
+static int find_sem(const struct finding *f, struct error *err)
 {
 	_cleanup_(free_p) IpcSemState **items = NULL;
 	size_t n = 0;
 	int r = ipc_sem_list(&items, &n, err);
 
 	for (size_t i = 0; i < n; i++) {
-		items[i]->ns = object->id;
-		add(c, &ipc_sem_kind, object->id, items[i]->perm->id, &items[i]->base);
+		items[i]->ns = f->object->id;
+		add(f, &ipc_sem_kind, items[i]->perm->id, &items[i]->base);
+		r = r < 0 ? r : name_perm(f, items[i]->perm, err);
 	}
 	return r;
 }
 
-static int find_msg(struct checkpoint *c, struct object *object, struct error *err)
+static int find_msg(const struct finding *f, struct error *err)
 {
 	_cleanup_(free_p) IpcMsgState **items = NULL;
 	size_t n = 0;
 	int r = ipc_msg_list(&items, &n, err);
 
 	for (size_t i = 0; i < n; i++) {
-		items[i]->ns = object->id;
-		add(c, &ipc_msg_kind, object->id, items[i]->perm->id, &items[i]->base);
+		items[i]->ns = f->object->id;
+		add(f, &ipc_msg_kind, items[i]->perm->id, &items[i]->base);
+		r = r < 0 ? r : name_perm(f, items[i]->perm, err);
 	}
 	return r;
 }
 
-static int find_mq(struct checkpoint *c, struct object *object, struct error *err)
+static int find_mq(const struct finding *f, struct error *err)
 {
 	_cleanup_(free_p) IpcMqState **items = NULL;
 	size_t n = 0;
@@ -89,28 +144,27 @@ static int find_mq(struct checkpoint *c, struct object *object, struct error *er
 
 	for (size_t i = 0; i < n; i++) {
 		const struct ipc_mq_key key = { items[i]->device, items[i]->inode };
-		items[i]->ns = object->id;
-		objects_get(c->objects, &ipc_mq_kind, &key, sizeof(key), NULL)->message =
+		items[i]->ns = f->object->id;
+		objects_get(f->c->objects, &ipc_mq_kind, &key, sizeof(key), NULL)->message =
 			&items[i]->base;
+		r = r < 0 ? r : name_owner(f, &items[i]->uid, &items[i]->gid, err);
 	}
 	return r;
 }
 
-static int find_contents(struct checkpoint *c, struct object *object, struct error *err)
+static int find_contents(void *arg, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	int r = ipc_enter(&visit, ((struct ns *)object->live)->fd, err);
+	const struct finding *f = arg;
+	int r = ipc_settings_read(object_state(f->object, IpcNsState), err);
 
 	if (r == 0)
-		r = ipc_settings_read(object_state(object, IpcNsState), err);
+		r = find_shm(f, err);
 	if (r == 0)
-		r = find_shm(c, object, err);
+		r = find_sem(f, err);
 	if (r == 0)
-		r = find_sem(c, object, err);
+		r = find_msg(f, err);
 	if (r == 0)
-		r = find_msg(c, object, err);
-	if (r == 0)
-		r = find_mq(c, object, err);
+		r = find_mq(f, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -122,7 +176,10 @@ static int find_all(struct checkpoint *c, struct object *object, struct error *e
 	ipc_ns_state__init(s);
 	object->message = &s->base;
 	s->owner = ns_owner(object);
-	return find_contents(c, object, err);
+	const struct object *owner = ((const struct ns *)object->live)->owner;
+	bool as_owner = owner && !features_capability(CAP_SYS_ADMIN);
+	struct finding f = { c, object, as_owner ? user_ns_data(owner) : NULL };
+	return visit(object, find_contents, &f, err);
 }
 
 static int collect(struct checkpoint *c, struct task *task, struct error *err)

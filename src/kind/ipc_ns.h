@@ -2,6 +2,7 @@
 /* IPC namespaces: settings, and all that lies in them, as objects of kinds ipc_*. */
 #pragma once
 
+#include "host/helper.h"
 #include "kind/kind.h"
 
 extern const struct kind ipc_ns_kind, ipc_shm_kind, ipc_sem_kind, ipc_msg_kind, ipc_mq_kind;
@@ -10,7 +11,6 @@ extern const struct kind ipc_ns_kind, ipc_shm_kind, ipc_sem_kind, ipc_msg_kind, 
 int ipc_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
                       struct error *err);
 
-struct ipc_visit;
 struct IpcPerm; /* ipc_ns.proto */
 
 /* the ids of the ipc_ns and, in it, of the System V object: the key of the object table */
@@ -24,8 +24,11 @@ struct ipc_mq_key {
 	uint64_t device, inode;
 };
 
-/* the calling thread enters the namespace of that object until ipc_leave() (ipc/ipc.h) */
-int ipc_ns_visit(const struct objects *objects, uint32_t ns, struct ipc_visit *visit,
+/*
+ * Runs fn(arg) in the namespace of that object, in our memory (helper_run_here()). Without
+ * CAP_SYS_ADMIN it is its owner who enters, host/enter.h, and ids are those of his user namespace.
+ */
+int ipc_ns_visit(const struct objects *objects, uint32_t ns, helper_fn *fn, void *arg,
                  struct error *err);
 /* for validate(): whether @ns is an IPC namespace, and the rest a System V object can have */
 int ipc_ns_validate(const struct objects *objects, uint32_t ns, const struct IpcPerm *perm,

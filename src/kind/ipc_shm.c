@@ -107,16 +107,28 @@ struct object *ipc_shm_attached_by(struct checkpoint *c, struct task *task, int 
 	return object;
 }
 
+/* what a visit to the namespace needs */
+struct visit {
+	struct checkpoint *c;
+	struct object *object;
+};
+
+static int save_inside(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+	const IpcShmState *s = object_state(v->object, IpcShmState);
+	_cleanup_(close_p) int fd = ipc_shm_open(s->perm->id, false, NULL, NULL, err);
+	int r = fd < 0 ? fd : shmem_contents_save(v->c, v->object, fd, rounded(s), err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	const IpcShmState *s = object_state(object, IpcShmState);
-	int r = ipc_ns_visit(c->objects, s->ns, &visit, err);
+	struct visit v = { c, object };
+	int r = ipc_ns_visit(c->objects, object_state(object, IpcShmState)->ns, save_inside, &v,
+	                     err);
 
-	if (r < 0)
-		return error_trace(err, r);
-	_cleanup_(close_p) int fd = ipc_shm_open(s->perm->id, false, NULL, NULL, err);
-	r = fd < 0 ? fd : shmem_contents_save(c, object, fd, rounded(s), err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -151,13 +163,13 @@ static int look_inside(const struct segment *segment, IpcShmState *s, struct err
 	return 0;
 }
 
-static int judge(struct checkpoint *c, struct object *object, struct error *err)
+static int judge_inside(void *arg, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	IpcShmState *s = object_state(object, IpcShmState);
-	const struct segment *segment = live(object);
-	int r = ipc_ns_visit(c->objects, s->ns, &visit, err);
-	int forced = r < 0 ? r : ipc_shm_forced(err);
+	const struct visit *v = arg;
+	struct checkpoint *c = v->c;
+	IpcShmState *s = object_state(v->object, IpcShmState);
+	const struct segment *segment = live(v->object);
+	int forced = ipc_shm_forced(err);
 	int n = forced < 0 ? forced : ipc_shm_attached(s->perm->id, err);
 
 	if (n < 0)
@@ -172,7 +184,16 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		                      "a process outside the set has it attached, too",
 		                      "checkpoint a common ancestor, or end the other one (see "
 		                      "/proc/*/maps)");
-	r = c->tracer ? look_inside(segment, s, err) : 0;
+	int r = c->tracer ? look_inside(segment, s, err) : 0;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int judge(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct visit v = { c, object };
+	int r = ipc_ns_visit(c->objects, object_state(object, IpcShmState)->ns, judge_inside, &v,
+	                     err);
+
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -192,18 +213,23 @@ static int validate(const struct objects *objects, const struct object *object, 
 	return 0;
 }
 
-static int restore(struct restart *r, struct object *object, struct error *err)
+static int open_inside(void *arg, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
+	struct object *object = arg;
 	const IpcShmState *s = object_state(object, IpcShmState);
 	struct segment *segment = live(object);
-	int e = ipc_ns_visit(r->objects, s->ns, &visit, err);
 
-	if (e < 0)
-		return error_trace(err, e);
 	segment->fd = ipc_shm_open(s->perm->id, true, s->huge_shift ? &segment->map : NULL, NULL,
 	                           err);
 	return segment->fd < 0 ? error_trace(err, segment->fd) : 0;
+}
+
+static int restore(struct restart *r, struct object *object, struct error *err)
+{
+	int e = ipc_ns_visit(r->objects, object_state(object, IpcShmState)->ns, open_inside, object,
+	                     err);
+
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int restore_bulk(struct restart *r, struct object *object, const struct page_block *block,
@@ -228,15 +254,19 @@ static void release(struct object *object)
 	object->live = NULL;
 }
 
+static int remove_inside(void *arg, struct error *err)
+{
+	struct object *object = arg;
+	int e = ipc_shm_remove(object_state(object, IpcShmState), err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int finish(struct restart *r, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	const IpcShmState *s = object_state(object, IpcShmState);
-	int e = ipc_ns_visit(r->objects, s->ns, &visit, err);
-
 	release(object);
-	if (e == 0)
-		e = ipc_shm_remove(s, err);
+	int e = ipc_ns_visit(r->objects, object_state(object, IpcShmState)->ns, remove_inside,
+	                     object, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

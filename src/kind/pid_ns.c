@@ -109,7 +109,7 @@ static int find_ns(struct checkpoint *c, const struct task *task, int fd, struct
 		if (e < 0)
 			return error_trace(err, e);
 	}
-	int r = ns_check_rights("pid", err);
+	int r = ns_check_rights(fd, "pid", err);
 	if (r < 0)
 		return r;
 	*ret = objects_get(c->objects, &pid_ns_kind, &st.st_ino, sizeof(st.st_ino), &is_new);

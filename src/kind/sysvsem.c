@@ -318,16 +318,23 @@ static const struct task *user_of(const struct checkpoint *c, const struct objec
 	return NULL;
 }
 
+static int judge_sets(void *arg, struct error *err)
+{
+	int r = ipc_sem_each(judge_set, arg, err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int sysvsem_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
 	const struct task *task = user_of(c, object);
 	const struct object *ns = task ? task_object(task, &ipc_ns_kind) : NULL;
 	struct judging judging = { c, object, task, ns, false };
-	int r = ns ? ipc_ns_visit(c->objects, ns->id, &visit, err) : 0;
+	int r = 0;
 
-	if (r == 0 && task)
-		r = ipc_sem_each(judge_set, &judging, err);
+	if (task)
+		r = ns ? ipc_ns_visit(c->objects, ns->id, judge_sets, &judging, err)
+		       : judge_sets(&judging, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

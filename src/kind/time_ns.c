@@ -23,6 +23,7 @@
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "host/enter.h"
 #include "host/features.h"
 #include "host/helper.h"
 #include "kind/mm.h"
@@ -72,7 +73,7 @@ static int read_in_helper(void *arg, struct error *err)
 {
 	struct clocks *c = arg;
 
-	if (setns(c->fd, CLONE_NEWTIME) < 0)
+	if (namespace_enter(c->fd, CLONE_NEWTIME) < 0)
 		return error_raise(err, errno, "enter a time namespace");
 	return read_clocks(c, err);
 }

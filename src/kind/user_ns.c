@@ -20,7 +20,6 @@
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
-#include "host/features.h"
 #include "kind/cred.h"
 #include "kind/namespace/ns.h"
 #include "kind/pid_ns.h"
@@ -31,8 +30,6 @@
 #include "util/cleanup.h"
 
 #define DEPTH_MAX 32 /* user_namespaces(7) */
-
-enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
 static const struct ns_type type = { "user", CLONE_NEWUSER, "user" };
 
@@ -414,32 +411,12 @@ void user_ns_author_end(const struct user_ns_author *author)
 	prctl(PR_SET_SECUREBITS, author->securebits);
 }
 
-/* a user without rights gets one for the tree first, core/pidns.h; these are in that then */
-static bool comes_later(const struct restart *r)
-{
-	return r->new_pidns && !pid_ns_root_owner(r) && !features_capability(CAP_SYS_ADMIN_NUMBER);
-}
-
-static int make(struct restart *r, struct object *object, struct error *err)
+static int prepare(struct restart *r, struct object *object, struct error *err)
 {
 	const UserNsState *s = object_state(object, UserNsState);
 	const struct user_ns_data *data = user_ns_find(r->objects, object->id);
 	int e = user_ns_make(data, user_ns_fd(r, s->parent), user_ns_find(r->objects, s->parent),
 	                     &live_of(object)->ns.fd, err);
-
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
-static int prepare(struct restart *r, struct object *object, struct error *err)
-{
-	int e = comes_later(r) ? 0 : make(r, object, err);
-
-	return e < 0 ? error_trace(err, e) : 0;
-}
-
-static int restore(struct restart *r, struct object *object, struct error *err)
-{
-	int e = comes_later(r) ? make(r, object, err) : 0;
 
 	return e < 0 ? error_trace(err, e) : 0;
 }
@@ -467,7 +444,6 @@ const struct kind user_ns_kind = {
 	.save = save,
 	.validate = validate,
 	.prepare = prepare,
-	.restore = restore,
 	.enter_last = enter_last,
 	.release = ns_release,
 };

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
 #include "kind/user_ns.h"
@@ -39,7 +40,7 @@ static int ask_in_helper(void *arg, struct error *err)
 {
 	struct asking *a = arg;
 
-	if (setns(a->fd, CLONE_NEWUTS) < 0 || uname(&a->names) < 0)
+	if (namespace_enter(a->fd, CLONE_NEWUTS) < 0 || uname(&a->names) < 0)
 		return error_raise(err, errno, "enter a UTS namespace");
 	return 0;
 }

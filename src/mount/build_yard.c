@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "host/helper.h"
 #include "mount/build_parts.h"
 #include "mount/superblock.h"
@@ -54,7 +55,25 @@ static int open_own_ns(const struct mount_build *b)
 	return openat(b->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 }
 
-/* a namespace with nothing in it but an empty directory */
+/*
+ * Outside of the initial user namespace the kernel makes a proc or sysfs only where one is mounted
+ * already that shows all of it: what is mounted at @path is, with all that is on it.
+ */
+static int open_shown(const char *path)
+{
+	return features_initial_user_namespace()
+	               ? -1
+	               : open_tree(AT_FDCWD, path,
+	                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+}
+
+static void show(int root, const char *name, int tree)
+{
+	if (tree >= 0 && mkdirat(root, name, 0700) == 0)
+		move_mount(tree, "", root, name, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/* a namespace with nothing in it but an empty directory, and those */
 static int make_yard(struct mount_build *b, struct error *err)
 {
 	static const struct mount_sb sb = { .type = (char *)"tmpfs", .class = MOUNT_CONTENT };
@@ -66,8 +85,13 @@ static int make_yard(struct mount_build *b, struct error *err)
 	r = mount_superblock_make(&sb, "stasis-yard", -1, -1, &root, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0 ||
-	    syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+	_cleanup_(close_p) int proc = open_shown("/proc");
+	_cleanup_(close_p) int sys = open_shown("/sys");
+	if (move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0 || fchdir(root) < 0)
+		return error_raise(err, errno, "fill a mount namespace");
+	show(root, "proc", proc);
+	show(root, "sys", sys);
+	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
 		return error_raise(err, errno, "empty a mount namespace");
 	*b->yard = open_own_ns(b);
 	return *b->yard < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "mount/reach.h"
 #include "util/alloc.h"
@@ -42,7 +43,7 @@ static int make_copy(void *arg, struct error *err)
 	struct search *s = arg;
 
 	prctl(PR_SET_DUMPABLE, 0);
-	if (setns(s->nsfd, CLONE_NEWNS) < 0 || setns(s->user, CLONE_NEWUSER) < 0 ||
+	if (setns(s->user, CLONE_NEWUSER) < 0 || setns(s->nsfd, CLONE_NEWNS) < 0 ||
 	    unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "copy a mount namespace in its user namespace");
 	s->copyfd = openat(s->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -53,7 +54,7 @@ static int make_private(void *arg, struct error *err)
 {
 	const struct search *s = arg;
 
-	if (setns(s->copyfd, CLONE_NEWNS) < 0 ||
+	if (namespace_enter(s->copyfd, CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_raise(err, errno, "make the copy of a mount namespace private");
 	return 0;
@@ -176,7 +177,7 @@ static int try_all(void *arg, struct error *err)
 {
 	const struct search *s = arg;
 
-	if (setns(s->copyfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(s->copyfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
 	do {
 		while (try_visible(s))
@@ -196,7 +197,7 @@ static int try_force(void *arg, struct error *err)
 	const struct search *s = arg;
 
 	prctl(PR_SET_DUMPABLE, 0);
-	if (setns(s->copyfd, CLONE_NEWNS) < 0 || setns(s->user, CLONE_NEWUSER) < 0)
+	if (setns(s->user, CLONE_NEWUSER) < 0 || setns(s->copyfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
 	for (size_t i = 0; i < s->copy->n_mounts; i++) {
 		struct finding *f = &s->findings[i];

@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -219,7 +220,7 @@ static int look(void *arg, struct error *err)
 	struct look *l = arg;
 	const struct mount_ns *ns = &l->t->namespaces[l->ns];
 
-	if (setns(l->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(l->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	_cleanup_(close_p) int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	l->base = root < 0 ? 0 : mount_id_of(root);

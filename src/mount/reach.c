@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/features.h"
 #include "host/helper.h"
 #include "util/alloc.h"
@@ -65,12 +66,20 @@ static int clone_top(const struct mount_entry *m)
 	return fd < 0 || mount_id_of(fd) != m->id ? -1 : mount_clone(fd);
 }
 
+/* 0: it is not on top */
+static int open_in_place(const struct mount_entry *m)
+{
+	_cleanup_(close_p) int fd = open_top(m->point);
+
+	return fd < 0 || mount_id_of(fd) != m->id ? 0 : take_fd(&fd);
+}
+
 /* 0: it is not on top, or may not be cloned */
 static int reach_directly(void *arg, struct error *err)
 {
 	const struct reach *reach = arg;
 
-	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(reach->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	int clone = clone_top(reach->m);
 	return clone < 0 ? 0 : clone;
@@ -81,10 +90,9 @@ static int reach_in_place(void *arg, struct error *err)
 {
 	const struct reach *reach = arg;
 
-	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(reach->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
-	_cleanup_(close_p) int fd = open_top(reach->m->point);
-	return fd < 0 || mount_id_of(fd) != reach->m->id ? 0 : take_fd(&fd);
+	return open_in_place(reach->m);
 }
 
 /* ---- in a copy ---- */
@@ -114,8 +122,9 @@ static int look_at_copy(void *arg, struct error *err)
 	const struct look *look = arg;
 	const struct reach *reach = look->reach;
 
-	if (setns(reach->home, CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "enter our own mount namespace");
+	/* a copy of the copy will do: an owner that has entered cannot go home */
+	if (setns(reach->home, CLONE_NEWNS) < 0 && unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "leave the copy of a mount namespace");
 	int r = mount_table_add(&copy, reach->own, 0, NULL, err);
 	for (size_t i = 0; r == 0 && i < copy.n_mounts; i++)
 		if (copy.mounts[i].peer_group || copy.mounts[i].master)
@@ -155,7 +164,7 @@ static int make_copy(void *arg, struct error *err)
 	const struct reach *reach = arg;
 	_cleanup_(close_p) int root = open_member_root(reach);
 
-	if (setns(reach->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(reach->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	if (root >= 0 && fchdir(root) < 0)
 		return error_raise(err, errno, "enter a task's root directory");
@@ -324,8 +333,12 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(close_p) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, home, -1 };
-	int fd = helper_run(reach_directly, &reach, 0, err);
+	bool may = namespace_may_enter(nsfd);
+	/* without rights it is our own, where nothing can be cloned */
+	int fd = may ? helper_run(reach_directly, &reach, 0, err) : open_in_place(reach.m);
 
+	if (fd == 0 && !may)
+		return refuse_unreachable(&reach, "another mount covers it", err);
 	if (fd == 0)
 		fd = reach_by_copy(&reach, err);
 	/* mounts that are locked to it: it can be had as it is, with them */
@@ -336,7 +349,8 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	}
 	if (fd < 0)
 		return error_trace(err, fd);
-	set_noatime(fd);
+	if (may)
+		set_noatime(fd);
 	*ret_fd = fd;
 	return 0;
 }
@@ -357,7 +371,7 @@ static int reach_tops(void *arg, struct error *err)
 {
 	struct many *many = arg;
 
-	if (setns(many->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(many->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	for (size_t i = 0; i < many->n; i++) {
 		many->items[i].fd = clone_top(&many->t->mounts[many->items[i].mount]);

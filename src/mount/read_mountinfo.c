@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "mount/read.h"
 #include "mount/table.h"
@@ -143,7 +144,7 @@ static int open_inside(void *arg, struct error *err)
 {
 	const struct look *l = arg;
 
-	if (setns(l->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(l->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	if (l->root >= 0 && (fchdir(l->root) < 0 || chroot(".") < 0))
 		return error_raise(err, errno, "take a task's root directory");

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "mount/read.h"
 #include "mount/table.h"
@@ -91,7 +92,7 @@ static int put_inside(void *arg, struct error *err)
 {
 	const struct view *v = arg;
 
-	if (setns(v->nsfd, CLONE_NEWNS) < 0)
+	if (namespace_enter(v->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
 	if (v->root >= 0 && (fchdir(v->root) < 0 || chroot(".") < 0))
 		return error_raise(err, errno, "take a task's root directory");

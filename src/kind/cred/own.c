@@ -2,14 +2,13 @@
 /* Credentials in /proc, and those of this process. See own.h. */
 #include "kind/cred/own.h"
 
-#include <linux/capability.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "core/restart.h"
 #include "host/features.h"
-#include "kind/pid_ns.h"
 #include "proc/status.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -51,14 +50,15 @@ uint64_t cred_all_capabilities(void)
 	return f && fscanf(f, "%u", &last) == 1 && last < 63 ? (2ull << last) - 1 : 0;
 }
 
-static int read_status(char **ret, struct error *err)
+static int read_status(int fd, char **ret, struct error *err)
 {
-	_cleanup_(fclose_p) FILE *f = fopen("/proc/thread-self/status", "re");
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	_cleanup_(fclose_p) FILE *f = copy < 0 ? NULL : fdopen(copy, "r");
 	size_t room = 0;
 
 	*ret = NULL;
-	if (!f || getdelim(ret, &room, 0, f) < 0)
-		return error_raise(err, errno ? errno : ENODATA, "read /proc/thread-self/status");
+	if (!f || fseek(f, 0, SEEK_SET) < 0 || getdelim(ret, &room, 0, f) < 0)
+		return error_raise(err, errno ? errno : ENODATA, "read /proc/self/status");
 	return 0;
 }
 
@@ -67,7 +67,7 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 	_cleanup_(free_p) char *text = NULL;
 	struct proc_status status = { 0 };
 	char unknown[64];
-	int e = read_status(&text, err);
+	int e = read_status(r->own_status, &text, err);
 
 	if (!text)
 		return error_trace(err, e);
@@ -79,14 +79,9 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 		return error_trace(err, e);
 	memcpy(ret->uid, status.uid, sizeof(ret->uid));
 	memcpy(ret->gid, status.gid, sizeof(ret->gid));
-	ret->new_user = r->new_pidns && !pid_ns_root_owner(r) &&
-	                !features_capability(CAP_SYS_ADMIN);
-	if (ret->new_user) {
-		ret->permitted = ret->bounding = cred_all_capabilities();
-		return 0;
-	}
+	ret->new_user = r->own_user;
 	ret->inheritable = status.cap_inheritable;
-	ret->permitted = usable(status.cap_permitted);
+	ret->permitted = r->own_user ? status.cap_permitted : usable(status.cap_permitted);
 	ret->bounding = status.cap_bounding;
 	ret->ambient = status.cap_ambient;
 	ret->securebits = (uint32_t)prctl(PR_GET_SECUREBITS);

@@ -23,15 +23,27 @@ int messages_judge(const struct messages *m, struct error *err)
 	return error_raise(err, EFBIG, "%s holds %llu bytes", m->what, (unsigned long long)m->size);
 }
 
+struct visit {
+	const struct messages *m;
+	const ProtobufCMessage *message;
+	struct ipc_stream *stream;
+};
+
+static int read_inside(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+	int r = v->m->read(v->message, v->stream, err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int messages_save(struct checkpoint *c, const struct object *object, const struct messages *m,
                   struct error *err)
 {
 	_cleanup_(ipc_stream_free) struct ipc_stream stream = { 0 };
-	_cleanup_(ipc_leave) struct ipc_visit visit;
-	int r = ipc_ns_visit(c->objects, m->ns, &visit, err);
+	struct visit v = { m, object->message, &stream };
+	int r = ipc_ns_visit(c->objects, m->ns, read_inside, &v, err);
 
-	if (r == 0)
-		r = m->read(object->message, &stream, err);
 	if (r == 0 && stream.size != m->size)
 		r = error_raise(err, EAGAIN, "%s changes", m->what);
 	if (r == 0)
@@ -54,16 +66,22 @@ static int take(struct restart *r, struct object *object, uint64_t size, struct 
 	return 0;
 }
 
+static int write_inside(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+	int e = v->m->write(v->message, v->stream, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 int messages_restore(struct restart *r, struct object *object, const struct messages *m,
                      struct error *err)
 {
-	_cleanup_(ipc_leave) struct ipc_visit visit = IPC_VISIT_INIT;
 	int e = take(r, object, m->size, err);
+	struct visit v = { m, object->message, object->live };
 
 	if (e == 0)
-		e = ipc_ns_visit(r->objects, m->ns, &visit, err);
-	if (e == 0)
-		e = m->write(object->message, object->live, err);
+		e = ipc_ns_visit(r->objects, m->ns, write_inside, &v, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -105,6 +105,23 @@ static int special_mapping(const struct proc_map *map, struct error *refusal)
 	return 0;
 }
 
+/* in the mount namespace of the task; -1 with errno if that leads to another file */
+static int open_by_name(const struct task *task, const struct proc_map *map)
+{
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/root%s", (int)task->tid, map->name);
+	const char *names[] = { path, map->name /* it is in ours, and has changed its root */ };
+	struct stat st;
+
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_(close_p) int fd = open(names[i], O_PATH | O_CLOEXEC);
+		if (fd >= 0 && still_fstat(fd, &st) == 0 && st.st_dev == map->dev &&
+		    st.st_ino == map->inode)
+			return take_fd(&fd);
+	}
+	errno = EPERM;
+	return -1;
+}
+
 /*
  * The coordinator's own O_PATH reference to the mapped file, -1 with errno; and its exact name,
  * which map_files shows without escapes.
@@ -123,17 +140,10 @@ static int open_map_file(const struct task *task, const struct proc_map *map, ch
 	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
 		return fd;
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
-	struct stat st;
 	bool forbidden = errno == EPERM;
-	fd = open(map->name, O_PATH | O_CLOEXEC);
+	fd = open_by_name(task, map);
 	if (fd < 0 && forbidden)
 		errno = EPERM;
-	if (fd >= 0 &&
-	    (still_fstat(fd, &st) < 0 || st.st_dev != map->dev || st.st_ino != map->inode)) {
-		close(fd);
-		errno = EPERM;
-		return -1;
-	}
 	return fd;
 }
 

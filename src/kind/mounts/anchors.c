@@ -33,6 +33,43 @@ static void add_host(struct mounts *m, size_t sb, const char *root, int fd,
 	};
 }
 
+static bool has_anchor(const struct mounts *m, size_t sb, const char *root)
+{
+	for (size_t i = 0; i < m->n_anchors; i++)
+		if (m->anchors[i].sb == sb && !strcmp(m->anchors[i].root, root))
+			return true;
+	return false;
+}
+
+/*
+ * A mount of ours that cannot be cloned, since others are locked on it: those parts of it that are
+ * needed and have none. @fd: it in place; taken.
+ */
+static void add_parts(struct mounts *m, size_t sb, const char *root, int fd,
+                      const struct mount_entry *from)
+{
+	for (size_t i = MOUNT_NONE; (i = mount_of_sb(&m->table, sb, i)) != MOUNT_NONE;) {
+		const char *part = m->table.mounts[i].root, *below = mount_below(part, root);
+		if (!below || has_anchor(m, sb, part))
+			continue;
+		_cleanup_(close_p) int at = mount_open_below(fd, below, O_PATH | O_NOFOLLOW);
+		int clone = at < 0 ? -1 : mount_clone(at);
+		if (clone >= 0)
+			add_host(m, sb, part, clone, from);
+	}
+	close_p(&fd);
+}
+
+/* takes @fd, of mount_reach() */
+static void add_reached(struct mounts *m, size_t sb, const char *root, int fd,
+                        const struct mount_entry *from)
+{
+	if (mount_id_of(fd) == from->id)
+		add_parts(m, sb, root, fd, from);
+	else
+		add_host(m, sb, root, fd, from);
+}
+
 /* ---- of the user ---- */
 
 /* a clone of what was supplied for @root of a superblock; it must be of the type that was there */
@@ -159,7 +196,7 @@ static void find_external(struct mounts *m, int own, size_t sb, const Superblock
 		const struct mount_entry *from = a->name.len ? NULL
 		                                             : open_anchor(m, own, path, a, &fd);
 		if (from)
-			add_host(m, sb, root, fd, from);
+			add_reached(m, sb, root, fd, from);
 	}
 }
 
@@ -188,7 +225,7 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 		int fd = -1;
 		if (mount_reach(&m->host, own, i, &fd, &ignored) < 0)
 			continue;
-		add_host(m, sb, e->root, fd, e);
+		add_reached(m, sb, e->root, fd, e);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: namespaces into the table, an object for every line of it. */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
@@ -108,7 +110,7 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
                          pid_t member, struct object **ret, struct error *err)
 {
 	size_t line = MOUNT_NONE, n, before = m->n_mounts;
-	int r = ns_check_rights("mount", err);
+	int r = ns_check_rights(nsfd, "mount", err);
 
 	if (r == 0)
 		r = mount_table_add(&m->table, nsfd, member, &line, err);
@@ -176,6 +178,17 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* who may not mount it anew has to take the host's */
+static void leave_keyed(struct mounts *m)
+{
+	for (size_t i = 0; i < m->table.n_sbs; i++) {
+		struct mount_sb *sb = &m->table.sbs[i];
+		if (sb->class == MOUNT_KEYED &&
+		    mount_table_find_sb(&m->host, sb->major, sb->minor) != MOUNT_NONE)
+			sb->class = MOUNT_EXTERNAL;
+	}
+}
+
 int mounts_classify(struct checkpoint *c, struct error *err)
 {
 	struct mounts *m = c->mounts;
@@ -184,6 +197,8 @@ int mounts_classify(struct checkpoint *c, struct error *err)
 		return 0;
 	m->classified = true;
 	mount_classify(&m->table, &m->host);
+	if (!features_capability(CAP_SYS_ADMIN))
+		leave_keyed(m);
 	int r = mounts_find_outside(c, m, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

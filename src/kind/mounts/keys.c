@@ -14,6 +14,7 @@
 
 #include "core/checkpoint.h"
 #include "core/restart.h"
+#include "host/enter.h"
 #include "host/helper.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
@@ -42,7 +43,7 @@ static int visit(void *arg, struct error *err)
 {
 	const struct visit *v = arg;
 
-	if (v->ns >= 0 && setns(v->ns, 0) < 0)
+	if (v->ns >= 0 && namespace_enter(v->ns, 0) < 0)
 		return error_raise(err, errno, "enter a namespace");
 	return look_at_own(v->type, err);
 }

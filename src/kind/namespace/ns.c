@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "host/features.h"
+#include "host/enter.h"
 #include "host/helper.h"
 #include "kind/user_ns.h"
 #include "task/holders.h"
@@ -20,8 +20,6 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
 /* ---- checkpoint ---- */
 
@@ -46,13 +44,13 @@ static void refuse_return(struct checkpoint *c, const struct task *task, const s
 	refuse(c, task, &refusal);
 }
 
-int ns_check_rights(const char *what, struct error *err)
+int ns_check_rights(int nsfd, const char *what, struct error *err)
 {
-	if (features_capability(CAP_SYS_ADMIN_NUMBER))
+	if (namespace_may_enter(nsfd))
 		return 0;
 	error_refuse(err, CODE_capability, "CAP_SYS_ADMIN is needed to look into its %s namespace",
 	             what);
-	error_hint(err, "run stasis as root");
+	error_hint(err, "run stasis as root, or as the user who has made its user namespace");
 	return -EOPNOTSUPP;
 }
 
@@ -62,7 +60,7 @@ static int add_object(struct checkpoint *c, const struct task *task, int nsfd,
 {
 	bool is_new;
 	int r = type->flag == CLONE_NEWNET ? 0 /* it stays outside */
-	                                   : ns_check_rights(type->what, err);
+	                                   : ns_check_rights(nsfd, type->what, err);
 
 	if (r < 0)
 		return r;

@@ -38,9 +38,8 @@ int ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, const
                   struct error *err);
 /* refuses a namespace that a process outside the set is in, or has open; for a kind's judge() */
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err);
-/* setns(2) takes CAP_SYS_ADMIN in one's own user namespace, whoever owns the other: refuses without
- */
-int ns_check_rights(const char *what, struct error *err);
+/* refuses a namespace that we may not enter, host/enter.h */
+int ns_check_rights(int nsfd, const char *what, struct error *err);
 /* refuses one that tasks of the container could not enter any more when they are made */
 void ns_judge_owner(struct checkpoint *c, const struct task *task, const char *link,
                     const struct object *owner);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host/enter.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
 #include "util/cleanup.h"
@@ -34,7 +35,7 @@ static int run_job(void *arg, struct error *err)
 {
 	struct job *job = arg;
 
-	if (setns(job->fd, CLONE_NEWPID) < 0)
+	if (namespace_enter(job->fd, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter a pid namespace");
 	return helper_run(job->fn, job, sizeof(*job), err);
 }

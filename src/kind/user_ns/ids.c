@@ -89,6 +89,15 @@ uint32_t id_map_inside(const struct id_map *map, uint32_t outside)
 	return r ? r->inside + (outside - r->outside) : ID_NONE;
 }
 
+uint32_t id_map_outside(const struct id_map *map, uint32_t inside)
+{
+	for (uint32_t i = 0; i < map->n; i++)
+		if (inside >= map->ranges[i].inside &&
+		    inside - map->ranges[i].inside < map->ranges[i].count)
+			return map->ranges[i].outside + (inside - map->ranges[i].inside);
+	return ID_NONE;
+}
+
 char *id_map_text(const struct id_map *map, const struct id_map *parent)
 {
 	const size_t line = 36; /* three numbers of up to ten digits, blanks, a newline */

@@ -25,6 +25,7 @@ bool id_map_valid(const struct id_map *map);
 /* every id that @inner has is one that @outer has, and each range lies in one of its ranges */
 bool id_map_within(const struct id_map *inner, const struct id_map *outer);
 uint32_t id_map_inside(const struct id_map *map, uint32_t outside); /* ID_NONE: not mapped */
+uint32_t id_map_outside(const struct id_map *map, uint32_t inside); /* the same */
 /* the map as the kernel takes it from one who is in @parent (NULL: in the coordinator's); on the
  * heap */
 char *id_map_text(const struct id_map *map, const struct id_map *parent);

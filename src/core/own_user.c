@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A user namespace of the restart's own. See own_user.h. */
+#include "core/own_user.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "kind/mnt_ns.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+static int write_file(const char *path, const char *text, struct error *err)
+{
+	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		return error_raise(err, errno, "write %s", path);
+	return 0;
+}
+
+/* our ids stay what they are; all others are unknown there (user_namespaces(7)) */
+static int map_ids(uid_t uid, gid_t gid, struct error *err)
+{
+	_cleanup_(free_p) char *users = xasprintf("%u %u 1\n", uid, uid);
+	_cleanup_(free_p) char *groups = xasprintf("%u %u 1\n", gid, gid);
+	int e = write_file("/proc/self/setgroups", "deny", err);
+
+	if (e == 0)
+		e = write_file("/proc/self/uid_map", users, err);
+	if (e == 0)
+		e = write_file("/proc/self/gid_map", groups, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int own_user_enter(struct restart *r, struct error *err)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	size_t cursor = 0;
+	/* mounts are cloned in a mount namespace that we have rights over */
+	bool mounts = objects_next(r->objects, &mnt_ns_kind, &cursor);
+
+	if (!r->new_pidns || features_capability(CAP_SYS_ADMIN) ||
+	    !feature(FEATURE_user_namespaces))
+		return 0;
+	features_settle();
+	if (unshare(CLONE_NEWUSER | (mounts ? CLONE_NEWNS : 0)) < 0)
+		return error_raise(err, errno, "make a user namespace for the restart");
+	r->own_user = true;
+	int e = map_ids(uid, gid, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Into namespaces, with the rights of their owner. See enter.h. */
+#include "host/enter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/features.h"
+#include "util/cleanup.h"
+
+enum { CAP_SYS_ADMIN_NUMBER = 21 };
+
+static bool is_own_user_namespace(int fd)
+{
+	struct stat own, st;
+
+	return fstat(fd, &st) == 0 && stat("/proc/thread-self/ns/user", &own) == 0 &&
+	       own.st_dev == st.st_dev && own.st_ino == st.st_ino;
+}
+
+/* as cap_capable() of the kernel: the owner of the namespace right below ours has them all below */
+bool namespace_may_enter(int nsfd)
+{
+	_cleanup_(close_p) int user = -1;
+
+	if (features_capability_now(CAP_SYS_ADMIN_NUMBER))
+		return true;
+	user = ioctl(nsfd, NS_GET_NSTYPE) == CLONE_NEWUSER ? fcntl(nsfd, F_DUPFD_CLOEXEC, 3)
+	                                                   : ioctl(nsfd, NS_GET_USERNS);
+	while (user >= 0) {
+		_cleanup_(close_p) int parent = ioctl(user, NS_GET_PARENT);
+		uid_t owner;
+		if (parent >= 0 && is_own_user_namespace(parent))
+			return ioctl(user, NS_GET_OWNER_UID, &owner) == 0 && owner == geteuid();
+		close_p(&user);
+		user = take_fd(&parent);
+	}
+	return false;
+}
+
+int namespace_enter(int nsfd, int type)
+{
+	_cleanup_(close_p) int owner = -1;
+
+	if (setns(nsfd, type) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -1;
+	owner = ioctl(nsfd, NS_GET_USERNS);
+	if (owner < 0 || setns(owner, CLONE_NEWUSER) < 0) {
+		errno = EPERM;
+		return -1;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
+	/* one of his own, where he may make file systems */
+	if (type != CLONE_NEWNS && unshare(CLONE_NEWNS) < 0)
+		return -1;
+	return setns(nsfd, type) < 0 ? -1 : 1;
+}
