@@ -66,11 +66,11 @@ struct restart {
 	int stub_socket;             /* the number of the stubs' end, above all they use */
 	int stub_socket_here;        /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
-	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
-	bool own_user;                 /* we are in a user namespace of ours, core/own_user.h */
-	int own_status;                /* our /proc/PID/status, with ids as they are outside of it */
-	pid_t root;                    /* the root stub, a child of ours; 0 = none yet */
-	pid_t new_init;                /* --new-pidns: our init; 0 = none */
+	bool new_pidns; /* asked for, or the image has a pid namespace of its own */
+	bool own_user;  /* we are in a user namespace of ours, core/own_user.h */
+	int own_status; /* our /proc/PID/status, with ids as they are outside of it */
+	pid_t root;     /* the root stub, a child of ours; 0 = none yet */
+	pid_t new_init; /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */
 	_Atomic uint64_t memory_bytes;
 	/* for progress: bytes of page blocks in the image, 0 if it is a stream; those that are done

@@ -13,16 +13,19 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "util/alloc.h"
 #include "util/cleanup.h"
 
 enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
-static bool is_own_user_namespace(int fd)
+/* @link: of /proc/PID/ns */
+static bool is_own(int fd, const char *link)
 {
+	_cleanup_(free_p) char *path = xasprintf("/proc/thread-self/ns/%s", link);
 	struct stat own, st;
 
-	return fstat(fd, &st) == 0 && stat("/proc/thread-self/ns/user", &own) == 0 &&
-	       own.st_dev == st.st_dev && own.st_ino == st.st_ino;
+	return fstat(fd, &st) == 0 && stat(path, &own) == 0 && own.st_dev == st.st_dev &&
+	       own.st_ino == st.st_ino;
 }
 
 /* as cap_capable() of the kernel: the owner of the namespace right below ours has them all below */
@@ -37,7 +40,7 @@ bool namespace_may_enter(int nsfd)
 	while (user >= 0) {
 		_cleanup_(close_p) int parent = ioctl(user, NS_GET_PARENT);
 		uid_t owner;
-		if (parent >= 0 && is_own_user_namespace(parent))
+		if (parent >= 0 && is_own(parent, "user"))
 			return ioctl(user, NS_GET_OWNER_UID, &owner) == 0 && owner == geteuid();
 		close_p(&user);
 		user = take_fd(&parent);
@@ -49,7 +52,7 @@ int namespace_enter(int nsfd, int type)
 {
 	_cleanup_(close_p) int owner = -1;
 
-	if (setns(nsfd, type) == 0)
+	if (setns(nsfd, type) == 0 || (errno == EPERM && is_own(nsfd, "mnt")))
 		return 0;
 	if (errno != EPERM)
 		return -1;

@@ -9,7 +9,8 @@
 
 #include <stdbool.h>
 
-/* whether the kernel would let us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above */
+/* whether the kernel would let us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above
+ */
 bool namespace_may_enter(int nsfd);
 
 /*

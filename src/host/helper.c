@@ -2,8 +2,8 @@
 /* A child that enters namespaces for us. See helper.h. */
 #include "host/helper.h"
 
-#include <sched.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -38,6 +38,7 @@ struct user_ns {
 	struct ns ns; /* first: what all namespaces have */
 	struct user_ns_data data;
 	struct object *parent; /* checkpoint */
+	ino_t passed;          /* checkpoint: one in between that was passed over; 0 none */
 };
 
 static struct user_ns *live_of(struct object *object)
@@ -69,10 +70,61 @@ static int refuse_outside(const struct stat *st, struct error *err)
 	return -EOPNOTSUPP;
 }
 
+static bool is_identity(const struct id_map *map)
+{
+	for (uint32_t i = 0; i < map->n; i++)
+		if (map->ranges[i].inside != map->ranges[i].outside)
+			return false;
+	return true;
+}
+
+static bool has_task_in(const struct checkpoint *c, const struct stat *st)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		_cleanup_(close_p) int fd = task_openat(c->tasks[i], "ns/user", O_RDONLY);
+		struct stat its;
+		if (fd >= 0 && fstat(fd, &its) == 0 && its.st_ino == st->st_ino)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One in between that changes no id and that nobody is in makes no difference to what is below, and
+ * is passed over: a user's restart leaves one behind each time, core/own_user.h.
+ */
+static bool is_transparent(const struct checkpoint *c, int fd, const struct stat *st)
+{
+	struct error ignored = ERROR_INIT;
+	struct user_ns_data data;
+
+	return !objects_find(c->objects, &user_ns_kind, &st->st_ino, sizeof(st->st_ino)) &&
+	       user_ns_read(fd, &data, &ignored) == 0 && is_identity(&data.uid) &&
+	       is_identity(&data.gid) && is_identity(&data.projid) && !has_task_in(c, st);
+}
+
+/* returns the descriptor of the one above; -1 with errno */
+static int open_above(const struct checkpoint *c, int nsfd, ino_t *ret_passed)
+{
+	int above = ioctl(nsfd, NS_GET_PARENT);
+	struct stat st;
+
+	while (above >= 0 && !is_own(above, &st) && is_transparent(c, above, &st)) {
+		int next = ioctl(above, NS_GET_PARENT);
+		if (next < 0)
+			break;
+		*ret_passed = st.st_ino;
+		close_p(&above);
+		above = next;
+	}
+	return above;
+}
+
 static int collect_new(struct checkpoint *c, const struct task *task, int nsfd,
                        const struct stat *st, struct object **ret, struct error *err)
 {
-	_cleanup_(close_p) int above = ioctl(nsfd, NS_GET_PARENT);
+	ino_t passed = 0;
+	_cleanup_(close_p) int above = open_above(c, nsfd, &passed);
 	struct object *parent = NULL;
 	struct user_ns_data data;
 	int r;
@@ -92,6 +144,7 @@ static int collect_new(struct checkpoint *c, const struct task *task, int nsfd,
 	live->ns.fd = fcntl(nsfd, F_DUPFD_CLOEXEC, 3);
 	live->ns.task = (struct task *)task;
 	live->parent = parent;
+	live->passed = passed;
 	live->data = data;
 	snprintf(live->ns.link, sizeof(live->ns.link), "user:[%llu]",
 	         (unsigned long long)st->st_ino);
@@ -221,9 +274,27 @@ static void judge_task(struct checkpoint *c, const struct task *task)
 	refuse(c, task, &refusal);
 }
 
+/* a namespace, or a descriptor, that refers to it may have been found later */
+static void judge_passed(struct checkpoint *c, const struct object *object)
+{
+	const struct user_ns *live = object->live;
+	struct error refusal;
+
+	if (!live->passed ||
+	    !objects_find(c->objects, &user_ns_kind, &live->passed, sizeof(live->passed)))
+		return;
+	error_refuse(&refusal, CODE_user_ns_shape,
+	             "it is below user:[%llu], which no task is in, but which something refers to",
+	             (unsigned long long)live->passed);
+	error_object(&refusal, "%s", live->ns.link);
+	refuse(c, live->ns.task, &refusal);
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	size_t cursor = 0;
+
+	judge_passed(c, object);
 
 	/* once for all tasks */
 	bool is_first = objects_next(c->objects, &user_ns_kind, &cursor) == object;

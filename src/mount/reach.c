@@ -149,7 +149,7 @@ static int copy_as_owner(const struct reach *reach, struct error *err)
 	_cleanup_(close_p) int owner = ioctl(reach->nsfd, NS_GET_USERNS);
 
 	prctl(PR_SET_DUMPABLE, 0);
-	/* EINVAL: it is our own */
+	/* EINVAL: it is our own, or has been entered */
 	if (owner < 0 || (setns(owner, CLONE_NEWUSER) < 0 && errno != EINVAL))
 		return error_raise(err, errno, "enter the owner of a mount namespace");
 	if (unshare(CLONE_NEWNS) < 0)
@@ -186,7 +186,7 @@ static int enter_copy(const struct reach *reach, struct error *err)
 {
 	struct look look = { reach, 0 };
 
-	if (setns(reach->own, CLONE_NEWNS) < 0)
+	if (namespace_enter(reach->own, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
 	return helper_run(look_at_copy, &look, 0, err);
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Containers of an ordinary user, who is root in them by a user namespace: checkpointed by root from outside, restarted
-side by side; what the user may do himself, and what is refused to him."""
+"""Containers of an ordinary user, who is root in them by a user namespace: checkpointed by root from outside and by the
+user himself, restarted side by side by either; what is refused to others."""
 import fcntl
+import json
 import os
 import re
 import subprocess
@@ -19,10 +20,10 @@ os.chmod("../..", 0o755)
 LOOP = counting("echo kept > /tmp/kept")
 
 
-def become():
+def become(user=USER):
     os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def shown(pid):
@@ -44,9 +45,9 @@ def shown(pid):
 
 
 def refused(what, pid):
-    """to the user himself, by name; and to root while somebody else is in the namespace"""
-    code, _, err = stasis("checkpoint", pid, "-o", "none", preexec_fn=become)
-    expect(code == 1 and "capability.missing" in err and "IPC namespace" in err, f"{what}: by the user: {code} {err}")
+    """to another user; and to root while somebody else is in the namespace"""
+    code, _, err = stasis("checkpoint", pid, "-o", "/tmp/none", preexec_fn=lambda: become(USER + 1))
+    expect(code == 1 and "task.permission" in err, f"{what}: by another user: {code} {err}")
     other = subprocess.Popen(["nsenter", "-t", str(pid), "-U", "--preserve-credentials", "sleep", "1000"],
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     user = os.stat(f"/proc/{pid}/ns/user").st_ino
@@ -58,14 +59,20 @@ def refused(what, pid):
     counts_on(what, pid)
 
 
-def round_trip(what, command, nested):
+def namespaces():
+    """how many of each kind the image has"""
+    return [ns["kind"] for ns in json.loads(stasis("inspect", IMAGE, "--namespaces", "--json")[1])]
+
+
+def round_trip(what, command, nested, **by):
     runner, pid = start(what, command, preexec_fn=become)
     wait_for(lambda: count(pid) > 3 and inside(pid, "tmp/tick") == "tick", f"{what}: it counts")
     refused(what, pid)
     before = shown(pid)
     expect(before[2] == [not nested, USER] * 4, f"{what}: owners {before[2]}")
-    checkpoint(what, runner, pid)
-    roots = restart(what, 2)
+    checkpoint(what, runner, pid, **by)
+    had = namespaces()
+    roots = restart(what, 2, **by)
     for root in roots:
         counts_on(what, root)
         after = shown(root)
@@ -73,8 +80,10 @@ def round_trip(what, command, nested):
         expect(inside(root, "tmp/kept") == "kept", f"{what}: its files")
         made = os.stat(f"/proc/{root}/root/tmp/count")
         expect((made.st_uid, made.st_gid) == (USER, USER), f"{what}: what it makes is {made.st_uid}:{made.st_gid}'s")
-    code, _, err = stasis("checkpoint", roots[0], "-o", IMAGE, "--force")
+    code, _, err = stasis("checkpoint", roots[0], "-o", IMAGE, "--force", **by)
     expect(code == 0, f"{what}: once more: {code} {err}")
+    expect(namespaces() == had, f"{what}: had {had}, has {namespaces()}")
+    os.unlink(IMAGE)
     os.waitpid(roots[0], 0)
     end(roots[1])
 
@@ -108,9 +117,16 @@ open("result", "w").write(repr([os.getuid(), os.getgid(), os.WEXITSTATUS(status)
     expect(open("result").read() == "[0, 0, 9, 0]", "by himself: " + open("result").read())
 
 
-round_trip("isolate", [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", LOOP], False)
-# whose program is in another one below, so that it is not root
-round_trip("bubblewrap", [*bubblewrap("--unshare-user"), LOOP], True)
-if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
+CONTAINERS = {
+    "isolate": ([STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", LOOP], False),
+    # whose program is in another one below, so that it is not root
+    "bubblewrap": ([*bubblewrap("--unshare-user"), LOOP], True),
+}
+users = os.environ.get("STASIS_WITHOUT") != "all"  # which takes user namespaces from users, too
+for name, (argv, below) in CONTAINERS.items():
+    round_trip(f"{name} by root", argv, below)
+    if users:
+        round_trip(f"{name} by himself", argv, below, preexec_fn=become)
+if users:
     by_himself()
 done()

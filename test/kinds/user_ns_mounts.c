@@ -359,25 +359,25 @@ static void nested_mounts(void)
 }
 
 /* into a user and a mount namespace below, as its root */
-static void go_below(void)
+static void go_below(const char *map)
 {
 	CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
-	map_self("0 0 1", "0 0 1");
+	map_self(map, map);
 }
 
 /* nobody is left in the one whose file system it is */
 static void owner_between(void)
 {
-	go_below();
+	go_below("1 0 1");
 	CHECK(mount("between", "/mnt", "tmpfs", 0, NULL) == 0);
-	go_below();
+	go_below("0 1 1");
 	subject_checkpoint();
 }
 
 /* what is in it is not enough: the overlay itself is the user namespace's */
 static void overlay(void)
 {
-	go_below();
+	go_below("0 0 1");
 	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0 &&
 	      mkdir("/mnt/c", 0755) == 0);
@@ -389,7 +389,7 @@ static void overlay(void)
 /* nobody sees whether what is below is shared with others */
 static void covered(void)
 {
-	go_below();
+	go_below("0 0 1");
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
 	CHECK(mount("cover", "/", "tmpfs", 0, NULL) == 0);
 	subject_checkpoint();

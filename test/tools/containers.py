@@ -74,18 +74,18 @@ def start(what, command, **more):
     return runner, children(runner.pid)[0]
 
 
-def checkpoint(what, runner, pid, *options):
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", *options)
+def checkpoint(what, runner, pid, *options, **more):
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", *options, **more)
     if code:
         sys.exit(f"{what}: checkpoint: {code} {err}")
     runner.wait()
 
 
-def restart(what, copies, *options):
+def restart(what, copies, *options, **more):
     """pid 1 of each copy"""
     roots = []
     for i in range(copies):
-        code, out, err = stasis("restart", IMAGE, "--detach", *options)
+        code, out, err = stasis("restart", IMAGE, "--detach", *options, **more)
         if code:
             sys.exit(f"{what}: restart {i}: {code} {err}")
         roots.append(int(out))

@@ -397,6 +397,14 @@ static void check_layers(struct restart *r, const struct mounts *m)
 	}
 }
 
+/* a user may make no sysfs of a network namespace that is not his: there is but the host's */
+static void take_keyed(struct mounts *m)
+{
+	for (size_t i = 0; i < m->n_sbs; i++)
+		if (m->table.sbs[i].class == MOUNT_KEYED && !m->table.sbs[i].key)
+			m->table.sbs[i].class = MOUNT_SINGLETON;
+}
+
 int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -405,6 +413,8 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 
 	if (e < 0)
 		return error_trace(err, e);
+	if (r->own_user)
+		take_keyed(m);
 	find_supplies(r, m);
 	for (size_t i = 0; i < m->n_sbs; i++) {
 		if (m->table.sbs[i].class == MOUNT_EXTERNAL)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: namespaces into the table, an object for every line of it. */
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
-#include "host/features.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
@@ -178,17 +176,6 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* who may not mount it anew has to take the host's */
-static void leave_keyed(struct mounts *m)
-{
-	for (size_t i = 0; i < m->table.n_sbs; i++) {
-		struct mount_sb *sb = &m->table.sbs[i];
-		if (sb->class == MOUNT_KEYED &&
-		    mount_table_find_sb(&m->host, sb->major, sb->minor) != MOUNT_NONE)
-			sb->class = MOUNT_EXTERNAL;
-	}
-}
-
 int mounts_classify(struct checkpoint *c, struct error *err)
 {
 	struct mounts *m = c->mounts;
@@ -197,8 +184,6 @@ int mounts_classify(struct checkpoint *c, struct error *err)
 		return 0;
 	m->classified = true;
 	mount_classify(&m->table, &m->host);
-	if (!features_capability(CAP_SYS_ADMIN))
-		leave_keyed(m);
 	int r = mounts_find_outside(c, m, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -5,6 +5,7 @@
  * in the namespace anew is the same one.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -15,6 +16,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/enter.h"
+#include "host/features.h"
 #include "host/helper.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
@@ -71,7 +73,10 @@ static int find_keyed(struct checkpoint *c, struct mount_sb *sb, struct error *e
 	const struct kind *kind = kind_by_name(!strcmp(sb->type, "sysfs") ? "net_ns" : "ipc_ns");
 	size_t cursor = 0;
 
-	if (is_of(sb, -1))
+	/* who may not mount one sees whether it is the host's */
+	if (features_capability(CAP_SYS_ADMIN)
+	            ? is_of(sb, -1)
+	            : mount_table_find_sb(&c->mounts->host, sb->major, sb->minor) != MOUNT_NONE)
 		return 0;
 	for (struct object *o; kind && (o = objects_next(c->objects, kind, &cursor));) {
 		if (is_of(sb, ((struct ns *)o->live)->fd)) {
