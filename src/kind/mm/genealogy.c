@@ -11,46 +11,34 @@
 #include "util/map.h"
 
 #define NONE         UINT32_MAX
-#define N_WAYS       4
-#define PATTERNS_MAX 20000u     /* what comes later may not be shared */
-#define WORK_MAX     (4u << 20) /* steps to find all, and to weigh it: else the order is that given */
-#define LOOK_MAX     (1u << 20) /* the same, to find the best order of one family */
-#define NEGLIGIBLE   200        /* what is lost without all this is less than such a part */
+#define PATTERNS_MAX 20000u      /* what comes later may not be shared */
+#define VERSIONS_MAX (4u << 20)  /* of all processes: the same */
+#define WORK_MAX     (64u << 20) /* comparisons of versions: after that the first that comes */
+#define ATTEMPTS     64u
 
 /* the sets that have one page */
 struct pattern {
 	const MmState__PageSet **sets;
-	size_t n, n_pages;
-};
-
-/* a set as the children of one ancestor see it */
-struct block {
-	uint64_t *members; /* bit map of units: they themselves, or descendants of theirs */
-	bool own;          /* the ancestor is a member */
-	bool outside;      /* somebody is that does not descend from it: it has inherited this */
-};
-
-struct page {
-	struct block *blocks;
 	size_t n;
+	uint64_t n_pages;
 };
 
-/* children of one ancestor, or of one placeholder */
-struct family {
-	uint32_t *units; /* address spaces */
-	size_t n;
-	size_t n_words;
-	struct page *pages;
-	size_t n_pages;
-	bool real;            /* not of a placeholder */
-	const uint32_t *path; /* of that */
-	size_t n_path;
+/* a version of the pages of one pattern: who has it makes one set */
+struct version {
+	uint32_t pattern;
+	uint32_t n_holders; /* lives that have it. One alone may have written it later. */
 };
 
-struct result {
-	uint32_t turn, maker; /* maker: 0 = the parent */
-	uint32_t *path;
-	size_t n_path;
+/* of a process, as far back as it has been told; those of placeholders come after all others */
+struct life {
+	uint32_t *versions; /* ascending, so at most one of a pattern */
+	size_t n_versions;
+	uint32_t above;   /* the process that it must descend from; itself: it is nobody's child */
+	uint32_t n_below; /* lives that must descend from it, and have not been traced yet */
+	uint32_t forker;  /* NONE: it has not been traced yet */
+	uint32_t *forked; /* those that have been traced to it, so the last one first */
+	size_t n_forked;
+	unsigned height; /* of placeholders below it, at most */
 };
 
 struct genealogy {
@@ -59,13 +47,22 @@ struct genealogy {
 	const MmState__PageSet **here; /* the sets of the page that is looked at */
 	size_t n_here;
 	struct pattern *patterns;
-	size_t n_patterns;
+	size_t n_patterns, n_members;
 	struct map *seen;
-	struct result *results;
-	uint32_t turn, n_placeholders, n_given;
-	bool strict; /* a unit with both of two sets says that one is in the way of the other */
-	bool makers; /* with other makers than the parents */
-	uint64_t work, shared; /* shared: pages, times those who share them but one */
+	struct genealogy_place *places;
+};
+
+/* a history that is being told */
+struct tale {
+	const struct genealogy *g;
+	struct version *versions;
+	size_t n_versions;
+	struct life *lives;
+	size_t n_lives;
+	uint64_t lost; /* what does not fit: pages, times processes */
+	uint64_t work;
+	uint64_t random; /* 0: the most likely first */
+	bool hopeful;    /* what parents had may have been written over; needs fewer placeholders */
 };
 
 struct genealogy *genealogy_new(const uint32_t *parents, const uint32_t *ids, uint32_t n)
@@ -75,7 +72,7 @@ struct genealogy *genealogy_new(const uint32_t *parents, const uint32_t *ids, ui
 	g->n = n;
 	g->ids = xmemdup(ids, n * sizeof(*ids));
 	g->parents = xmemdup(parents, n * sizeof(*parents));
-	g->results = xcalloc(n, sizeof(*g->results));
+	g->places = xcalloc(n, sizeof(*g->places));
 	g->seen = map_new();
 	return g;
 }
@@ -86,10 +83,8 @@ void genealogy_free(struct genealogy *g)
 		return;
 	for (size_t i = 0; i < g->n_patterns; i++)
 		free(g->patterns[i].sets);
-	for (uint32_t i = 0; i < g->n; i++)
-		free(g->results[i].path);
 	free(g->patterns);
-	free(g->results);
+	free(g->places);
 	free(g->ids);
 	free(g->parents);
 	free(g->here);
@@ -111,37 +106,30 @@ static int by_address(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* of one set alone any order makes */
 void genealogy_next_page(struct genealogy *g)
 {
-	size_t n = g->n_here, size = n * sizeof(*g->here);
+	size_t n = g->n_here, size = n * sizeof(*g->here), n_members = 0;
 
 	g->n_here = 0;
-	for (size_t i = 0; i < n; i++)
-		g->shared += g->here[i]->n_members - 1;
 	if (n < 2)
 		return;
 	qsort(g->here, n, sizeof(*g->here), by_address);
 	uintptr_t seen = (uintptr_t)map_get(g->seen, g->here, size);
 	if (seen) {
 		g->patterns[seen - 1].n_pages++;
-	} else if (g->n_patterns < PATTERNS_MAX) {
-		*array_push(g->patterns, g->n_patterns) = (struct pattern){ xmemdup(g->here, size),
-			                                                    n, 1 };
-		map_put(g->seen, g->here, size, (void *)(uintptr_t)g->n_patterns);
+		return;
 	}
+	for (size_t i = 0; i < n; i++)
+		n_members += g->here[i]->n_members;
+	if (g->n_patterns == PATTERNS_MAX || g->n_members + n_members > VERSIONS_MAX)
+		return;
+	g->n_members += n_members;
+	*array_push(g->patterns, g->n_patterns) = (struct pattern){ xmemdup(g->here, size), n, 1 };
+	map_put(g->seen, g->here, size, (void *)(uintptr_t)g->n_patterns);
 }
 
-/* ---- families ---- */
-
-static bool has(const uint64_t *bits, uint32_t i)
-{
-	return bits[i / 64] >> (i % 64) & 1;
-}
-
-static void put(uint64_t *bits, uint32_t i)
-{
-	bits[i / 64] |= 1ull << (i % 64);
-}
+/* ---- a tale ---- */
 
 static uint32_t index_of(const uint32_t *sorted, uint32_t n, uint32_t value)
 {
@@ -157,660 +145,410 @@ static uint32_t index_of(const uint32_t *sorted, uint32_t n, uint32_t value)
 	return low;
 }
 
-/* the child of @top that @space is or descends from; NONE if it does not */
-static uint32_t branch(const struct genealogy *g, uint32_t top, uint32_t space)
+/* as it is in the end */
+static struct tale tale_new(const struct genealogy *g, unsigned attempt)
 {
-	for (; space > top && g->parents[space] != space; space = g->parents[space])
-		if (g->parents[space] == top)
-			return space;
-	return NONE;
-}
+	struct tale t = { .g = g, .hopeful = attempt == 0 };
 
-static size_t count(const uint64_t *bits, size_t n_words)
-{
-	size_t n = 0;
+	t.random = attempt > 1 ? attempt : 0;
 
-	for (size_t i = 0; i < n_words; i++)
-		n += (size_t)__builtin_popcountll(bits[i]);
-	return n;
-}
-
-/* adds a block, if it is one: what one child alone has is filled below it. Takes @b. */
-static void add_block(struct page *page, struct block b, size_t n_words)
-{
-	size_t n = count(b.members, n_words);
-
-	if (n > 1 || (n && (b.own || b.outside)) || (b.own && b.outside))
-		*array_push(page->blocks, page->n) = b;
-	else
-		free(b.members);
-}
-
-static void page_free(struct page *page)
-{
-	for (size_t i = 0; i < page->n; i++)
-		free(page->blocks[i].members);
-	free(page->blocks);
-}
-
-/* takes the blocks of @page, which is of no use with one alone */
-static void add_page(struct family *f, struct page *page)
-{
-	if (page->n > 1)
-		*array_push(f->pages, f->n_pages) = *page;
-	else
-		page_free(page);
-}
-
-static void family_done(struct family *f)
-{
-	for (size_t i = 0; i < f->n_pages; i++)
-		page_free(&f->pages[i]);
-	free(f->pages);
-	free(f->units);
-}
-
-static struct block new_block(size_t n_words)
-{
-	return (struct block){ .members = xcalloc(n_words, sizeof(uint64_t)) };
-}
-
-static struct block see(struct genealogy *g, const struct family *f, uint32_t top,
-                        const MmState__PageSet *set)
-{
-	struct block b = new_block(f->n_words);
-
-	g->work += set->n_members;
-	for (size_t k = 0; k < set->n_members; k++) {
-		uint32_t space = index_of(g->ids, g->n, set->members[k]);
-		uint32_t child = branch(g, top, space);
-		if (space == top)
-			b.own = true;
-		else if (child == NONE)
-			b.outside = true;
-		else
-			put(b.members, index_of(f->units, f->n, child));
-	}
-	return b;
-}
-
-/* ---- the order ---- */
-
-enum place { INHERITED, BETWEEN, LAST, KEPT };
-
-/* when at this page the block's turn is. KEPT: of what is inherited, and stays: no other has one */
-static enum place place_of(const struct block *b)
-{
-	if (b->own)
-		return b->outside ? KEPT : LAST;
-	return b->outside ? INHERITED : BETWEEN;
-}
-
-/* before[i]: bit map of those that must come before unit i */
-static uint64_t *find_constraints(const struct family *f)
-{
-	uint64_t *before = xcalloc(f->n * f->n_words, sizeof(*before));
-
-	for (size_t p = 0; p < f->n_pages; p++)
-		for (size_t x = 0; x < f->pages[p].n; x++)
-			for (size_t y = 0; y < f->pages[p].n; y++) {
-				const struct block *a = &f->pages[p].blocks[x];
-				const struct block *b = &f->pages[p].blocks[y];
-				if (place_of(a) >= place_of(b) || place_of(b) == KEPT)
-					continue;
-				for (uint32_t i = 0; i < f->n; i++)
-					for (size_t w = 0; has(b->members, i) && w < f->n_words;
-					     w++)
-						before[i * f->n_words + w] |= a->members[w];
+	for (uint32_t i = 0; i < g->n; i++)
+		*array_push(t.lives, t.n_lives) = (struct life){ .above = g->parents[i],
+			                                         .forker = NONE };
+	for (uint32_t i = 0; i < g->n; i++)
+		t.lives[g->parents[i]].n_below += g->parents[i] != i;
+	for (uint32_t p = 0; p < g->n_patterns; p++)
+		for (size_t k = 0; k < g->patterns[p].n; k++) {
+			const MmState__PageSet *set = g->patterns[p].sets[k];
+			for (size_t m = 0; m < set->n_members; m++) {
+				struct life *life =
+					&t.lives[index_of(g->ids, g->n, set->members[m])];
+				*array_push(life->versions,
+				            life->n_versions) = (uint32_t)t.n_versions;
 			}
-	/* below one child there may be members of both: that is not its affair */
-	for (uint32_t i = 0; i < f->n; i++)
-		before[i * f->n_words + i / 64] &= ~(1ull << (i % 64));
-	return before;
-}
-
-static bool is_within(const uint64_t *part, const uint64_t *whole, size_t n_words)
-{
-	for (size_t w = 0; w < n_words; w++)
-		if (part[w] & ~whole[w])
-			return false;
-	return true;
-}
-
-/* some have been placed, and not all */
-static bool is_open(const struct block *b, const uint64_t *placed, size_t n_words)
-{
-	bool any = false;
-
-	for (size_t w = 0; w < n_words; w++)
-		any |= b->members[w] & placed[w];
-	return any && !is_within(b->members, placed, n_words);
-}
-
-/* at how many pages would it come between those of another block */
-static size_t breaks(const struct family *f, const uint64_t *placed, uint32_t unit)
-{
-	size_t n = 0;
-
-	for (size_t p = 0; p < f->n_pages; p++) {
-		bool mine = false, open = false;
-		for (size_t x = 0; x < f->pages[p].n; x++) {
-			const struct block *b = &f->pages[p].blocks[x];
-			if (has(b->members, unit))
-				mine = true;
-			else
-				open |= is_open(b, placed, f->n_words);
+			*array_push(t.versions,
+			            t.n_versions) = (struct version){ p, (uint32_t)set->n_members };
 		}
-		n += mine && open;
-	}
-	return n;
+	return t;
 }
 
-static uint32_t pick(const struct family *f, const uint64_t *before, const uint64_t *placed,
-                     bool look)
+static void tale_done(struct tale *t)
 {
-	uint32_t best = NONE;
-	size_t fewest = SIZE_MAX;
-
-	for (int any = 0; best == NONE; any++)
-		for (uint32_t i = 0; i < f->n && fewest > 0; i++) {
-			if (has(placed, i) ||
-			    (!any && !is_within(before + i * f->n_words, placed, f->n_words)))
-				continue;
-			size_t n = look ? breaks(f, placed, i) : 0;
-			if (n < fewest) {
-				fewest = n;
-				best = i;
-			}
-		}
-	return best;
-}
-
-/* order[k]: the unit whose turn is k */
-static uint32_t *find_order(const struct family *f)
-{
-	_cleanup_(free_p) uint64_t *before = find_constraints(f);
-	_cleanup_(free_p) uint64_t *placed = xcalloc(f->n_words, sizeof(*placed));
-	uint32_t *order = xcalloc(f->n, sizeof(*order));
-	bool look = (uint64_t)f->n * f->n * f->n_pages * f->n_words < LOOK_MAX;
-
-	for (uint32_t k = 0; k < f->n; k++) {
-		order[k] = pick(f, before, placed, look);
-		put(placed, order[k]);
+	for (size_t i = 0; i < t->n_lives; i++) {
+		free(t->lives[i].versions);
+		free(t->lives[i].forked);
 	}
-	return order;
+	free(t->lives);
+	free(t->versions);
 }
 
-/* ---- who must be made by a placeholder ---- */
-
-struct span {
-	uint32_t first, last; /* turns; NONE: no members */
+/* what two lives have at a page, one after the other of those that others have as well; NONE: not
+ * a one */
+struct pair {
+	const struct life *a, *b;
+	size_t at_a, at_b;
+	uint32_t of_a, of_b;
 };
 
-static struct span span_of(const struct family *f, const uint32_t *order, const struct block *b)
+static uint32_t skip_own(const struct tale *t, const struct life *life, size_t *at)
 {
-	struct span s = { NONE, NONE };
+	while (*at < life->n_versions && t->versions[life->versions[*at]].n_holders < 2)
+		++*at;
+	return *at < life->n_versions ? life->versions[*at] : NONE;
+}
 
-	for (uint32_t k = 0; k < f->n; k++) {
-		if (!has(b->members, order[k]))
-			continue;
-		s.first = s.first == NONE ? k : s.first;
-		s.last = k;
+static bool next_pair(const struct tale *t, struct pair *p)
+{
+	p->of_a = skip_own(t, p->a, &p->at_a);
+	p->of_b = skip_own(t, p->b, &p->at_b);
+	uint32_t page_a = p->of_a == NONE ? NONE : t->versions[p->of_a].pattern;
+	uint32_t page_b = p->of_b == NONE ? NONE : t->versions[p->of_b].pattern;
+	if (page_a < page_b)
+		p->of_b = NONE;
+	if (page_b < page_a)
+		p->of_a = NONE;
+	p->at_a += p->of_a != NONE;
+	p->at_b += p->of_b != NONE;
+	return p->of_a != NONE || p->of_b != NONE;
+}
+
+/* pages that two lives have in common, only one of them has, or that each has in its own way */
+struct likeness {
+	uint64_t same, only_a, only_b, clash;
+};
+
+static struct likeness compare(struct tale *t, uint32_t a, uint32_t b)
+{
+	struct likeness l = { 0 };
+	struct pair p = { .a = &t->lives[a], .b = &t->lives[b] };
+
+	while (next_pair(t, &p)) {
+		uint32_t any = p.of_a == NONE ? p.of_b : p.of_a;
+		uint64_t n = t->g->patterns[t->versions[any].pattern].n_pages;
+		if (p.of_a == p.of_b)
+			l.same += n;
+		else if (p.of_a == NONE)
+			l.only_b += n;
+		else if (p.of_b == NONE)
+			l.only_a += n;
+		else
+			l.clash += n;
+		t->work++;
 	}
-	return s;
+	return l;
 }
 
-/* whether @b cannot be filled because of @other */
-static bool in_the_way(enum place other, struct span b, struct span o)
+/* a is traced to b, which from here back has the versions of both */
+static void trace(struct tale *t, uint32_t a, uint32_t b)
 {
-	if (other == KEPT)
-		return true;
-	if (o.first == NONE)
-		return false;
-	if (other == LAST)
-		return o.first < b.last;
-	if (other == INHERITED)
-		return o.last > b.first;
-	return o.first < b.first && o.last > b.first; /* of two the later gives way */
-}
+	struct life *from = &t->lives[a], *to = &t->lives[b];
+	struct pair p = { .a = from, .b = to };
+	uint32_t *versions = xcalloc(from->n_versions + to->n_versions + 1, sizeof(*versions));
+	size_t n = 0;
 
-/* whether a unit is in both: it can inherit one of them only */
-static bool meets(const struct family *f, const struct block *a, const struct block *b)
-{
-	for (size_t w = 0; w < f->n_words; w++)
-		if (a->members[w] & b->members[w])
-			return true;
-	return false;
-}
-
-static uint32_t find_component(uint32_t *components, uint32_t i)
-{
-	while (components[i] != i)
-		i = components[i] = components[components[i]];
-	return i;
-}
-
-static void join(uint32_t *components, const struct family *f, const struct block *b)
-{
-	uint32_t first = NONE;
-
-	for (uint32_t i = 0; i < f->n; i++) {
-		if (!has(b->members, i))
-			continue;
-		uint32_t root = find_component(components, i);
-		if (first == NONE)
-			first = root;
-		components[root] = first;
+	while (next_pair(t, &p)) {
+		if (p.of_a != NONE && p.of_b != NONE)
+			t->versions[p.of_a].n_holders--;
+		if (p.of_a != NONE && p.of_b != NONE && p.of_a != p.of_b)
+			t->lost += t->g->patterns[t->versions[p.of_a].pattern].n_pages;
+		versions[n++] = p.of_b == NONE ? p.of_a : p.of_b;
 	}
+	free(to->versions);
+	to->versions = versions;
+	to->n_versions = n;
+	free(take_ptr(from->versions));
+	from->n_versions = 0;
+	from->forker = b;
+	t->lives[from->above].n_below--;
+	*array_push(to->forked, to->n_forked) = a;
+}
+
+static bool is_placeholder(const struct tale *t, uint32_t i)
+{
+	return i >= t->g->n;
+}
+
+static uint32_t new_placeholder(struct tale *t, uint32_t above)
+{
+	*array_push(t->lives, t->n_lives) = (struct life){ .above = above, .forker = NONE };
+	t->lives[above].n_below++;
+	return (uint32_t)t->n_lives - 1;
+}
+
+static void move_below(struct tale *t, uint32_t i, uint32_t above)
+{
+	t->lives[t->lives[i].above].n_below--;
+	t->lives[above].n_below++;
+	t->lives[i].above = above;
+}
+
+/* whether all that is to descend from it has been traced */
+static bool is_alone(const struct tale *t, uint32_t i)
+{
+	const struct life *life = &t->lives[i];
+
+	return life->forker == NONE && life->above != i && !life->n_below;
+}
+
+/* a has been forked by b, or both by one that is dead. @above: of it, see meet_below() */
+static void join(struct tale *t, uint32_t a, uint32_t b, uint32_t above)
+{
+	if (t->lives[a].above == b) {
+		trace(t, a, b);
+		return;
+	}
+	/* b is the one that goes on; or, of two somebody's children, the later one */
+	bool swap = is_placeholder(t, a)
+	                    ? !is_placeholder(t, b) || t->lives[a].height > t->lives[b].height
+	                    : !is_placeholder(t, b) && a > b;
+	if (swap && is_alone(t, b)) {
+		uint32_t other = a;
+		a = b;
+		b = other;
+	}
+	if (!is_placeholder(t, b) && is_alone(t, b)) {
+		uint32_t placeholder = new_placeholder(t, above);
+		trace(t, b, placeholder);
+		b = placeholder;
+	}
+	move_below(t, b, above);
+	if (is_placeholder(t, a) && t->lives[a].height >= t->lives[b].height)
+		t->lives[b].height = t->lives[a].height + 1;
+	trace(t, a, b);
+}
+
+static bool descends(const struct tale *t, uint32_t i, uint32_t from)
+{
+	const uint32_t *parents = t->g->parents;
+
+	while (i != from && parents[i] != i)
+		i = parents[i];
+	return i == from;
 }
 
 /*
- * A unit in which the page is as block @b has it, and also as another has it. Both cannot come from
- * above: it has written the page itself, or a descendant of its has, and forked the others of @b
- * later, by CLONE_PARENT; or these were orphaned.
+ * Below which process a can have been forked by b, or by who has forked b; NONE: by neither. Makers
+ * must be descendants of the parents of what they make.
  */
-static void note_makers(const struct family *f, const struct page *page, const struct block *b,
-                        uint64_t *makers)
+static uint32_t meet_below(const struct tale *t, uint32_t a, uint32_t b)
 {
-	for (size_t x = 0; x < page->n; x++)
-		for (size_t w = 0; &page->blocks[x] != b && w < f->n_words; w++)
-			makers[w] |= b->members[w] & page->blocks[x].members[w];
+	uint32_t of_a = t->lives[a].above, of_b = t->lives[b].above;
+
+	if (of_a == b || of_a == of_b)
+		return of_b;
+	if (of_b == b)
+		return NONE;
+	if (descends(t, of_b, of_a))
+		return of_b;
+	if (!descends(t, of_a, of_b))
+		return NONE;
+	for (uint32_t i = of_a; t->lives[i].above != i; i = t->lives[i].above)
+		if (i == b)
+			return NONE;
+	return of_a;
 }
 
-/*
- * components[i], after find_component(): equal for units that one process has forked. @makers: bit
- * map of those that are such processes, and alive.
- */
-static uint32_t *find_components(const struct family *f, const uint32_t *order, bool strict,
-                                 uint64_t *makers)
-{
-	uint32_t *components = xcalloc(f->n, sizeof(*components));
+/* ---- whom it fits ---- */
 
-	for (uint32_t i = 0; i < f->n; i++)
-		components[i] = i;
-	for (size_t p = 0; p < f->n_pages; p++) {
-		const struct page *page = &f->pages[p];
-		_cleanup_(free_p) struct span *spans = xcalloc(page->n, sizeof(*spans));
-		for (size_t x = 0; x < page->n; x++)
-			spans[x] = span_of(f, order, &page->blocks[x]);
-		for (size_t x = 0; x < page->n; x++) {
-			bool bad = false;
-			for (size_t y = 0; y < page->n && place_of(&page->blocks[x]) == BETWEEN;
-			     y++)
-				bad |= x != y &&
-				       ((strict && meets(f, &page->blocks[x], &page->blocks[y])) ||
-				        in_the_way(place_of(&page->blocks[y]), spans[x], spans[y]));
-			if (!bad)
-				continue;
-			join(components, f, &page->blocks[x]);
-			note_makers(f, page, &page->blocks[x], makers);
-		}
+struct match {
+	uint32_t a, b, above;
+	uint64_t clash, same;
+	uint64_t guess; /* pages that the one must have had, and overwritten later, as the other */
+	bool moved;     /* somebody must descend from another one than has been known */
+	bool parent;
+};
+
+static uint64_t next_random(struct tale *t)
+{
+	t->random ^= t->random << 13;
+	t->random ^= t->random >> 7;
+	t->random ^= t->random << 17;
+	return t->random;
+}
+
+/* a has been forked by b, or both by the same */
+static struct match match(struct tale *t, uint32_t a, uint32_t b, uint32_t above)
+{
+	const struct life *of_a = &t->lives[a], *of_b = &t->lives[b];
+	struct likeness l = compare(t, a, b);
+	struct match m = { .a = a, .b = b, .above = above, .clash = l.clash, .same = l.same };
+
+	m.parent = of_a->above == b;
+	m.guess = l.only_a;
+	m.moved = !m.parent && of_b->above != above;
+	/* of two somebody's children the one may as well be put where the other is */
+	if (l.only_b < l.only_a && (is_alone(t, b) || (m.parent && t->hopeful))) {
+		m.guess = l.only_b;
+		m.moved = !m.parent && of_a->above != above;
 	}
-	return components;
+	if ((m.guess || m.moved) && t->random)
+		m.guess = 1 + next_random(t) % 1024;
+	return m;
 }
 
-/* ---- all of it ---- */
-
-static int solve(struct genealogy *g, const struct family *f);
-
-static void place(struct genealogy *g, const struct family *f, uint32_t unit)
+static bool is_better(const struct match *x, const struct match *y)
 {
-	struct result *r = &g->results[f->units[unit]];
-
-	r->turn = ++g->turn;
-	r->n_path = f->n_path;
-	r->path = f->n_path ? xmemdup(f->path, f->n_path * sizeof(*f->path)) : NULL;
+	if (x->clash != y->clash)
+		return x->clash < y->clash;
+	if (x->guess != y->guess)
+		return x->guess < y->guess;
+	if (x->moved != y->moved)
+		return y->moved;
+	if (x->parent != y->parent)
+		return x->parent;
+	return x->same > y->same;
 }
 
-/* those that a placeholder makes: what the others have, too, is what it inherits */
-static void solve_component(struct genealogy *g, const struct family *f, uint32_t *components,
-                            uint32_t root)
+/* nothing is lost by it, whatever the others' history */
+static bool is_safe(const struct match *m)
 {
-	uint32_t path[GENEALOGY_DEPTH_MAX];
-	struct family sub = { .path = path, .n_path = f->n_path + 1 };
-
-	if (f->n_path)
-		memcpy(path, f->path, f->n_path * sizeof(*path));
-	path[f->n_path] = ++g->n_placeholders;
-	for (uint32_t i = 0; i < f->n; i++)
-		if (find_component(components, i) == root)
-			*array_push(sub.units, sub.n) = f->units[i];
-	sub.n_words = (sub.n + 63) / 64;
-	for (size_t p = 0; p < f->n_pages; p++) {
-		struct page page = { 0 };
-		for (size_t x = 0; x < f->pages[p].n; x++) {
-			const struct block *b = &f->pages[p].blocks[x];
-			struct block part = new_block(sub.n_words);
-			part.outside = b->own || b->outside;
-			for (uint32_t i = 0; i < f->n; i++) {
-				if (!has(b->members, i))
-					continue;
-				if (find_component(components, i) == root)
-					put(part.members, index_of(sub.units, sub.n, f->units[i]));
-				else
-					part.outside = true;
-			}
-			add_block(&page, part, sub.n_words);
-		}
-		add_page(&sub, &page);
-	}
-	solve(g, &sub);
-	family_done(&sub);
+	return !m->clash && !m->guess && !m->moved;
 }
 
-static bool is_given(const struct family *f, const uint32_t *order, uint32_t *components)
+/* traces those that certainly fit their parents; the last one first. Returns whether any did. */
+static bool trace_to_parents(struct tale *t)
 {
-	for (uint32_t k = 0; k < f->n; k++)
-		if (order[k] != k || components[k] != k)
-			return false;
-	return true;
-}
-
-/*
- * Gives them to those of their siblings that have made them. As parents come before children, only
- * to such as come before. Returns whether there are any.
- */
-static bool give_to_makers(struct genealogy *g, const struct family *f, uint32_t *components,
-                           const uint64_t *makers)
-{
-	_cleanup_(free_p) uint32_t *maker = xcalloc(f->n, sizeof(*maker));
 	bool any = false;
 
-	for (uint32_t i = f->n; i-- > 0;)
-		if (has(makers, i))
-			maker[find_component(components, i)] = i + 1;
-	for (uint32_t i = 0; i < f->n; i++) {
-		uint32_t by = maker[find_component(components, i)];
-		if (!by || by > i)
+	for (uint32_t i = (uint32_t)t->n_lives; i-- > 0;) {
+		uint32_t above = t->lives[i].above;
+		if (!is_alone(t, i))
 			continue;
-		g->parents[f->units[i]] = f->units[by - 1];
-		g->results[f->units[i]].maker = f->units[by - 1];
-		g->n_given++;
+		struct match m = match(t, i, above, t->lives[above].above);
+		if (!is_safe(&m))
+			continue;
+		trace(t, i, above);
 		any = true;
 	}
 	return any;
 }
 
-/* 1: some were given to others, and are none of the family's any more */
-static int solve(struct genealogy *g, const struct family *f)
+static bool find_match(struct tale *t, struct match *ret)
 {
-	_cleanup_(free_p) uint32_t *order = find_order(f);
-	_cleanup_(free_p) uint64_t *makers = xcalloc(f->n_words, sizeof(*makers));
-	_cleanup_(free_p) uint32_t *components = find_components(f, order, g->strict, makers);
-	_cleanup_(free_p) uint32_t *sizes = xcalloc(f->n, sizeof(*sizes));
+	bool any = false;
 
-	if (f->real && is_given(f, order, components))
-		return 0;
-	if (f->real && g->makers && give_to_makers(g, f, components, makers))
-		return 1;
-	for (uint32_t i = 0; i < f->n; i++)
-		sizes[find_component(components, i)]++;
-	for (uint32_t k = 0; k < f->n; k++) {
-		uint32_t root = find_component(components, order[k]);
-		/* all of a placeholder's: one more would not help */
-		bool alone = sizes[root] == 1 || (sizes[root] == f->n && !f->real) ||
-		             f->n_path == GENEALOGY_DEPTH_MAX;
-		if (alone)
-			place(g, f, order[k]);
-		else if (sizes[root])
-			solve_component(g, f, components, root);
-		if (!alone)
-			sizes[root] = 0; /* done, with all of it */
-	}
-	return 0;
-}
-
-/* pages at which the children of @top come in blocks */
-static int solve_children(struct genealogy *g, uint32_t top, uint32_t *children, uint32_t n)
-{
-	int again = 0;
-	struct family f = { .units = children, .n = n, .n_words = (n + 63) / 64, .real = true };
-
-	for (size_t p = 0; p < g->n_patterns && g->work < WORK_MAX; p++) {
-		struct page page = { 0 };
-		for (size_t x = 0; x < g->patterns[p].n; x++)
-			add_block(&page, see(g, &f, top, g->patterns[p].sets[x]), f.n_words);
-		add_page(&f, &page);
-	}
-	if (f.n_pages && f.n_pages * f.n * f.n_words < WORK_MAX && g->work < WORK_MAX)
-		again = solve(g, &f);
-	family_done(&f);
-	return again;
-}
-
-/* ascending; 0 is nobody's child */
-static uint32_t *list_children(const struct genealogy *g, uint32_t top, const uint32_t *first,
-                               const uint32_t *next, size_t *ret_n)
-{
-	uint32_t *children = NULL;
-
-	for (uint32_t i = first[top]; i; i = next[i])
-		if (g->parents[i] == top) /* it may have been given to a sibling */
-			*array_push(children, *ret_n) = i;
-	return children;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* those that were given to it, besides its own */
-static void add_given(const struct genealogy *g, uint32_t top, uint32_t **children, size_t *n)
-{
-	size_t own = *n;
-
-	for (uint32_t i = top + 1; i < g->n && g->n_given; i++)
-		if (g->results[i].maker == top && g->parents[i] == top)
-			*array_push(*children, *n) = i;
-	if (*n > own)
-		qsort(*children, *n, sizeof(**children), by_number);
-}
-
-/* one of the N_WAYS to do it, into results and parents */
-static void attempt(struct genealogy *g, unsigned way)
-{
-	_cleanup_(free_p) uint32_t *first = xcalloc(g->n, sizeof(*first));
-	_cleanup_(free_p) uint32_t *next = xcalloc(g->n, sizeof(*next));
-
-	g->strict = (way - 1) & 1;
-	g->makers = (way - 1) & 2;
-	for (uint32_t i = g->n; i-- > 0;)
-		if (g->parents[i] != i) {
-			next[i] = first[g->parents[i]];
-			first[g->parents[i]] = i;
+	for (uint32_t a = (uint32_t)t->n_lives; a-- > 0;)
+		for (uint32_t b = 0; b < t->n_lives && is_alone(t, a); b++) {
+			uint32_t above;
+			if (a == b || t->lives[b].forker != NONE ||
+			    (above = meet_below(t, a, b)) == NONE)
+				continue;
+			struct match m = match(t, a, b, above);
+			if (!any || is_better(&m, ret))
+				*ret = m;
+			any = true;
+			if (is_safe(&m) || t->work > WORK_MAX)
+				return true;
 		}
-	for (uint32_t top = 0; top < g->n; top++)
-		for (int again = 1; again;) {
-			size_t n = 0;
-			uint32_t *children = list_children(g, top, first, next, &n);
-			add_given(g, top, &children, &n);
-			again = 0;
-			if (n > 1)
-				again = solve_children(g, top, children, (uint32_t)n);
-			else
-				free(children);
-		}
+	return any;
 }
 
-/* ---- what it is worth ---- */
-
-/* address spaces, and behind them placeholders, as they are to be cloned */
-struct clones {
-	uint32_t *parents, *depths, *turns; /* a root's parent is itself */
-	uint32_t n;
-};
-
-static void clones_done(struct clones *c)
+/* by their parents, in the order given; returns whether that will do */
+static bool tell_given(struct tale *t)
 {
-	free(c->parents);
-	free(c->depths);
-	free(c->turns);
-}
-
-static uint32_t find_depth(struct clones *c, uint32_t i)
-{
-	if (!c->depths[i])
-		c->depths[i] = c->parents[i] == i ? 1 : find_depth(c, c->parents[i]) + 1;
-	return c->depths[i];
-}
-
-static struct clones list_clones(const struct genealogy *g)
-{
-	struct clones c = { .n = g->n + g->n_placeholders };
-
-	c.parents = xcalloc(c.n, sizeof(*c.parents));
-	c.depths = xcalloc(c.n, sizeof(*c.depths));
-	c.turns = xcalloc(c.n, sizeof(*c.turns));
-	for (uint32_t i = 0; i < g->n; i++) {
-		const struct result *r = &g->results[i];
-		uint32_t parent = g->parents[i];
-		for (size_t k = 0; k < r->n_path; k++) {
-			uint32_t node = g->n + r->path[k] - 1;
-			c.parents[node] = parent;
-			if (!c.turns[node] || r->turn < c.turns[node])
-				c.turns[node] = r->turn;
-			parent = node;
-		}
-		c.parents[i] = parent;
-		c.turns[i] = r->turn ? r->turn : i;
-	}
-	for (uint32_t i = 0; i < c.n; i++)
-		find_depth(&c, i);
-	return c;
-}
-
-static uint32_t meet(const struct clones *c, uint32_t a, uint32_t b)
-{
-	while (a != b) {
-		uint32_t *deeper = c->depths[a] >= c->depths[b] ? &a : &b;
-		if (c->parents[*deeper] == *deeper)
-			return NONE;
-		*deeper = c->parents[*deeper];
-	}
-	return a;
-}
-
-/* a set from @top, by the turns of its children: @mine, if given, marks those that it has;
- * *ret_both is set where it finds such a mark */
-static enum place view_set(const struct genealogy *g, const struct clones *c, uint32_t top,
-                           const MmState__PageSet *set, struct span *ret, uint8_t *mine,
-                           bool *ret_both)
-{
-	struct block b = { 0 };
-
-	*ret = (struct span){ NONE, NONE };
-	for (size_t k = 0; k < set->n_members; k++) {
-		uint32_t i = index_of(g->ids, g->n, set->members[k]);
-		b.own |= i == top;
-		while (c->depths[i] > c->depths[top] + 1)
-			i = c->parents[i];
-		if (c->parents[i] != top || i == top) {
-			b.outside |= i != top;
+	for (uint32_t i = t->g->n; i-- > 0;) {
+		uint32_t parent = t->g->parents[i];
+		if (parent == i)
 			continue;
-		}
-		if (c->turns[i] < ret->first)
-			ret->first = c->turns[i];
-		if (ret->last == NONE || c->turns[i] > ret->last)
-			ret->last = c->turns[i];
-		if (ret_both)
-			*ret_both |= mine[i];
-		else
-			mine[i] = 1;
-	}
-	return place_of(&b);
-}
-
-/* whether what is said of a page lets this set be filled in the common ancestor of its members */
-static bool works(const struct genealogy *g, const struct clones *c, const struct pattern *p,
-                  const MmState__PageSet *set)
-{
-	_cleanup_(free_p) uint8_t *mine = xcalloc(c->n, 1);
-	uint32_t top = index_of(g->ids, g->n, set->members[0]);
-	struct span span, other;
-
-	for (size_t k = 1; k < set->n_members && top != NONE; k++)
-		top = meet(c, top, index_of(g->ids, g->n, set->members[k]));
-	if (top == NONE)
-		return true;
-	if (view_set(g, c, top, set, &span, mine, NULL) != BETWEEN)
-		return true; /* the others are the ones that it is in the way of */
-	for (size_t i = 0; i < p->n; i++) {
-		bool both = false;
-		if (p->sets[i] == set)
-			continue;
-		enum place place = view_set(g, c, top, p->sets[i], &other, mine, &both);
-		/* what lies wholly below one child is filled there, over this */
-		if (place == BETWEEN && other.first == other.last)
-			continue;
-		if (both || in_the_way(place, span, other))
+		trace(t, i, parent);
+		if (t->lost)
 			return false;
 	}
 	return true;
 }
 
-/* pages that will not be shared, times those who would; UINT64_MAX: it is too much to find out */
-static uint64_t cost(const struct genealogy *g)
+/* @enough: what may be lost; who loses as much need not go on */
+static void tell(struct tale *t, uint64_t enough)
 {
-	_cleanup_(clones_done) struct clones c = list_clones(g);
-	uint64_t sum = 0, work = 0;
+	struct match m = { 0 };
 
-	for (size_t i = 0; i < g->n_patterns; i++)
-		for (size_t k = 0; k < g->patterns[i].n; k++) {
-			const MmState__PageSet *set = g->patterns[i].sets[k];
-			if (!works(g, &c, &g->patterns[i], set))
-				sum += g->patterns[i].n_pages * (set->n_members - 1);
-			work += c.n + g->patterns[i].n * set->n_members;
-			if (work > WORK_MAX)
-				return UINT64_MAX;
+	while (t->lost < enough)
+		if (!trace_to_parents(t)) {
+			if (!find_match(t, &m))
+				return;
+			join(t, m.a, m.b, m.above);
 		}
-	return sum;
 }
 
-/* ---- the best of several ways ---- */
+/* ---- who is made by whom ---- */
 
-static void forget(struct genealogy *g, const uint32_t *parents)
+static struct genealogy_place place_of(const struct tale *t, uint32_t space)
 {
-	for (uint32_t i = 0; i < g->n; i++)
-		free(g->results[i].path);
-	memset(g->results, 0, g->n * sizeof(*g->results));
-	memcpy(g->parents, parents, g->n * sizeof(*parents));
-	g->turn = g->n_placeholders = g->n_given = 0;
-	g->work = 0;
+	struct genealogy_place place = { 0 };
+	uint32_t i = t->lives[space].forker;
+
+	for (; is_placeholder(t, i); i = t->lives[i].forker)
+		place.n_path++;
+	place.maker = i == t->g->parents[space] ? 0 : i;
+	if (place.n_path > GENEALOGY_DEPTH_MAX)
+		return (struct genealogy_place){ 0 };
+	i = t->lives[space].forker;
+	for (size_t k = place.n_path; k-- > 0; i = t->lives[i].forker)
+		place.path[k] = i - t->g->n + 1;
+	return place;
 }
 
-/*
- * What is found depends on whom one believes first, and nothing is best for all families: so all
- * ways are tried, and weighed.
- */
-void genealogy_solve(struct genealogy *g)
+/* as the order given has it */
+static bool is_plain(const struct tale *t, uint32_t i)
 {
-	_cleanup_(free_p) uint32_t *parents = xmemdup(g->parents, g->n * sizeof(*parents));
-	uint64_t least = g->n_patterns ? cost(g) : 0;
-	unsigned best = 0;
+	const struct life *life = &t->lives[i];
 
-	if (least == UINT64_MAX || least < g->shared / NEGLIGIBLE)
-		return;
-	for (unsigned way = 1; way <= N_WAYS && least > 0; way++) {
-		attempt(g, way);
-		uint64_t sum = cost(g);
-		if (sum < least) {
-			least = sum;
-			best = way;
-		}
-		if (least > 0)
-			forget(g, parents);
+	for (size_t k = 0; k < life->n_forked; k++) {
+		uint32_t child = life->forked[k];
+		if (is_placeholder(t, child) || t->g->parents[child] != i ||
+		    (k && life->forked[k - 1] < child))
+			return false;
 	}
-	if (best && least > 0)
-		attempt(g, best);
+	return true;
 }
 
-size_t genealogy_result(const struct genealogy *g, uint32_t space, struct genealogy_place *ret)
+static void place_forked(const struct tale *t, uint32_t i, uint32_t *turn)
 {
-	const struct result *r = &g->results[space];
+	const struct life *life = &t->lives[i];
 
-	*ret = (struct genealogy_place){ r->turn, r->maker, r->path };
-	return r->n_path;
+	for (size_t k = life->n_forked; k-- > 0;) {
+		uint32_t child = life->forked[k];
+		if (is_placeholder(t, child)) {
+			place_forked(t, child, turn);
+			continue;
+		}
+		t->g->places[child] = place_of(t, child);
+		t->g->places[child].turn = ++*turn;
+	}
+}
+
+static void take_places(const struct tale *t)
+{
+	uint32_t turn = 0;
+
+	memset(t->g->places, 0, t->g->n * sizeof(*t->g->places));
+	for (uint32_t i = 0; i < t->g->n; i++)
+		if (!is_plain(t, i))
+			place_forked(t, i, &turn);
+}
+
+/* The most likely tale is mostly true. Where it is not, others are told. */
+uint64_t genealogy_solve(struct genealogy *g)
+{
+	struct tale given = tale_new(g, 0);
+	bool will_do = tell_given(&given);
+	uint64_t least = UINT64_MAX, work = 0;
+
+	tale_done(&given);
+	for (unsigned i = 0; !will_do && i < ATTEMPTS && least > 0 && work < WORK_MAX; i++) {
+		struct tale t = tale_new(g, i);
+		tell(&t, least);
+		if (t.lost < least) {
+			least = t.lost;
+			take_places(&t);
+		}
+		work += t.work;
+		tale_done(&t);
+	}
+	return will_do ? 0 : least;
+}
+
+struct genealogy_place genealogy_result(const struct genealogy *g, uint32_t space)
+{
+	return g->places[space];
 }

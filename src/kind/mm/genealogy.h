@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * In which order address spaces must be forked again, and by whom, so that they come to share what
- * they share.
+ * Who must fork whom, and in which order, so that address spaces come to share what they share.
+ *
+ * A process has one version of each page at a time, and hands that on when it forks: a history of
+ * forks is linear for each process. It is told backwards here. At the end all processes are there,
+ * each with the versions that it has; one after the other is traced to the one that has forked it,
+ * which then had the versions of both: its own where others share them still, and any where not,
+ * since what nobody else has it may have written later. What remains is the first process, and the
+ * order of its forks.
+ *
+ * Real forkers may be dead (of orphans), or not the parent (CLONE_PARENT). So a process is traced
+ * to whomever it fits best among those that descend from its parent; to a placeholder where two fit
+ * one another, and each is somebody's child: that stands in for the dead one.
  *
  * At restart a page set is filled in the nearest common ancestor of its members before the first of
- * them is cloned, and filled over when the last has been (share.c). So at each page the children of
- * an ancestor come in blocks: first those that have what it inherited itself, then one set after
- * the other, and last those that have what is its own in the end. The order in which they were
- * forked is such an order. It need not be that of their pids, for orphans have been forked by
- * somebody else, who is dead, and so have those that were made with CLONE_PARENT. Where these have
- * pages that no order makes, they are made by a placeholder, which stands in for him: its pages are
- * filled without a regard for those of the ancestor. Or by the descendant that has made them
- * before.
+ * them is cloned, and filled over when the last has been (share.c).
  *
  * Plain data, no tasks: address spaces are indices 0..n-1, parents before children.
  */
@@ -35,14 +38,14 @@ void genealogy_free(struct genealogy *g); /* takes NULL */
 void genealogy_add(struct genealogy *g, const MmState__PageSet *set);
 /* all sets of that page have been added: on to the next one */
 void genealogy_next_page(struct genealogy *g);
-/* all pages have been looked at */
-void genealogy_solve(struct genealogy *g);
+/* all pages have been looked at; returns the pages that cannot be shared, times those who would */
+uint64_t genealogy_solve(struct genealogy *g);
 
 #define GENEALOGY_DEPTH_MAX 16u
 struct genealogy_place {
-	uint32_t turn;  /* among the children of its parent, or maker; 0: the order given will do */
+	uint32_t turn;  /* among those that its parent or maker forks; 0: the order given will do */
 	uint32_t maker; /* the descendant of its parent that makes it; 0: the parent */
-	const uint32_t *path; /* placeholders between them, the outermost first; lent */
+	size_t n_path;
+	uint32_t path[GENEALOGY_DEPTH_MAX]; /* placeholders between them, the outermost first */
 };
-/* returns how many placeholders */
-size_t genealogy_result(const struct genealogy *g, uint32_t space, struct genealogy_place *ret);
+struct genealogy_place genealogy_result(const struct genealogy *g, uint32_t space);

@@ -400,10 +400,10 @@ static void take_results(struct search *f)
 	genealogy_solve(f->genealogy);
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct mm *mm = f->spaces[i].mm;
-		struct genealogy_place place;
-		mm->n_stand_ins = genealogy_result(f->genealogy, i, &place);
+		struct genealogy_place place = genealogy_result(f->genealogy, i);
 		mm->turn = place.turn;
 		mm->maker = place.maker ? f->spaces[place.maker].mm->task->leader : NULL;
+		mm->n_stand_ins = place.n_path;
 		if (mm->n_stand_ins)
 			mm->stand_ins = xmemdup(place.path, mm->n_stand_ins * sizeof(*place.path));
 	}
