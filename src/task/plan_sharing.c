@@ -54,8 +54,8 @@ static void add_product(struct planner *p, uint32_t creator, uint32_t node)
 }
 
 /*
- * Who makes one that shares nothing with its siblings: a descendant of the head, for the sake of
- * pages, where no session, group or namespace comes in between; or the head. A child of the head
+ * Who is to make one that shares nothing with its siblings: a descendant of the head, for the sake
+ * of pages, where no session, group or namespace comes in between; or the head. A child of the head
  * can do so by CLONE_PARENT; what others make must be orphaned.
  */
 static uint32_t maker_of(struct planner *p, uint32_t head, uint32_t node)
@@ -63,7 +63,7 @@ static uint32_t maker_of(struct planner *p, uint32_t head, uint32_t node)
 	const struct plan_task *t = &p->tasks[node];
 	uint32_t maker = t->maker ? plan_find(p, t->maker) : PLAN_NONE;
 
-	if (maker == PLAN_NONE || maker >= node || !is_leader(p, node) || !is_leader(p, maker) ||
+	if (maker == PLAN_NONE || !is_leader(p, node) || !is_leader(p, maker) ||
 	    !is_leader(p, head) || p->tasks[maker].state != PLAN_LIVE || weight(p, head, node) ||
 	    weight(p, maker, node) || t->exit_signal != SIGCHLD || !plan_descends(p, maker, head) ||
 	    maker == head || ns_of(p, node))
@@ -76,16 +76,35 @@ static uint32_t maker_of(struct planner *p, uint32_t head, uint32_t node)
 	if (leads_session(p, node) || p->members[head].sid != p->members[node].sid ||
 	    ns_of(p, head) || p->members[node].foreign)
 		return head;
-	p->members[node].orphan = t->n_stand_ins || p->members[maker].parent != head;
 	return maker;
+}
+
+/* processes that others than their parents are to make, one after another */
+struct wishes {
+	struct wish {
+		uint32_t node, head, maker;
+		bool granted;
+	} * all;
+	size_t n;
+};
+
+/* by whoever is to make it, or when all others are settled */
+static void add_member(struct planner *p, uint32_t head, uint32_t node, struct wishes *wishes)
+{
+	uint32_t maker = maker_of(p, head, node);
+
+	if (maker == head)
+		add_product(p, head, node);
+	else
+		*array_push(wishes->all, wishes->n) = (struct wish){ node, head, maker, false };
 }
 
 /*
  * Members of a family that share something with another member that they do not share with its
- * head; all others are made by the head. Returns how many; in the order given.
+ * head; the others are made by the head, or as they wish. Returns how many; in the order given.
  */
 static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *family, size_t n,
-                             uint32_t *ret)
+                             uint32_t *ret, struct wishes *wishes)
 {
 	struct map *seen = map_new();
 	bool *entangled = xcalloc(n, sizeof(*entangled));
@@ -107,7 +126,7 @@ static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *f
 		if (entangled[i])
 			ret[n_ret++] = family[i];
 		else
-			add_product(p, maker_of(p, head, family[i]), family[i]);
+			add_member(p, head, family[i], wishes);
 	free(entangled);
 	map_free(seen);
 	return n_ret;
@@ -146,17 +165,19 @@ static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
 	free(heavy);
 }
 
-static void connect_family(struct planner *p, uint32_t head, const uint32_t *family, size_t n)
+static void connect_family(struct planner *p, uint32_t head, const uint32_t *family, size_t n,
+                           struct wishes *wishes)
 {
 	uint32_t *rest = xcalloc(n + 1, sizeof(*rest));
-	size_t n_rest = find_entangled(p, head, family, n, rest);
+	size_t n_rest = find_entangled(p, head, family, n, rest, wishes);
 
 	span(p, head, rest, n_rest);
 	free(rest);
 }
 
 /* threads of one process; then, per thread, the children it made */
-static void connect_process(struct planner *p, uint32_t leader, uint32_t *scratch)
+static void connect_process(struct planner *p, uint32_t leader, uint32_t *scratch,
+                            struct wishes *wishes)
 {
 	size_t n = 0;
 
@@ -168,7 +189,7 @@ static void connect_process(struct planner *p, uint32_t leader, uint32_t *scratc
 		scratch[i] = scratch[n - 1 - i];
 		scratch[n - 1 - i] = t;
 	}
-	connect_family(p, leader, scratch, n);
+	connect_family(p, leader, scratch, n, wishes);
 }
 
 static int by_parent(const void *a, const void *b, void *arg)
@@ -182,7 +203,8 @@ static int by_parent(const void *a, const void *b, void *arg)
 	return *(const uint32_t *)a < *(const uint32_t *)b ? -1 : 1;
 }
 
-static void connect_children(struct planner *p, uint32_t process, uint32_t *scratch)
+static void connect_children(struct planner *p, uint32_t process, uint32_t *scratch,
+                             struct wishes *wishes)
 {
 	size_t n = 0;
 
@@ -195,8 +217,66 @@ static void connect_children(struct planner *p, uint32_t process, uint32_t *scra
 		uint32_t parent = p->members[scratch[i]].parent;
 		for (end = i; end < n && p->members[scratch[end]].parent == parent; end++)
 			;
-		connect_family(p, parent, scratch + i, end - i);
+		connect_family(p, parent, scratch + i, end - i, wishes);
 	}
+}
+
+/* ---- wishes ---- */
+
+/* who waits for whom, and what has a way from the root: by nodes */
+struct reached {
+	uint32_t *waiting, *next; /* wishes, + 1, by the node of their maker; by themselves */
+	uint32_t *queue;          /* has room for all */
+	size_t n_queue, at;
+};
+
+static void grant(struct planner *p, struct reached *r, struct wish *w, uint32_t maker)
+{
+	struct member *m = &p->members[w->node];
+
+	w->granted = true;
+	m->orphan = maker != w->head &&
+	            (p->tasks[w->node].n_stand_ins || p->members[maker].parent != w->head);
+	add_product(p, maker, w->node);
+	r->queue[r->n_queue++] = w->node;
+}
+
+/* all that is made by what has been reached */
+static void reach(struct planner *p, struct reached *r, struct wishes *wishes)
+{
+	while (r->at < r->n_queue) {
+		uint32_t node = r->queue[r->at++];
+		for (uint32_t x = p->members[node].first_product; x != PLAN_NONE;
+		     x = p->members[x].next_product)
+			r->queue[r->n_queue++] = x;
+		for (uint32_t w = r->waiting[node]; w; w = r->next[w - 1])
+			if (!wishes->all[w - 1].granted)
+				grant(p, r, &wishes->all[w - 1], node);
+	}
+}
+
+/* nobody can be made by who descends from it: where wishes go in circles, one is not granted */
+static void grant_wishes(struct planner *p, struct wishes *wishes)
+{
+	struct reached r = { xcalloc(p->n, sizeof(uint32_t)), xcalloc(wishes->n, sizeof(uint32_t)),
+		             xcalloc(p->n, sizeof(uint32_t)), 0, 0 };
+
+	for (uint32_t i = 0; i < wishes->n; i++) {
+		r.next[i] = r.waiting[wishes->all[i].maker];
+		r.waiting[wishes->all[i].maker] = i + 1;
+	}
+	for (uint32_t i = 0; i < p->n; i++)
+		if (i == p->plan->root || p->members[i].foreign)
+			r.queue[r.n_queue++] = i;
+	reach(p, &r, wishes);
+	for (size_t i = 0; i < wishes->n; i++)
+		if (!wishes->all[i].granted) { /* parents come first: so the head is reached */
+			grant(p, &r, &wishes->all[i], wishes->all[i].head);
+			reach(p, &r, wishes);
+		}
+	free(r.waiting);
+	free(r.next);
+	free(r.queue);
 }
 
 static int set_clone(struct planner *p, uint32_t i)
@@ -266,12 +346,16 @@ static int check_gaps(struct planner *p)
 int plan_settle_sharing(struct planner *p)
 {
 	uint32_t *scratch = xcalloc(p->n + 1, sizeof(*scratch));
+	struct wishes wishes = { 0 };
 
 	for (size_t i = 0; i < p->n_order; i++) {
-		connect_process(p, p->order[i], scratch);
-		connect_children(p, p->order[i], scratch);
+		connect_process(p, p->order[i], scratch, &wishes);
+		connect_children(p, p->order[i], scratch, &wishes);
 	}
 	free(scratch);
+	if (wishes.n)
+		grant_wishes(p, &wishes);
+	free(wishes.all);
 	for (uint32_t i = 0; i < p->n; i++) {
 		int r = set_clone(p, i);
 		if (r < 0)

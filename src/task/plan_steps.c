@@ -148,7 +148,7 @@ struct stand_ins {
 	struct {
 		uint32_t node, number;
 		uint32_t reaper; /* who gets the children that it leaves behind; PLAN_NONE */
-	} all[PLAN_STAND_INS_MAX];
+	} all[PLAN_STAND_INS_MAX + 1];
 };
 
 /* they can make it for its parent, by CLONE_PARENT or by dying: it shares nothing with anybody */
@@ -191,15 +191,16 @@ static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, 
 	const struct ghost any = { .ns = ns_of(p, maker) };
 	uint32_t reaper = p->members[x].orphan ? p->members[p->members[x].parent].leader
 	                                       : PLAN_NONE;
-	size_t same = 0, wanted = t->n_stand_ins ? t->n_stand_ins : 1;
+	size_t same = 0, wanted = t->n_stand_ins;
 
 	while (s->n && s->maker == maker && same < s->n && same < t->n_stand_ins &&
 	       s->all[same].number == t->stand_ins[same])
 		same++;
-	/* what it leaves behind goes to one process */
-	if (same == wanted && reaper != PLAN_NONE && s->all[same - 1].reaper != PLAN_NONE &&
-	    s->all[same - 1].reaper != reaper)
-		same--;
+	/* what one leaves behind goes to one process: another makes it, if need be */
+	bool engaged = same && same == wanted && s->all[same - 1].reaper != PLAN_NONE &&
+	               s->all[same - 1].reaper != reaper;
+	if (reaper != PLAN_NONE && (!wanted || engaged))
+		wanted++;
 	end_stand_ins(p, s, same);
 	s->maker = maker;
 	for (; s->n < wanted; s->n++) {
@@ -209,7 +210,7 @@ static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, 
 		if (s->n)
 			make_for_parent(p, node, creator);
 		s->all[s->n].node = node;
-		s->all[s->n].number = t->n_stand_ins ? t->stand_ins[s->n] : 0;
+		s->all[s->n].number = s->n < t->n_stand_ins ? t->stand_ins[s->n] : 0;
 		s->all[s->n].reaper = PLAN_NONE;
 	}
 	if (reaper == PLAN_NONE) {
