@@ -18,8 +18,7 @@
 
 enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
-/* @link: of /proc/PID/ns */
-static bool is_own(int fd, const char *link)
+bool namespace_is_own(int fd, const char *link)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/thread-self/ns/%s", link);
 	struct stat own, st;
@@ -40,7 +39,7 @@ bool namespace_may_enter(int nsfd)
 	while (user >= 0) {
 		_cleanup_(close_p) int parent = ioctl(user, NS_GET_PARENT);
 		uid_t owner;
-		if (parent >= 0 && is_own(parent, "user"))
+		if (parent >= 0 && namespace_is_own(parent, "user"))
 			return ioctl(user, NS_GET_OWNER_UID, &owner) == 0 && owner == geteuid();
 		close_p(&user);
 		user = take_fd(&parent);
@@ -52,7 +51,7 @@ int namespace_enter(int nsfd, int type)
 {
 	_cleanup_(close_p) int owner = -1;
 
-	if (setns(nsfd, type) == 0 || (errno == EPERM && is_own(nsfd, "mnt")))
+	if (setns(nsfd, type) == 0 || (errno == EPERM && namespace_is_own(nsfd, "mnt")))
 		return 0;
 	if (errno != EPERM)
 		return -1;

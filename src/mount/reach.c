@@ -21,6 +21,8 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
+enum { CAP_SYS_ADMIN_NUMBER = 21 };
+
 struct reach {
 	const struct mount_table *t;
 	size_t mount;
@@ -328,29 +330,43 @@ static void set_noatime(int fd)
 	mount_setattr(fd, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
 }
 
+/* in our own namespace, where all is locked to us */
+static int reach_own(const struct reach *reach, struct error *err)
+{
+	int fd = clone_top(reach->m);
+
+	if (fd < 0)
+		fd = open_in_place(reach->m);
+	return fd ? fd : refuse_unreachable(reach, "another mount covers it", err);
+}
+
+static int reach_other(struct reach *reach, struct error *err)
+{
+	int fd = helper_run(reach_directly, reach, 0, err);
+
+	if (fd == 0)
+		fd = reach_by_copy(reach, err);
+	/* mounts that are locked to it: it can be had as it is, with them */
+	if (fd == -EOPNOTSUPP) {
+		struct error ignored = ERROR_INIT;
+		int shown = helper_run(reach_in_place, reach, 0, &ignored);
+		fd = shown > 0 ? shown : fd;
+	}
+	if (fd > 0)
+		set_noatime(fd);
+	return fd;
+}
+
 int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd, struct error *err)
 {
 	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(close_p) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, home, -1 };
-	bool may = namespace_may_enter(nsfd);
-	/* without rights it is our own, where nothing can be cloned */
-	int fd = may ? helper_run(reach_directly, &reach, 0, err) : open_in_place(reach.m);
+	bool own = !features_capability(CAP_SYS_ADMIN_NUMBER) && namespace_is_own(nsfd, "mnt");
+	int fd = own ? reach_own(&reach, err) : reach_other(&reach, err);
 
-	if (fd == 0 && !may)
-		return refuse_unreachable(&reach, "another mount covers it", err);
-	if (fd == 0)
-		fd = reach_by_copy(&reach, err);
-	/* mounts that are locked to it: it can be had as it is, with them */
-	if (fd == -EOPNOTSUPP) {
-		struct error ignored = ERROR_INIT;
-		int shown = helper_run(reach_in_place, &reach, 0, &ignored);
-		fd = shown > 0 ? shown : fd;
-	}
 	if (fd < 0)
 		return error_trace(err, fd);
-	if (may)
-		set_noatime(fd);
 	*ret_fd = fd;
 	return 0;
 }
