@@ -49,6 +49,7 @@ struct sched_attributes {
 #define FLAGS_KEPT          (FLAG_RESET_ON_FORK | FLAG_RECLAIM | FLAG_DL_OVERRUN)
 #define POLICY_DEADLINE     6u
 #define UTIL_MAX            1024u
+#define PRIORITY_OF_NICE_0  20          /* in /proc/PID/stat */
 #define SLICE_MAX           1000000000u /* the kernel itself allows 100 ms */
 
 static int get_attributes(pid_t tid, struct sched_attributes *ret, struct error *err)
@@ -158,6 +159,8 @@ static int read_attributes(const struct task *task, SchedState *s, struct error 
 	s->flags = (uint32_t)a.flags;
 	s->nice = (int32_t)task->stat.nice;
 	s->priority = a.priority;
+	if (a.policy == SCHED_IDLE && task->stat.priority >= 0) /* not boosted by a PI futex */
+		s->idle_nice = (int32_t)task->stat.priority - PRIORITY_OF_NICE_0;
 	if (a.policy == POLICY_DEADLINE || (a.runtime && a.runtime != default_slice()))
 		s->runtime_ns = a.runtime;
 	s->deadline_ns = a.deadline;
@@ -227,6 +230,8 @@ static int sched_validate(const struct objects *objects, const struct object *ob
 		return bad(err, "the policy");
 	if (s->nice < -20 || s->nice > 19)
 		return bad(err, "the nice value");
+	if (s->idle_nice < -20 || s->idle_nice > 19)
+		return bad(err, "the nice value of the idle policy");
 	if (real_time ? s->priority < 1 || s->priority > 99 : s->priority != 0)
 		return bad(err, "the real-time priority");
 	if (deadline ? !s->runtime_ns || s->runtime_ns > s->deadline_ns
@@ -424,7 +429,7 @@ static int set_cpus(const SchedState *s, pid_t tid, struct error *err)
 
 static bool differs(const SchedState *s, const struct sched_attributes *have)
 {
-	return s->policy != have->policy || s->flags != have->flags ||
+	return s->policy != have->policy || s->policy == SCHED_IDLE || s->flags != have->flags ||
 	       s->priority != have->priority || (s->runtime_ns && s->runtime_ns != have->runtime) ||
 	       s->deadline_ns != have->deadline || s->period_ns != have->period ||
 	       clamps_wanted(s, have);
@@ -435,7 +440,7 @@ static int set_attributes(const SchedState *s, pid_t tid, struct error *err)
 	struct sched_attributes want = { .size = sizeof(want),
 		                         .policy = s->policy,
 		                         .flags = s->flags,
-		                         .nice = s->nice,
+		                         .nice = s->policy == SCHED_IDLE ? s->idle_nice : s->nice,
 		                         .priority = s->priority,
 		                         .runtime = s->runtime_ns,
 		                         .deadline = s->deadline_ns,

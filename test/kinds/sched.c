@@ -10,6 +10,7 @@
  * TEST round-robin-reset-on-fork round-trip -- rr
  * TEST batch round-trip -- batch
  * TEST idle round-trip -- idle
+ * TEST idle-keeps-nice round-trip -- idle_nice
  * TEST deadline round-trip -- deadline
  * TEST slice round-trip -- slice
  * TEST affinity round-trip -- affinity
@@ -134,6 +135,15 @@ static void batch(void)
 static void idle(void)
 {
 	round_trip(&(struct attributes){ .size = sizeof(struct attributes), .policy = SCHED_IDLE });
+}
+
+/* under SCHED_IDLE the two may differ: the one is shown as nice value, the other as priority */
+static void idle_nice(void)
+{
+	CHECK(setpriority(PRIO_PROCESS, 0, 5) == 0);
+	round_trip(&(struct attributes){
+		.size = sizeof(struct attributes), .policy = SCHED_IDLE, .nice = 3 });
+	CHECK_EQ(getpriority(PRIO_PROCESS, 0), 5);
 }
 
 static void deadline(void)
@@ -274,7 +284,8 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(untouched), CASE_NAMED("nice", nice_value),
 	                     CASE(nice_lower), CASE(fifo), CASE(fifo_nice), CASE(rr), CASE(batch),
-	                     CASE(idle), CASE(deadline), CASE(slice), CASE(affinity),
-	                     CASE(other_cpus), CASE(io_priority), CASE(io_priority_rt),
-	                     CASE(oom_score), CASE(oom_lower), CASE(autogroup), CASE(threads));
+	                     CASE(idle), CASE(idle_nice), CASE(deadline), CASE(slice),
+	                     CASE(affinity), CASE(other_cpus), CASE(io_priority),
+	                     CASE(io_priority_rt), CASE(oom_score), CASE(oom_lower),
+	                     CASE(autogroup), CASE(threads));
 }
