@@ -54,6 +54,18 @@ int mount_clone(int fd)
 	return clone;
 }
 
+/* so that to look at it changes nothing; where noatime is locked, it is for others, too */
+static int clone_to_read(int fd)
+{
+	struct mount_attr noatime = { .attr_set = MOUNT_ATTR_NOATIME,
+		                      .attr_clr = MOUNT_ATTR__ATIME };
+	int clone = mount_clone(fd);
+
+	if (clone >= 0)
+		mount_setattr(clone, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
+	return clone;
+}
+
 /* the mount on top at a path */
 static int open_top(const char *path)
 {
@@ -65,7 +77,7 @@ static int clone_top(const struct mount_entry *m)
 {
 	_cleanup_(close_p) int fd = open_top(m->point);
 
-	return fd < 0 || mount_id_of(fd) != m->id ? -1 : mount_clone(fd);
+	return fd < 0 || mount_id_of(fd) != m->id ? -1 : clone_to_read(fd);
 }
 
 /* 0: it is not on top */
@@ -291,7 +303,7 @@ static int take_copy(const struct reach *reach, struct error *err)
 	int r = helper_run(look_at_copy, &look, 0, err);
 	if (r < 0)
 		return error_trace(err, r);
-	int clone = mount_clone(fd);
+	int clone = clone_to_read(fd);
 	/* mounts are locked to it; they, and no others, stay on it when the copy is gone */
 	return clone < 0 ? take_fd(&fd) : clone;
 }
@@ -321,22 +333,11 @@ static int reach_by_copy(struct reach *reach, struct error *err)
 	return own < 0 ? error_trace(err, own) : helper_run(dig_in_copy, reach, 0, err);
 }
 
-/* so that to look at it changes nothing; where that is locked, it is for others, too */
-static void set_noatime(int fd)
-{
-	struct mount_attr noatime = { .attr_set = MOUNT_ATTR_NOATIME,
-		                      .attr_clr = MOUNT_ATTR__ATIME };
-
-	mount_setattr(fd, "", AT_EMPTY_PATH, &noatime, sizeof(noatime));
-}
-
 /* in our own namespace, where all is locked to us */
 static int reach_own(const struct reach *reach, struct error *err)
 {
-	int fd = clone_top(reach->m);
+	int fd = open_in_place(reach->m);
 
-	if (fd < 0)
-		fd = open_in_place(reach->m);
 	return fd ? fd : refuse_unreachable(reach, "another mount covers it", err);
 }
 
@@ -352,8 +353,6 @@ static int reach_other(struct reach *reach, struct error *err)
 		int shown = helper_run(reach_in_place, reach, 0, &ignored);
 		fd = shown > 0 ? shown : fd;
 	}
-	if (fd > 0)
-		set_noatime(fd);
 	return fd;
 }
 
@@ -362,9 +361,12 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(close_p) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, home, -1 };
-	bool own = !features_capability(CAP_SYS_ADMIN_NUMBER) && namespace_is_own(nsfd, "mnt");
-	int fd = own ? reach_own(&reach, err) : reach_other(&reach, err);
+	bool own = namespace_is_own(nsfd, "mnt");
+	int fd = own ? clone_top(reach.m) : -1; /* needs no helper */
 
+	if (fd < 0)
+		fd = own && !features_capability(CAP_SYS_ADMIN_NUMBER) ? reach_own(&reach, err)
+		                                                       : reach_other(&reach, err);
 	if (fd < 0)
 		return error_trace(err, fd);
 	*ret_fd = fd;
@@ -389,11 +391,8 @@ static int reach_tops(void *arg, struct error *err)
 
 	if (namespace_enter(many->nsfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter a mount namespace");
-	for (size_t i = 0; i < many->n; i++) {
+	for (size_t i = 0; i < many->n; i++)
 		many->items[i].fd = clone_top(&many->t->mounts[many->items[i].mount]);
-		if (many->items[i].fd >= 0)
-			set_noatime(many->items[i].fd);
-	}
 	return 0;
 }
 
