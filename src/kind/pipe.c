@@ -148,7 +148,7 @@ static int pipe_judge(struct checkpoint *c, struct object *object, struct error 
 	const struct task *task = pipe_ends_task(&p->ends);
 	const char *name = externals_name(c->options->externals, p->link);
 	const struct holder *holder = NULL;
-	int r = name ? 0 : holders_find_link(c, p->link, &holder, err);
+	int r = name ? 0 : holders_find_open(c, p->st.st_dev, p->st.st_ino, &holder, err);
 
 	if (r < 0)
 		return error_trace(err, r);

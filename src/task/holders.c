@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,36 +26,42 @@
 struct process {
 	pid_t pid, ppid;
 	char comm[20];
-	bool visible; /* outside the set, to be looked at */
+	bool visible;  /* outside the set, to be looked at */
+	bool threaded; /* has more than one thread */
 };
 
 /* one reference to something, from outside */
 struct held {
 	struct holder holder;
-	char *link; /* descriptors: the text */
-	struct held *next_link, *next_inode;
+	struct held *next;
 };
 
-/* all references to what has one link text, or one inode */
+/* all references to one inode */
 struct group {
 	struct held *first, *last;
 	bool sorted;
 	struct kcmp_set files; /* its open file descriptions; value NULL: one of the set */
 };
 
+struct inode_key {
+	uint64_t dev, ino;
+};
+
+/* what the only file system of the processes of a user, FUSE, does not tell others */
+static const struct inode_key UNKNOWN = { 0 };
+
+static const char *const namespace_types[] = { "cgroup", "ipc",  "mnt",  "net",
+	                                       "pid",    "time", "user", "uts" };
+#define N_NAMESPACE_TYPES (sizeof(namespace_types) / sizeof(namespace_types[0]))
+
 struct holders {
 	struct process *processes;
 	size_t n_processes;
 	struct held **all;
 	size_t n;
-	struct map *by_link, *by_inode; /* -> struct group */
-	struct map *namespaces;         /* link text -> struct group; NULL: not looked at yet */
-	size_t n_stated;                /* of all: descriptors whose inode is known */
-	bool have_inodes;
-};
-
-struct inode_key {
-	uint64_t dev, ino;
+	struct map *descriptors; /* struct inode_key -> struct group */
+	struct map *others;      /* mappings, cwd, root, exe; NULL: not looked at yet */
+	struct map *namespaces[N_NAMESPACE_TYPES]; /* who is in them; NULL as well */
 };
 
 /* ---- the processes ---- */
@@ -77,6 +84,7 @@ static bool read_process(pid_t pid, struct process *p)
 	p->ppid = stat.ppid;
 	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)sizeof(p->comm) - 1, stat.comm);
 	p->visible = !(stat.flags & PF_KTHREAD) && stat.state != 'X';
+	p->threaded = stat.num_threads > 1;
 	return true;
 }
 
@@ -138,85 +146,75 @@ static void mark_inside(struct holders *h, const struct checkpoint *c)
 
 /* ---- references ---- */
 
-static struct group *get_group(struct map *map, const void *key, size_t size)
+static struct group *get_group(struct map *map, const struct inode_key *key)
 {
-	struct group *group = map_get(map, key, size);
+	struct group *group = map_get(map, key, sizeof(*key));
 
 	if (!group) {
 		group = xcalloc(1, sizeof(*group));
-		map_put(map, key, size, group);
+		map_put(map, key, sizeof(*key), group);
 	}
 	return group;
 }
 
-static struct held *add_held(struct holders *h, const struct process *p, pid_t tid, int fd,
-                             const char *what)
+/* @what: NULL for a descriptor */
+static void add_held(struct holders *h, struct map *map, const struct inode_key *key,
+                     const struct process *p, pid_t tid, int fd, const char *what)
 {
+	struct group *group = get_group(map, key);
 	struct held *held = xcalloc(1, sizeof(*held));
 
 	held->holder = (struct holder){ .pid = p->pid, .tid = tid, .fd = fd };
 	memcpy(held->holder.comm, p->comm, sizeof(p->comm));
-	snprintf(held->holder.what, sizeof(held->holder.what), "%s", what);
+	if (what)
+		snprintf(held->holder.what, sizeof(held->holder.what), "%s", what);
+	else
+		snprintf(held->holder.what, sizeof(held->holder.what), "fd %d", fd);
 	*array_push(h->all, h->n) = held;
-	return held;
-}
-
-static void add_link(struct map *map, struct held *held, const char *link)
-{
-	struct group *group = get_group(map, link, strlen(link));
-
 	if (group->last)
-		group->last->next_link = held;
+		group->last->next = held;
 	else
 		group->first = held;
 	group->last = held;
 }
 
-static void add_inode(struct holders *h, struct held *held, dev_t dev, ino_t ino)
+/* without asking a server: a dead one would keep us for ever */
+static int stat_link(int dir, const char *path, struct inode_key *ret)
 {
-	struct inode_key key = { dev, ino };
-	struct group *group = get_group(h->by_inode, &key, sizeof(key));
+	struct statx st;
 
-	if (group->last)
-		group->last->next_inode = held;
-	else
-		group->first = held;
-	group->last = held;
+	if (statx(dir, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st) < 0)
+		return -errno;
+	*ret = (struct inode_key){ makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino };
+	return 0;
 }
 
-static bool read_link(int dir, const char *name, char *text, size_t size)
+static bool is_forbidden(int r)
 {
-	ssize_t n = readlinkat(dir, name, text, size - 1);
-
-	if (n < 0)
-		return false;
-	text[n] = 0;
-	return true;
+	return r == -EACCES || r == -EPERM;
 }
 
 /* one descriptor table; false when it may not be looked at */
 static bool read_table(struct holders *h, const struct process *p, pid_t tid)
 {
-	char path[64], link[4096 + 64], what[24];
+	char path[64];
 	struct dirent *entry;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", (int)p->pid, (int)tid);
 	_cleanup_(closedir_p) DIR *dir = opendir(path);
 	if (!dir)
-		return errno != EACCES && errno != EPERM;
+		return !is_forbidden(-errno);
 	while ((entry = readdir(dir))) {
+		struct inode_key key = UNKNOWN;
 		if (entry->d_name[0] == '.')
 			continue;
-		if (!read_link(dirfd(dir), entry->d_name, link, sizeof(link))) {
-			if (errno == EACCES || errno == EPERM)
-				return false;
+		int r = stat_link(dirfd(dir), entry->d_name, &key);
+		if (r == -ENOENT)
 			continue; /* closed meanwhile */
-		}
-		int fd = atoi(entry->d_name);
-		snprintf(what, sizeof(what), "fd %d", fd);
-		struct held *held = add_held(h, p, tid, fd, what);
-		held->link = xstrdup(link);
-		add_link(h->by_link, held, link);
+		/* the link or, of a FUSE of another user's, what it leads to? */
+		if (is_forbidden(r) && readlinkat(dirfd(dir), entry->d_name, path, 1) < 0)
+			return false;
+		add_held(h, h->descriptors, &key, p, tid, atoi(entry->d_name), NULL);
 	}
 	return true;
 }
@@ -233,7 +231,7 @@ static bool read_tables(struct holders *h, const struct process *p)
 	if (!read_table(h, p, p->pid))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
-	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	_cleanup_(closedir_p) DIR *dir = p->threaded ? opendir(path) : NULL;
 	while (dir && (entry = readdir(dir))) {
 		pid_t tid = atoi(entry->d_name);
 		if (tid > 0 && tid != p->pid &&
@@ -249,8 +247,7 @@ static int get_holders(struct checkpoint *c, struct holders **ret, struct error 
 
 	if (!c->holders) {
 		struct holders *h = c->holders = xcalloc(1, sizeof(*h));
-		h->by_link = map_new();
-		h->by_inode = map_new();
+		h->descriptors = map_new();
 		int r = read_processes(h, err);
 		if (r < 0)
 			return error_trace(err, r);
@@ -267,31 +264,7 @@ static int get_holders(struct checkpoint *c, struct holders **ret, struct error 
 	return 0;
 }
 
-/* ---- inodes ---- */
-
-/* without asking a server: a dead one would keep us for ever */
-static bool stat_link(const char *path, dev_t *ret_dev, ino_t *ret_ino)
-{
-	struct statx st;
-
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st) < 0)
-		return false;
-	*ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-	*ret_ino = st.stx_ino;
-	return true;
-}
-
-static void stat_held(struct holders *h, struct held *held)
-{
-	char path[64];
-	dev_t dev;
-	ino_t ino;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", (int)held->holder.pid,
-	         (int)held->holder.tid, held->holder.fd);
-	if (stat_link(path, &dev, &ino))
-		add_inode(h, held, dev, ino);
-}
+/* ---- other references ---- */
 
 /*
  * "7f0000000000-7f0000001000 rw-s 00000000 00:01 4711   /dev/zero (deleted)". The inode is taken
@@ -304,19 +277,16 @@ static void read_mapping(struct holders *h, const struct process *p, const char 
 	unsigned long long inode;
 	size_t size = strlen(line);
 	bool deleted = size > 11 && !strcmp(line + size - 11, " (deleted)\n");
-	dev_t dev;
-	ino_t ino;
+	struct inode_key key;
 
 	if (sscanf(line, "%39s %7s %*s %x:%x %llu", range, mode, &major_number, &minor_number,
 	           &inode) != 5 ||
 	    !inode || (mode[3] != 's' && !deleted))
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", (int)p->pid, range);
-	if (!stat_link(path, &dev, &ino)) {
-		dev = makedev(major_number, minor_number);
-		ino = inode;
-	}
-	add_inode(h, add_held(h, p, p->pid, -1, "mapping"), dev, ino);
+	if (stat_link(AT_FDCWD, path, &key) < 0)
+		key = (struct inode_key){ makedev(major_number, minor_number), inode };
+	add_held(h, h->others, &key, p, p->pid, -1, "mapping");
 }
 
 /* after the leader has exited, what belongs to the process is seen through another thread only */
@@ -353,37 +323,24 @@ static void read_places(struct holders *h, const struct process *p, pid_t tid)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char path[64];
-		dev_t dev;
-		ino_t ino;
+		struct inode_key key;
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)p->pid, (int)tid,
 		         names[i]);
-		if (stat_link(path, &dev, &ino))
-			add_inode(h, add_held(h, p, tid, -1, names[i]), dev, ino);
+		if (stat_link(AT_FDCWD, path, &key) == 0)
+			add_held(h, h->others, &key, p, tid, -1, names[i]);
 	}
 }
 
-/* those of descriptors: all that an open file description needs, and much less to read */
-static void read_descriptor_inodes(struct holders *h)
+static void read_others(struct holders *h)
 {
-	if (h->n_stated)
+	if (h->others)
 		return;
-	h->n_stated = h->n;
-	for (size_t i = 0; i < h->n_stated; i++)
-		if (h->all[i]->link)
-			stat_held(h, h->all[i]);
-}
-
-static void read_inodes(struct holders *h)
-{
-	if (h->have_inodes)
-		return;
-	read_descriptor_inodes(h);
-	h->have_inodes = true;
+	h->others = map_new();
 	for (size_t i = 0; i < h->n_processes; i++) {
 		const struct process *p = &h->processes[i];
 		if (!p->visible)
 			continue;
-		pid_t tid = speaking_thread(p);
+		pid_t tid = p->threaded ? speaking_thread(p) : p->pid;
 		read_places(h, p, tid);
 		read_mappings(h, p, tid);
 	}
@@ -392,94 +349,104 @@ static void read_inodes(struct holders *h)
 /* ---- namespaces ---- */
 
 /*
- * The pid namespace that it made for its children is over when its init is: nobody can use it. A
- * time namespace that it has for its children only is nothing that it shares with them.
+ * Not what "/proc/PID/ns/pid_for_children" names: the pid namespace that a process made for its
+ * children is over when its init is, and a time namespace that it has for its children only is
+ * nothing that it shares with them.
  */
-static bool is_use(const char *name)
+static void read_namespace_of(struct holders *h, size_t type, const struct process *p, pid_t tid)
 {
-	return name[0] != '.' && !strstr(name, "_for_children");
-}
-
-static void read_namespaces_of(struct holders *h, const struct process *p, pid_t tid)
-{
+	const char *name = namespace_types[type];
 	char path[64], link[64], what[24];
-	struct dirent *entry;
+	struct inode_key key = { 0 };
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns", (int)p->pid, (int)tid);
-	_cleanup_(closedir_p) DIR *dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		if (!is_use(entry->d_name) ||
-		    !read_link(dirfd(dir), entry->d_name, link, sizeof(link)))
-			continue;
-		snprintf(what, sizeof(what), "%.12s namespace", entry->d_name);
-		add_link(h->namespaces, add_held(h, p, tid, -1, what), link);
-	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", (int)p->pid, (int)tid, name);
+	ssize_t n = readlink(path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	if (sscanf(link, "%*[a-z]:[%" SCNu64, &key.ino) != 1)
+		return;
+	snprintf(what, sizeof(what), "%s namespace", name);
+	add_held(h, h->namespaces[type], &key, p, tid, -1, what);
 }
 
 /* of all threads: each may be in its own */
-static void read_namespaces(struct holders *h)
+static void read_namespaces(struct holders *h, size_t type)
 {
 	char path[40];
 	struct dirent *entry;
 
-	if (h->namespaces)
+	if (h->namespaces[type])
 		return;
-	h->namespaces = map_new();
+	h->namespaces[type] = map_new();
 	for (size_t i = 0; i < h->n_processes; i++) {
 		const struct process *p = &h->processes[i];
+		if (!p->visible)
+			continue;
+		if (!p->threaded) {
+			read_namespace_of(h, type, p, p->pid);
+			continue;
+		}
 		snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
-		_cleanup_(closedir_p) DIR *dir = p->visible ? opendir(path) : NULL;
+		_cleanup_(closedir_p) DIR *dir = opendir(path);
 		while (dir && (entry = readdir(dir)))
 			if (entry->d_name[0] != '.')
-				read_namespaces_of(h, p, atoi(entry->d_name));
+				read_namespace_of(h, type, p, atoi(entry->d_name));
 	}
-}
-
-static bool is_namespace(const char *link)
-{
-	static const char *const names[] = { "cgroup:[", "ipc:[",  "mnt:[",  "net:[",
-		                             "pid:[",    "time:[", "user:[", "uts:[" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (!strncmp(link, names[i], strlen(names[i])))
-			return true;
-	return false;
 }
 
 /* ---- the questions ---- */
 
-static int answer(const struct group *group, const struct holder **ret)
+static int answer(const struct map *map, const struct inode_key *key, const struct holder **ret)
 {
-	*ret = group && group->first ? &group->first->holder : NULL;
+	const struct group *group = map_get(map, key, sizeof(*key));
+
+	*ret = group ? &group->first->holder : NULL;
 	return *ret ? 1 : 0;
 }
 
-int holders_find_link(struct checkpoint *c, const char *link, const struct holder **ret,
+int holders_find_open(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
                       struct error *err)
 {
+	const struct inode_key key = { dev, ino };
 	struct holders *h;
 	int r = get_holders(c, &h, err);
 
-	if (r < 0)
-		return error_trace(err, r);
-	r = answer(map_get(h->by_link, link, strlen(link)), ret);
-	if (r || !is_namespace(link))
-		return r;
-	read_namespaces(h);
-	return answer(map_get(h->namespaces, link, strlen(link)), ret);
+	return r < 0 ? error_trace(err, r) : answer(h->descriptors, &key, ret);
 }
 
 int holders_find(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
                  struct error *err)
 {
-	struct inode_key key = { dev, ino };
-	struct holders *h;
-	int r = get_holders(c, &h, err);
+	const struct inode_key key = { dev, ino };
+	int r = holders_find_open(c, dev, ino, ret, err);
 
 	if (r < 0)
 		return error_trace(err, r);
-	read_inodes(h);
-	return answer(map_get(h->by_inode, &key, sizeof(key)), ret);
+	if (r > 0)
+		return r;
+	read_others(c->holders);
+	return answer(c->holders->others, &key, ret);
+}
+
+int holders_find_namespace(struct checkpoint *c, const char *link, const struct holder **ret,
+                           struct error *err)
+{
+	struct inode_key key = { 0 }, open = { 0 };
+	size_t type = 0, size = strcspn(link, ":");
+	char path[32];
+
+	while (strncmp(namespace_types[type], link, size) != 0)
+		type++;
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", namespace_types[type]);
+	int r = stat_link(AT_FDCWD, path, &open);
+	if (r < 0 || sscanf(link + size, ":[%" SCNu64, &key.ino) != 1)
+		return error_raise(err, r < 0 ? -r : EBADMSG, "look at namespace %s", link);
+	r = holders_find_open(c, (dev_t)open.dev, key.ino, ret, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (r > 0)
+		return r;
+	read_namespaces(c->holders, type);
+	return answer(c->holders->namespaces[type], &key, ret);
 }
 
 static bool is_there(const struct kcmp_member *m)
@@ -515,45 +482,43 @@ static struct kcmp_member *find_running(struct kcmp_set *set, pid_t tid, int fd)
 	return NULL;
 }
 
-static void sort_group(struct group *group, bool by_inode)
+static void sort_group(struct group *group)
 {
 	if (group->sorted)
 		return;
 	group->sorted = true;
-	for (struct held *held = group->first; held;
-	     held = by_inode ? held->next_inode : held->next_link) {
-		struct kcmp_member *member = NULL;
-		if (held->holder.fd >= 0)
-			member = find_running(&group->files, held->holder.tid, held->holder.fd);
+	for (struct held *held = group->first; held; held = held->next) {
+		struct kcmp_member *member = find_running(&group->files, held->holder.tid,
+		                                          held->holder.fd);
 		if (member)
 			member->value = held;
 	}
 }
 
+static const struct held *find_in_group(struct group *group, const struct descriptor *d)
+{
+	if (!group)
+		return NULL;
+	sort_group(group);
+	const struct kcmp_member *member = find_running(&group->files, d->task->tid, d->fd);
+	return member ? member->value : NULL;
+}
+
 int holders_find_file(struct checkpoint *c, const struct descriptor *d, const struct holder **ret,
                       struct error *err)
 {
-	/* a path is not the same in all mount namespaces, an inode is */
-	bool by_inode = d->link[0] == '/';
-	struct inode_key key = { d->st.st_dev, d->st.st_ino };
-	struct group *group;
+	const struct inode_key key = { d->st.st_dev, d->st.st_ino };
 	struct holders *h;
 	int r = get_holders(c, &h, err);
 
 	*ret = NULL;
 	if (r < 0)
 		return error_trace(err, r);
-	if (by_inode)
-		read_descriptor_inodes(h);
-	group = by_inode ? map_get(h->by_inode, &key, sizeof(key))
-	                 : map_get(h->by_link, d->link, strlen(d->link));
-	if (!group)
-		return 0;
-	sort_group(group, by_inode);
-	struct kcmp_member *member = find_running(&group->files, d->task->tid, d->fd);
-	if (member && member->value)
-		*ret = &((struct held *)member->value)->holder;
-	return *ret ? 1 : 0;
+	const struct held *held = find_in_group(map_get(h->descriptors, &key, sizeof(key)), d);
+	if (!held)
+		held = find_in_group(map_get(h->descriptors, &UNKNOWN, sizeof(UNKNOWN)), d);
+	*ret = held ? &held->holder : NULL;
+	return held ? 1 : 0;
 }
 
 void refuse_leak(struct checkpoint *c, const struct task *task, const char *object, const char *key,
@@ -593,14 +558,13 @@ void holders_free(struct holders *h)
 {
 	if (!h)
 		return;
-	for (size_t i = 0; i < h->n; i++) {
-		free(h->all[i]->link);
+	for (size_t i = 0; i < h->n; i++)
 		free(h->all[i]);
-	}
 	free(h->all);
 	free(h->processes);
-	free_groups(h->by_link);
-	free_groups(h->by_inode);
-	free_groups(h->namespaces);
+	free_groups(h->descriptors);
+	free_groups(h->others);
+	for (size_t i = 0; i < N_NAMESPACE_TYPES; i++)
+		free_groups(h->namespaces[i]);
 	free(h);
 }

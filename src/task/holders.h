@@ -2,7 +2,7 @@
 /*
  * Who outside the set holds an object: leaks. One pass over the descriptors of all processes in
  * /proc, made on first use and kept in c->holders; further passes only for what asks for them
- * (inodes of files by path, mappings, cwd, root and exe links; namespaces). The set itself, the
+ * (mappings, cwd, root and exe links; namespaces of a type). The set itself, the
  * coordinator and its children (the tracer) are not counted.
  *
  * What cannot be seen: processes that the caller may not trace, or of a pid namespace that is not
@@ -28,17 +28,18 @@ struct holder {
 };
 
 /**
- * holders_find_link() - who holds what this /proc link text names
- * @link:	"pipe:[7]", "socket:[7]", "mnt:[4026531841]"; not for paths, which differ between
- *		mount namespaces
+ * holders_find_open() - who has a descriptor of an inode: a pipe, say
  * @ret:	the first holder found; owned by c->holders
  * Returns 1 if there is one, 0 if not, or an error.
  */
-int holders_find_link(struct checkpoint *c, const char *link, const struct holder **ret,
+int holders_find_open(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
                       struct error *err);
-/* the same by inode: descriptors, shared or deleted mappings, cwd, root and exe links */
+/* the same, and shared or deleted mappings, cwd, root and exe links */
 int holders_find(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
                  struct error *err);
+/* the same for "mnt:[4026531841]": descriptors, and who is in it */
+int holders_find_namespace(struct checkpoint *c, const char *link, const struct holder **ret,
+                           struct error *err);
 /*
  * Who holds the very same open file description as descriptor @d (kcmp): inherited by fork, or sent
  * over a socket.

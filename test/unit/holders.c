@@ -27,8 +27,7 @@
 /* what both sides know: made before the forks */
 struct scene {
 	int shared, other, own; /* read ends: held outside too, other description, set only */
-	char shared_link[64];
-	int gate[2]; /* end of file: this process has closed what is the set's alone */
+	int gate[2];            /* end of file: this process has closed what is the set's alone */
 	int file,
 		deleted; /* one description in all; the set's own, of a file that is mapped here */
 };
@@ -44,16 +43,6 @@ static pid_t fork_to_live(void)
 			_exit(1);
 	}
 	return pid;
-}
-
-static void link_text(int fd, char *text, size_t size)
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(path, text, size - 1);
-	assert_true(n > 0);
-	text[n] = 0;
 }
 
 #define EXPECT(condition)                                                       \
@@ -83,14 +72,13 @@ static void coordinate(const struct scene *s, pid_t outside)
 	struct task task = { .tid = set, .tgid = set, .leader = &task };
 	struct task *tasks[] = { &task };
 	struct checkpoint c = { .tasks = tasks, .n_tasks = 1 };
-	char own_link[64];
-	link_text(own[0], own_link, sizeof(own_link));
-
-	EXPECT(holders_find_link(&c, own_link, &holder, &err) == 0 && !holder);
-	EXPECT(holders_find_link(&c, s->shared_link, &holder, &err) == 1);
+	EXPECT(fstat(own[0], &st) == 0);
+	EXPECT(holders_find_open(&c, st.st_dev, st.st_ino, &holder, &err) == 0 && !holder);
+	EXPECT(fstat(s->shared, &st) == 0);
+	EXPECT(holders_find_open(&c, st.st_dev, st.st_ino, &holder, &err) == 1);
 	EXPECT(holder->pid == outside && holder->fd == s->shared);
 	EXPECT(!strcmp(holder->comm, "outside"));
-	EXPECT(holders_find_link(&c, "pipe:[1]", &holder, &err) == 0);
+	EXPECT(holders_find_open(&c, st.st_dev, 1, &holder, &err) == 0);
 
 	EXPECT(fstat(s->shared, &st) == 0);
 	EXPECT(holders_find(&c, st.st_dev, st.st_ino, &holder, &err) == 1);
@@ -99,16 +87,19 @@ static void coordinate(const struct scene *s, pid_t outside)
 	EXPECT(holders_find(&c, st.st_dev, st.st_ino, &holder, &err) == 1);
 	EXPECT(holder->pid == outside && holder->fd == -1 && !strcmp(holder->what, "mapping"));
 
-	struct descriptor d = { .task = &task, .fd = s->shared, .link = s->shared_link };
+	struct descriptor d = { .task = &task, .fd = s->shared };
+	EXPECT(fstat(s->shared, &d.st) == 0);
 	EXPECT(holders_find_file(&c, &d, &holder, &err) == 1 && holder->pid == outside);
 	d.fd = s->other;
 	EXPECT(holders_find_file(&c, &d, &holder, &err) == 0);
 	EXPECT(fstat(s->file, &d.st) == 0);
 	d.fd = s->file;
-	d.link = "/some/path";
 	EXPECT(holders_find_file(&c, &d, &holder, &err) == 1 && holder->fd == s->file);
 
-	EXPECT(readlink("/proc/self/ns/mnt", own_link, sizeof(own_link) - 1) > 0);
+	char link[64] = "";
+	EXPECT(readlink("/proc/self/ns/mnt", link, sizeof(link) - 1) > 0);
+	EXPECT(holders_find_namespace(&c, link, &holder, &err) == 1);
+	EXPECT(holders_find_namespace(&c, "mnt:[1]", &holder, &err) == 0);
 	holders_free(c.holders);
 	_exit(0);
 }
@@ -123,7 +114,6 @@ static void test_holders(void **state)
 	assert_int_equal(pipe(shared), 0);
 	assert_int_equal(pipe(s.gate), 0);
 	s.shared = shared[0];
-	link_text(s.shared, s.shared_link, sizeof(s.shared_link));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", s.shared);
 	s.other = open(path, O_RDONLY);
 	s.file = open("/proc/self/exe", O_RDONLY);

@@ -176,7 +176,7 @@ static int judge_users(struct checkpoint *c, const struct mounts *m, const struc
 	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
 	_cleanup_(free_p) char *link = xasprintf("mnt:[%llu]", (unsigned long long)ns->inode);
 	const struct holder *holder;
-	int r = holders_find_link(c, link, &holder, err);
+	int r = holders_find_namespace(c, link, &holder, err);
 
 	if (r > 0)
 		refuse_leak(c, task_in(c, object), link, NULL, holder);

@@ -146,7 +146,7 @@ int ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 
 	if (object->kind != &user_ns_kind)
 		ns_judge_owner(c, ns->task, ns->link, ns->owner);
-	int r = holders_find_link(c, ns->link, &holder, err);
+	int r = holders_find_namespace(c, ns->link, &holder, err);
 
 	if (r < 0)
 		return error_trace(err, r);
