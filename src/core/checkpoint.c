@@ -389,6 +389,7 @@ static int checkpoint_phases(struct run *run, struct error *err)
 		r = tracer_start(&run->c.tracer, err);
 	if (r < 0)
 		return error_trace(err, r);
+	holders_look_ahead(&run->c);
 	run->frozen_us = now_us();
 	r = examine(&run->c, err);
 	if (r == 0)

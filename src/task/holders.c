@@ -14,24 +14,16 @@
 
 #include "core/checkpoint.h"
 #include "kind/kind.h"
-#include "proc/stat.h"
 #include "task/kcmp.h"
+#include "task/outside.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h; a kernel thread holds nothing */
-
-struct process {
-	pid_t pid, ppid;
-	char comm[20];
-	bool visible;  /* outside the set, to be looked at */
-	bool threaded; /* has more than one thread */
-};
-
 /* one reference to something, from outside */
 struct held {
+	const struct process *process; /* not visible any more: what it held is read anew */
 	struct holder holder;
 	struct held *next;
 };
@@ -55,94 +47,14 @@ static const char *const namespace_types[] = { "cgroup", "ipc",  "mnt",  "net",
 #define N_NAMESPACE_TYPES (sizeof(namespace_types) / sizeof(namespace_types[0]))
 
 struct holders {
-	struct process *processes;
-	size_t n_processes;
+	struct outside outside;
+	bool ahead; /* looked at before the set was frozen, and not since */
 	struct held **all;
 	size_t n;
 	struct map *descriptors; /* struct inode_key -> struct group */
 	struct map *others;      /* mappings, cwd, root, exe; NULL: not looked at yet */
 	struct map *namespaces[N_NAMESPACE_TYPES]; /* who is in them; NULL as well */
 };
-
-/* ---- the processes ---- */
-
-static bool read_process(pid_t pid, struct process *p)
-{
-	char path[40], text[2048];
-	struct proc_stat stat;
-	struct error ignored;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return false; /* it has ended meanwhile */
-	text[n] = 0;
-	if (proc_stat_parse(text, &stat, &ignored) < 0)
-		return false;
-	p->pid = pid;
-	p->ppid = stat.ppid;
-	snprintf(p->comm, sizeof(p->comm), "%.*s", (int)sizeof(p->comm) - 1, stat.comm);
-	p->visible = !(stat.flags & PF_KTHREAD) && stat.state != 'X';
-	p->threaded = stat.num_threads > 1;
-	return true;
-}
-
-static int read_processes(struct holders *h, struct error *err)
-{
-	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
-	struct dirent *entry;
-
-	if (!dir)
-		return error_raise(err, errno, "open /proc");
-	while ((entry = readdir(dir))) {
-		struct process p;
-		pid_t pid = atoi(entry->d_name);
-		if (pid > 0 && read_process(pid, &p))
-			*array_push(h->processes, h->n_processes) = p;
-	}
-	return 0;
-}
-
-static int by_pid(const void *a, const void *b)
-{
-	const struct process *x = a, *y = b;
-
-	return (x->pid > y->pid) - (x->pid < y->pid);
-}
-
-static struct process *find_process(const struct holders *h, pid_t pid)
-{
-	struct process key = { .pid = pid };
-
-	return h->n_processes ? bsearch(&key, h->processes, h->n_processes, sizeof(key), by_pid)
-	                      : NULL;
-}
-
-/* the coordinator or a descendant: the way up is short, and bounded in case pids changed hands */
-static bool is_ours(const struct holders *h, const struct process *p)
-{
-	pid_t self = getpid();
-
-	for (int depth = 0; p && depth < 64; depth++) {
-		if (p->pid == self)
-			return true;
-		p = find_process(h, p->ppid);
-	}
-	return false;
-}
-
-static void mark_inside(struct holders *h, const struct checkpoint *c)
-{
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		struct process *p = find_process(h, c->tasks[i]->tgid);
-		if (p)
-			p->visible = false;
-	}
-	for (size_t i = 0; i < h->n_processes; i++)
-		if (h->processes[i].visible && is_ours(h, &h->processes[i]))
-			h->processes[i].visible = false;
-}
 
 /* ---- references ---- */
 
@@ -164,6 +76,7 @@ static void add_held(struct holders *h, struct map *map, const struct inode_key 
 	struct group *group = get_group(map, key);
 	struct held *held = xcalloc(1, sizeof(*held));
 
+	held->process = p;
 	held->holder = (struct holder){ .pid = p->pid, .tid = tid, .fd = fd };
 	memcpy(held->holder.comm, p->comm, sizeof(p->comm));
 	if (what)
@@ -241,27 +154,16 @@ static bool read_tables(struct holders *h, const struct process *p)
 	return true;
 }
 
-static int get_holders(struct checkpoint *c, struct holders **ret, struct error *err)
+/* the number in "mnt:[4026531841]" */
+static bool read_namespace(pid_t pid, pid_t tid, size_t type, uint64_t *ret)
 {
-	size_t unseen = 0;
+	char path[64], link[64];
 
-	if (!c->holders) {
-		struct holders *h = c->holders = xcalloc(1, sizeof(*h));
-		h->descriptors = map_new();
-		int r = read_processes(h, err);
-		if (r < 0)
-			return error_trace(err, r);
-		if (h->n_processes)
-			qsort(h->processes, h->n_processes, sizeof(h->processes[0]), by_pid);
-		mark_inside(h, c);
-		for (size_t i = 0; i < h->n_processes; i++)
-			if (h->processes[i].visible && !read_tables(h, &h->processes[i]))
-				unseen++;
-		if (unseen)
-			check_unexamined(c, NULL, "what other users' processes hold");
-	}
-	*ret = c->holders;
-	return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", (int)pid, (int)tid,
+	         namespace_types[type]);
+	ssize_t n = readlink(path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	return sscanf(link, "%*[a-z]:[%" SCNu64, ret) == 1;
 }
 
 /* ---- other references ---- */
@@ -336,8 +238,8 @@ static void read_others(struct holders *h)
 	if (h->others)
 		return;
 	h->others = map_new();
-	for (size_t i = 0; i < h->n_processes; i++) {
-		const struct process *p = &h->processes[i];
+	for (size_t i = 0; i < h->outside.n; i++) {
+		const struct process *p = h->outside.items[i];
 		if (!p->visible)
 			continue;
 		pid_t tid = p->threaded ? speaking_thread(p) : p->pid;
@@ -355,42 +257,187 @@ static void read_others(struct holders *h)
  */
 static void read_namespace_of(struct holders *h, size_t type, const struct process *p, pid_t tid)
 {
-	const char *name = namespace_types[type];
-	char path[64], link[64], what[24];
 	struct inode_key key = { 0 };
+	char what[24];
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", (int)p->pid, (int)tid, name);
-	ssize_t n = readlink(path, link, sizeof(link) - 1);
-	link[n < 0 ? 0 : n] = 0;
-	if (sscanf(link, "%*[a-z]:[%" SCNu64, &key.ino) != 1)
+	if (!read_namespace(p->pid, tid, type, &key.ino))
 		return;
-	snprintf(what, sizeof(what), "%s namespace", name);
+	snprintf(what, sizeof(what), "%s namespace", namespace_types[type]);
 	add_held(h, h->namespaces[type], &key, p, tid, -1, what);
 }
 
 /* of all threads: each may be in its own */
-static void read_namespaces(struct holders *h, size_t type)
+static void read_namespaces(struct holders *h, size_t type, const struct process *p)
 {
 	char path[40];
 	struct dirent *entry;
 
-	if (h->namespaces[type])
+	if (!p->threaded) {
+		read_namespace_of(h, type, p, p->pid);
 		return;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			read_namespace_of(h, type, p, atoi(entry->d_name));
+}
+
+static struct map *namespaces_of_type(struct holders *h, size_t type)
+{
+	if (h->namespaces[type])
+		return h->namespaces[type];
 	h->namespaces[type] = map_new();
-	for (size_t i = 0; i < h->n_processes; i++) {
-		const struct process *p = &h->processes[i];
+	for (size_t i = 0; i < h->outside.n; i++)
+		if (h->outside.items[i]->visible)
+			read_namespaces(h, type, h->outside.items[i]);
+	return h->namespaces[type];
+}
+
+/* ---- looking ---- */
+
+/* ahead of the freeze nobody knows yet which processes the set will be: they are read again */
+static void mark_inside(const struct holders *h, const struct checkpoint *c)
+{
+	const struct outside *o = &h->outside;
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct process *p = outside_find(o, c->tasks[i]->tgid);
+		if (p)
+			p->visible = false;
+	}
+	for (size_t i = 0; i < o->n; i++) {
+		struct process *p = o->items[i];
+		bool inside = h->ahead && outside_is_below(o, p, c->options->root);
+		if (inside)
+			outside_forget(p);
+		if (inside || outside_is_below(o, p, getpid()))
+			p->visible = false;
+	}
+}
+
+/* at all that has not been looked at before */
+static int look(struct checkpoint *c, struct holders *h, struct error *err)
+{
+	size_t unseen = 0;
+	int r = outside_read(&h->outside, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	mark_inside(h, c);
+	for (size_t i = 0; i < h->outside.n; i++) {
+		const struct process *p = h->outside.items[i];
+		if (!p->fresh || !p->visible)
+			continue;
+		if (!read_tables(h, p))
+			unseen++;
+		for (size_t type = 0; type < N_NAMESPACE_TYPES; type++)
+			if (h->namespaces[type])
+				read_namespaces(h, type, p);
+	}
+	if (unseen)
+		check_unexamined(c, NULL, "what other users' processes hold");
+	return 0;
+}
+
+static struct holders *new_holders(struct checkpoint *c)
+{
+	c->holders = xcalloc(1, sizeof(*c->holders));
+	c->holders->descriptors = map_new();
+	return c->holders;
+}
+
+static int get_holders(struct checkpoint *c, struct holders **ret, struct error *err)
+{
+	bool current = c->holders && !c->holders->ahead;
+	struct holders *h = *ret = c->holders ? c->holders : new_holders(c);
+
+	h->ahead = false;
+	int r = current ? 0 : look(c, h, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* ---- ahead ---- */
+
+/* it shares no namespace of a type with us: whether others are in it will be asked */
+static bool has_own_namespaces(struct holders *h, pid_t root)
+{
+	bool ret = false;
+
+	for (size_t type = 0; type < N_NAMESPACE_TYPES; type++) {
+		uint64_t its, ours;
+		if (!read_namespace(root, root, type, &its) ||
+		    !read_namespace(getpid(), getpid(), type, &ours) || its == ours)
+			continue;
+		h->namespaces[type] = map_new();
+		ret = true;
+	}
+	return ret;
+}
+
+/* of all but devices it will be asked who has them open, too */
+static bool has_open(pid_t root)
+{
+	char path[40];
+	struct dirent *entry;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)root);
+	_cleanup_(closedir_p) DIR *dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		struct statx st;
+		if (entry->d_name[0] != '.' &&
+		    statx(dirfd(dir), entry->d_name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
+		          STATX_TYPE, &st) == 0 &&
+		    !S_ISCHR(st.stx_mode))
+			return true;
+	}
+	return false;
+}
+
+/* what a process holds can be changed by one that shares its descriptor table */
+static void forget_sharing(const struct outside *o)
+{
+	struct kcmp_set tables = { 0 };
+	struct error ignored;
+
+	for (size_t i = 0; i < o->n; i++) {
+		struct kcmp_member *member;
+		bool is_new;
+		struct process *p = o->items[i];
 		if (!p->visible)
 			continue;
-		if (!p->threaded) {
-			read_namespace_of(h, type, p, p->pid);
-			continue;
+		if (kcmp_find(&tables, KCMP_FILES, p->pid, 0, &member, &is_new, &ignored) < 0)
+			outside_forget(p);
+		else if (is_new)
+			member->value = p;
+		else {
+			outside_forget(p);
+			outside_forget(member->value);
 		}
-		snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
-		_cleanup_(closedir_p) DIR *dir = opendir(path);
-		while (dir && (entry = readdir(dir)))
-			if (entry->d_name[0] != '.')
-				read_namespace_of(h, type, p, atoi(entry->d_name));
 	}
+	kcmp_set_done(&tables);
+}
+
+static bool has_children(pid_t root)
+{
+	char path[64], c;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)root, (int)root);
+	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, &c, 1) == 1;
+}
+
+void holders_look_ahead(struct checkpoint *c)
+{
+	struct holders *h = new_holders(c);
+	struct error ignored;
+
+	h->ahead = true;
+	if (!has_own_namespaces(h, c->options->root) && !has_children(c->options->root) &&
+	    !has_open(c->options->root))
+		return;
+	if (look(c, h, &ignored) == 0)
+		forget_sharing(&h->outside);
 }
 
 /* ---- the questions ---- */
@@ -398,9 +445,12 @@ static void read_namespaces(struct holders *h, size_t type)
 static int answer(const struct map *map, const struct inode_key *key, const struct holder **ret)
 {
 	const struct group *group = map_get(map, key, sizeof(*key));
+	const struct held *held = group ? group->first : NULL;
 
-	*ret = group ? &group->first->holder : NULL;
-	return *ret ? 1 : 0;
+	while (held && !held->process->visible)
+		held = held->next;
+	*ret = held ? &held->holder : NULL;
+	return held ? 1 : 0;
 }
 
 int holders_find_open(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
@@ -445,8 +495,7 @@ int holders_find_namespace(struct checkpoint *c, const char *link, const struct 
 		return error_trace(err, r);
 	if (r > 0)
 		return r;
-	read_namespaces(c->holders, type);
-	return answer(c->holders->namespaces[type], &key, ret);
+	return answer(namespaces_of_type(c->holders, type), &key, ret);
 }
 
 static bool is_there(const struct kcmp_member *m)
@@ -488,8 +537,10 @@ static void sort_group(struct group *group)
 		return;
 	group->sorted = true;
 	for (struct held *held = group->first; held; held = held->next) {
-		struct kcmp_member *member = find_running(&group->files, held->holder.tid,
-		                                          held->holder.fd);
+		struct kcmp_member *member = held->process->visible
+		                                     ? find_running(&group->files, held->holder.tid,
+		                                                    held->holder.fd)
+		                                     : NULL;
 		if (member)
 			member->value = held;
 	}
@@ -561,7 +612,7 @@ void holders_free(struct holders *h)
 	for (size_t i = 0; i < h->n; i++)
 		free(h->all[i]);
 	free(h->all);
-	free(h->processes);
+	outside_done(&h->outside);
 	free_groups(h->descriptors);
 	free_groups(h->others);
 	for (size_t i = 0; i < N_NAMESPACE_TYPES; i++)

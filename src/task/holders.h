@@ -27,6 +27,11 @@ struct holder {
 	char what[24]; /* "fd 9", "mapping", "cwd", "root", "exe", "net namespace" */
 };
 
+/*
+ * To be called before the set is frozen: looks already, if it seems that somebody will ask. What
+ * has changed until then is looked at again by the first who asks.
+ */
+void holders_look_ahead(struct checkpoint *c);
 /**
  * holders_find_open() - who has a descriptor of an inode: a pipe, say
  * @ret:	the first holder found; owned by c->holders
