@@ -144,8 +144,11 @@ static int cgroup_collect(struct checkpoint *c, struct task *task, struct error 
 	judge_paths(c, task, s);
 	struct object *object = objects_get_equal(c->objects, &cgroup_kind, &s->base);
 	task_refer(task, object);
+	const CgroupState *state = object_state(object, CgroupState);
 	if (object->n_users == 1)
-		r = cgroup_tree_collect_below(c, task, object_state(object, CgroupState), err);
+		r = cgroup_tree_collect_below(c, task, state, err);
+	if (r == 0)
+		r = cgroup_tree_collect_root(c, task, state, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

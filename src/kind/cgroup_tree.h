@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Cgroups that are the set's own: below the root of a cgroup namespace of its own, and with no
- * process in them from outside. They are recorded with their settings, and made again where they
+ * Cgroups that are the set's own: at or below the root of a cgroup namespace of its own, or the group
+ * that a container's root is in, and with no process in them from outside. They are recorded with their settings, and made again where they
  * are missing. One object for each, with all that is below it.
  */
 #pragma once
@@ -22,6 +22,9 @@ extern const struct kind cgroup_tree_kind;
  */
 int cgroup_tree_collect(struct checkpoint *c, struct task *task, const CgroupMembership *group,
                         bool movable, struct error *err);
+/* the same for those that the root of a container is in, which has no cgroup namespace */
+int cgroup_tree_collect_root(struct checkpoint *c, struct task *task, const CgroupState *state,
+                             struct error *err);
 /* the same for what is below a namespace's root that is others', too: groups that @task is in */
 int cgroup_tree_collect_below(struct checkpoint *c, struct task *task, const CgroupState *state,
                               struct error *err);

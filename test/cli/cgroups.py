@@ -130,4 +130,30 @@ expect(not groups(), f"cleanup leaves {groups()}")
 # what is not made cannot be mounted
 code, _, err = stasis("restart", "image", "--detach", "--cgroup", "ignore")
 expect(code == 1 and "mount.external-missing" in err and not groups(), f"--cgroup ignore: {code} {err} {groups()}")
+
+# one without a namespace, as engines make them with cgroups of v1, and take the group away when it has ended
+PLAIN = f"""mkdir {V1}/{NAME} && echo 64 >{V1}/{NAME}/pids.max
+exec unshare -pf unshare -m sh -c 'mount -t tmpfs t /mnt; mkdir /mnt/m; mount --bind {V1}/{NAME} /mnt/m; echo 0 >{V1}/{NAME}/cgroup.procs
+exec sleep 1000'"""
+p = subprocess.Popen(["sh", "-c", PLAIN], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wait_for(lambda: groups().get(f"pids/{NAME}"), "the container runs")
+with open(f"{V1}/{NAME}/cgroup.procs") as f:
+    init = int(f.read())
+wait_for(lambda: open(f"/proc/{init}/comm").read() == "sleep\n", "exec of sleep")
+code, _, err = stasis("checkpoint", init, "-o", "plain", "--subtree")
+expect(code == 0, f"without a namespace: {err}")
+p.wait()
+wait_for(lambda: not any(groups().values()), "the group is empty")
+remove()
+roots = []
+for i in range(2):
+    code, out, err = stasis("restart", "plain", "--detach")
+    expect(code == 0, f"restart without a namespace {i}: {err}")
+    roots.append(int(out or 0))
+expect(groups() == {f"pids/{NAME}": 2}, f"both are where it was: {groups()}")
+expect(open(f"{V1}/{NAME}/pids.max").read() == "64\n", "the settings of the group")
+for pid in roots:
+    end(pid)
+wait_for(lambda: not any(groups().values()), "all have ended")
+remove()
 done()

@@ -14,6 +14,7 @@
 #include "kind/cgroup/walk.h"
 #include "kind/cgroup_ns.h"
 #include "kind/cgroup_tree.h"
+#include "kind/pid_ns.h"
 #include "proc/cgroup.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -255,6 +256,24 @@ static char *first_below(const char *root, const char *path)
 	if (strncmp(path, root, size) != 0 || path[size] != '/' || !path[size + 1])
 		return NULL;
 	return xstrndup(path, size + 1 + strcspn(path + size + 1, "/"));
+}
+
+int cgroup_tree_collect_root(struct checkpoint *c, struct task *task, const CgroupState *state,
+                             struct error *err)
+{
+	int r = 0;
+
+	if (task != c->tasks[0] || !task_object(task, &pid_ns_kind) ||
+	    task_object(task, &cgroup_ns_kind))
+		return 0;
+	for (size_t i = 0; r == 0 && i < state->n_memberships; i++) {
+		const CgroupMembership *group = state->memberships[i];
+		_cleanup_(free_p) char *hierarchy = cgroup_text(&group->hierarchy);
+		_cleanup_(free_p) char *there = cgroup_directory(hierarchy, "/");
+		if (there)
+			r = cgroup_tree_collect(c, task, group, false, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int cgroup_tree_collect_below(struct checkpoint *c, struct task *task, const CgroupState *state,
