@@ -109,6 +109,13 @@ struct statmount {
 #define STATX_MNT_ID_UNIQUE 0x00004000U /* 6.8 */
 #endif
 
+/* linux/fcntl.h */
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID 0x200 /* 6.5 */
+#endif
+/* linux/exportfs.h: of an overlay */
+#define OVL_FILEID_V1 0xf8
+
 /* linux/nsfs.h: ioctls on descriptors of mount namespaces */
 #ifndef NS_MNT_GET_INFO
 struct mnt_ns_info {

@@ -21,6 +21,7 @@
  * TEST index refuse code=mount.overlay -- with_index
  * What the layers are made of has been unmounted: what the overlay shows is copied.
  * TEST hidden-layers round-trip restart="--mntns new" -- hidden
+ * TEST hidden-beside-full round-trip restart="--mntns new" -- hidden_beside
  * TEST hidden-read-only round-trip restart="--mntns new" -- hidden_read_only
  * TEST hidden-lower-on-disk round-trip restart="--mntns new" -- hidden_lower
  * TEST outside-layers round-trip restart="--mntns new" -- outside
@@ -34,6 +35,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -379,6 +381,31 @@ static void hidden(void)
 	check_text("/opt/linked", "anew");
 }
 
+/* another file system has as much room left, to the byte, and nothing to do with it */
+static void hidden_beside(void)
+{
+	struct statfs a, b;
+
+	private_mounts();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	change();
+	CHECK(statfs("/mnt", &a) == 0);
+	CHECK(mount("beside", "/media", "tmpfs", 0, NULL) == 0);
+	for (int i = 0; statfs("/media", &b) == 0 && b.f_ffree > a.f_ffree; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "/media/%d", i);
+		int fd = open(name, O_WRONLY | O_CREAT, 0600);
+		bool room = b.f_bfree > a.f_bfree;
+		CHECK(fd >= 0 && write(fd, "x", room) == room && close(fd) == 0);
+	}
+	CHECK(statfs("/media", &b) == 0 && a.f_bfree == b.f_bfree && a.f_ffree == b.f_ffree);
+	CHECK(mount("/mnt/m", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	subject_checkpoint();
+	check_hidden("/opt");
+}
+
 static void hidden_read_only(void)
 {
 	private_mounts();
@@ -489,6 +516,6 @@ int main(int argc, char **argv)
 	                     CASE(long_options), CASE(nested), CASE(is_volatile),
 	                     CASE(covered_later), CASE(open_files), CASE(executable),
 	                     CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
-	                     CASE(hidden_read_only), CASE(hidden_lower), CASE(renamed_on_disk),
-	                     CASE(outside), CASE(layer_replaced));
+	                     CASE(hidden_read_only), CASE(hidden_beside), CASE(hidden_lower),
+	                     CASE(renamed_on_disk), CASE(outside), CASE(layer_replaced));
 }

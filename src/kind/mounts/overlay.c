@@ -13,6 +13,8 @@
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/handle.h"
+#include "util/uapi.h"
 
 /* whether a layer is, or may be, on a file system that is made anew */
 static bool is_copied(const struct mount_table *t, const struct mount_sb *sb)
@@ -52,62 +54,102 @@ static bool is_memory(const char *type)
 	return !strcmp(type, "tmpfs") || !strcmp(type, "ramfs");
 }
 
-/* an overlay answers for the file system of its upper layer */
-static bool same_room(const struct statfs *a, int fd)
+/* what an overlay tells of the file system of its top layer */
+struct top {
+	struct statfs room;            /* how much is left there */
+	unsigned char uuid[UUID_SIZE]; /* 0: it does not tell */
+};
+
+/*
+ * The handle of an overlay's root is that of its top layer, with the UUID of what that is on: since
+ * Linux 6.6, and not with the option uuid=off (fs/overlayfs/overlayfs.h, struct ovl_fb).
+ */
+static void read_top_uuid(int root, unsigned char uuid[UUID_SIZE])
 {
+	static const size_t magic = 4, at = 8;
+	struct handle_room handle = HANDLE_ROOM_INIT;
+	const unsigned char *bytes = handle.room;
+	int id;
+
+	if (name_to_handle_at(root, "", &handle.head, &id, AT_EMPTY_PATH | AT_HANDLE_FID) == 0 &&
+	    handle.head.handle_type == OVL_FILEID_V1 &&
+	    handle.head.handle_bytes >= at + UUID_SIZE && bytes[magic] == 0xfb)
+		memcpy(uuid, bytes + at, UUID_SIZE);
+}
+
+/* whether the top layer is on what is mounted at @fd: by UUIDs, or else by what room is left */
+static bool is_below(const struct top *top, int fd)
+{
+	static const unsigned char none[UUID_SIZE];
+	unsigned char uuid[UUID_SIZE];
+	const struct statfs *a = &top->room;
 	struct statfs b;
 
+	if (memcmp(top->uuid, none, UUID_SIZE) != 0 && identity_read_uuid(fd, uuid))
+		return !memcmp(uuid, top->uuid, UUID_SIZE);
 	return fstatfs(fd, &b) == 0 && a->f_blocks == b.f_blocks && a->f_bfree == b.f_bfree &&
 	       a->f_files == b.f_files && a->f_ffree == b.f_ffree;
 }
 
-static bool is_mounted_here(struct checkpoint *c, const struct statfs *fs)
+/* what the host has mounted, too, is looked at there, where nothing is locked */
+static bool is_mounted_here(struct checkpoint *c, const struct top *top)
 {
 	const struct mounts *m = c->mounts;
 	struct error ignored = ERROR_INIT;
 	bool ret = false;
 
 	for (size_t i = 0; !ret && i < m->table.n_sbs; i++) {
-		size_t first = mount_of_sb(&m->table, i, MOUNT_NONE);
-		int fd;
-		if (first == MOUNT_NONE || !is_memory(m->table.sbs[i].type))
+		const struct mount_sb *sb = &m->table.sbs[i];
+		int fd = -1;
+		if (!is_memory(sb->type) ||
+		    mount_table_find_sb(&m->host, sb->major, sb->minor) != MOUNT_NONE ||
+		    mount_of_sb(&m->table, i, MOUNT_NONE) == MOUNT_NONE)
 			continue;
+		for (size_t k = MOUNT_NONE;
+		     fd < 0 && (k = mount_of_sb(&m->table, i, k)) != MOUNT_NONE;)
+			if (mount_reached(c, m->mounts[k], &fd, &ignored) < 0)
+				fd = -1;
 		/* one that cannot be looked at may be it */
-		ret = mount_reached(c, m->mounts[first], &fd, &ignored) < 0 || same_room(fs, fd);
+		ret = fd < 0 || is_below(top, fd);
 	}
 	return ret;
 }
 
-static bool is_mounted_at_host(const struct mounts *m, const struct statfs *fs)
+static bool is_mounted_at_host(const struct mounts *m, const struct top *top)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct error ignored = ERROR_INIT;
 	bool ret = false;
 
 	for (size_t i = 0; !ret && i < m->host.n_sbs; i++) {
-		size_t first = mount_of_sb(&m->host, i, MOUNT_NONE);
 		_cleanup_(close_p) int fd = -1;
-		if (first == MOUNT_NONE || !is_memory(m->host.sbs[i].type))
+		if (!is_memory(m->host.sbs[i].type) ||
+		    mount_of_sb(&m->host, i, MOUNT_NONE) == MOUNT_NONE)
 			continue;
-		ret = mount_reach(&m->host, own, first, &fd, &ignored) < 0 || same_room(fs, fd);
+		for (size_t k = MOUNT_NONE;
+		     fd < 0 && (k = mount_of_sb(&m->host, i, k)) != MOUNT_NONE;)
+			if (mount_reach(&m->host, own, k, &fd, &ignored) < 0)
+				fd = -1;
+		ret = fd < 0 || is_below(top, fd);
 	}
 	return ret;
 }
 
 /*
  * What an overlay shows is only copied when nobody sees its layers; they may be in a tmpfs that is
- * mounted, under other names. That is told by how much room there is, in blocks and inodes.
+ * mounted, under other names.
  */
 static int judge_flattened(struct checkpoint *c, struct mounts *m, size_t line, struct error *err)
 {
-	struct statfs fs;
+	struct top top = { 0 };
 
-	if (fstatfs(m->roots[line], &fs) < 0)
+	if (fstatfs(m->roots[line], &top.room) < 0)
 		return error_raise(err, errno, "ask how much room an overlay has");
-	if (is_mounted_here(c, &fs) || is_mounted_at_host(m, &fs))
+	read_top_uuid(m->roots[line], top.uuid);
+	if (is_mounted_here(c, &top) || is_mounted_at_host(m, &top))
 		return error_refuse(err, CODE_mount_overlay,
 		                    "a layer of an overlay is not to be found under its path, and "
-		                    "what it is on seems to be mounted: it was renamed");
+		                    "what it is on is mounted: it was renamed");
 	return 0;
 }
 
