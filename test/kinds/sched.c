@@ -134,7 +134,10 @@ static void batch(void)
 
 static void idle(void)
 {
-	round_trip(&(struct attributes){ .size = sizeof(struct attributes), .policy = SCHED_IDLE });
+	/* the kernel shows the nice value that comes with this policy, but keeps another */
+	round_trip(&(struct attributes){ .size = sizeof(struct attributes),
+	                                 .policy = SCHED_IDLE,
+	                                 .nice = getpriority(PRIO_PROCESS, 0) });
 }
 
 /* under SCHED_IDLE the two may differ: the one is shown as nice value, the other as priority */
