@@ -134,7 +134,7 @@ static const struct task *find_recorded(const struct checkpoint *c, pid_t tid)
 	return NULL;
 }
 
-int tree_judge(struct checkpoint *c, struct error *err)
+void tree_judge(struct checkpoint *c)
 {
 	_cleanup_(free_p) struct plan_task *tasks = xcalloc(c->n_tasks, sizeof(*tasks));
 	_cleanup_(plan_freep) struct plan *plan = NULL;
@@ -157,7 +157,6 @@ int tree_judge(struct checkpoint *c, struct error *err)
 		why.pid = 0;
 		refuse(c, task, &why);
 	}
-	return 0;
 }
 
 /* ---- restart ---- */

@@ -12,11 +12,8 @@ struct objects;
 struct plan_ns;
 struct plan_task;
 
-/*
- * checkpoint, end of judge: refuse()s what could not be built again (sharing.gap, tree.shape).
- * Errors are only those of the examination itself.
- */
-int tree_judge(struct checkpoint *c, struct error *err);
+/* checkpoint, end of judge: refuse()s what could not be built again (sharing.gap, tree.shape). */
+void tree_judge(struct checkpoint *c);
 /* pid namespaces below the root's own, in order of ids */
 struct tree_namespaces {
 	struct plan_ns *items;

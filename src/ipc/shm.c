@@ -18,7 +18,6 @@
 #define SHM_STAT_ANY 15 /* 4.17 */
 #endif
 #define HUGETLBFS_TYPE 0x958458f6
-#define PAGE           4096ul
 
 int ipc_shm_list(IpcShmState ***ret, size_t *ret_n, struct error *err)
 {

@@ -120,8 +120,7 @@ static int read_others(const struct task *task, CredState *s, struct error *err)
 	return check_attributes(task, err);
 }
 
-static int check_keyrings(const struct task *task, const struct injection calls[3],
-                          struct error *err)
+static int check_keyrings(const struct injection calls[3], struct error *err)
 {
 	static const char *const whose[] = { "thread", "process" };
 
@@ -154,7 +153,7 @@ static int ask(struct checkpoint *c, const struct task *task, CredState *s, bool
 	int r = tracer_inject(c->tracer, task->tid, calls, landlock ? 5 : 4, NULL, err);
 	if (r < 0)
 		return error_trace(err, r);
-	r = check_keyrings(task, calls, err);
+	r = check_keyrings(calls, err);
 	if (r < 0)
 		return r;
 	if (calls[3].result < 0)

@@ -40,8 +40,7 @@ static int by_number(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-static int list_descriptors(struct checkpoint *c, const struct task *task, int **ret, size_t *ret_n,
-                            struct error *err)
+static int list_descriptors(const struct task *task, int **ret, size_t *ret_n, struct error *err)
 {
 	int dir_fd = task_openat(task, "fd", O_RDONLY | O_DIRECTORY);
 	struct dirent *entry;
@@ -64,7 +63,7 @@ static int list_descriptors(struct checkpoint *c, const struct task *task, int *
 }
 
 /* of the thread itself where the kernel can: after the leader has exited its table looks empty */
-static int open_pidfd(struct checkpoint *c, const struct task *task, int *ret, struct error *err)
+static int open_pidfd(const struct task *task, int *ret, struct error *err)
 {
 	bool thread = feature(FEATURE_pidfd_thread);
 
@@ -103,12 +102,12 @@ static int collect_table(struct checkpoint *c, const struct task *task, FilesSta
 	_cleanup_(free_p) int *numbers = NULL;
 	_cleanup_(close_p) int pidfd = -1;
 	size_t n = 0;
-	int r = list_descriptors(c, task, &numbers, &n, err);
+	int r = list_descriptors(task, &numbers, &n, err);
 
 	if (r == 0 && n > DESCRIPTORS_MAX)
 		r = error_refuse(err, CODE_files_many, "%zu descriptors are open", n);
 	if (r == 0 && c->tracer)
-		r = open_pidfd(c, task, &pidfd, err);
+		r = open_pidfd(task, &pidfd, err);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = collect_one(c, task, numbers[i], pidfd, s, err);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -237,7 +237,7 @@ static int restore_bulk(struct restart *r, struct object *object, const struct p
 {
 	const IpcShmState *s = object_state(object, IpcShmState);
 	const struct segment *segment = object->live;
-	int e = shmem_contents_write(object, segment->fd, segment->map, rounded(s), block, err);
+	int e = shmem_contents_write(segment->fd, segment->map, rounded(s), block, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

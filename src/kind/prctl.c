@@ -179,8 +179,8 @@ static void take_thread(PrctlState *s, const struct inquiry *q, const struct ans
 }
 
 /* what is made of the answers about the process */
-static int take_process(struct checkpoint *c, const struct task *task, PrctlState *s,
-                        const struct inquiry *q, const struct answers *a, struct error *err)
+static int take_process(const struct task *task, PrctlState *s, const struct inquiry *q,
+                        const struct answers *a, struct error *err)
 {
 	PrctlProcess *p = s->process = xmalloc(sizeof(*p));
 	char text[32];
@@ -223,7 +223,7 @@ static int ask(struct checkpoint *c, const struct task *task, PrctlState *s, boo
 		q.results[q.what[i]] = q.calls[i].result;
 	memcpy(&answers, buffer, sizeof(answers));
 	take_thread(s, &q, &answers);
-	return task->speaks ? take_process(c, task, s, &q, &answers, err) : 0;
+	return task->speaks ? take_process(task, s, &q, &answers, err) : 0;
 }
 
 /* *ret_slack: whether the timer slack was there; others' needs CAP_SYS_NICE */

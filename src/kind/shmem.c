@@ -190,7 +190,7 @@ static int restore_bulk(struct restart *r, struct object *object, const struct p
 {
 	const ShmemState *s = object_state(object, ShmemState);
 	const struct shmem *m = live(object);
-	int e = shmem_contents_write(object, m->fd, m->huge, s->size, block, err);
+	int e = shmem_contents_write(m->fd, m->huge, s->size, block, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -17,18 +17,6 @@
 #include "util/map.h"
 #include "util/uapi.h"
 
-static const char *const class_names[] = {
-	[MOUNT_EXTERNAL] = "external",   [MOUNT_CONTENT] = "content",
-	[MOUNT_INSTANCE] = "instance",   [MOUNT_KEYED] = "keyed",
-	[MOUNT_SINGLETON] = "singleton", [MOUNT_COMPOSITE] = "composite",
-	[MOUNT_NSFS] = "namespace",      [MOUNT_REFUSED] = "unsupported",
-};
-
-const char *mount_class_name(enum mount_class class)
-{
-	return class < N_MOUNT_CLASSES ? class_names[class] : "?";
-}
-
 const char *mount_sb_option(const struct mount_sb *sb, const char *name)
 {
 	size_t size = strlen(name);

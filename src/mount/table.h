@@ -142,7 +142,6 @@ size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
  * last */
 size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous);
 void mount_table_done(struct mount_table *t); /* takes an empty one */
-const char *mount_class_name(enum mount_class class);
 /* @path below @root, both absolute, without leading '/'; NULL: it is not below */
 const char *mount_below(const char *path, const char *root);
 /* an option's value; "" for one without; NULL when it is not there */

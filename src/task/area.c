@@ -11,10 +11,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-#define PAGE     4096ull
 #define TASK_END 0x7ffffffff000ull /* 47 bits, less the guard page: Documentation/x86/x86_64/mm */
-#define MARGIN   (1ull << 20)      /* room for stack_guard_gap below and above */
-#define FIRST    (1ull << 40)      /* where the search begins: far from where programs are */
 
 extern const char stasis_stub_code[], stasis_stub_code_end[];
 
@@ -83,31 +80,6 @@ void ranges_sort(struct ranges *ranges)
 	ranges->n = n + 1;
 }
 
-/* the first hole of @size bytes at or above @from, with a margin on both sides; 0 if none */
-static uint64_t find_hole(const struct ranges *taken, uint64_t from, uint64_t size)
-{
-	uint64_t at = from;
-
-	for (size_t i = 0; i < taken->n; i++) {
-		const struct range *r = &taken->items[i];
-		if (r->end + MARGIN <= at)
-			continue;
-		if (r->start >= MARGIN && at + size <= r->start - MARGIN)
-			break;
-		at = r->end + MARGIN;
-	}
-	return at + size <= TASK_END - MARGIN ? at : 0;
-}
-
-uint64_t area_find_hole(struct ranges *taken, uint64_t size)
-{
-	uint64_t start;
-
-	ranges_sort(taken);
-	start = find_hole(taken, FIRST, size);
-	return start ? start : find_hole(taken, MARGIN, size);
-}
-
 uint64_t area_size(size_t n_slots)
 {
 	return STUB_CODE_SIZE + n_slots * (uint64_t)STUB_SLOT_SIZE;
@@ -148,9 +120,4 @@ uint64_t area_slot(const struct stub_area *area, size_t index)
 {
 	assert(index < area->n_slots);
 	return area->start + STUB_CODE_SIZE + index * (uint64_t)STUB_SLOT_SIZE;
-}
-
-void area_drop_slot(const struct stub_area *area, size_t index)
-{
-	madvise((void *)area_slot(area, index), STUB_SLOT_SIZE, MADV_REMOVE);
 }

@@ -31,8 +31,6 @@ struct stub_area {
 };
 
 uint64_t area_size(size_t n_slots); /* bytes */
-/* the first hole of @size bytes with a margin on both sides; sorts @taken; 0 if none */
-uint64_t area_find_hole(struct ranges *taken, uint64_t size);
 /**
  * area_new() - map the area for @n_slots stubs
  * @start:	where: a hole of area_size() that nothing of the set uses
@@ -41,5 +39,3 @@ uint64_t area_find_hole(struct ranges *taken, uint64_t size);
 int area_new(struct stub_area **ret, size_t n_slots, uint64_t start, struct error *err);
 void area_free(struct stub_area *area); /* unmaps; takes NULL */
 uint64_t area_slot(const struct stub_area *area, size_t index);
-/* gives a slot's memory back when its stub does not need it any more */
-void area_drop_slot(const struct stub_area *area, size_t index);

@@ -585,7 +585,7 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 	return r < 0 ? r : build_orphans(p, b, process);
 }
 
-static int build_blocked(struct planner *p, struct building *b, struct level *level, bool *ret_any)
+static int build_blocked(struct planner *p, struct level *level, bool *ret_any)
 {
 	size_t n = level->n_blocked;
 	int r = 0;
@@ -617,7 +617,7 @@ static int build_waiting(struct planner *p, struct building *b, struct level *le
 		r = make_due(p, b, level, ret_any);
 	if (r == 0)
 		r = make_late_orphans(p, b, level, ret_any);
-	return r < 0 ? r : build_blocked(p, b, level, ret_any);
+	return r < 0 ? r : build_blocked(p, level, ret_any);
 }
 
 /* orphans of a session that ends on a deeper level may come late to a higher one */

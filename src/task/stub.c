@@ -33,11 +33,6 @@ pid_t stub_number_of(const struct restart *r, pid_t pid, const struct stub *view
 	return of ? stub_number(of, viewer) : viewer->ns ? 0 : pid;
 }
 
-int stub_socket(const struct restart *r)
-{
-	return r->stub_socket;
-}
-
 /* what the stub's recvmsg(2) needs; the answer's header is read back from its memory */
 struct receipt {
 	struct msghdr message;

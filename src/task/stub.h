@@ -53,14 +53,11 @@ pid_t stub_number_of(const struct restart *r, pid_t pid, const struct stub *view
 
 /**
  * stub_send_fds() - hand descriptors of the coordinator to a stub
- * @fds, @n:	at most STUB_FDS_MAX, or as many as the set has in one table; they arrive
- *close-on-exec at the n lowest free descriptor numbers of the stub, in order (its table is empty
- *but for stub_socket(), which is above these) Runs the list. The coordinator's descriptors
- *stay open.
+ * @fds, @n:	at most STUB_FDS_MAX, or as many as the set has in one table
+ * Runs the list. They arrive close-on-exec at the n lowest free numbers of the stub, in order: its
+ * table is empty but for r->stub_socket, which is above these. The coordinator's stay open.
  */
 int stub_send_fds(struct restart *r, struct stub *stub, const int *fds, size_t n,
                   struct error *err);
-/* at most this many descriptors fit below stub_socket() in an empty table, whatever the set uses */
+/* at most this many fit below r->stub_socket in an empty table, whatever the set uses */
 #define STUB_FDS_MAX 253
-/* the stub's end of the socket that descriptors travel through; the last one to be closed */
-int stub_socket(const struct restart *r);

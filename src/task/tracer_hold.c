@@ -164,7 +164,7 @@ static int await_stop(struct trace *t, struct traced *task, uint64_t end)
 		int status;
 		uint64_t now = trace_abandoned(t) ? end : now_ms();
 		unsigned slice = now >= end ? 0 : end - now < 20 ? (unsigned)(end - now) : 20;
-		int r = trace_wait(t, task, slice, &status);
+		int r = trace_wait(task, slice, &status);
 		if (r < 0)
 			return r;
 		if (r == 0) {
@@ -196,7 +196,7 @@ static void finish(struct trace *t, struct hold *hold, uint64_t end)
 	if (r > 0 && remember(t, task) < 0)
 		r = -ESRCH;
 	if (r < 0) {
-		trace_forget(t, task);
+		trace_forget(task);
 		hold->state = HOLD_GONE;
 	} else if (r == 0) {
 		hold->state = HOLD_RUNNING;
@@ -236,7 +236,7 @@ void trace_release(struct trace *t, struct traced *task)
 		return;
 	if (!task->stopped) {
 		/* in uninterruptible sleep: it cannot be let go before it has stopped */
-		if (trace_wait(t, task, 0, &status) <= 0)
+		if (trace_wait(task, 0, &status) <= 0)
 			return; /* the end of this process does it */
 		if (!(status >> 16))
 			signal = WSTOPSIG(status); /* one on its way to the program */
@@ -244,7 +244,7 @@ void trace_release(struct trace *t, struct traced *task)
 	if (task->has_registers)
 		timed_fix(t, task);
 	ptrace(PTRACE_DETACH, task->tid, 0, signal);
-	trace_forget(t, task);
+	trace_forget(task);
 }
 
 void trace_thaw(struct trace *t, bool stop)

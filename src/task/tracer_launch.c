@@ -31,7 +31,7 @@ static int stop_stub(struct trace *t, struct traced *task, struct error *err)
 	if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) < 0)
 		return error_raise(err, errno, "PTRACE_INTERRUPT of stub %d", task->tid);
 	while (now_ms() < end) {
-		int r = trace_wait(t, task, 1000, &status);
+		int r = trace_wait(task, 1000, &status);
 		if (r < 0)
 			return error_raise(err, ESRCH, "stub %d has died", task->tid);
 		if (r == 0)
@@ -264,7 +264,7 @@ int trace_launch_all(struct trace *t, bool leave_stopped, struct error *err)
 		if (!task->has_registers)
 			continue;
 		ptrace(PTRACE_DETACH, task->tid, 0, 0);
-		trace_forget(t, task);
+		trace_forget(task);
 	}
 	return 0;
 }

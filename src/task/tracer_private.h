@@ -92,9 +92,9 @@ struct trace {
 /* ---- tracer_wait.c: the ptrace stops ---- */
 struct traced *trace_find(const struct trace *t, pid_t tid);
 struct traced *trace_add(struct trace *t, pid_t tid);
-void trace_forget(struct trace *t, struct traced *task); /* it is no longer traced by us */
+void trace_forget(struct traced *task); /* it is no longer traced by us */
 /* waits for the next stop of one task: 1 and its status, 0 when the time is over, -ESRCH gone */
-int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *ret_status);
+int trace_wait(struct traced *task, unsigned timeout_ms, int *ret_status);
 /* waits for the ends of all, which have been killed; @stopped is told of stops, may be NULL */
 void trace_await_ends(struct trace *t, unsigned timeout_ms,
                       void (*stopped)(struct trace *t, struct traced *task, int status));

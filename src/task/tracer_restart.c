@@ -55,7 +55,7 @@ static void at_exit_event(struct trace *t, struct traced *task)
 	ptrace(PTRACE_GETEVENTMSG, task->tid, 0, &status);
 	note_death(t, task->tid, (int)status);
 	ptrace(PTRACE_DETACH, task->tid, 0, 0);
-	trace_forget(t, task);
+	trace_forget(task);
 }
 
 /* one stop of a stub that is not being launched: it goes on */
@@ -80,7 +80,7 @@ static void one_event(struct trace *t, pid_t pid, int status)
 		task = trace_add(t, pid);
 	if (!WIFSTOPPED(status)) {
 		note_death(t, pid, status);
-		trace_forget(t, task);
+		trace_forget(task);
 		return;
 	}
 	trace_pass_on(t, task, status);

@@ -70,7 +70,7 @@ static int enter_stop(struct trace *t, struct traced *task, int signal, struct e
 		if (r < 0)
 			return error_raise(err, errno, "stop %d", task->tid);
 		task->stopped = false;
-		int w = trace_wait(t, task, STOP_TIMEOUT, &status);
+		int w = trace_wait(task, STOP_TIMEOUT, &status);
 		if (w < 0)
 			return error_raise(err, ESRCH, "%d ended on the way to its stop",
 			                   task->tid);

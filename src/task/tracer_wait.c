@@ -57,7 +57,7 @@ struct traced *trace_add(struct trace *t, pid_t tid)
 	return task;
 }
 
-void trace_forget(struct trace *t, struct traced *task)
+void trace_forget(struct traced *task)
 {
 	task->gone = true;
 	task->stopped = false;
@@ -80,7 +80,7 @@ static void wait_sigchld(unsigned timeout_ms)
 	sigtimedwait(&set, NULL, &ts);
 }
 
-int trace_wait(struct trace *t, struct traced *task, unsigned timeout_ms, int *ret_status)
+int trace_wait(struct traced *task, unsigned timeout_ms, int *ret_status)
 {
 	uint64_t end = now_ms() + timeout_ms;
 
@@ -163,10 +163,10 @@ void trace_await_ends(struct trace *t, unsigned timeout_ms,
 			struct traced *task = t->tasks[i];
 			int r = 1;
 			while (!task->gone && r > 0) {
-				r = trace_wait(t, task, 20, &status);
+				r = trace_wait(task, 20, &status);
 				any |= r != 0;
 				if (r < 0)
-					trace_forget(t, task);
+					trace_forget(task);
 				else if (r > 0 && stopped)
 					stopped(t, task, status);
 			}
@@ -191,7 +191,7 @@ static int run_to(struct trace *t, struct traced *task, enum __ptrace_request re
 		if (ptrace(request, task->tid, 0, signal) < 0)
 			return error_raise(err, errno, "resume to the next stop");
 		task->stopped = false;
-		int r = trace_wait(t, task, STEP_TIMEOUT, &status);
+		int r = trace_wait(task, STEP_TIMEOUT, &status);
 		if (r < 0)
 			return error_raise(err, ESRCH, "the task ended while it was held");
 		if (r == 0)

@@ -6,9 +6,9 @@
 
 static const struct {
 	enum code code;
-	const char *name, *text;
+	const char *name;
 } codes[] = {
-#define CODE(number, symbol, name, text) { CODE_##symbol, name, text },
+#define CODE(number, symbol, name, text) { CODE_##symbol, name },
 #include "util/codes.def"
 #undef CODE
 };
@@ -84,22 +84,6 @@ const char *code_name(enum code code)
 		if (codes[i].code == code)
 			return codes[i].name;
 	return NULL;
-}
-
-const char *code_text(enum code code)
-{
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (codes[i].code == code)
-			return codes[i].text;
-	return NULL;
-}
-
-bool code_next(size_t *index, enum code *ret)
-{
-	if (*index >= sizeof(codes) / sizeof(codes[0]))
-		return false;
-	*ret = codes[(*index)++].code;
-	return true;
 }
 
 void error_print(FILE *f, const struct error *err, const char *phase, bool verbose)

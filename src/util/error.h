@@ -88,9 +88,7 @@ void error_fd(struct error *err, int fd);                        /* unless alrea
 void error_object(struct error *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3))); /* unless already set */
 
-const char *code_name(enum code code);         /* "pipe.capacity", NULL if unknown */
-const char *code_text(enum code code);         /* the manual's explanation, NULL if unknown */
-bool code_next(size_t *index, enum code *ret); /* walks all codes; start with *index = 0 */
+const char *code_name(enum code code); /* "pipe.capacity", NULL if unknown */
 
 /**
  * error_print() - print in the one shape all messages have

@@ -164,7 +164,7 @@ static int find_deleted(struct look *l, struct error *refusal)
 	return check_folder(l, refusal);
 }
 
-static int refuse_path(const struct look *l, int r, struct error *refusal)
+static int refuse_path(int r, struct error *refusal)
 {
 	if (r < 0)
 		error_refuse(refusal, CODE_regfile_path, "it is not to be found under its path: %s",
@@ -186,7 +186,7 @@ static int find_name(struct look *l, struct error *refusal)
 		l->name = REGFILE_STATE__NAME__HERE;
 		return 0;
 	}
-	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(l, r, refusal);
+	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(r, refusal);
 }
 
 static int check_filesystem(const struct look *l, struct error *refusal)

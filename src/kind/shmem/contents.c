@@ -29,8 +29,8 @@ static int put_in_map(void *context, uint64_t start, const char *at, size_t size
 	return 0;
 }
 
-int shmem_contents_write(const struct object *object, int fd, char *map, uint64_t size_bytes,
-                         const struct page_block *block, struct error *err)
+int shmem_contents_write(int fd, char *map, uint64_t size_bytes, const struct page_block *block,
+                         struct error *err)
 {
 	return bulk_restore(block, size_bytes, "shared memory", map ? put_in_map : bulk_put_file,
 	                    map ? (void *)map : (void *)&fd, err);

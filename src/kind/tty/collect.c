@@ -126,8 +126,7 @@ static char *tty_name(struct checkpoint *c, dev_t device)
 }
 
 /* reads all that @fd, any open file description of the terminal, can tell */
-static int examine(struct checkpoint *c, const struct task *task, struct object *object, int fd,
-                   struct error *err)
+static void examine(struct checkpoint *c, const struct task *task, struct object *object, int fd)
 {
 	dev_t device = ((struct tty *)object->live)->device;
 	struct termios2 settings;
@@ -138,13 +137,13 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 	judge_settings(c, task, fd, device);
 	if (ioctl(fd, TCGETS2, &settings) < 0) {
 		if (errno != EIO)
-			return 0; /* of another line discipline, which is refused */
+			return; /* of another line discipline, which is refused */
 		/* drivers/tty/tty_io.c, hung_up_tty_ioctl */
 		error_refuse(&refusal, CODE_tty_hung_up, "the terminal is gone: %s",
 		             strerror(errno));
 		error_hint(&refusal, "give the program another standard input and output");
 		tty_refuse(c, task, device, &refusal);
-		return 0;
+		return;
 	}
 	ioctl(fd, TIOCGWINSZ, &size);
 	judge_input(c, task, fd, device);
@@ -160,7 +159,6 @@ static int examine(struct checkpoint *c, const struct task *task, struct object 
 		s->group = st.st_gid;
 	}
 	object->message = &s->base;
-	return 0;
 }
 
 /* two instances of devpts may have the same number */
@@ -261,7 +259,9 @@ static int find_terminal(struct checkpoint *c, struct task *task, dev_t device, 
 	if (fstat(fd, &st) < 0)
 		return error_raise(err, errno, "fstat of a terminal");
 	*ret = tty_object(c, st.st_dev, device);
-	return (*ret)->message ? 0 : examine(c, task, *ret, fd, err);
+	if (!(*ret)->message)
+		examine(c, task, *ret, fd);
+	return 0;
 }
 
 static bool is_dev_tty(dev_t device)
@@ -328,9 +328,9 @@ int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d, str
 	*ret = mount ? other_name(c, object, d->st.st_rdev, mount) : object;
 	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
 		task_refer(task, object);
-	if (object->message || d->live < 0)
-		return 0;
-	return examine(c, d->task, object, d->live, err);
+	if (!object->message && d->live >= 0)
+		examine(c, d->task, object, d->live);
+	return 0;
 }
 
 static struct task *session_leader(const struct checkpoint *c, const struct task *task)
