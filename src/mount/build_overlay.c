@@ -26,7 +26,13 @@ struct scratch {
 	const char *source;
 	int *fds;  /* per mount of sb->through: detached, then attached */
 	int place; /* a directory of the yard to mount on */
+	int owner; /* the user namespace that it belongs to; -1: ours */
 };
+
+static int owner_of(const struct mount_build *b, size_t sb)
+{
+	return b->in.sb_owner_fds ? b->in.sb_owner_fds[sb] : -1;
+}
 
 static size_t index_in(const struct mount_sb *sb, size_t mount)
 {
@@ -133,7 +139,7 @@ static bool needs_mount(const struct mount_sb *sb)
 	return is_long || (comma && !bare);
 }
 
-/* by mount(2), which takes a page of options: on @place, which has to be outside of the root */
+/* by mount(2), which takes a page of options: below where we are, which is outside of the root */
 static int make_long(const struct scratch *s, struct error *err)
 {
 	_cleanup_(free_p) char *data = xstrdup("");
@@ -146,9 +152,9 @@ static int make_long(const struct scratch *s, struct error *err)
 			return error_refuse(err, CODE_mount_overlay,
 			                    "a long option of an overlay has a comma in it");
 	}
-	if (fchdir(s->place) < 0 || mount(s->source, "x", "overlay", 0, data) < 0)
+	if (mount(s->source, "x", "overlay", 0, data) < 0)
 		return error_raise(err, errno, "make an overlay");
-	int fd = open_tree(s->place, "x", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = open_tree(AT_FDCWD, "x", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	int r = fd < 0 ? error_raise(err, errno, "use a new overlay") : fd;
 	umount2("x", MNT_DETACH);
 	return r;
@@ -159,9 +165,12 @@ static int make_inside(void *arg, struct error *err)
 	const struct scratch *s = arg;
 	int fd = -1, r;
 
-	if (fchdir(s->fds[0]) < 0 || chroot(".") < 0)
+	if (fchdir(s->fds[0]) < 0 || chroot(".") < 0 || fchdir(s->place) < 0)
 		return error_raise(err, errno, "go to where an overlay was made");
 	remove_marks(s);
+	r = s->owner < 0 ? 0 : mount_superblock_become(s->owner, "overlay", err);
+	if (r < 0)
+		return error_trace(err, r);
 	if (needs_mount(s->sb))
 		return make_long(s, err);
 	r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
@@ -199,7 +208,7 @@ int mount_build_layers(struct mount_build *b, size_t sb, int *ret_fd, struct err
 	const char *top = NULL;
 	size_t n;
 	struct overlay_layer *layers = overlay_layers(&b->t->sbs[sb], &n);
-	int r = mount_superblock_make(&tmpfs, "layers", -1, -1, &l->root, err);
+	int r = mount_superblock_make(&tmpfs, "layers", -1, owner_of(b, sb), &l->root, err);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = overlay_path_valid(layers[i].path)
@@ -258,7 +267,7 @@ static int attach_layers(const struct scratch *s, int root, struct error *err)
 static int make_one(const struct mount_build *b, size_t origin, struct error *err)
 {
 	const struct mount_origin *o = &b->origins[origin];
-	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1 };
+	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1, owner_of(b, o->sb) };
 	_cleanup_(free_p) char *name = xasprintf("/overlay-%zu", origin);
 	_cleanup_(free_p) char *below = xasprintf("%s/x", name);
 	int r;
@@ -296,7 +305,7 @@ static int make_at_home(void *arg, struct error *err)
 
 	if (setns(s->b->home, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter our own mount namespace");
-	int r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
+	int r = mount_superblock_make(s->sb, s->source, -1, s->owner, &fd, err);
 	return r < 0 ? r : fd;
 }
 
@@ -304,7 +313,7 @@ static int make_at_home(void *arg, struct error *err)
 static int make_outside(const struct mount_build *b, size_t origin, struct error *err)
 {
 	const struct mount_origin *o = &b->origins[origin];
-	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1 };
+	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1, owner_of(b, o->sb) };
 	int fd = helper_run(make_at_home, &s, 0, err);
 
 	if (fd < 0)

@@ -148,15 +148,22 @@ static int make_inside(void *arg, struct error *err)
 }
 
 /* as its root, if it has one: the root directory is his */
+int mount_superblock_become(int owner, const char *type, struct error *err)
+{
+	if (setns(owner, CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "enter the user namespace of a %s", type);
+	if (syscall(SYS_setresgid, 0, 0, 0) == 0)
+		syscall(SYS_setresuid, 0, 0, 0);
+	return 0;
+}
+
 static int make_owned(void *arg, struct error *err)
 {
 	const struct job *job = arg;
+	int r = mount_superblock_become(job->owner, job->sb->type, err);
 
-	if (setns(job->owner, CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "enter the user namespace of a %s", job->sb->type);
-	if (syscall(SYS_setresgid, 0, 0, 0) == 0)
-		syscall(SYS_setresuid, 0, 0, 0);
-	int r = make_here(job->sb, job->source, -1, err);
+	if (r == 0)
+		r = make_here(job->sb, job->source, -1, err);
 	return r < 0 ? error_trace(err, r) : r;
 }
 

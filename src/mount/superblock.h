@@ -15,5 +15,7 @@
  */
 int mount_superblock_make(const struct mount_sb *sb, const char *source, int key, int owner,
                           int *ret_fd, struct error *err);
+/* for a helper: makes it root of that user namespace, where it may mount a @type */
+int mount_superblock_become(int owner, const char *type, struct error *err);
 /* makes it read-only if it is to be */
 int mount_superblock_seal(const struct mount_sb *sb, int fd, struct error *err);

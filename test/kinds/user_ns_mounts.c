@@ -9,11 +9,14 @@
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
- * TEST overlay refuse code=mount.owner -- overlay
+ * TEST overlay round-trip restart="--mntns new" -- overlay
+ * TEST overlay-of-host round-trip restart="--mntns new" -- overlay_of_host
+ * TEST overlay-hidden round-trip restart="--mntns new" -- overlay_hidden
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
  * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
  * TEST owner-between refuse code=mount.owner -- owner_between
  */
+#include <limits.h>
 #include <mqueue.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
@@ -374,16 +377,70 @@ static void owner_between(void)
 	subject_checkpoint();
 }
 
-/* what is in it is not enough: the overlay itself is the user namespace's */
-static void overlay(void)
+static void check_overlay(void)
 {
-	go_below("0 0 1");
+	check_text("/srv/below", "below");
+	check_text("/srv/changed", "anew");
+	CHECK(access("/srv/gone", F_OK) < 0);
+	write_text("/srv/later", "later");
+	/* only who has rights over the file system itself may do that */
+	CHECK(umount2("/srv", MNT_FORCE) == 0);
+}
+
+static void make_overlay(const char *options)
+{
+	write_text("/mnt/a/below", "below");
+	write_text("/mnt/a/changed", "as it was");
+	write_text("/mnt/a/gone", "gone");
+	CHECK(mount("o", "/srv", "overlay", 0, options) == 0);
+	write_text("/srv/changed", "anew");
+	CHECK(unlink("/srv/gone") == 0);
+}
+
+static void make_layers(void)
+{
 	CHECK(mount("layers", "/mnt", "tmpfs", 0, NULL) == 0);
 	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0 &&
 	      mkdir("/mnt/c", 0755) == 0);
-	CHECK(mount("o", "/srv", "overlay", 0,
-	            "lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c,userxattr") == 0);
+}
+
+static void overlay(void)
+{
+	go_below("0 0 1");
+	make_layers();
+	make_overlay("lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c,userxattr");
 	subject_checkpoint();
+	check_overlay();
+	check_text("/mnt/b/changed", "anew");
+	check_text("/mnt/b/later", "later");
+}
+
+/* one layer is of a file system that is not the user namespace's */
+static void overlay_of_host(void)
+{
+	char options[PATH_MAX + 100], *here = getcwd(NULL, 0);
+
+	CHECK(here && mkdir("lower", 0755) == 0);
+	write_text("lower/under", "under");
+	snprintf(options, sizeof(options),
+	         "lowerdir=/mnt/a:%s/lower,upperdir=/mnt/b,workdir=/mnt/c,userxattr", here);
+	go_below("0 0 1");
+	make_layers();
+	make_overlay(options);
+	subject_checkpoint();
+	check_text("/srv/under", "under");
+	check_overlay();
+}
+
+/* nobody sees the layers any more */
+static void overlay_hidden(void)
+{
+	go_below("0 0 1");
+	make_layers();
+	make_overlay("lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c,userxattr");
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	subject_checkpoint();
+	check_overlay();
 }
 
 /* nobody sees whether what is below is shared with others */
@@ -400,5 +457,6 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(below_locked),
 	                     CASE(directory_below_locked), CASE(bound), CASE(named),
 	                     CASE(own_mounts), CASE(pivoted), CASE(inside), CASE(nested_mounts),
-	                     CASE(owner_between), CASE(overlay), CASE(covered));
+	                     CASE(owner_between), CASE(overlay), CASE(overlay_of_host),
+	                     CASE(overlay_hidden), CASE(covered));
 }

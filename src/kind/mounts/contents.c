@@ -352,11 +352,11 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	bool ghosts = m->table.sbs[sb].n_ghosts;
 	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
 
-	if (m->table.sbs[sb].flattened)
-		return fill_flattened(r, m, object, err);
-	if (!parts.n && !ghosts)
+	if (!parts.n && !ghosts && !m->table.sbs[sb].flattened)
 		return 0;
 	int e = user_ns_author_begin(r, (uint32_t)m->table.sbs[sb].owner, &author, err);
+	if (e == 0 && m->table.sbs[sb].flattened)
+		return fill_flattened(r, m, object, err);
 	if (e < 0)
 		return error_trace(err, e);
 	struct stream_in *in = stream_in_new(&r->image, object->id, (uint32_t)parts.n + ghosts,

@@ -111,9 +111,6 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 		error_hint(err, "unmount it; or leave it outside: --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
-	if (sb->class == MOUNT_COMPOSITE && sb->owner)
-		return error_refuse(err, CODE_mount_owner,
-		                    "an overlay belongs to a user namespace");
 	if (is_doubtful(m, line))
 		return error_refuse(err, CODE_mount_owner,
 		                    "a %s may belong to a user namespace between that of its mount "
