@@ -50,15 +50,20 @@ int ipc_sem_each(ipc_sem_visit visit, void *context, struct error *err);
 /* how many mappings there are of a segment, in all processes; -errno */
 int ipc_shm_attached(int id, struct error *err);
 
-/**
- * ipc_shm_open() - the file behind a segment
- * @writable:	for reading and writing, else for reading
- * @ret_map:	NULL, or where it is mapped, for the caller to shmdt(2); needed for huge pages
- * @huge_shift:	is set to log2 of the size of huge pages, 0 without them; may be NULL
- * Returns a descriptor: pread(2), pwrite(2) (but for huge pages) and SEEK_DATA work on it. The
- * segment's times and last pid change, which nothing can prevent.
+/* a segment that is open */
+struct ipc_segment {
+	int fd;              /* pread(2), pwrite(2) (but for huge pages) and SEEK_DATA work on it */
+	void *map;           /* where fd does not do: it is -1, or pages are huge; else NULL */
+	uint32_t huge_shift; /* log2 of the size of huge pages; 0: none */
+};
+#define IPC_SEGMENT_INIT ((struct ipc_segment){ .fd = -1 })
+
+/*
+ * The file behind a segment; without CAP_CHECKPOINT_RESTORE only the memory of it, which reading
+ * fills. The segment's times and last pid change, which nothing can prevent.
  */
-int ipc_shm_open(int id, bool writable, void **ret_map, uint32_t *huge_shift, struct error *err);
+int ipc_shm_open(int id, bool writable, struct ipc_segment *ret, struct error *err);
+void ipc_shm_close(struct ipc_segment *segment); /* takes one that is not open */
 
 /* messages as one stream, see IpcMsgState */
 struct ipc_stream {

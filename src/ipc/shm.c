@@ -4,11 +4,12 @@
  * it for a moment gives a link in map_files, and so the file, whose holes can be seen.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/shm.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "ipc/ipc.h"
 #include "ipc/perm.h"
 #include "util/alloc.h"
@@ -17,7 +18,7 @@
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15 /* 4.17 */
 #endif
-#define HUGETLBFS_TYPE 0x958458f6
+#define PAGE 4096ul
 
 int ipc_shm_list(IpcShmState ***ret, size_t *ret_n, struct error *err)
 {
@@ -57,52 +58,70 @@ int ipc_shm_attached(int id, struct error *err)
 	return r < 0 ? error_trace(err, r) : (int)ds.shm_nattch;
 }
 
-/* the end of the mapping at @map, as /proc shows it: whole pages of what size they have */
-static uint64_t mapping_end(const void *map)
+/* the mapping at @map, as /proc shows it: its end, and how large its pages are */
+static uint64_t find_mapping(const void *map, uint64_t *ret_page)
 {
-	_cleanup_(fclose_p) FILE *f = fopen("/proc/thread-self/maps", "re");
-	unsigned long long start, end;
+	_cleanup_(fclose_p) FILE *f = fopen("/proc/thread-self/smaps", "re");
+	unsigned long long start, at_end, end = 0, page;
 	char line[512];
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && start == (uintptr_t)map)
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx", &start, &at_end) == 2 && start == (uintptr_t)map)
+			end = at_end;
+		if (end && sscanf(line, "KernelPageSize: %llu kB", &page) == 1) {
+			*ret_page = page << 10;
 			return end;
+		}
+	}
 	return 0;
 }
 
-static int open_map(const void *map, int flags, struct error *err)
+/* -1: it may not be opened */
+static int open_map(const void *map, uint64_t end, int flags, struct error *err)
 {
 	char path[96];
 
 	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%llx", (unsigned long)map,
-	         (unsigned long long)mapping_end(map));
+	         (unsigned long long)end);
 	int fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0 && errno == EPERM && !features_capability(CAP_CHECKPOINT_RESTORE) &&
+	    !features_capability(CAP_SYS_ADMIN))
+		return -1;
 	return fd < 0 ? error_raise(err, errno, "open %s", path) : fd;
 }
 
-int ipc_shm_open(int id, bool writable, void **ret_map, uint32_t *huge_shift, struct error *err)
+int ipc_shm_open(int id, bool writable, struct ipc_segment *ret, struct error *err)
 {
-	void *map = shmat(id, NULL, writable ? 0 : SHM_RDONLY);
-	struct statfs fs;
+	uint64_t page = PAGE;
 
-	if (map == (void *)-1)
+	*ret = IPC_SEGMENT_INIT;
+	ret->map = shmat(id, NULL, writable ? 0 : SHM_RDONLY);
+	if (ret->map == (void *)-1) {
+		ret->map = NULL;
 		return error_raise(err, errno, "attach segment %d", id);
-	int fd = open_map(map, writable ? O_RDWR : O_RDONLY, err);
-	if (fd >= 0 && fstatfs(fd, &fs) < 0) {
-		close_p(&fd);
-		fd = error_raise(err, errno, "fstatfs of segment %d", id);
 	}
-	if (fd < 0 || !ret_map)
-		shmdt(map);
-	if (fd < 0)
-		return error_trace(err, fd);
-	if (ret_map)
-		*ret_map = map;
-	if (huge_shift)
-		*huge_shift = fs.f_type == HUGETLBFS_TYPE
-		                      ? (uint32_t)__builtin_ctzll((uint64_t)fs.f_bsize)
-		                      : 0;
-	return fd;
+	uint64_t end = find_mapping(ret->map, &page);
+	int r = end ? open_map(ret->map, end, writable ? O_RDWR : O_RDONLY, err)
+	            : error_raise(err, ENODATA, "find segment %d in our memory", id);
+	if (r < -1) {
+		ipc_shm_close(ret);
+		return error_trace(err, r);
+	}
+	ret->fd = r;
+	ret->huge_shift = page > PAGE ? (uint32_t)__builtin_ctzll(page) : 0;
+	if (ret->fd >= 0 && !ret->huge_shift) {
+		shmdt(ret->map);
+		ret->map = NULL;
+	}
+	return 0;
+}
+
+void ipc_shm_close(struct ipc_segment *segment)
+{
+	if (segment->map)
+		shmdt(segment->map);
+	segment->map = NULL;
+	close_p(&segment->fd);
 }
 
 static int get(const IpcShmState *s)

@@ -14,6 +14,7 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "ipc/ipc.h"
+#include "kind/bulk.h"
 #include "kind/ipc_ns.h"
 #include "kind/shmem/contents.h"
 #include "proc/maps.h"
@@ -49,21 +50,19 @@ struct segment {
 	/* checkpoint */
 	uint64_t n_mappings; /* of tasks of the set */
 	struct identity mapped;
-	/* restart */
-	int fd;
-	void *map; /* of huge pages; shmdt(2) */
+	struct ipc_segment open; /* restart */
 };
 
 static struct segment *live(struct object *object)
 {
 	if (!object->live) {
 		struct segment *segment = object->live = xcalloc(1, sizeof(*segment));
-		segment->fd = -1;
+		segment->open = IPC_SEGMENT_INIT;
 	}
 	return object->live;
 }
 
-/* all zero where the file system has none: hugetlbfs */
+/* all zero where the file system has none, hugetlbfs, or the file may not be had: @fd is -1 */
 static void identify(int fd, struct identity *ret)
 {
 	struct {
@@ -73,7 +72,7 @@ static void identify(int fd, struct identity *ret)
 	int mount;
 
 	*ret = (struct identity){ 0 };
-	if (name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH) < 0)
+	if (fd < 0 || name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH) < 0)
 		return;
 	ret->size = handle.head.handle_bytes;
 	ret->type = handle.head.handle_type;
@@ -90,7 +89,7 @@ struct object *ipc_shm_attached_by(struct checkpoint *c, struct task *task, int 
 	                           : NULL;
 	struct identity identity;
 
-	if (!object || fd < 0 ||
+	if (!object ||
 	    map->offset + (map->end - map->start) >
 	            rounded_to(object_state(object, IpcShmState)->size, map->kernel_page_size))
 		return NULL;
@@ -117,9 +116,13 @@ static int save_inside(void *arg, struct error *err)
 {
 	const struct visit *v = arg;
 	const IpcShmState *s = object_state(v->object, IpcShmState);
-	_cleanup_(close_p) int fd = ipc_shm_open(s->perm->id, false, NULL, NULL, err);
-	int r = fd < 0 ? fd : shmem_contents_save(v->c, v->object, fd, rounded(s), err);
+	_cleanup_(ipc_shm_close) struct ipc_segment segment;
+	int r = ipc_shm_open(s->perm->id, false, &segment, err);
 
+	if (r == 0 && segment.fd < 0)
+		r = bulk_save_bytes(v->c, v->object, segment.map, rounded(s), err);
+	else if (r == 0)
+		r = shmem_contents_save(v->c, v->object, segment.fd, rounded(s), err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -150,12 +153,14 @@ static int refuse_segment(struct checkpoint *c, const IpcShmState *s, enum code 
  */
 static int look_inside(const struct segment *segment, IpcShmState *s, struct error *err)
 {
-	_cleanup_(close_p) int fd = ipc_shm_open(s->perm->id, false, NULL, &s->huge_shift, err);
+	_cleanup_(ipc_shm_close) struct ipc_segment open;
 	struct identity identity;
+	int r = ipc_shm_open(s->perm->id, false, &open, err);
 
-	if (fd < 0)
-		return error_trace(err, fd);
-	identify(fd, &identity);
+	if (r < 0)
+		return error_trace(err, r);
+	s->huge_shift = open.huge_shift;
+	identify(open.fd, &identity);
 	if (segment->n_mappings && memcmp(&identity, &segment->mapped, sizeof(identity)) != 0)
 		return error_refuse(err, CODE_mm_sysv_shm,
 		                    "segment %d that is attached is of another IPC namespace",
@@ -217,11 +222,9 @@ static int open_inside(void *arg, struct error *err)
 {
 	struct object *object = arg;
 	const IpcShmState *s = object_state(object, IpcShmState);
-	struct segment *segment = live(object);
+	int e = ipc_shm_open(s->perm->id, true, &live(object)->open, err);
 
-	segment->fd = ipc_shm_open(s->perm->id, true, s->huge_shift ? &segment->map : NULL, NULL,
-	                           err);
-	return segment->fd < 0 ? error_trace(err, segment->fd) : 0;
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int restore(struct restart *r, struct object *object, struct error *err)
@@ -236,8 +239,8 @@ static int restore_bulk(struct restart *r, struct object *object, const struct p
                         struct error *err)
 {
 	const IpcShmState *s = object_state(object, IpcShmState);
-	const struct segment *segment = object->live;
-	int e = shmem_contents_write(segment->fd, segment->map, rounded(s), block, err);
+	const struct ipc_segment *open = &live(object)->open;
+	int e = shmem_contents_write(open->fd, open->map, rounded(s), block, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }
@@ -246,10 +249,8 @@ static void release(struct object *object)
 {
 	struct segment *segment = object->live;
 
-	if (segment && segment->map)
-		shmdt(segment->map);
 	if (segment)
-		close_p(&segment->fd);
+		ipc_shm_close(&segment->open);
 	free(segment);
 	object->live = NULL;
 }
