@@ -223,10 +223,11 @@ static int fill_dev(int dev, struct error *err)
 }
 
 /* a root without the directory /dev does without */
-static int mount_dev(int root, bool user, struct error *err)
+static int mount_dev(int root, struct error *err)
 {
-	/* the group tty; a user's namespace has one group alone */
-	const char *options = user ? "ptmxmode=0666,mode=0620" : "ptmxmode=0666,mode=0620,gid=5";
+	/* the group tty; a user namespace need not have it */
+	const char *options = !features_initial_user_namespace() ? "ptmxmode=0666,mode=0620"
+	                                                         : "ptmxmode=0666,mode=0620,gid=5";
 	unsigned common = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 
 	if (faccessat(root, "dev", F_OK, 0) < 0)
@@ -320,7 +321,7 @@ static int make_mounts(const struct isolate *isolate, const int *sources, struct
 		                   isolate->root ? isolate->root : "/");
 	int r = mount_proc(root, err);
 	if (r == 0)
-		r = mount_dev(root, isolate->user, err);
+		r = mount_dev(root, err);
 	if (r == 0)
 		r = mount_rest(isolate, sources, root, err);
 	if (r == 0)

@@ -39,6 +39,7 @@ struct content_wanted {
 struct content_request {
 	struct content_wanted *wanted; /* looked for meanwhile; found ones keep their path */
 	size_t n_wanted;
+	int owner; /* the user namespace whose it is, if only its owner may open all; -1 none */
 	/* what is mounted on stays so: what is below is nobody's to see, and comes empty */
 	bool covered;
 	/* whether a socket that is bound to this inode may be left behind; NULL: none may */

@@ -4,11 +4,13 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/helper.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/text.h"
@@ -17,25 +19,56 @@
 #define STRIDE_MAX  4000u /* bytes of a path that one openat2 follows; below PATH_MAX */
 #define SHOWN_MAX   16u   /* directories in a message's path */
 
-int folders_openat(int folder, const char *name, int flags, unsigned mode)
+struct opening {
+	int owner, folder;
+	const char *name;
+	struct open_how how;
+};
+
+/* -1 with errno */
+static int open_here(const struct opening *o)
 {
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
-		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV |
-		           RESOLVE_NO_MAGICLINKS,
-	};
 	long fd;
 
 	do
-		fd = syscall(SYS_openat2, folder, name, &how, sizeof(how));
+		fd = syscall(SYS_openat2, o->folder, o->name, &o->how, sizeof(o->how));
 	while (fd < 0 && errno == EINTR);
 	return (int)fd;
 }
 
-int folders_init(struct folders *f, int root, struct error *err)
+static int open_as_owner(void *arg, struct error *err)
 {
-	*f = (struct folders){ .root = folders_openat(root, ".", OPEN_FOLDER, 0) };
+	const struct opening *o = arg;
+	int fd = setns(o->owner, CLONE_NEWUSER) < 0 ? -1 : open_here(o);
+
+	return fd < 0 ? error_raise(err, errno, "open it as the owner of the file system") : fd;
+}
+
+int folders_openat(const struct folders *f, int folder, const char *name, int flags, unsigned mode)
+{
+	struct opening o = {
+		.owner = f->owner,
+		.folder = folder,
+		.name = name,
+		.how.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
+		.how.mode = mode,
+		.how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV |
+		               RESOLVE_NO_MAGICLINKS,
+	};
+	struct error ignored = ERROR_INIT;
+	int fd = open_here(&o);
+
+	if (fd >= 0 || errno != EACCES || f->owner < 0)
+		return fd;
+	fd = helper_run_here(open_as_owner, &o, &ignored);
+	errno = fd < 0 ? -fd : 0;
+	return fd < 0 ? -1 : fd;
+}
+
+int folders_init(struct folders *f, int root, int owner, struct error *err)
+{
+	*f = (struct folders){ .owner = owner };
+	f->root = folders_openat(f, root, ".", OPEN_FOLDER, 0);
 	for (unsigned i = 0; i < FOLDERS_KEPT; i++)
 		f->kept[i].fd = -1;
 	if (f->root < 0)
@@ -106,7 +139,7 @@ static size_t stride(const struct folders *f, int from, const uint32_t *chain, s
 		size += length;
 	}
 	path[size] = 0;
-	*ret_fd = folders_openat(from, path, OPEN_FOLDER, 0);
+	*ret_fd = folders_openat(f, from, path, OPEN_FOLDER, 0);
 	return i;
 }
 

@@ -22,14 +22,15 @@ struct folders {
 	struct folder *items; /* [0] is the root */
 	size_t n;
 	int root;
+	int owner; /* a user namespace whose rights open what we may not; -1 none */
 	struct folder_kept {
 		uint32_t folder;
 		int fd;       /* -1: none */
 	} kept[FOLDERS_KEPT]; /* by depth */
 };
 
-/* @root is opened anew; it becomes number 0 */
-int folders_init(struct folders *f, int root, struct error *err);
+/* @root is opened anew; it becomes number 0. @owner: see above; lent. */
+int folders_init(struct folders *f, int root, int owner, struct error *err);
 void folders_done(struct folders *f);
 
 /* a new one in @parent; returns its number */
@@ -43,6 +44,6 @@ int folders_open(struct folders *f, uint32_t folder, int *ret, struct error *err
  * openat2(2) of one name within a directory: nothing is followed, nothing left. A descriptor, or
  * -1 with errno.
  */
-int folders_openat(int folder, const char *name, int flags, unsigned mode);
+int folders_openat(const struct folders *f, int folder, const char *name, int flags, unsigned mode);
 /* text for messages, the caller's: the path of @name in it (may be NULL) from the root */
 char *folders_path(const struct folders *f, uint32_t folder, const char *name);

@@ -212,7 +212,8 @@ static int fill(struct restorer *m, int fd, struct error *err)
 
 static int make_file(struct restorer *m, int dir, int *ret_fd, struct error *err)
 {
-	*ret_fd = folders_openat(dir, m->item.name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	*ret_fd = folders_openat(&m->c->folders, dir, m->item.name, O_WRONLY | O_CREAT | O_EXCL,
+	                         0600);
 	if (*ret_fd < 0)
 		return fail(m, "make the file", err);
 	return fill(m, *ret_fd, err);
@@ -228,7 +229,8 @@ static int make_folder(struct restorer *m, int dir, int *ret_fd, struct error *e
 	times_of(&m->item.e, late->times);
 	if (mkdirat(dir, m->item.name, 0700) < 0)
 		return fail(m, "make the directory", err);
-	*ret_fd = folders_openat(dir, m->item.name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+	*ret_fd = folders_openat(&m->c->folders, dir, m->item.name,
+	                         O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
 	if (*ret_fd < 0)
 		return fail(m, "open the directory", err);
 	folders_add(&m->c->folders, m->item.e.folder, m->item.name);
@@ -251,7 +253,7 @@ static int make_node(struct restorer *m, int dir, int *ret_fd, struct error *err
 		            e->type == CONTENT_SYMLINK ? "make the symbolic link"
 		                                       : "make the special file",
 		            err);
-	*ret_fd = folders_openat(dir, m->item.name, O_PATH, 0);
+	*ret_fd = folders_openat(&m->c->folders, dir, m->item.name, O_PATH, 0);
 	return *ret_fd < 0 ? fail(m, "open", err) : 0;
 }
 
@@ -403,7 +405,7 @@ int content_restore(int root, const struct byte_source *source, struct content *
 
 	*ret = m->c = xcalloc(1, sizeof(*m->c));
 	m->in.source = source;
-	int r = folders_init(&m->c->folders, root, err);
+	int r = folders_init(&m->c->folders, root, -1, err);
 	if (r == 0)
 		r = become_owner(&was, m->c->folders.root, err);
 	if (r == 0)
@@ -432,8 +434,8 @@ static int settle_file(struct content *c, const struct place *p, struct error *e
 
 	if (r < 0)
 		return r;
-	_cleanup_(close_p) int fd = folders_openat(dir, p->name, O_RDONLY | O_NOATIME | O_NONBLOCK,
-	                                           0);
+	_cleanup_(close_p) int fd = folders_openat(&c->folders, dir, p->name,
+	                                           O_RDONLY | O_NOATIME | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fail_at(c, p->folder, p->name, "open", err);
 	if (set_attributes(fd, p->attributes) < 0)

@@ -71,6 +71,12 @@ static int fail(const struct saver *s, const struct inode *i, const char *what, 
 	int errnum = errno;
 	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
 
+	if (errnum == EACCES) {
+		error_refuse(err, CODE_capability, "%s of %s: CAP_DAC_OVERRIDE is needed", what,
+		             path);
+		error_hint(err, "run stasis as root");
+		return -EOPNOTSUPP;
+	}
 	return error_raise(err, errnum, "%s of %s", what, path);
 }
 
@@ -523,7 +529,7 @@ static int save_name(struct saver *s, int dir, uint32_t folder, const struct dir
 		return error_trace(err, r);
 	/* opening a device or FIFO would do something */
 	_cleanup_(close_p) int fd = folders_openat(
-		dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
+		&s->folders, dir, d->d_name, file ? O_RDONLY | O_NOATIME | O_NONBLOCK : O_PATH, 0);
 	if (fd < 0 && is_covered(s, -errno))
 		return put_covered(s, folder, d->d_name, S_IFREG | 0644, err);
 	if (fd < 0)
@@ -655,7 +661,7 @@ int content_save(int root, const struct byte_sink *sink, const struct content_re
 
 	if (request)
 		take_request(s, request);
-	int r = folders_init(&s->folders, root, err);
+	int r = folders_init(&s->folders, root, request ? request->owner : -1, err);
 	if (r == 0)
 		r = look_at_root(s, err);
 	if (r == 0)

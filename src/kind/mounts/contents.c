@@ -6,6 +6,7 @@
  * name there (ghosts.c) comes last, when everything else has its names.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,8 +17,10 @@
 #include "core/external.h"
 #include "core/restart.h"
 #include "core/stream.h"
+#include "host/features.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/ns.h"
 #include "kind/user_ns.h"
 #include "mount/build.h"
 #include "mount/content.h"
@@ -254,6 +257,16 @@ static bool leaves_socket(void *context, uint64_t inode)
 	return externals_name(p->c->options->externals, key);
 }
 
+/* without CAP_DAC_OVERRIDE here we have it there, if it is ours */
+static int owner_of(const struct mounts *m, size_t mount)
+{
+	const struct object *owner = m->owners[m->table.mounts[mount].namespace];
+
+	return owner && !features_capability(CAP_DAC_OVERRIDE)
+	               ? ((const struct ns *)owner->live)->fd
+	               : -1;
+}
+
 static int save_part(struct checkpoint *c, struct object *object, size_t mount, uint32_t part,
                      struct search *search, struct error *err)
 {
@@ -270,9 +283,12 @@ static int save_part(struct checkpoint *c, struct object *object, size_t mount, 
 	for (size_t i = 0; i < search->n; i++)
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
 	struct part p = { c, c->mounts->table.mounts[mount].sb };
-	const struct content_request request = { found.wanted, found.n,
+	const struct content_request request = { found.wanted,
+		                                 found.n,
+		                                 owner_of(c->mounts, mount),
 		                                 c->mounts->table.mounts[mount].holds,
-		                                 leaves_socket, &p };
+		                                 leaves_socket,
+		                                 &p };
 	r = content_save(root, &sink, &request, NULL, err);
 	note_found(search, &found, c->mounts->table.mounts[mount].root);
 	if (r == 0)
