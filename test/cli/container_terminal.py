@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A shell in a container on a terminal, checkpointed from outside, goes on in another window, on the terminal of its own devpts."""
+"""A shell in a container on a terminal, checkpointed from outside, goes on in another window, on the terminal of its own devpts; a user's, too,
+by himself."""
 import os
 import re
 import termios
@@ -9,6 +10,15 @@ from cli import STASIS, done, expect, stasis, wait_for
 from window import Window
 
 PROMPT = r"ready> $"
+USER = 1234
+os.chmod("..", 0o755)
+os.chmod(".", 0o755)
+
+
+def become():
+    os.setgroups([])
+    os.setresgid(USER, USER, USER)
+    os.setresuid(USER, USER, USER)
 
 
 def command(w, text, pattern):
@@ -30,27 +40,34 @@ def init():
     return None
 
 
-w = Window([STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "bash", "--noprofile", "--norc", "-i"], rows=31, columns=97,
-           HISTFILE="/dev/null", PS1="ready> ", INPUTRC="/dev/null")
-w.expect(PROMPT)
-command(w, "x=hello; echo $$ > /tmp/file; cat /tmp/file", "1")
-command(w, "stty size", "31 97")
-command(w, "touch /dev/console; mount --bind $(tty) /dev/console; chmod 0604 /dev/console; exec 5> /dev/console; tty", "/dev/pts/0")
-code, _, err = stasis("checkpoint", init(), "-o", "image")
-expect(code == 0, f"checkpoint: {code} {err}")
-w.end()
-code, _, err = stasis("restart", "image", "--detach", "--external", "tty-136-0=/dev/null", check=False)
-expect(code == 1 and "mount.external-missing" in err and "terminal 0 of a devpts" in err, f"without a terminal: {code} {err}")
-w = Window([STASIS, "restart", "image"], rows=20, columns=80)
-w.expect(r"restart: 1 task.*\n")
-wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
-w.send("\r")
-w.expect(PROMPT)
-command(w, "echo $x $$ $(cat /tmp/file)", "hello 1 1")
-command(w, "stty size", "20 80")
-command(w, "tty; ls /dev/pts", r"/dev/pts/0\r\n0 +ptmx")
-command(w, "readlink /proc/self/fd/5; stat -c %a /dev/console", r"/dev/console\r\n604")
-command(w, "echo shown > /dev/console; echo too > /dev/tty", r"shown\r\ntoo")
-w.send("exit 5\r")
-expect(w.end() == 5, "the shell's exit status")
+def session(image, by, **who):
+    w = Window([*by, STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "bash", "--noprofile", "--norc", "-i"], rows=31, columns=97,
+               HISTFILE="/dev/null", PS1="ready> ", INPUTRC="/dev/null")
+    w.expect(PROMPT)
+    command(w, "x=hello; echo $$ > /tmp/file; cat /tmp/file", "1")
+    command(w, "stty size", "31 97")
+    command(w, "touch /dev/console; mount --bind $(tty) /dev/console; chmod 0604 /dev/console; exec 5> /dev/console; tty", "/dev/pts/0")
+    code, _, err = stasis("checkpoint", init(), "-o", image, **who)
+    expect(code == 0, f"checkpoint: {code} {err}")
+    w.end()
+    code, _, err = stasis("restart", image, "--detach", "--external", "tty-136-0=/dev/null", check=False, **who)
+    expect(code == 1 and "mount.external-missing" in err and "terminal 0 of a devpts" in err, f"without a terminal: {code} {err}")
+    w = Window([*by, STASIS, "restart", image], rows=20, columns=80)
+    w.expect(r"restart: 1 task.*\n")
+    wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
+    w.send("\r")
+    w.expect(PROMPT)
+    command(w, "echo $x $$ $(cat /tmp/file)", "hello 1 1")
+    command(w, "stty size", "20 80")
+    command(w, "tty; ls /dev/pts", r"/dev/pts/0\r\n0 +ptmx")
+    command(w, "readlink /proc/self/fd/5; stat -c %a /dev/console", r"/dev/console\r\n604")
+    command(w, "echo shown > /dev/console; echo too > /dev/tty", r"shown\r\ntoo")
+    w.send("exit 5\r")
+    expect(w.end() == 5, "the shell's exit status")
+
+
+session("image", [])
+os.mkdir("user", 0o700)
+os.chown("user", USER, USER)
+session("user/image", ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"], preexec_fn=become)
 done()
