@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Any bytes as an image: read, validate, plan, and decode all page blocks, as `stasis verify` does.
+/*
+ * Any bytes as an image: read, validate, plan, and decode all page blocks, as `stasis verify` does.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -77,7 +77,7 @@ void refusals_done(struct refusals *refusals);
 struct json_object;
 struct json_object *error_to_json(const struct error *err, const char *level, const char *phase);
 
-/* "12.3 MiB", "840 us": for people. @room gets the text and is returned. */
+/* "12.3 MiB", "840 us": for people */
 struct human {
 	char text[24];
 };

@@ -21,11 +21,13 @@ struct inspection {
 	struct map *holders; /* object id -> struct holders_of */
 };
 
+/* never NULL; lent */
 const struct holders_of *inspection_holders(const struct inspection *in, uint32_t object);
 /* "4711 bash, 4712 sleep and 3 more"; the caller frees it */
 char *inspection_holders_text(const struct inspection *in, uint32_t object);
 struct json_object *inspection_holders_json(const struct inspection *in, uint32_t object);
 
+/* The views; what X_to_json() returns is the caller's (json_object_put). */
 void tree_print(const struct inspection *in);
 struct json_object *tree_to_json(const struct inspection *in);
 

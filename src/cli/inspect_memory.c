@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* inspect --memory: each address space as a table of its mappings, with what the image holds of it.
+/*
+ * inspect --memory: each address space as a table of its mappings, with what the image holds of it.
  */
 #include <pthread.h>
 #include <stdio.h>

@@ -20,9 +20,10 @@ struct crew {
 	struct error error; /* the first failure's */
 };
 
-void crew_init(struct crew *c);
+void crew_init(struct crew *c); /* takes zeroed memory; nobody is hired yet */
 /* one thread more, if that many are wanted and can be had */
 void crew_hire(struct crew *c, void *(*work)(void *), void *context);
+/* by a thread: notes a failure, @r < 0, if it is the first; all others see it in crew_check() */
 void crew_fail(struct crew *c, int r, const struct error *err);
 /* under the lock: 0 or the first failure, into @err */
 int crew_check(const struct crew *c, struct error *err);

@@ -13,7 +13,7 @@
 struct externals;
 
 struct externals *externals_new(void);
-void externals_free(struct externals *e);
+void externals_free(struct externals *e); /* takes NULL */
 /* parses one --external argument; -EINVAL on bad grammar or a duplicate */
 int externals_add_key(struct externals *e, const char *argument, struct error *err); /* KEY=NAME */
 int externals_add_supply(struct externals *e, const char *argument,

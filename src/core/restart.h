@@ -73,7 +73,8 @@ struct restart {
 	pid_t new_init; /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */
 	_Atomic uint64_t memory_bytes;
-	/* for progress: bytes of page blocks in the image, 0 if it is a stream; those that are done
+	/*
+	 * for progress: bytes of page blocks in the image, 0 if it is a stream; those that are done
 	 */
 	uint64_t blocks_size;
 	_Atomic uint64_t blocks_done;

@@ -12,7 +12,8 @@
 /* whether it is the one that we are in; @link: of /proc/PID/ns */
 bool namespace_is_own(int nsfd, const char *link);
 
-/* whether the kernel would let us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above
+/*
+ * whether the kernel would let us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above
  */
 bool namespace_may_enter(int nsfd);
 

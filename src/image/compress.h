@@ -25,11 +25,12 @@ struct scratch_pool {
 #define SCRATCH_PACKED_SIZE \
 	(IMAGE_BLOCK_PAGES * 4096u + (64u << 10)) /* over both libraries' bounds */
 
+/* a pool is used by all threads; it is empty at first, and scratches come back into it */
 void scratch_pool_init(struct scratch_pool *pool);
-void scratch_pool_done(struct scratch_pool *pool); /* all scratches have been put back */
-struct scratch *scratch_get(struct scratch_pool *pool);
-void scratch_put(struct scratch *s); /* takes NULL */
-char *scratch_packed(struct scratch *s);
+void scratch_pool_done(struct scratch_pool *pool);      /* all scratches have been put back */
+struct scratch *scratch_get(struct scratch_pool *pool); /* the caller's until scratch_put() */
+void scratch_put(struct scratch *s);                    /* takes NULL */
+char *scratch_packed(struct scratch *s); /* SCRATCH_PACKED_SIZE bytes, made when first used */
 
 static inline void scratch_putp(struct scratch **s)
 {

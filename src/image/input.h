@@ -24,6 +24,7 @@ struct input {
 	size_t buffered_from, buffered;
 };
 
+/* @fd stays the caller's, and open until input_done() */
 int input_init(struct input *in, int fd, struct error *err);
 void input_done(struct input *in);
 /* the next bytes in order; image.truncated when there are fewer */

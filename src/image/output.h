@@ -17,8 +17,10 @@ struct output {
 	uint64_t base; /* seekable: the file's offset of the image's first byte */
 };
 
+/* finds out whether @fd, which stays the caller's, is seekable */
 void output_init(struct output *o, int fd);
-/* writes all of it; @offset counts from the image's begin and is not used for streams. Changes
+/*
+ * writes all of it; @offset counts from the image's begin and is not used for streams. Changes
  * @iov.
  */
 int output_write(const struct output *o, uint64_t offset, struct iovec *iov, int n_iov,

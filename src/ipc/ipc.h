@@ -71,7 +71,7 @@ struct ipc_stream {
 	size_t size, room;
 	uint64_t n; /* messages */
 };
-void ipc_stream_free(struct ipc_stream *stream);
+void ipc_stream_free(struct ipc_stream *stream); /* its data; takes an empty one */
 /* whether size and n are such that a queue can have them; IPC_STREAM_MAX bounds memory */
 #define IPC_STREAM_MAX (1ull << 30)
 bool ipc_stream_valid(uint64_t size, uint64_t n, uint64_t max_message);

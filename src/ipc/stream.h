@@ -12,6 +12,7 @@ struct ipc_message {
 	size_t size;
 };
 
+/* appends one message */
 void ipc_stream_add(struct ipc_stream *stream, uint64_t type, const void *data, size_t size);
 /* the message at *at, which goes on to the next: 1; 0 at the end; -EBADMSG */
 int ipc_stream_next(const struct ipc_stream *stream, size_t *at, struct ipc_message *ret,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Event counters. See eventfd.h. Each has one open file description, which nobody can open again.
+/*
+ * Event counters. See eventfd.h. Each has one open file description, which nobody can open again.
  */
 #include "kind/eventfd.h"
 

@@ -26,7 +26,8 @@ int file_check_flags(uint32_t flags, struct error *err);
 
 /* restart: one more descriptor will want it */
 void file_expect(struct object *object);
-/* restart: the coordinator's descriptor of it, which stays the object's; when all tasks are there
+/*
+ * restart: the coordinator's descriptor of it, which stays the object's; when all tasks are there
  */
 int file_get(struct restart *r, struct object *object, int *ret_fd, struct error *err);
 /* restart: a descriptor that was expected has got it; the last one closes it here */

@@ -69,7 +69,8 @@ struct kind {
 	/* The same for a task that is dead: what the kernel still tells of it. Its objects are of
 	 * these kinds only. */
 	int (*collect_dead)(struct checkpoint *c, struct task *task, struct error *err);
-	/* Looks at one object when all are known: leaks, gaps in sharing. refuse() what is wrong.
+	/*
+	 * Looks at one object when all are known: leaks, gaps in sharing. refuse() what is wrong.
 	 */
 	int (*judge)(struct checkpoint *c, struct object *object, struct error *err);
 	/*
@@ -98,7 +99,8 @@ struct kind {
 	int (*preflight)(struct restart *r, struct object *object, struct error *err);
 	/* Changes what the coordinator is and every stub inherits, before the first is cloned. */
 	int (*prepare)(struct restart *r, struct object *object, struct error *err);
-	/* Makes the live object in the coordinator: object->live. The root stub is there already.
+	/*
+	 * Makes the live object in the coordinator: object->live. The root stub is there already.
 	 */
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
@@ -175,7 +177,8 @@ struct kind {
 	/* ---- kinds that stand behind descriptors, mappings, cwd, root, exe ---- */
 
 	bool (*claims)(const struct descriptor *d);
-	/* Finds or adds the object; refuse() and return 0 with *ret = NULL when it cannot be saved.
+	/*
+	 * Finds or adds the object; refuse() and return 0 with *ret = NULL when it cannot be saved.
 	 */
 	int (*collect_descriptor)(struct checkpoint *c, const struct descriptor *d,
 	                          struct object **ret, struct error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Descriptors of namespaces: /proc/PID/ns/X opened, or a file that one is bound to. namespaces(7).
+/*
+ * Descriptors of namespaces: /proc/PID/ns/X opened, or a file that one is bound to. namespaces(7).
  */
 #pragma once
 

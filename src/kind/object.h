@@ -23,6 +23,7 @@ struct object {
 	bool done;                 /* restart: installed already, for objects that tasks share */
 };
 
+/* the table; objects_free() it, with all that is in it */
 struct objects *objects_new(void);
 void objects_free(struct objects *objects); /* calls kind->release on each; takes NULL */
 

@@ -14,8 +14,8 @@ int posix_timer_check_clock(int clock, struct error *err);
 /**
  * posix_timer_expire() - arm a timer so that it expires now, from a stub of its process
  * @timer, @signal:	from the siginfo of its pending signal
- * @ret_armed:	false when there is no such timer whose signal was pending (a program may send such
- *a siginfo itself)
+ * @ret_armed:	false when no such timer's signal was pending: a program may send a siginfo like
+ * that
  */
 int posix_timer_expire(struct restart *r, struct stub *stub, uint32_t timer, int signal,
                        bool *ret_armed, struct error *err);

@@ -6,7 +6,8 @@
 
 extern const struct kind superblock_kind;
 
-/* checkpoint: the one of that number, if it is made again at restart, as far as is known; else NULL
+/*
+ * checkpoint: the one of that number, if it is made again at restart, as far as is known; else NULL
  */
 struct object *superblock_of_set(struct checkpoint *c, dev_t device);
 /* restart, after its restore(): its root, lent; -1: it is not made */

@@ -10,8 +10,7 @@
  *	... fill those of class content through mount_build_sb(b, sb)
  *	mount_build_mounts(b, &err);        overlays of what has been filled; the mounts
  *	... set input's key_fds that were not known before: the pid namespaces of tasks
- *	mount_build_late(b, &err);          those that had to wait for them; all attached;
- *propagation
+ *	mount_build_late(b, &err);          those that had to wait; all attached; propagation
  *	... the last changes to what is in the superblocks
  *	mount_build_finish(b, &err);        what is read-only; verification
  *	mount_build_free(b);                takes the yard down; the namespaces stay where in use

@@ -4,6 +4,7 @@
 
 #include "mount/table.h"
 
+/* by a superblock's type alone; MOUNT_REFUSED for those that are not known */
 enum mount_class mount_class_of_type(const char *type);
 /*
  * Sets the class of every superblock of @t. Those that are mounted in @outside, too, are external:

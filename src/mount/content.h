@@ -49,13 +49,12 @@ struct content_request {
 
 /**
  * content_save() - read all of a file system
- * @root:	a directory, O_PATH or not, of a mount that covers all and has nothing mounted on it
- *(a detached clone). Reading a symbolic link sets its access time, so let the mount be noatime;
- *nothing else is changed.
+ * @root:	a directory, O_PATH or not, of a mount that covers all and has none on it
  * @request:	may be NULL
  * @ret:	may be NULL
  *
- * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*).
+ * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*). Reading a
+ * symbolic link sets its access time, so let the mount be noatime; nothing else is changed.
  */
 int content_save(int root, const struct byte_sink *sink, const struct content_request *request,
                  struct content_totals *ret, struct error *err);
@@ -74,10 +73,11 @@ struct content;
 
 /**
  * content_restore() - make all that content_save() has written in an empty file system
- * @root:	the root directory of a mount that nobody else uses yet; the calling thread does it
- *with the fsuid of its owner, so that it may belong to another user namespace
+ * @root:	the root directory of a mount that nobody else uses yet
  * @source:	hostile; is read to its end
  * @ret:	what content_settle() needs; content_free() it. Set on failure too, or NULL.
+ * The calling thread does it with the fsuid of @root's owner, so that the file system may belong to
+ * another user namespace.
  */
 int content_restore(int root, const struct byte_source *source, struct content **ret,
                     struct error *err);

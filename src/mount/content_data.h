@@ -22,6 +22,7 @@ struct content_data {
 	unsigned char pages[CONTENT_WINDOW]; /* ramfs: whether they are there */
 };
 
+/* @fd stays the caller's; @st is its fstat(2) */
 void content_data_init(struct content_data *d, int fd, const struct stat *st, bool ramfs);
 /* the next stretch at or after @at: 1, 0 when there is none, -1 with errno */
 int content_next_data(struct content_data *d, uint64_t at, struct content_extent *ret);

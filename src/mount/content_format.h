@@ -67,7 +67,8 @@ struct content_entry {
 };
 static_assert(sizeof(struct content_entry) == 80, "no padding");
 
-/* a stretch of data; the last one of a file has size 0: offset is what is to be allocated from 0 on
+/*
+ * a stretch of data; the last one of a file has size 0: offset is what is to be allocated from 0 on
  */
 struct content_extent {
 	uint64_t offset, size; /* bytes */

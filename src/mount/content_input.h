@@ -28,9 +28,11 @@ struct content_item {
 	error_negative(error_raise_at((err), EBADMSG, CODE_image_invalid, __func__, __LINE__, \
 	                              __VA_ARGS__))
 
+/* take what comes next in the stream, see content_format.h; -EBADMSG if it is something else */
 int content_read_header(struct content_input *in, struct error *err);
 int content_read_item(struct content_input *in, struct content_item *ret, struct error *err);
-/* @ret: ->offset and ->size as written; within a file of @size, from @at on; then padding is over
+/*
+ * @ret: ->offset and ->size as written; within a file of @size, from @at on; then padding is over
  */
 int content_read_extent(struct content_input *in, uint64_t size, uint64_t at,
                         struct content_extent *ret, struct error *err);

@@ -83,7 +83,8 @@ int mount_scan(struct mount_table *t, const struct mount_table *known, uint64_t 
 	if (own < 0)
 		return error_raise(err, errno, "open our own mount namespace");
 	add_one(&s, own, 0);
-	/* the kernel shows those that no process is in, too, but only to the initial pid namespace
+	/*
+	 * the kernel shows those that no process is in, too, but only to the initial pid namespace
 	 */
 	if (feature(FEATURE_statmount_ns)) {
 		walk(&s, own, NS_MNT_GET_NEXT);

@@ -49,7 +49,8 @@ struct mount_sb {
 	                 */
 	bool dead;      /* nothing of it can be reached; never made */
 	uint32_t n_ghosts; /* mount/ghosts.h */
-	/* overlay whose layers nobody can see: made of new ones, with what it shows in the top one
+	/*
+	 * overlay whose layers nobody can see: made of new ones, with what it shows in the top one
 	 */
 	bool flattened;
 	bool outside; /* overlay whose layers are the host's, under the same paths */

@@ -24,9 +24,11 @@ struct proc_map {
 	char unknown[64]; /* the first smaps key that no table knows, empty if none */
 };
 
+/* whether VmFlags has the word */
 bool proc_map_flag(const struct proc_map *map, const char *word);
 
-/* parses the text of maps or smaps; the array and what it holds is the caller's: proc_maps_free()
+/*
+ * parses the text of maps or smaps; the array and what it holds is the caller's: proc_maps_free()
  */
 int proc_maps_parse(const char *text, struct proc_map **ret, size_t *ret_n, struct error *err);
 void proc_maps_free(struct proc_map *maps, size_t n);

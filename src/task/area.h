@@ -18,6 +18,7 @@ struct ranges {
 	} * items;
 	size_t n;
 };
+/* appends, in no order */
 void ranges_add(struct ranges *ranges, uint64_t start, uint64_t end);
 void ranges_done(struct ranges *ranges);
 /* adds the mappings of the calling process; with @names, only those called so ("[vdso]"...) */
@@ -37,5 +38,5 @@ uint64_t area_size(size_t n_slots); /* bytes */
  * Untouched slots cost no memory.
  */
 int area_new(struct stub_area **ret, size_t n_slots, uint64_t start, struct error *err);
-void area_free(struct stub_area *area); /* unmaps; takes NULL */
-uint64_t area_slot(const struct stub_area *area, size_t index);
+void area_free(struct stub_area *area);                         /* unmaps; takes NULL */
+uint64_t area_slot(const struct stub_area *area, size_t index); /* its address */

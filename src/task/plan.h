@@ -57,7 +57,8 @@ struct plan_task {
 	enum plan_state state;
 	int exit_signal;               /* leaders */
 	uint32_t share[PLAN_N_SHARES]; /* object ids; 0 = none. Tasks with equal ids share. */
-	/* In which order siblings are made; equal ones in the order given. And numbers of
+	/*
+	 * In which order siblings are made; equal ones in the order given. And numbers of
 	 * placeholders that stand in for processes between them and their parent, which are dead,
 	 * the outermost first: for the sake of pages that they share. They must outlive the plan.
 	 */

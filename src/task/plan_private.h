@@ -116,7 +116,9 @@ int plan_settle_sharing(struct planner *p);
 
 /* ---- plan_steps.c ---- */
 
+/* the steps themselves, when everything else is settled */
 int plan_make_steps(struct planner *p);
+/* appends one; lent until the next is appended */
 struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint32_t actor,
                                 uint32_t node);
 /* its node, cloned by @creator into process group @group */

@@ -273,7 +273,8 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 
 static void make_threads(struct planner *p, uint32_t maker)
 {
-	/* a thread's threads come after it in a walk along the spanning tree, depth bounded by it
+	/*
+	 * a thread's threads come after it in a walk along the spanning tree, depth bounded by it
 	 */
 	uint32_t *stack = NULL;
 	size_t n = 0;

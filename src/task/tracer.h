@@ -21,7 +21,8 @@ struct tracer;
 /* forks the tracer; closed on exec; ends with the coordinator. Call before any thread is made. */
 int tracer_start(struct tracer **ret, struct error *err);
 pid_t tracer_pid(const struct tracer *t);
-/* checkpoint: puts all back and detaches; restart: kills all that is not yet launched. Takes NULL.
+/*
+ * checkpoint: puts all back and detaches; restart: kills all that is not yet launched. Takes NULL.
  */
 void tracer_stop(struct tracer *t);
 
@@ -43,9 +44,8 @@ struct hold {
 
 /**
  * tracer_hold() - seize and interrupt tasks and wait until they stop
- * @holds:	.tid given, the rest is filled. Calling it again with a HOLD_RUNNING task waits
- * again.
- * @timeout_ms:	how long to wait for the slowest
+ * @holds:	.tid given, the rest is filled
+ * @timeout_ms:	how long to wait for the slowest; a call with a HOLD_RUNNING task waits again
  * Seizes with PTRACE_O_SUSPEND_SECCOMP where the kernel allows it.
  */
 int tracer_hold(struct tracer *t, struct hold *holds, size_t n, unsigned timeout_ms,
@@ -73,15 +73,15 @@ struct peek {
 #define PEEKS_MAX 8
 int tracer_read_many(struct tracer *t, pid_t tid, struct peek *peeks, size_t n, struct error *err);
 
-/* the registers (struct user_regs_struct) as the tracer found them, before any injection */
-/* and what the call that they are in needs to go on, see arch/arch.h; valid while it is held */
-struct user_regs_struct;
+/* what a call that a task is in needs to go on, see arch/arch.h */
 struct interrupted_call {
 	int how;                 /* enum interrupted */
 	long nr;                 /* its number, where a restarted call shows as restart_syscall */
 	struct timed_call timed; /* of INTERRUPTED_TIMED */
 	uint64_t left_ns;        /* of INTERRUPTED_TIMED: time that is left of its timeout */
 };
+/* both as the tracer found them, before any injection; valid while it is held */
+struct user_regs_struct;
 int tracer_registers(struct tracer *t, pid_t tid, struct user_regs_struct *ret,
                      struct interrupted_call *ret_call, struct error *err);
 
@@ -99,12 +99,14 @@ struct injection {
 	                         task */
 	long result;          /* -errno on failure */
 };
-/* @buffer: INJECT_BUFFER_SIZE bytes, copied in before the first call and out after the last; or
+/*
+ * @buffer: INJECT_BUFFER_SIZE bytes, copied in before the first call and out after the last; or
  * NULL
  */
 int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,
                   struct error *err);
 
+/* puts back what injections have left on the stacks of tasks */
 int tracer_rest(struct tracer *t, struct error *err);
 
 /* puts back and detaches some of the held: children that a vfork waits for must run on */
@@ -160,6 +162,7 @@ struct launch {
 };
 /* prepares one stub up to but without the detach */
 int tracer_launch(struct tracer *t, const struct launch *launch, struct error *err);
-/* lets all run; from here on nothing is undone, the tracer finishes it even if the coordinator dies
+/*
+ * lets all run; from here on nothing is undone, the tracer finishes it even if the coordinator dies
  */
 int tracer_launch_all(struct tracer *t, bool leave_stopped, struct error *err);

@@ -122,7 +122,8 @@ void trace_keep_locks(struct trace *t, struct traced *task);
 /* ---- tracer_inject.c ---- */
 int trace_inject(struct trace *t, struct traced *task, struct injection *calls, size_t n,
                  void *buffer, struct error *err);
-/* puts the task whose injection is under way back to where it was found; any other is that already
+/*
+ * puts the task whose injection is under way back to where it was found; any other is that already
  */
 int trace_rest(struct trace *t, struct error *err);
 int trace_open_mem(struct traced *task);

@@ -233,7 +233,8 @@ static int do_launch(struct trace *t, struct exchange *x, struct error *err)
 	return trace_launch(t, &l, err);
 }
 
-/* whether a request can be answered while an injection is open; these look themselves whose it is
+/*
+ * whether a request can be answered while an injection is open; these look themselves whose it is
  */
 static bool may_stay_open(uint32_t request)
 {

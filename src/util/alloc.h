@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+/* malloc(3) and its like; what they return is the caller's (free) */
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *p, size_t n, size_t size)

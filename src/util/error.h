@@ -47,6 +47,7 @@ static_assert(sizeof(struct error) <= PIPE_BUF, "one atomic pipe write");
 
 #define ERROR_INIT ((struct error){ .fd = -1 })
 
+/* what the macros below do; the first returns -errnum */
 int error_raise_at(struct error *err, int errnum, enum code code, const char *function,
                    unsigned line, const char *format, ...) __attribute__((format(printf, 6, 7)));
 void error_trace_at(struct error *err, const char *function, unsigned line);
@@ -82,6 +83,7 @@ void error_trace_at(struct error *err, const char *function, unsigned line);
 		_negative;                       \
 	})
 
+/* what the user can do, instead of what was there */
 void error_hint(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void error_task(struct error *err, pid_t pid, const char *comm); /* unless already set */
 void error_fd(struct error *err, int fd);                        /* unless already set */
@@ -92,8 +94,8 @@ const char *code_name(enum code code); /* "pipe.capacity", NULL if unknown */
 
 /**
  * error_print() - print in the one shape all messages have
- *   stasis: restart: pid 4711 (nginx) fd 9: pipe:[7]: what failed: errno text [STASIS-E0123
- * pipe.capacity] hint: ...
+ *	stasis: restart: pid 4711 (nginx) fd 9: pipe:[7]: what failed: errno text [STASIS-E0123 x.y]
+ *	  hint: ...
  * @phase:	"checkpoint", "restart"...
  * @verbose:	adds the "at:" line of frames
  */

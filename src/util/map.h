@@ -6,7 +6,7 @@
 
 struct map;
 
-struct map *map_new(void);
+struct map *map_new(void);    /* empty; map_free() it */
 void map_free(struct map *m); /* takes NULL; values are not touched */
 void *map_get(const struct map *m, const void *key, size_t key_size); /* NULL when absent */
 /* sets the value of key (replacing); value must not be NULL */

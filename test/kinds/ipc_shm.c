@@ -85,7 +85,8 @@ static void removed(void)
 	CHECK(shmctl(id, IPC_STAT, &ds) < 0);
 }
 
-/* the key is another's now: the name of the mapping, /SYSV00000077, becomes that of a private one
+/*
+ * the key is another's now: the name of the mapping, /SYSV00000077, becomes that of a private one
  */
 static void replaced(void)
 {

@@ -180,7 +180,8 @@ static int policy_at(void *p, unsigned long *mask)
 	return mode;
 }
 
-/* one node is all that this machine has: bound to node 0, interleaved over it, preferring it, local
+/*
+ * one node is all that this machine has: bound to node 0, interleaved over it, preferring it, local
  */
 static void numa(void)
 {

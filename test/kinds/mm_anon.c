@@ -93,7 +93,8 @@ static void sparse(void)
 	}
 }
 
-/* pages that were only read are the kernel's zero page; those written with zeros read as zero, too
+/*
+ * pages that were only read are the kernel's zero page; those written with zeros read as zero, too
  */
 static void zero(void)
 {
@@ -137,7 +138,8 @@ static void noreserve(void)
 	mm_check_zero(q, 64);
 }
 
-/* accounted for and then made read-only, with pages, without, and without any longer: VmFlags "ac"
+/*
+ * accounted for and then made read-only, with pages, without, and without any longer: VmFlags "ac"
  */
 static void accounting(void)
 {

@@ -185,7 +185,8 @@ static void executed_2(void)
 	}
 }
 
-/* a server that goes on writing between its forks: each generation of workers shares another state
+/*
+ * a server that goes on writing between its forks: each generation of workers shares another state
  */
 static void prefork(void)
 {

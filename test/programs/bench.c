@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever.
+/*
+ * What tools/bench checkpoints: memory of a size, processes of a number, mappings. Waits for ever.
  */
 #include <fcntl.h>
 #include <pthread.h>

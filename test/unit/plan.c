@@ -380,7 +380,8 @@ static unsigned any(unsigned n)
 	return (unsigned)(seed >> 33) % n;
 }
 
-/* whoever is to make a task for the sake of its pages, and in whichever order: the tree is the same
+/*
+ * whoever is to make a task for the sake of its pages, and in whichever order: the tree is the same
  */
 static void add_hints(struct plan_task *tasks, size_t n)
 {
@@ -550,7 +551,8 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 	default:
 		if (t->tgid == 1000)
 			break;
-		/* a process ends as a whole, or one thread; the last thread takes the leader along
+		/*
+		 * a process ends as a whole, or one thread; the last thread takes the leader along
 		 */
 		if (any(2) == 0) {
 			if (is_init(t))

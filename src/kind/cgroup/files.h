@@ -30,6 +30,7 @@ int cgroup_file_compare(const struct cgroup_file *a, const struct cgroup_file *b
  * @ret:	the caller's; NULL when there is nothing that a new group would not have
  */
 int cgroup_file_read(int dir, const char *name, char **ret, struct error *err);
-/* makes the file say @value, if it does not already; what the kernel makes of it must be the same
+/*
+ * makes the file say @value, if it does not already; what the kernel makes of it must be the same
  */
 int cgroup_file_write(int dir, const char *name, const char *value, struct error *err);

@@ -18,10 +18,12 @@ int fifo_deleted_validate(const FifoDeleted *d, struct error *err); /* pure */
 /* a new one, deleted too, which @name keeps until it is closed, the caller's; *ret_fd: O_PATH */
 int fifo_deleted_make(struct restart *r, uint32_t mount, const char *path, struct old_name *name,
                       int *ret_fd, struct error *err);
-/* gives @fd, which has other names, its old one for a moment; *ret_fd: O_PATH, -1 if that is taken
+/*
+ * gives @fd, which has other names, its old one for a moment; *ret_fd: O_PATH, -1 if that is taken
  */
 int fifo_linked_find(struct restart *r, uint32_t mount, const char *path, int fd, int *ret_fd,
                      struct error *err);
-/* gives it what the old one had, times too: after the contents. @fd is open for reading or writing
+/*
+ * gives it what the old one had, times too: after the contents. @fd is open for reading or writing
  */
 int fifo_deleted_finish(int fd, const FifoDeleted *d, struct error *err);

@@ -75,7 +75,8 @@ int fill_touch(const struct fill_target *target, uint64_t start, uint64_t n_page
 			remote[n] = (struct iovec){ (void *)(uintptr_t)(start + page * MM_PAGE),
 				                    1 };
 		struct iovec local = { byte, n };
-		/* what cannot be read (PROT_NONE) is as good untouched: it reads as zero then, too
+		/*
+		 * what cannot be read (PROT_NONE) is as good untouched: it reads as zero then, too
 		 */
 		(void)process_vm_readv(target->pid, &local, 1, remote, n, 0);
 	}

@@ -161,7 +161,8 @@ static int read_run(const struct pages_source *source, uint64_t address, char *b
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			/* on 6.13 and 6.14 guard regions look like swapped pages; never a zero page
+			/*
+			 * on 6.13 and 6.14 guard regions look like swapped pages; never a zero page
 			 */
 			int r = error_raise(err, n < 0 ? errno : EIO,
 			                    "reading memory at %llx of %d",
@@ -249,7 +250,8 @@ static int read_gently(const struct pages_source *source, const struct page_run 
 	return 0;
 }
 
-/* the most runs that one process_vm_readv takes; returns how many bytes came, from runs[first] on
+/*
+ * the most runs that one process_vm_readv takes; returns how many bytes came, from runs[first] on
  */
 static ssize_t read_vector(const struct pages_source *source, const struct page_run *runs,
                            uint32_t n_runs, char *at, size_t *ret_size)

@@ -22,6 +22,7 @@ struct pages_source {
 };
 
 #define PAGES_SOURCE_INIT ((struct pages_source){ .mem = -1, .pagemap = -1 })
+/* opens both files of the task's process; pages_source_close() takes one that is not open */
 int pages_source_open(struct pages_source *source, const struct task *task, struct error *err);
 void pages_source_close(struct pages_source *source);
 

@@ -101,6 +101,7 @@ struct lens {
 	size_t n;
 };
 
+/* looks at no chunk yet; share_lens_done() it */
 struct lens share_lens_new(const struct sharing *sharing, const struct inheritance *in);
 void share_lens_done(struct lens *lens);
 void share_lens_focus(struct lens *lens, const struct inheritance *in, uint64_t number);

@@ -65,7 +65,8 @@ int vdso_fits(const MmState *s, struct error *refusal)
 	bool same = own_places(here, &err) >= 0 && here[0].size == there[0].size &&
 	            mm_vdso_hash(getpid(), here[0].start, here[0].size, &hash, &err) >= 0 &&
 	            hash == s->vdso_hash;
-	/* a program may have unmapped its data pages, but there must be nothing this kernel lacks
+	/*
+	 * a program may have unmapped its data pages, but there must be nothing this kernel lacks
 	 */
 	for (size_t i = 0; i < VDSO_N && same; i++)
 		same = there[i].size == 0 || there[i].size == here[i].size;

@@ -6,6 +6,7 @@
 
 struct SuperblockState; /* superblock.proto */
 
+/* operations of the kinds mnt_ns, mount and superblock, see kind.h */
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err);
 int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err);
@@ -46,11 +47,13 @@ bool sb_has_name(const struct mounts *m, size_t sb);
 /* whether it shows a terminal of a devpts that is made anew */
 bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e);
 
+/* more operations */
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
 /* whether a namespace still has the mounts that were recorded: they can arrive from outside */
 int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 
+/* and those of restart */
 int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err);
 int mount_validate(const struct objects *objects, const struct object *object, struct error *err);
 int superblock_validate(const struct objects *objects, const struct object *object,

@@ -64,6 +64,7 @@ uint64_t pipe_contents_size(const PipeContents *contents); /* bytes, validated *
 int pipe_restore_bulk(const struct page_block *block, char *bytes, uint64_t size,
                       struct error *err);
 int pipe_set_capacity(int fd, const PipeContents *contents, struct error *err);
-/* puts the buffers into an empty pipe of that capacity; @fd: open for writing, not in packet mode
+/*
+ * puts the buffers into an empty pipe of that capacity; @fd: open for writing, not in packet mode
  */
 int pipe_write(int fd, const PipeContents *contents, const char *bytes, struct error *err);

@@ -25,6 +25,7 @@ struct pipe_ends {
 
 /* ---- checkpoint ---- */
 
+/* notes an end that the set has; of readers and writers the first is kept */
 void pipe_ends_add(struct pipe_ends *ends, const struct descriptor *d);
 const struct task *pipe_ends_task(const struct pipe_ends *ends); /* one that has it */
 
