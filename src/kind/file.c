@@ -63,6 +63,9 @@ struct file {
 	uint32_t n_group;
 	const struct task *holder; /* the first that has it, which sets the owner at restart */
 	const struct task *owner;  /* or a member of the group; NULL: none */
+	int number;                /* of the first descriptor */
+	bool renumbered;           /* there are some of other numbers */
+	bool numbered;             /* it may send signals with it: no regular file, or a lease */
 	/* restart */
 	int fd;
 	size_t n_expected;
@@ -258,9 +261,23 @@ static void collect_owner(struct look *l, int fd, const char *link, struct objec
 	judge_owner(l, &owner, recorded, link);
 	if (!cred_may_be_named(l->task, uids[0]) || !cred_may_be_named(l->task, uids[1]))
 		refuse_owner_ids(l, link);
-	live(object)->holder = l->task;
 	live(object)->owner = owner.type == F_OWNER_PGRP ? member_of_group(l->c, owner.pid)
 	                                                 : checkpoint_task(l->c, owner.pid);
+}
+
+/* the number that F_SETFL was called with, which the signal gives (si_fd), is shown nowhere */
+static void judge_async(struct checkpoint *c, const struct file *f, const FileState *s)
+{
+	struct error refusal;
+
+	if (!s || !s->signal || !f->renumbered || !f->numbered)
+		return;
+	error_refuse(&refusal, CODE_file_async,
+	             "it is open under several numbers, and which of them its signals give "
+	             "(F_SETSIG) cannot be told");
+	error_fd(&refusal, f->number);
+	error_hint(&refusal, "let the program close the others, or clear O_ASYNC or the lease");
+	refuse(c, f->holder, &refusal);
 }
 
 /* who sets it at restart is the first that has the file, by a number of its own pid namespace */
@@ -269,6 +286,7 @@ static int file_judge(struct checkpoint *c, struct object *object, struct error 
 	const struct file *f = live(object);
 	struct error refusal;
 
+	judge_async(c, f, object_state(object, FileState));
 	if (!f->owner || pid_ns_sees(f->holder, f->owner))
 		return 0;
 	error_refuse(
@@ -406,6 +424,18 @@ static int ask_cloexec(const struct look *l, bool *ret, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static void note_number(struct file *f, const struct look *l, bool first)
+{
+	if (first) {
+		f->holder = l->task;
+		f->number = l->fd;
+		f->numbered = l->info.flags & O_ASYNC && !S_ISREG(l->st.st_mode);
+		for (size_t i = 0; i < l->info.n_locks; i++)
+			f->numbered = f->numbered || !strcmp(l->info.locks[i].type, "LEASE");
+	}
+	f->renumbered = f->renumbered || f->number != l->fd;
+}
+
 int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidfd,
                  struct object **ret, bool *ret_cloexec, struct error *err)
 {
@@ -419,6 +449,8 @@ int file_collect(struct checkpoint *c, const struct task *task, int fd, int pidf
 		r = find_object(&l, &object, &is_new, err);
 		if (r == 0 && is_new)
 			r = examine(&l, object, err);
+		if (r == 0)
+			note_number(live(object), &l, is_new);
 	}
 	if (r == 0)
 		r = ask_cloexec(&l, ret_cloexec, err);

@@ -16,6 +16,7 @@
 #include "kind/mm/pkeys.h"
 #include "kind/mm/share.h"
 #include "kind/mm/vdso.h"
+#include "task/area.h"
 #include "task/kcmp.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -100,12 +101,28 @@ static bool is_first(const struct checkpoint *c, const struct object *object)
 	return objects_next(c->objects, &mm_kind, &cursor) == object;
 }
 
+/* a restart needs room that no address space uses; dead relatives may get stubs, too */
+static void judge_hole(struct checkpoint *c, const struct mm *mm)
+{
+	struct error refusal = ERROR_INIT, why = ERROR_INIT;
+	uint64_t hole;
+
+	if (mm_hole(c->objects, area_size(2 * c->n_tasks), &hole, &why) != -ENOMEM)
+		return;
+	error_refuse(&refusal, CODE_mm_full,
+	             "together the address spaces leave no hole for a restart to work in");
+	error_hint(&refusal, "let the program reserve less address space");
+	refuse(c, mm->task, &refusal);
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct mm *mm = mm_live(object);
 	struct error refusal = ERROR_INIT;
 	int r = 0;
 
+	if (is_first(c, object))
+		judge_hole(c, mm);
 	if (c->tracer && is_first(c, object)) { /* all are known now */
 		r = mm_scan_pages(c, err);
 		if (r >= 0)
@@ -211,12 +228,24 @@ static int own_mappings(struct taken **ret, size_t *ret_n, struct error *err)
 	return 0;
 }
 
+/* in what is sorted; 0: there is none */
+static uint64_t hole_between(const struct taken *taken, size_t n, uint64_t size, uint64_t margin)
+{
+	uint64_t at = 1ull << 32; /* programs may want the first 4 GiB for themselves */
+
+	for (size_t i = 0; i < n; i++) {
+		if (taken[i].start > at && taken[i].start - at >= size + 2 * margin)
+			break;
+		if (taken[i].end > at)
+			at = taken[i].end;
+	}
+	return at + margin > MM_TASK_END - size ? 0 : at + margin;
+}
+
 int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct error *err)
 {
-	const uint64_t margin = 1ull << 30; /* stacks grow, and heaps */
 	struct taken *taken = NULL;
 	size_t n = 0, cursor = 0;
-	uint64_t at = 1ull << 32; /* programs may want the first 4 GiB for themselves */
 	int r = own_mappings(&taken, &n, err);
 
 	for (const struct object *o; r >= 0 && (o = objects_next(objects, &mm_kind, &cursor));) {
@@ -233,19 +262,14 @@ int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct 
 	if (n)
 		qsort(taken, n, sizeof(*taken), by_start);
 	size += MM_STAGING;
-	for (size_t i = 0; i < n; i++) {
-		if (taken[i].start > at && taken[i].start - at >= size + 2 * margin)
-			break;
-		if (taken[i].end > at)
-			at = taken[i].end;
-	}
+	*ret = hole_between(taken, n, size, 1ull << 30); /* stacks grow, and heaps */
+	if (!*ret)
+		*ret = hole_between(taken, n, size, 2ull << 20); /* more than stack_guard_gap */
 	free(taken);
-	at += margin;
-	if (at > MM_TASK_END - size)
+	if (!*ret)
 		return error_raise(err, ENOMEM,
 		                   "the address spaces of the image leave no hole of %llu bytes",
 		                   (unsigned long long)size);
-	*ret = at;
 	return 0;
 }
 

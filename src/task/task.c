@@ -104,6 +104,9 @@ int task_readlink(const struct task *task, const char *relative, char **ret, str
 
 	task_path(task, relative, path, sizeof(path));
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0 && errno == ENAMETOOLONG)
+		return error_refuse(err, CODE_regfile_path,
+		                    "where %s leads is a path longer than PATH_MAX", relative);
 	if (n < 0)
 		return error_raise(err, errno, "readlink %s", path);
 	if ((size_t)n == sizeof(target) - 1)

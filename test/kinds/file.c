@@ -18,6 +18,8 @@
  * TEST owner-ended round-trip -- owner_ended
  * TEST async round-trip -- async
  * TEST async-file round-trip -- async_file
+ * TEST async-several refuse code=file.async -- async_several
+ * TEST lease-several refuse code=file.async -- lease_several
  * TEST owner-outside refuse code=file.owner -- owner_outside
  * TEST group-outside refuse code=file.owner -- group_outside
  * TEST notify refuse code=file.dnotify -- notify
@@ -423,6 +425,28 @@ static void async(void)
 	CHECK_EQ(info.si_code, POLL_IN);
 }
 
+/* the number is that of either descriptor */
+static void async_several(void)
+{
+	int ends[2];
+
+	CHECK_EQ(pipe(ends), 0);
+	CHECK_EQ(dup2(ends[0], 30), 30);
+	CHECK_EQ(fcntl(30, F_SETSIG, SIGRTMIN), 0);
+	CHECK_EQ(fcntl(30, F_SETFL, O_ASYNC), 0);
+	subject_checkpoint();
+}
+
+static void lease_several(void)
+{
+	int fd = make("file", O_RDWR);
+
+	CHECK_EQ(dup2(fd, 30), 30);
+	CHECK_EQ(fcntl(30, F_SETSIG, SIGRTMIN), 0);
+	CHECK_EQ(fcntl(30, F_SETLEASE, F_WRLCK), 0);
+	subject_checkpoint();
+}
+
 /* of a regular file the flag has no effect, and is kept all the same */
 static void async_file(void)
 {
@@ -527,10 +551,11 @@ static void external(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(
-		argc, argv, CASE(position), CASE(flags), CASE(append), CASE_NAMED("dup", duplicate),
-		CASE_NAMED("fork", forked), CASE(siblings), CASE(apart), CASE(passed),
-		CASE(many_alike), CASE(owner_process), CASE(owner_thread), CASE(owner_group),
-		CASE(owner_user), CASE(owner_ended), CASE(async), CASE(async_file),
-		CASE(owner_outside), CASE(group_outside), CASE(notify), CASE(leak), CASE(external));
+	return SUBJECT_CASES(argc, argv, CASE(position), CASE(flags), CASE(append),
+	                     CASE_NAMED("dup", duplicate), CASE_NAMED("fork", forked),
+	                     CASE(siblings), CASE(apart), CASE(passed), CASE(many_alike),
+	                     CASE(owner_process), CASE(owner_thread), CASE(owner_group),
+	                     CASE(owner_user), CASE(owner_ended), CASE(async), CASE(async_file),
+	                     CASE(async_several), CASE(lease_several), CASE(owner_outside),
+	                     CASE(group_outside), CASE(notify), CASE(leak), CASE(external));
 }

@@ -10,6 +10,7 @@
  * TEST vdso-differs restart-refuse code=mm.vdso-differs -- vdso-differs
  * TEST no-sigreturn refuse code=inject.gadget -- no-sigreturn
  * TEST lock-future refuse code=mm.lock-future -- lock-future
+ * TEST full refuse code=mm.full observe=no -- full (the observer would read all of it)
  * TEST too-many refuse code=mm.too-many observe=no -- too-many (the observer would take minutes)
  * TEST hugetlbfs refuse code=mm.hugetlbfs -- hugetlbfs
  * TEST uprobe refuse code=mm.uprobes -- uprobe
@@ -136,6 +137,16 @@ static void lock_future(void)
 	subject_checkpoint();
 }
 
+/* all address space is reserved */
+static void full(void)
+{
+	for (size_t size = 1ul << 46; size >= 1 << 20;)
+		if (mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		         0) == MAP_FAILED)
+			size /= 2;
+	subject_checkpoint();
+}
+
 static void too_many(void)
 {
 	size_t n = 60000;
@@ -249,6 +260,8 @@ int main(int argc, char **argv)
 		no_sigreturn();
 	else if (!strcmp(what, "lock-future"))
 		lock_future();
+	else if (!strcmp(what, "full"))
+		full();
 	else if (!strcmp(what, "too-many"))
 		too_many();
 	else if (!strcmp(what, "hugetlbfs"))

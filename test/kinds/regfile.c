@@ -56,6 +56,7 @@
  * TEST immutable round-trip -- immutable
  * TEST attributes refuse code=regfile.attributes -- attributes
  * TEST no-handle refuse code=regfile.linked -- no-handle
+ * TEST deep refuse code=regfile.path -- deep
  * TEST shadowed refuse code=regfile.path -- shadowed
  * TEST unmounted refuse code=regfile.path -- unmounted
  * TEST proc refuse code=regfile.filesystem -- proc
@@ -854,6 +855,20 @@ static void test_bound_socket(void)
 	subject_checkpoint();
 }
 
+/* its path is longer than any that can be given */
+static void test_deep(void)
+{
+	char name[256] = "";
+
+	memset(name, 'x', 255);
+	for (int i = 0; i < 20; i++)
+		CHECK(mkdir(name, 0755) == 0 && chdir(name) == 0);
+	make("file", O_RDWR);
+	for (int i = 0; i < 20; i++)
+		CHECK_EQ(chdir(".."), 0);
+	subject_checkpoint();
+}
+
 static void test_no_handle(void)
 {
 	CHECK_EQ(mkdir("mount", 0755), 0);
@@ -937,6 +952,7 @@ int main(int argc, char **argv)
 	RUN("immutable", test_immutable())
 	RUN("attributes", test_attributes())
 	RUN("no-handle", test_no_handle())
+	RUN("deep", test_deep())
 	RUN("shadowed", test_shadowed(false))
 	RUN("unmounted", test_shadowed(true))
 	RUN("proc", test_open("/proc/self/status"))

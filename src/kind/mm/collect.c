@@ -408,6 +408,10 @@ static int collect_lock_future(struct collector *l, long probe, uint64_t locked_
 		             "a page cannot be mapped to see whether mlockall(MCL_FUTURE) is in "
 		             "force: %s",
 		             strerror((int)-probe));
+		error_hint(&refusal,
+		           "give it room for one more page: prlimit --pid %d --as or "
+		           "--data, or as root, who has CAP_IPC_LOCK, --memlock",
+		           l->task->tgid);
 		refuse(l->c, l->task, &refusal);
 		return 0;
 	}
