@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A kind: one type of thing that a task can hold, with its operations. Everything that Stasis
- * supports is a kind, one pair of files each, listed in kinds.def. The engine (core/) only walks
- * the table; it never asks which kind it has in hand.
+ * supports is a kind, one pair of files each, listed in kinds.def. The engine (core/) walks the
+ * table; ARCHITECTURE.md says which few it knows by name.
  */
 #pragma once
 
