@@ -170,6 +170,32 @@ static int collect_for_children(struct checkpoint *c, struct task *task, struct 
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static bool is_below_root(struct checkpoint *c, const struct object *object)
+{
+	const struct object *of_root = task_object(c->tasks[0], &pid_ns_kind);
+
+	while (object && object != of_root)
+		object = ((const struct pid_ns *)object->live)->parent;
+	return object == of_root;
+}
+
+int pid_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err)
+{
+	int r = find_ns(c, task, fcntl(nsfd, F_DUPFD_CLOEXEC, 3), ret, err);
+
+	if (r == -EPERM || (r == 0 && !is_below_root(c, *ret)))
+		return error_refuse(err, CODE_namespace_reference,
+		                    "it refers to a pid namespace that is not below that of the "
+		                    "root task");
+	if (r < 0)
+		return error_trace(err, r);
+	struct pid_ns *ns = (*ret)->live;
+	if (!ns->ns.task)
+		ns->ns.task = checkpoint_task(c, task->tid);
+	return 0;
+}
+
 static void refuse_owner(struct checkpoint *c, const struct task *task, const char *why)
 {
 	struct error refusal;
@@ -208,7 +234,7 @@ static int collect_own(struct checkpoint *c, struct task *task, struct error *er
 	struct pid_ns *ns = object->live;
 	if (s->ns_pid[s->n_ns_pids - 1] == 1 && task == task->leader)
 		ns->init = task;
-	if (!ns->ns.task || !task_object(ns->ns.task, &pid_ns_kind))
+	if (!ns->ns.task || task_object(ns->ns.task, &pid_ns_kind) != object)
 		ns->ns.task = task;
 	task_refer(task, object);
 	if (task->parent && task_object(task->parent, &pid_ns_kind) != object)
@@ -276,6 +302,8 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		refuse_pid_ns(c, first, "the init of its pid namespace is outside the set");
 		return 0;
 	}
+	if (!ns->init && ns->parent && is_dead(ns->parent->live))
+		refuse_pid_ns(c, first, "a pid namespace that is dead is below another one");
 	int r = ns_judge(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -438,7 +466,7 @@ static int check_state(const struct check *k, const struct object *o, struct err
 	else if (ns->init != PLAN_NONE)
 		ok = s->dead == (k->c->plan_tasks[ns->init].state == PLAN_ZOMBIE);
 	else
-		ok = s->n_users >= 1 && (s->dead || (s->n_users == 1 && !s->last_pid));
+		ok = s->dead || (s->n_users == 1 && !s->last_pid);
 	if (!ok || (unborn ? s->owner != 0 : !owner_is_below(k, s)))
 		return error_refuse(err, CODE_image_invalid,
 		                    "pid namespace %u contradicts the tasks in it", o->id);

@@ -16,6 +16,9 @@ extern const struct kind pid_ns_kind;
 uint32_t pid_ns_parent(const struct object *object);
 /* the same of the user namespace that owns it; 0: ours */
 uint32_t pid_ns_owner_id(const struct object *object);
+/* checkpoint: one that a descriptor of @task or a bind refers to; if nobody is in it, it is dead */
+int pid_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
+                      struct error *err);
 /* checkpoint, when all is collected: whether @of has a number where @viewer is */
 bool pid_ns_sees(const struct task *viewer, const struct task *of);
 /* what validate() cannot see alone: namespaces and the tasks that are in them or will make some in

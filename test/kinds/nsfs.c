@@ -18,7 +18,10 @@
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid
  * TEST used-outside refuse code=leak -- used_outside
- * TEST dead-pid refuse code=namespace.reference -- dead_pid
+ * TEST dead-pid round-trip -- dead_pid
+ * TEST dead-pid-container round-trip start=container -- dead_pid
+ * TEST dead-below-dead refuse code=namespace.other -- dead_below
+ * TEST pid-outside refuse code=leak -- pid_outside
  * TEST net-undeclared refuse code=namespace.network -- net_descriptor
  */
 #include <sched.h>
@@ -396,25 +399,97 @@ static void used_outside(void)
 	subject_checkpoint();
 }
 
+static int open_for_children(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid_for_children", pid);
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0);
+	subject_mark("opened");
+	return fd;
+}
+
+static void end_init(void)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t init = fork();
+	if (init == 0)
+		_exit(0);
+	CHECK(waitpid(init, NULL, 0) == init);
+	subject_mark("dead");
+	subject_wait("opened");
+}
+
+/* its init has ended */
+static int open_dead(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		end_init();
+		_exit(0);
+	}
+	subject_wait("dead");
+	int fd = open_for_children(pid);
+	subject_check_exit(pid, 0);
+	return fd;
+}
+
+/* one above it has, too */
+static void dead_below(void)
+{
+	int number[2];
+
+	CHECK(pipe(number) == 0);
+	pid_t pid = fork(), init;
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWPID) == 0);
+		init = fork();
+		if (init == 0) {
+			end_init();
+			_exit(0);
+		}
+		CHECK(write(number[1], &init, sizeof(init)) == sizeof(init));
+		subject_check_exit(init, 0);
+		_exit(0);
+	}
+	CHECK(read(number[0], &init, sizeof(init)) == sizeof(init));
+	subject_wait("dead");
+	open_for_children(init);
+	subject_check_exit(pid, 0);
+	subject_checkpoint();
+}
+
+/* nothing can be made in it */
 static void dead_pid(void)
+{
+	int fd = open_dead();
+
+	subject_checkpoint();
+	CHECK(setns(fd, CLONE_NEWPID) == 0);
+	CHECK(fork() < 0 && errno == ENOMEM);
+}
+
+/* somebody outside of the set is in it */
+static void pid_outside(void)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		CHECK(unshare(CLONE_NEWPID) == 0);
-		pid_t init = fork();
-		if (init == 0)
+		if (fork() == 0) { /* soon orphaned: not of the set */
+			setsid();
+			close_range(0, 2, 0); /* test/run's "output" would be a leak */
+			subject_mark("outside");
+			subject_wait_go();
 			_exit(0);
-		CHECK(waitpid(init, NULL, 0) == init);
-		subject_mark("dead");
+		}
 		subject_wait("opened");
 		_exit(0);
 	}
-	subject_wait("dead");
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid_for_children", pid);
-	CHECK(open(path, O_RDONLY) >= 0);
-	subject_mark("opened");
+	subject_wait("outside");
+	open_for_children(pid);
 	subject_check_exit(pid, 0);
 	subject_checkpoint();
 }
@@ -426,5 +501,6 @@ int main(int argc, char **argv)
 	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
 	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
 	                     CASE(bound_chain), CASE(bound_shared), CASE(bound_pid),
-	                     CASE(used_outside), CASE(dead_pid));
+	                     CASE(used_outside), CASE(dead_pid), CASE(dead_below),
+	                     CASE(pid_outside));
 }

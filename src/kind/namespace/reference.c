@@ -46,7 +46,7 @@ static const struct sort {
 	{ CLONE_NEWNET, "net", &net_ns_kind, net_ns_collect_fd },
 	{ CLONE_NEWUSER, "user", &user_ns_kind, user_ns_collect },
 	{ CLONE_NEWNS, "mnt", &mnt_ns_kind, mnt_ns_collect_fd },
-	{ CLONE_NEWPID, "pid", &pid_ns_kind, NULL },
+	{ CLONE_NEWPID, "pid", &pid_ns_kind, pid_ns_collect_fd },
 	{ CLONE_NEWTIME, "time", &time_ns_kind, NULL },
 	{ CLONE_NEWCGROUP, "cgroup", &cgroup_ns_kind, NULL },
 };
