@@ -71,7 +71,6 @@ int finish_output(struct error *err);
 /* an error, as text or as one JSON line, on stderr */
 void report_error(const struct error *err, const char *phase, bool json, bool verbose);
 void report_refusals(const struct refusals *refusals, const char *phase, bool json, bool verbose);
-void refusals_done(struct refusals *refusals);
 
 /* an error as a JSON object; the caller's (json_object_put) */
 struct json_object;

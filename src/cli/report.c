@@ -83,12 +83,6 @@ void report_refusals(const struct refusals *refusals, const char *phase, bool js
 		report(&refusals->items[i], "refusal", phase, json, verbose);
 }
 
-void refusals_done(struct refusals *refusals)
-{
-	free(refusals->items);
-	*refusals = (struct refusals){ 0 };
-}
-
 struct human human_bytes(uint64_t bytes)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };

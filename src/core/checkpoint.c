@@ -33,6 +33,7 @@
 #include "util/cleanup.h"
 #include "util/map.h"
 
+#define CHECKS_MAX        100
 #define REPEATS_LOOKED_AT 64 /* of the latest refusals, for the same one once more */
 
 static uint64_t now_us(void)
@@ -55,6 +56,12 @@ static void add_refusal(struct refusals *list, const struct error *refusal)
 		if (same_refusal(&list->items[i - 1], refusal))
 			return;
 	*array_push(list->items, list->n) = *refusal;
+}
+
+void refusals_done(struct refusals *refusals)
+{
+	free(refusals->items);
+	*refusals = (struct refusals){ 0 };
 }
 
 void refuse(struct checkpoint *c, const struct task *task, const struct error *refusal)
@@ -436,16 +443,39 @@ int checkpoint_run(const struct checkpoint_options *options, struct checkpoint_r
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static void refuse_change(struct checkpoint *c)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_task_changed,
+	             "tasks came and went all the time, so that some of this may be wrong");
+	error_hint(&refusal, "a checkpoint stops them first; or try again");
+	refuse(c, c->tasks[0], &refusal);
+}
+
+/* a child that has just begun looks like one from outside, and one that has ended like nothing */
 int checkpoint_check(const struct checkpoint_options *options, struct refusals *ret_refusals,
                      struct refusals *ret_unexamined, struct error *err)
 {
-	struct checkpoint c = checkpoint_new(options);
+	bool again = true;
+	int r = 0;
 
-	*err = ERROR_INIT;
-	int r = examine(&c, err);
-	*ret_refusals = c.refusals;
-	*ret_unexamined = c.unexamined;
-	checkpoint_done(&c);
+	for (unsigned attempt = 1; again; attempt++) {
+		struct checkpoint c = checkpoint_new(options);
+		*err = ERROR_INIT;
+		r = examine(&c, err);
+		bool changed = r < 0 && c.n_tasks && !freeze_is_same(&c);
+		again = changed && attempt < CHECKS_MAX;
+		if (changed && !again)
+			refuse_change(&c);
+		if (again) {
+			refusals_done(&c.refusals);
+			refusals_done(&c.unexamined);
+		}
+		*ret_refusals = c.refusals;
+		*ret_unexamined = c.unexamined;
+		checkpoint_done(&c);
+	}
 	if (r == -EOPNOTSUPP && ret_refusals->n)
 		return 0;
 	return r < 0 ? error_trace(err, r) : 0;

@@ -73,6 +73,7 @@ struct checkpoint {
  * @refusal:	made with error_refuse(); copied
  */
 void refuse(struct checkpoint *c, const struct task *task, const struct error *refusal);
+void refusals_done(struct refusals *refusals);
 /* notes for `check PID` that @what of @task was not examined; nothing when a tracer is there */
 void check_unexamined(struct checkpoint *c, const struct task *task, const char *what);
 struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */

@@ -564,6 +564,37 @@ int freeze_set(struct checkpoint *c, struct error *err)
 	return r;
 }
 
+static bool is_known(const struct checkpoint *c, const struct found *item)
+{
+	const struct task *task = checkpoint_task(c, item->tid);
+	struct proc_stat stat;
+	struct error ignored;
+
+	return task &&
+	       item->dead == (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER) &&
+	       read_stat(item->tgid, item->tid, &stat, &ignored) == 0 &&
+	       stat.starttime == task->stat.starttime;
+}
+
+bool freeze_is_same(struct checkpoint *c)
+{
+	struct freezer f = { .c = c, .held = map_new() };
+	struct error ignored;
+	bool same = scan_set(&f, &ignored) == 0;
+	size_t n = 0;
+
+	for (size_t i = 0; same && i < f.scan.n; i++) {
+		const struct found *item = &f.scan.items[i];
+		if (item->dead && item->tid != item->tgid)
+			continue;
+		same = is_known(c, item);
+		n++;
+	}
+	map_free(f.held);
+	free(f.scan.items);
+	return same && n == c->n_tasks;
+}
+
 void freeze_free_tasks(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n_tasks; i++) {

@@ -13,4 +13,6 @@
  * made because of it. Errors: -ESRCH there is no such process; that of reading /proc.
  */
 int freeze_set(struct checkpoint *c, struct error *err);
+/* for `check PID`: whether the tasks that were looked at are those that there are */
+bool freeze_is_same(struct checkpoint *c);
 void freeze_free_tasks(struct checkpoint *c);

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from cli import STASIS, done, expect, wait_for
+from cli import STASIS, done, expect, stasis, wait_for
 from containers import checkpoint, children, count, counts_on, end, inside, read, restart, tree
 
 APPLETS = ("sh", "sleep", "cat", "echo", "mv", "seq", "mount", "unshare", "mkdir", "date", "wc", "head", "sync", "true")
@@ -79,6 +79,10 @@ def check_cron(what, roots):
     for root in roots:
         wait_for(lambda: inside(root, "tmp/tick") == "tick" and inside(root, "tmp/daily.done") == "done" and inside(root, "tmp/lines") == "100",
                  f"{what}: its jobs work")
+    # nothing of it is stopped for that, and children come and go
+    for _ in range(20 if what == "jobs" else 0):
+        code, out, _ = stasis("check", roots[0])
+        expect(code == 0, f"{what}: check of it at work: {code} {out.decode()}")
     shell = next(p for p in tree(roots[0]) if read(f"/proc/{p}/comm") == "sh")
     os.kill(shell, signal.SIGUSR1)
     wait_for(lambda: inside(roots[0], "tmp/asked") == "asked", f"{what}: the trap of the first")
