@@ -114,7 +114,7 @@ static int add_record(struct journal *j, const char *record, struct error *err)
 		if (r < 0)
 			return error_trace(err, r);
 	}
-	if (write(j->fd, record, size) != (ssize_t)size || fdatasync(j->fd) < 0)
+	if (write(j->fd, record, size) != (ssize_t)size)
 		return error_raise(err, errno, "write the journal %s", j->path);
 	return 0;
 }

@@ -5,6 +5,10 @@
  * commit, and EXITKILL takes the rest. A journal is a file PID-N in /run/stasis; not root's in
  * $XDG_RUNTIME_DIR/stasis, or in /tmp/.stasis-of-UID. Its coordinator holds a lock on it (flock(2))
  * as long as that lives.
+ *
+ * Nothing of it is synced: what is written is there for others when its writer is killed. Against a
+ * power failure it would not help, a folder in /run is empty after that: names that begin with
+ * ".stasis-", the name of a deleted file, or an empty directory may stay then.
  */
 #pragma once
 
@@ -24,7 +28,7 @@ enum journal_effect {
 
 /* makes no file yet */
 struct journal *journal_new(void);
-/* notes and syncs an effect that is about to be had; @path is absolute; @st: of JOURNAL_INODE */
+/* notes an effect that is about to be had; @path is absolute; @st: of JOURNAL_INODE */
 int journal_note(struct journal *j, enum journal_effect effect, const char *path,
                  const struct stat *st, struct error *err);
 /*

@@ -9,7 +9,7 @@ import subprocess
 
 from cli import STASIS, done, expect, stasis, wait_for
 
-CALLS = "linkat,link,unlink,unlinkat,mkdirat,mkdir,fdatasync,fsync,write,pwrite64,ftruncate,openat"
+CALLS = "linkat,link,unlink,unlinkat,mkdirat,mkdir,fsync,write,pwrite64,ftruncate,openat"
 libc = ctypes.CDLL(None)
 libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"")

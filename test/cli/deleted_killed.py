@@ -48,7 +48,7 @@ def start(*under):
     return pid
 
 
-CALLS = "linkat,unlinkat,mkdirat,mknodat,openat,open_by_handle_at,fdatasync"
+CALLS = "linkat,unlinkat,mkdirat,mknodat,openat,open_by_handle_at"
 
 
 def restart(*options):
