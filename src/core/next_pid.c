@@ -57,7 +57,7 @@ static int write_inside(void *arg, struct error *err)
 
 	if (namespace_enter(t->ns, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter the pid namespace of the tree");
-	int e = helper_run(write_last, t, sizeof(*t), err);
+	int e = helper_run_here(write_last, t, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -65,7 +65,7 @@ static int write_inside(void *arg, struct error *err)
 static int set_last(int fd, pid_t last, struct error *err)
 {
 	struct turn t = { fd, last };
-	int e = fd < 0 ? write_last(&t, err) : helper_run(write_inside, &t, sizeof(t), err);
+	int e = fd < 0 ? write_last(&t, err) : helper_run_here(write_inside, &t, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

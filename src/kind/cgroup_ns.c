@@ -108,7 +108,7 @@ static int find_roots(struct task *task, struct object *object, struct error *er
 	cgroup_ns_state__init(s);
 	a->ns = ((struct ns *)object->live)->fd;
 	a->tid = task->tid;
-	int r = helper_run(ask_in_helper, a, sizeof(*a), err);
+	int r = helper_run_here(ask_in_helper, a, err);
 	if (r == 0)
 		r = cgroup_parse(a->text, &inside, err);
 	if (r == 0)

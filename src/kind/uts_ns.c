@@ -54,7 +54,7 @@ static void set_bytes(ProtobufCBinaryData *bytes, const char *text)
 static int save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct asking a = { .fd = ((struct ns *)object->live)->fd };
-	int r = helper_run(ask_in_helper, &a, sizeof(a), err);
+	int r = helper_run_here(ask_in_helper, &a, err);
 
 	if (r < 0)
 		return error_trace(err, r);

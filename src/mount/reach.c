@@ -202,7 +202,7 @@ static int enter_copy(const struct reach *reach, struct error *err)
 
 	if (namespace_enter(reach->own, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
-	return helper_run(look_at_copy, &look, 0, err);
+	return helper_run_here(look_at_copy, &look, err);
 }
 
 static int take_off(const struct reach *reach, const char *point, size_t n, struct error *err)
@@ -300,7 +300,7 @@ static int take_copy(const struct reach *reach, struct error *err)
 
 	if (!look.id)
 		return refuse_unreachable(reach, "another mount covers it", err);
-	int r = helper_run(look_at_copy, &look, 0, err);
+	int r = helper_run_here(look_at_copy, &look, err);
 	if (r < 0)
 		return error_trace(err, r);
 	int clone = clone_to_read(fd);
@@ -343,14 +343,14 @@ static int reach_own(const struct reach *reach, struct error *err)
 
 static int reach_other(struct reach *reach, struct error *err)
 {
-	int fd = helper_run(reach_directly, reach, 0, err);
+	int fd = helper_run_here(reach_directly, reach, err);
 
 	if (fd == 0)
 		fd = reach_by_copy(reach, err);
 	/* mounts that are locked to it: it can be had as it is, with them */
 	if (fd == -EOPNOTSUPP) {
 		struct error ignored = ERROR_INIT;
-		int shown = helper_run(reach_in_place, reach, 0, &ignored);
+		int shown = helper_run_here(reach_in_place, reach, &ignored);
 		fd = shown > 0 ? shown : fd;
 	}
 	return fd;
@@ -407,7 +407,7 @@ int mount_reach_tops(const struct mount_table *t, int nsfd, const size_t *mounts
 	many->n = n;
 	for (size_t i = 0; i < n; i++)
 		many->items[i].mount = mounts[i];
-	int r = n ? helper_run(reach_tops, many, size, err) : 0;
+	int r = n ? helper_run_here(reach_tops, many, err) : 0;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		fds[i] = many->items[i].fd;
 	return r < 0 ? error_trace(err, r) : 0;

@@ -156,7 +156,7 @@ static int open_inside(void *arg, struct error *err)
  * it */
 static int read_view(const struct look *look, char **ret, size_t *ret_n, struct error *err)
 {
-	int fd = helper_run(open_inside, (void *)look, 0, err);
+	int fd = helper_run_here(open_inside, (void *)look, err);
 	size_t room = 0;
 
 	if (fd < 0)

@@ -108,7 +108,7 @@ static int put_from_member(struct view *v, pid_t member, struct error *err)
 	if (root < 0)
 		return 0;
 	v->root = root;
-	int r = helper_run(put_inside, v, 0, err);
+	int r = helper_run_here(put_inside, v, err);
 	v->root = -1;
 	return r;
 }
@@ -119,7 +119,7 @@ static int put_somehow(struct view *v, pid_t member, struct error *err)
 
 	v->ns_id = 0;
 	if (r == 0)
-		r = helper_run(put_inside, v, 0, err);
+		r = helper_run_here(put_inside, v, err);
 	if (r == 0 && member)
 		r = put_from_member(v, member, err);
 	if (r == 0)

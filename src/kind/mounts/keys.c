@@ -54,7 +54,7 @@ static bool is_of(const struct mount_sb *sb, int ns)
 {
 	struct visit v = { sb->type, ns };
 	struct error ignored = ERROR_INIT;
-	_cleanup_(close_p) int fd = helper_run(visit, &v, 0, &ignored);
+	_cleanup_(close_p) int fd = helper_run_here(visit, &v, &ignored);
 	struct stat st;
 
 	return fd >= 0 && fstat(fd, &st) == 0 && major(st.st_dev) == sb->major &&

@@ -21,7 +21,6 @@
 
 /* ---- going there ---- */
 
-/* the innermost helper's answer comes back by way of the outer one */
 struct job {
 	int fd;
 	helper_fn *fn;
@@ -37,12 +36,12 @@ static int run_job(void *arg, struct error *err)
 
 	if (namespace_enter(job->fd, CLONE_NEWPID) < 0)
 		return error_raise(err, errno, "enter a pid namespace");
-	return helper_run(job->fn, job, sizeof(*job), err);
+	return helper_run_here(job->fn, job, err);
 }
 
 static int do_job(struct job *job, struct error *err)
 {
-	int r = helper_run(run_job, job, sizeof(*job), err);
+	int r = helper_run_here(run_job, job, err);
 
 	return r < 0 ? error_trace(err, r) : r;
 }
