@@ -3,14 +3,12 @@
 #include <linux/reboot.h>
 #include <linux/securebits.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/spawn.h"
 #include "core/spawn_parts.h"

@@ -2,7 +2,6 @@
 /* A stub, or a helper that makes one, becomes who the task was. */
 #include <linux/capability.h>
 #include <linux/securebits.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
