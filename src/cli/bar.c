@@ -3,7 +3,6 @@
 #include "cli/bar.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 

@@ -11,7 +11,6 @@
 #include "fs.pb-c.h"
 #include "kind/describe.h"
 #include "kind/kind.h"
-#include "kind/mm.h"
 #include "kind/task.h"
 #include "mm.pb-c.h"
 #include "regfile.pb-c.h"

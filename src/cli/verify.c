@@ -2,7 +2,6 @@
 /* stasis verify: everything that a restart would check of an image before it makes anything, and
  * every page block besides. */
 #include <pthread.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "core/contents.h"

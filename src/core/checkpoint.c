@@ -11,10 +11,8 @@
  */
 #include "core/checkpoint.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/external.h"
 #include "core/freeze.h"

@@ -3,7 +3,6 @@
 #include "core/contents.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/drop.h"
 #include "core/tree.h"

@@ -4,7 +4,6 @@
 
 #ifdef STASIS_TEST_HOOKS
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "kind/describe.h"

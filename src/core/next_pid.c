@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/spawn.h"
 #include "host/enter.h"
@@ -17,7 +16,6 @@
 #include "kind/object.h"
 #include "kind/pid_ns.h"
 #include "kind/user_ns.h"
-#include "task/area.h"
 #include "task/plan.h"
 #include "task/stub.h"
 #include "util/alloc.h"

@@ -4,13 +4,11 @@
 
 #include <lz4.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <zstd.h>
 
 #include "image/format.h"
 #include "util/alloc.h"
-#include "util/cleanup.h"
 
 /* level 1: a checkpoint's time is the application's time; who wants it smaller says zstd:N */
 #define ZSTD_LEVEL_DEFAULT 1

@@ -4,7 +4,6 @@
  * does not know. A field that an older build ignored would be state lost without a word.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "image/image.h"
 #include "image/invalid.h"

@@ -4,8 +4,6 @@
 
 #include <fcntl.h>
 #include <linux/securebits.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>

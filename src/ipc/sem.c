@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* System V semaphores: values. What is to be undone at a process's end is the process's. */
-#include <stdlib.h>
-#include <string.h>
 #include <sys/sem.h>
 
 #include "ipc/ipc.h"

@@ -5,9 +5,7 @@
  */
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <string.h>
 #include <sys/shm.h>
-#include <unistd.h>
 
 #include "host/features.h"
 #include "ipc/ipc.h"

@@ -3,7 +3,6 @@
 #include "kind/describe.h"
 
 #include <json-c/json.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kind/kind.h"

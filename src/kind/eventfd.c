@@ -5,7 +5,6 @@
 #include "kind/eventfd.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -15,8 +14,6 @@
 #include "eventfd.pb-c.h"
 #include "host/features.h"
 #include "kind/anonymous.h"
-#include "task/task.h"
-#include "util/alloc.h"
 #include "util/cleanup.h"
 
 static bool claims(const struct descriptor *d)

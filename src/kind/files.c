@@ -12,7 +12,6 @@
 #include <linux/kcmp.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

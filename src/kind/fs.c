@@ -8,10 +8,8 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sched.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"

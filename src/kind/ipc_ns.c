@@ -8,7 +8,6 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/shm.h>
-#include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"

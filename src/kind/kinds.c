@@ -5,7 +5,6 @@
 #include "core/checkpoint.h"
 #include "kind/kind.h"
 #include "kind/mount.h"
-#include "task/task.h"
 
 #define KIND(number, name, covers) extern const struct kind name##_kind;
 #include "kind/kinds.def"

@@ -12,7 +12,6 @@
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -23,7 +22,6 @@
 #include "core/checkpoint.h"
 #include "core/restart.h"
 #include "host/features.h"
-#include "kind/task.h"
 #include "proc/cpus.h"
 #include "sched.pb-c.h"
 #include "task/stub.h"

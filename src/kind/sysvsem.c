@@ -30,7 +30,6 @@
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
-#include "util/cleanup.h"
 
 static int sysvsem_collect(struct checkpoint *c, struct task *task, struct error *err)
 {

@@ -12,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/restart.h"

@@ -10,8 +10,6 @@
 #include <linux/nsfs.h>
 #include <linux/securebits.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>

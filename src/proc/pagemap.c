@@ -2,7 +2,6 @@
 /* Which pages of an address space exist. See pagemap.h. */
 #include "proc/pagemap.h"
 
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -6,7 +6,6 @@
 #include "task/plan_private.h"
 
 #include <sched.h>
-#include <stdlib.h>
 
 #include "util/alloc.h"
 #include "util/map.h"

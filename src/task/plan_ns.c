@@ -5,7 +5,6 @@
  */
 #include "task/plan_private.h"
 
-#include <stdlib.h>
 
 #include "util/alloc.h"
 #include "util/map.h"

@@ -3,8 +3,6 @@
 #include "task/task.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "kind/object.h"

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "task/tracer_private.h"
-#include "util/alloc.h"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION /* 5.13 */
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f

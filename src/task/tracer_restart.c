@@ -7,18 +7,12 @@
  */
 #include <elf.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "task/tracer_private.h"
 #include "util/alloc.h"
-#include "util/cleanup.h"
 
 #define OPTIONS                                                                               \
 	(PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \

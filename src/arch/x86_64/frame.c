@@ -10,7 +10,6 @@
  * the stack pointer at the ucontext, as after a handler.
  */
 #include <string.h>
-#include <sys/syscall.h>
 
 #include "arch/arch.h"
 

@@ -5,8 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/cleanup.h"

@@ -2,8 +2,6 @@
 /* Deleted FIFOs. See deleted.h. They get their old names as deleted files do: regfile/names.h. */
 #include "kind/fifo/deleted.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
