@@ -1,0 +1,198 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a user's container holds when he checkpoints and restarts it himself: IPC, files that nobody may read, directories of
+his, namespaces below; that nothing is left when either is killed or fails; what takes a capability is refused by its name."""
+import os
+import signal
+import subprocess
+import sys
+
+from cli import STASIS, done, expect, stasis, wait_for
+from containers import IMAGE, bubblewrap, checkpoint, children, count, counting, counts_on, end, inside, read, restart, start, tree
+
+USER = 1234
+os.mkdir("user", 0o700)
+os.chown("user", USER, USER)
+os.chdir("user")
+os.chmod("../..", 0o755)
+if os.environ.get("STASIS_WITHOUT") == "all":  # which takes user namespaces from users, too
+    sys.exit(77)
+
+ISOLATE = [STASIS, "run", "--isolate", "--tmpfs", "/tmp"]
+IPC = r"""
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+class Message(ctypes.Structure): _fields_ = [("type", ctypes.c_long), ("text", ctypes.c_char * 16)]
+for fd in range(3): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
+at = libc.shmat(libc.shmget(0x77, 8192, 0o1600), None, 0)
+ctypes.memmove(at + 5000, b"segment", 8)
+alone = libc.shmget(0x78, 8192, 0o1600)
+there = libc.shmat(alone, None, 0)
+ctypes.memmove(there, b"alone", 6)
+libc.shmdt(ctypes.c_void_p(there))
+semaphores = libc.semget(5, 2, 0o1600)
+libc.semctl(semaphores, 1, 16, 7)  # SETVAL
+queue = libc.msgget(6, 0o1600)
+libc.msgsnd(queue, ctypes.byref(Message(3, b"message")), 8, 0)
+posix = libc.mq_open(b"/q", os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600, None)
+libc.mq_send(posix, b"posix", 5, 1)
+open("/tmp/count", "w").write("4")
+while not os.path.exists("/tmp/go"): time.sleep(0.005)
+there = libc.shmat(libc.shmget(0x78, 0, 0), None, 0)
+found = Message()
+libc.msgrcv(libc.msgget(6, 0), ctypes.byref(found), 16, 0, 0)
+text = ctypes.create_string_buffer(8192)
+n = libc.mq_receive(posix, text, 8192, None)
+open("/tmp/result", "w").write(repr([ctypes.string_at(at + 5000), ctypes.string_at(there), libc.semctl(libc.semget(5, 0, 0), 1, 12),
+                                     found.type, found.text, text.raw[:n], libc.shmget(0x77, 0, 0), os.stat("/dev/mqueue/q").st_uid]))
+time.sleep(1000)
+"""
+FOUND = "[b'segment', b'alone', 7, 3, b'message', b'posix', 0, 0]"
+
+
+def become():
+    os.setgroups([])
+    os.setresgid(USER, USER, USER)
+    os.setresuid(USER, USER, USER)
+
+
+def begin(what, command):
+    runner, pid = start(what, command, preexec_fn=become)
+    wait_for(lambda: count(pid) > 3, f"{what}: it works")
+    return runner, pid
+
+
+def there_and_back(what, command, copies=1):
+    runner, pid = begin(what, command)
+    checkpoint(what, runner, pid, preexec_fn=become)
+    return restart(what, copies, preexec_fn=become)
+
+
+def ipc():
+    for root in there_and_back("IPC", [*ISOLATE, "--", "/usr/bin/python3", "-c", IPC], 3):
+        subprocess.run(["touch", f"/proc/{root}/root/tmp/go"], preexec_fn=become, check=True)
+        wait_for(lambda: inside(root, "tmp/result"), "it has looked")
+        expect(inside(root, "tmp/result") == FOUND, "IPC: " + inside(root, "tmp/result"))
+        end(root)
+
+
+def files():
+    """that he may not open as himself, deleted ones, and those of a directory of his"""
+    os.mkdir("mine")
+    os.chown("mine", USER, USER)
+    script = counting("""hostname fancy
+mkdir -m 0 /tmp/closed; echo unread > /tmp/closed/file; chmod 0 /tmp/closed/file; mkfifo -m 0 /tmp/fifo; ln -s nowhere /tmp/link
+echo deleted > /tmp/gone; exec 5< /tmp/gone; rm /tmp/gone; echo mine > /mnt/file; exec 6< /mnt/file; cd /mnt""")
+    root, = there_and_back("files", [*ISOLATE, "--bind", os.path.abspath("mine") + ":/mnt", "--", "/bin/bash", "-c", script])
+    counts_on("files", root)
+    top = f"/proc/{root}/root/tmp"
+    expect(inside(root, "tmp/closed/file") == "unread", "files: what nobody may read")
+    modes = [oct(os.lstat(f"{top}/{name}").st_mode) for name in ("closed", "closed/file", "fifo", "link")]
+    expect(modes == ["0o40000", "0o100000", "0o10000", "0o120777"], f"files: {modes}")
+    expect(open(f"/proc/{root}/fd/5").read() == "deleted\n", "files: a deleted one")
+    expect(open(f"/proc/{root}/fd/6").read() == "mine\n", "files: one of his own")
+    expect(os.readlink(f"/proc/{root}/cwd") == "/mnt", "files: " + os.readlink(f"/proc/{root}/cwd"))
+    host = subprocess.run(["nsenter", "-t", str(root), "-u", "hostname"], stdout=subprocess.PIPE, check=True).stdout
+    expect(host == b"fancy\n", f"files: {host}")
+    end(root)
+
+
+def below():
+    """user, mount and pid namespaces in the container"""
+    script = counting("""unshare -m sh -c 'mount -t tmpfs a /mnt; echo deep > /mnt/deep; echo a >> /tmp/ready; exec sleep 1000' &
+unshare -U --map-user=5 sh -c 'echo b >> /tmp/ready; exec sleep 1000' &
+unshare -Urpfmui --mount-proc sh -c 'mount -t tmpfs c /mnt; echo deeper > /mnt/deep; echo c >> /tmp/ready; exec sleep 1000' &
+while [ "$(wc -l < /tmp/ready)" != 3 ]; do sleep 0.01; done""")
+    root, = there_and_back("below", [*ISOLATE, "--", "/bin/bash", "-c", script])
+    counts_on("below", root)
+    deep = {inside(pid, "mnt/deep") for pid in tree(root)}  # some have ended meanwhile
+    expect(deep == {"", "deep", "deeper"}, f"below: their mounts {deep}")
+    maps = {read(f"/proc/{pid}/uid_map")[:1] for pid in tree(root)} - {""}
+    expect(maps == {"0", "5"}, f"below: {maps}")
+    end(root)
+
+
+def views():
+    """cgroup and time namespaces"""
+    root, = there_and_back("views", [*bubblewrap("--unshare-user", "--unshare-cgroup"), counting("")])
+    counts_on("views", root)
+    expect(os.readlink(f"/proc/{root}/ns/cgroup") != os.readlink("/proc/self/ns/cgroup"), "views: of cgroups")
+    end(root)
+
+
+def by_either():
+    """what root has written the user restarts, and the other way round"""
+    for first, second in ({}, {"preexec_fn": become}), ({"preexec_fn": become}, {}):
+        runner, pid = begin("either", [*ISOLATE, "--", "/bin/bash", "-c", counting("")])
+        checkpoint("either", runner, pid, **first)
+        os.chmod(IMAGE, 0o644)
+        root, = restart("either", 1, **second)
+        counts_on("either", root)
+        end(root)
+        os.unlink(IMAGE)
+
+
+def nobody_left(what):
+    """all that was ours has ended; what is dead is waited for"""
+    def gone():
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    return not children(os.getpid())
+            except ChildProcessError:
+                return True
+    wait_for(gone, f"{what}: nobody is left")
+
+
+def halfway():
+    """a checkpoint and a restart, killed and failing"""
+    runner, pid = begin("halfway", [*ISOLATE, "--", "/bin/bash", "-c", counting("")])
+    reader, writer = os.pipe()
+    p = subprocess.Popen([STASIS, "checkpoint", str(pid), "-o", "-"], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL,
+                         preexec_fn=become)
+    os.close(writer)
+    os.read(reader, 1)  # it is writing, and waits for us
+    p.kill()
+    p.wait()
+    os.close(reader)
+    counts_on("halfway", pid)
+    checkpoint("halfway", runner, pid, preexec_fn=become)
+    nobody_left("halfway")
+    with open(IMAGE, "rb") as f:
+        image = f.read()
+    p = subprocess.Popen([STASIS, "restart", "-", "--detach"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         preexec_fn=become)
+    p.stdin.write(image[:-1000])
+    p.stdin.flush()
+    wait_for(lambda: len(tree(p.pid)) > 3, "halfway: tasks are made")
+    p.kill()
+    p.wait()
+    p.stdin.close()
+    nobody_left("halfway: killed")
+    cat = subprocess.Popen(["head", "-c", "-1000", IMAGE], stdout=subprocess.PIPE)  # a pipe's end is not known before
+    code, out, err = stasis("restart", "-", "--detach", stdin=cat.stdout, preexec_fn=become)
+    cat.stdout.close()
+    cat.wait()
+    expect(code == 3 and not out, f"halfway: {code} {out} {err}")
+    nobody_left("halfway: failed")
+
+
+def refused():
+    """a user has no map_files; and no mounts without those that are locked on them"""
+    program = """import mmap, os, time
+for fd in range(3): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
+m = mmap.mmap(-1, 8192)
+open("/tmp/count", "w").write("4")
+time.sleep(1000)"""
+    runner, pid = begin("refused", [*ISOLATE, "--", "/usr/bin/python3", "-c", program])
+    code, _, err = stasis("checkpoint", pid, "-o", "none", preexec_fn=become)
+    expect(code == 1 and "mm.file-link" in err and "it needs CAP_CHECKPOINT_RESTORE" in err, f"refused: {code} {err}")
+    os.kill(pid, signal.SIGKILL)
+    runner.wait()
+    nobody_left("refused")
+
+
+for case in ipc, files, below, views, by_either, halfway, refused:
+    case()
+done()
