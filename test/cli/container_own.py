@@ -191,6 +191,17 @@ time.sleep(1000)"""
     os.kill(pid, signal.SIGKILL)
     runner.wait()
     nobody_left("refused")
+    os.makedirs("outer/inner")
+    runner, pid = begin("refused", [*ISOLATE, "--bind", os.path.abspath("outer") + ":/mnt", "--", "/bin/bash", "-c", counting("")])
+    checkpoint("refused", runner, pid, preexec_fn=become)
+    subprocess.run(["mount", "-t", "tmpfs", "later", "outer/inner"], check=True)
+    code, _, err = stasis("restart", IMAGE, "--detach", preexec_fn=become)
+    expect(code == 1 and "/mnt: to leave out what is mounted on it here takes CAP_SYS_ADMIN" in err and "unmount that" in err,
+           f"refused: {code} {err}")
+    subprocess.run(["umount", "outer/inner"], check=True)
+    root, = restart("refused", 1, preexec_fn=become)
+    counts_on("refused", root)
+    end(root)
 
 
 for case in ipc, files, below, views, by_either, halfway, refused:

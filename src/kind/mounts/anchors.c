@@ -43,7 +43,8 @@ static bool has_anchor(const struct mounts *m, size_t sb, const char *root)
 
 /*
  * A mount of ours that cannot be cloned, since others are locked on it: those parts of it that are
- * needed and have none. @fd: it in place; taken.
+ * needed and have none; without a descriptor those that cannot be cloned either. @fd: it in place;
+ * taken.
  */
 static void add_parts(struct mounts *m, size_t sb, const char *root, int fd,
                       const struct mount_entry *from)
@@ -53,9 +54,8 @@ static void add_parts(struct mounts *m, size_t sb, const char *root, int fd,
 		if (!below || has_anchor(m, sb, part))
 			continue;
 		_cleanup_(close_p) int at = mount_open_below(fd, below, O_PATH | O_NOFOLLOW);
-		int clone = at < 0 ? -1 : mount_clone(at);
-		if (clone >= 0)
-			add_host(m, sb, part, clone, from);
+		if (at >= 0)
+			add_host(m, sb, part, mount_clone(at), from);
 	}
 	close_p(&fd);
 }
@@ -271,6 +271,8 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 
 	if (!a)
 		return "it shows a file system of the host that is not there";
+	if (a->fd < 0)
+		return "to leave out what is mounted on it here takes CAP_SYS_ADMIN";
 	if (is_own_cgroup(r, m, e))
 		return NULL;
 	if (!a->supplied && is_other_disk(object_state(m->sbs[e->sb], SuperblockState), a->fd))
@@ -287,6 +289,13 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	return NULL;
 }
 
+static bool is_locked(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_anchor *a = mount_anchor_of(m->anchors, m->n_anchors, e);
+
+	return a && a->fd < 0;
+}
+
 static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e,
                            const char *why)
 {
@@ -298,6 +307,8 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 	error_object(&refusal, "mount %u %s", e->old_id, e->point);
 	if (e->external)
 		error_hint(&refusal, "--external %s=PATH", e->external);
+	else if (is_locked(m, e))
+		error_hint(&refusal, "unmount that, or run stasis as root");
 	else if (s->n_anchors)
 		error_hint(&refusal, "put it back as it was, on %.*s", (int)s->anchors[0]->path.len,
 		           (const char *)s->anchors[0]->path.data);
