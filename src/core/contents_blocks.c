@@ -27,7 +27,7 @@ static int decode_block(const struct contents *c, struct record *record, struct 
 	struct object *object = objects_by_id(c->objects, record->object);
 	struct page_block block;
 
-	if (!object || !object->kind->restore_bulk)
+	if (!object || !object->kind->save_bulk)
 		return error_refuse(err, CODE_image_invalid,
 		                    "a page block of object %u, which takes none", record->object);
 	int r = image_block_decode(record, scratch->buffer, scratch->runs, &block, err);

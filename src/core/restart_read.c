@@ -42,8 +42,11 @@ static int restore_block(void *context, struct object *object, const struct page
                          struct error *err)
 {
 	struct restart *r = context;
-	int e = object->kind->restore_bulk(r, object, block, err);
 
+	/* what takes a stream has taken it by now */
+	if (!object->kind->restore_bulk)
+		return error_refuse(err, CODE_image_invalid, "a page block that is too late");
+	int e = object->kind->restore_bulk(r, object, block, err);
 	if (e < 0)
 		return error_trace(err, e);
 	atomic_fetch_add(&r->memory_bytes, block->data_size);

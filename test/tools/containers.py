@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from cli import stasis, wait_for
+from cli import expect, stasis, wait_for
 
 IMAGE = "image"
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
@@ -78,6 +78,7 @@ def checkpoint(what, runner, pid, *options, **more):
     code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", *options, **more)
     if code:
         sys.exit(f"{what}: checkpoint: {code} {err}")
+    expect(stasis("verify", IMAGE)[0] == 0, f"{what}: verify")
     runner.wait()
 
 
