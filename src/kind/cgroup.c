@@ -25,16 +25,6 @@
 
 /* ---- /proc/PID/cgroup ---- */
 
-static ProtobufCBinaryData bytes_of(const char *text, size_t size)
-{
-	return (ProtobufCBinaryData){ .len = size, .data = size ? xmemdup(text, size) : NULL };
-}
-
-ProtobufCBinaryData cgroup_bytes(const char *text)
-{
-	return bytes_of(text, strlen(text));
-}
-
 bool cgroup_same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
 {
 	return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
@@ -51,8 +41,8 @@ static bool parse_line(const char *line, size_t size, CgroupState *s)
 		return false;
 	CgroupMembership *m = xmalloc(sizeof(*m));
 	cgroup_membership__init(m);
-	m->hierarchy = bytes_of(colon + 1, (size_t)(path - colon - 1));
-	m->path = bytes_of(path + 1, (size_t)(end - path - 1));
+	m->hierarchy = bytes_copy(colon + 1, (size_t)(path - colon - 1));
+	m->path = bytes_copy(path + 1, (size_t)(end - path - 1));
 	*array_push(s->memberships, s->n_memberships) = m;
 	return true;
 }
@@ -88,16 +78,6 @@ int cgroup_parse(const char *text, CgroupState **ret, struct error *err)
 	return 0;
 }
 
-char *cgroup_text(const ProtobufCBinaryData *bytes)
-{
-	char *text = xmalloc(bytes->len + 1);
-
-	if (bytes->len)
-		memcpy(text, bytes->data, bytes->len);
-	text[bytes->len] = 0;
-	return text;
-}
-
 bool cgroup_is_outside(const char *path)
 {
 	for (const char *p = path; (p = strstr(p, "/.."));) {
@@ -115,7 +95,7 @@ static void judge_paths(struct checkpoint *c, const struct task *task, const Cgr
 	struct error refusal;
 
 	for (size_t i = 0; i < s->n_memberships; i++) {
-		_cleanup_(free_p) char *path = cgroup_text(&s->memberships[i]->path);
+		_cleanup_(free_p) char *path = bytes_text(&s->memberships[i]->path);
 		if (!cgroup_is_outside(path))
 			continue;
 		error_refuse(&refusal, CODE_cgroup_outside,
@@ -166,7 +146,7 @@ int cgroup_validate_memberships(CgroupMembership *const *m, size_t n, struct err
 	for (size_t i = 0; i < n; i++) {
 		if (!is_text(&m[i]->hierarchy) || !is_text(&m[i]->path))
 			return error_raise(err, EBADMSG, "a name that is too long, or has a NUL");
-		_cleanup_(free_p) char *path = cgroup_text(&m[i]->path);
+		_cleanup_(free_p) char *path = bytes_text(&m[i]->path);
 		if (cgroup_is_outside(path))
 			return error_raise(err, EBADMSG, "the path %.60s", path);
 		if (i && by_hierarchy(&m[i - 1], &m[i]) >= 0)
@@ -276,8 +256,8 @@ static int cgroup_preflight(struct restart *r, struct object *object, struct err
 		return error_trace(err, e);
 	for (size_t i = 0; i < s->n_memberships; i++) {
 		const CgroupMembership *m = s->memberships[i];
-		_cleanup_(free_p) char *hierarchy = cgroup_text(&m->hierarchy);
-		_cleanup_(free_p) char *path = cgroup_text(&m->path);
+		_cleanup_(free_p) char *hierarchy = bytes_text(&m->hierarchy);
+		_cleanup_(free_p) char *path = bytes_text(&m->path);
 		if (!cgroup_tree_covers(r->objects, m) && !is_member(own, &m->hierarchy, path))
 			check_group(r, hierarchy, path);
 	}
@@ -338,7 +318,7 @@ static bool represents(const struct restart *r, const struct stub *stub)
 static int join_group(struct restart *r, const CgroupState *have, const CgroupMembership *m,
                       const struct stub *stub, struct error *err)
 {
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&m->hierarchy);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&m->hierarchy);
 	_cleanup_(free_p) char *path = cgroup_tree_here(r->objects, m);
 	const char *file = "cgroup.procs";
 

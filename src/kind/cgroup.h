@@ -15,8 +15,6 @@ int cgroup_parse(const char *text, CgroupState **ret, struct error *err);
 int cgroup_read_of(pid_t tid, CgroupState **ret, struct error *err);
 /* the group of @state in that hierarchy; NULL if it has none */
 const CgroupMembership *cgroup_in(const CgroupState *state, const ProtobufCBinaryData *hierarchy);
-char *cgroup_text(const ProtobufCBinaryData *bytes); /* the caller's */
-ProtobufCBinaryData cgroup_bytes(const char *text);
 bool cgroup_same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b);
 /* a path that is not below the root that this process sees, or has a component ".." */
 bool cgroup_is_outside(const char *path);

@@ -82,8 +82,8 @@ static char *root_of(const char *outer, const char *inner)
 static bool add_root(CgroupNsState *s, const CgroupMembership *outer, const CgroupState *inside)
 {
 	const CgroupMembership *in = cgroup_in(inside, &outer->hierarchy);
-	_cleanup_(free_p) char *o = cgroup_text(&outer->path);
-	_cleanup_(free_p) char *i = in ? cgroup_text(&in->path) : NULL;
+	_cleanup_(free_p) char *o = bytes_text(&outer->path);
+	_cleanup_(free_p) char *i = in ? bytes_text(&in->path) : NULL;
 	_cleanup_(free_p) char *root = i ? root_of(o, i) : NULL;
 
 	if (!root)
@@ -93,7 +93,7 @@ static bool add_root(CgroupNsState *s, const CgroupMembership *outer, const Cgro
 	m->hierarchy = (ProtobufCBinaryData){ .len = outer->hierarchy.len,
 		                              .data = xmemdup(outer->hierarchy.data,
 		                                              outer->hierarchy.len) };
-	m->path = cgroup_bytes(root);
+	m->path = bytes_of_text(root);
 	return true;
 }
 
@@ -186,8 +186,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 
 static void check_root(struct restart *r, const CgroupMembership *root)
 {
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&root->hierarchy);
-	_cleanup_(free_p) char *path = cgroup_text(&root->path);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&root->hierarchy);
+	_cleanup_(free_p) char *path = bytes_text(&root->path);
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
 
 	if (strcmp(path, "/") != 0 && (!directory || access(directory, F_OK) < 0))
@@ -227,7 +227,7 @@ static int join_roots(const struct making *m, struct error *err)
 		const CgroupMembership *root = m->state->roots[i];
 		const CgroupMembership *have = cgroup_in(own, &root->hierarchy);
 		_cleanup_(free_p) char *path = cgroup_tree_here(m->r->objects, root);
-		_cleanup_(free_p) char *hierarchy = cgroup_text(&root->hierarchy);
+		_cleanup_(free_p) char *hierarchy = bytes_text(&root->hierarchy);
 		if (!have || have->path.len != strlen(path) ||
 		    memcmp(have->path.data, path, have->path.len) != 0)
 			e = cgroup_join_here(hierarchy, path, err);

@@ -59,14 +59,14 @@ static const char *below(const char *path, const char *root)
 
 static struct object *find_tree(const struct objects *objects, const CgroupMembership *group)
 {
-	_cleanup_(free_p) char *path = cgroup_text(&group->path);
+	_cleanup_(free_p) char *path = bytes_text(&group->path);
 	size_t cursor = 0;
 
 	for (struct object *o; (o = objects_next(objects, &cgroup_tree_kind, &cursor));) {
 		const CgroupTreeState *s = object_state(o, CgroupTreeState);
 		if (!s || !cgroup_same(&s->root->hierarchy, &group->hierarchy))
 			continue;
-		_cleanup_(free_p) char *root = cgroup_text(&s->root->path);
+		_cleanup_(free_p) char *root = bytes_text(&s->root->path);
 		if (below(path, root))
 			return o;
 	}
@@ -82,7 +82,7 @@ static char *moved(const struct object *object, const char *path)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
 	const struct tree *tree = object->live;
-	_cleanup_(free_p) char *root = cgroup_text(&s->root->path);
+	_cleanup_(free_p) char *root = bytes_text(&s->root->path);
 
 	return tree && tree->here ? xasprintf("%s%s", tree->here, below(path, root))
 	                          : xstrdup(path);
@@ -91,7 +91,7 @@ static char *moved(const struct object *object, const char *path)
 char *cgroup_tree_here(const struct objects *objects, const CgroupMembership *group)
 {
 	const struct object *object = find_tree(objects, group);
-	_cleanup_(free_p) char *path = cgroup_text(&group->path);
+	_cleanup_(free_p) char *path = bytes_text(&group->path);
 
 	return object ? moved(object, path) : take_ptr(path);
 }
@@ -99,7 +99,7 @@ char *cgroup_tree_here(const struct objects *objects, const CgroupMembership *gr
 static bool is_hierarchy(const CgroupMembership *root, const char *type, char *const *options,
                          size_t n_options)
 {
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&root->hierarchy);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&root->hierarchy);
 	char *save = NULL;
 
 	if (strcmp(type, *hierarchy ? "cgroup" : "cgroup2") != 0)
@@ -122,7 +122,7 @@ char *cgroup_tree_mount_root(const struct objects *objects, const char *type, ch
 
 	for (struct object *o; (o = objects_next(objects, &cgroup_tree_kind, &cursor));) {
 		const CgroupTreeState *s = object_state(o, CgroupTreeState);
-		_cleanup_(free_p) char *top = cgroup_text(&s->root->path);
+		_cleanup_(free_p) char *top = bytes_text(&s->root->path);
 		if (is_hierarchy(s->root, type, options, n_options) && below(root, top))
 			return moved(o, root);
 	}
@@ -133,7 +133,7 @@ char *cgroup_tree_mount_root(const struct objects *objects, const char *type, ch
 
 static bool is_sound_path(const ProtobufCBinaryData *bytes)
 {
-	_cleanup_(free_p) char *path = cgroup_text(bytes);
+	_cleanup_(free_p) char *path = bytes_text(bytes);
 
 	return bytes->len < PATH_SIZE_MAX && !bytes_have_nul(bytes) && !cgroup_is_outside(path) &&
 	       !strstr(path, "//") && !strstr(path, "/./") && path[bytes->len - 1] != '/' &&
@@ -189,8 +189,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 static int preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&s->root->hierarchy);
-	_cleanup_(free_p) char *path = cgroup_text(&s->root->path);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&s->root->hierarchy);
+	_cleanup_(free_p) char *path = bytes_text(&s->root->path);
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
 
 	if (r->options->cgroup == CGROUP_IGNORE)
@@ -266,7 +266,7 @@ static int hands_on(int dir, const char *path, void *arg, struct error *err)
 static bool remove_groups(const CgroupTreeState *s, const char *root)
 {
 	for (size_t i = s->n_groups; i-- > 0;) {
-		_cleanup_(free_p) char *below = cgroup_text(&s->groups[i]->path);
+		_cleanup_(free_p) char *below = bytes_text(&s->groups[i]->path);
 		_cleanup_(free_p) char *directory = xasprintf("%s%s", root, below);
 		if (rmdir(directory) < 0 && errno != ENOENT)
 			return false;
@@ -325,7 +325,7 @@ static int try_directory(struct restart *r, const CgroupTreeState *s, const char
 static int try_name(struct restart *r, struct object *object, const char *path, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&s->root->hierarchy);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&s->root->hierarchy);
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
 	struct tree *tree = tree_of(object);
 	int e = TRY_AGAIN;
@@ -346,7 +346,7 @@ static int try_name(struct restart *r, struct object *object, const char *path, 
 static int choose_root(struct restart *r, struct object *object, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
-	_cleanup_(free_p) char *path = cgroup_text(&s->root->path);
+	_cleanup_(free_p) char *path = bytes_text(&s->root->path);
 	int e = try_name(r, object, path, err);
 
 	for (unsigned i = 1; e == TRY_TAKEN && s->movable && i < NAMES_MAX; i++) {
@@ -381,7 +381,7 @@ static int write_files(const struct tree *tree, const CgroupGroup *group, enum c
 
 	for (size_t i = 0; e == 0 && i < group->n_files; i++) {
 		const CgroupFile *file = group->files[i];
-		_cleanup_(free_p) char *value = cgroup_text(&file->value);
+		_cleanup_(free_p) char *value = bytes_text(&file->value);
 		if (cgroup_file_phase(cgroup_file_find(file->name)) == phase)
 			e = cgroup_file_write(dir, file->name, value, err);
 	}

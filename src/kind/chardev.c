@@ -71,8 +71,7 @@ static ChardevState *describe(const struct place *place, dev_t device)
 	ChardevState *s = xmalloc(sizeof(*s));
 
 	chardev_state__init(s);
-	s->path.len = strlen(place->path);
-	s->path.data = xmemdup(place->path, s->path.len);
+	s->path = bytes_of_text(place->path);
 	s->major = major(device);
 	s->minor = minor(device);
 	s->mount = place->mount ? place->mount->id : 0;
@@ -122,11 +121,6 @@ static int chardev_validate(const struct objects *objects, const struct object *
 	return 0;
 }
 
-static char *path_of(const ChardevState *s)
-{
-	return xasprintf("%.*s", (int)s->path.len, (const char *)s->path.data);
-}
-
 static int refuse_missing(const ChardevState *s, const char *path, struct error *err)
 {
 	error_refuse(err, CODE_chardev_changed, "%s is not the device %u:%u here", path, s->major,
@@ -138,7 +132,7 @@ static int refuse_missing(const ChardevState *s, const char *path, struct error 
 static int chardev_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const ChardevState *s = object_state(object, ChardevState);
-	_cleanup_(free_p) char *path = path_of(s);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
 
 	/* a mount of its own is not there yet: then chardev_open() sees */
 	if (s->mount || leads_there(-1, path, makedev(s->major, s->minor)))
@@ -150,7 +144,7 @@ static int chardev_open(struct restart *r, struct object *object, uint32_t flags
                         struct error *err)
 {
 	const ChardevState *s = object_state(object, ChardevState);
-	_cleanup_(free_p) char *path = path_of(s);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	_cleanup_(close_p) int fd = -1;
 	dev_t device = makedev(s->major, s->minor);
 	int base = place_base(r, s->mount);

@@ -112,11 +112,6 @@ static int fifo_validate(const struct objects *objects, const struct object *obj
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static char *bytes_text(const ProtobufCBinaryData *bytes)
-{
-	return xasprintf("%.*s", (int)bytes->len, (const char *)bytes->data);
-}
-
 /* is @st the FIFO that the image means? */
 static bool is_same(const struct restart *r, const FifoState *s, const struct stat *st)
 {

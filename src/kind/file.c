@@ -56,15 +56,10 @@ static int file_validate(const struct objects *objects, const struct object *obj
 	return 0;
 }
 
-static char *external_name(const FileState *s)
-{
-	return xasprintf("%.*s", (int)s->external.len, (const char *)s->external.data);
-}
-
 static int file_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const FileState *s = object_state(object, FileState);
-	_cleanup_(free_p) char *name = external_name(s);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
 
 	if (!s->external.len)
 		return 0;
@@ -81,7 +76,7 @@ static int file_preflight(struct restart *r, struct object *object, struct error
 /* as it is supplied: fd:N is somebody else's, whose flags and position are not ours to change */
 static int open_external(struct restart *r, const FileState *s, int *ret_fd, struct error *err)
 {
-	_cleanup_(free_p) char *name = external_name(s);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
 	int e = externals_open(r->options->externals, name, (int)(s->flags & ~FILE_UNNAMED), ret_fd,
 	                       err);
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "kind/object.h"
+#include "util/alloc.h"
 #include "util/error.h"
 
 struct checkpoint; /* core/checkpoint.h */
@@ -212,4 +213,21 @@ int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct 
 static inline bool bytes_have_nul(const ProtobufCBinaryData *bytes)
 {
 	return bytes->len && memchr(bytes->data, 0, bytes->len);
+}
+
+/* as a string, the caller's */
+static inline char *bytes_text(const ProtobufCBinaryData *bytes)
+{
+	return xstrndup(bytes->len ? (const char *)bytes->data : "", bytes->len);
+}
+
+/* copies, which the message owns */
+static inline ProtobufCBinaryData bytes_copy(const void *data, size_t size)
+{
+	return (ProtobufCBinaryData){ size, size ? xmemdup(data, size) : NULL };
+}
+
+static inline ProtobufCBinaryData bytes_of_text(const char *text)
+{
+	return bytes_copy(text, strlen(text));
 }

@@ -333,7 +333,7 @@ static bool find_file(struct restart *r, const Lock *lock, char **ret_path, stru
 	if (!inode || inode->kind != &regfile_kind)
 		return false;
 	const RegfileState *s = object_state(inode, RegfileState);
-	*ret_path = xasprintf("%.*s", (int)s->path.len, (const char *)s->path.data);
+	*ret_path = bytes_text(&s->path);
 	if (s->name == REGFILE_STATE__NAME__HERE && stat(*ret_path, ret) == 0)
 		return true;
 	ret->st_dev = s->device;

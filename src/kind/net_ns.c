@@ -6,7 +6,6 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 
 #include "core/checkpoint.h"
@@ -57,8 +56,7 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		NetNsState *s = xmalloc(sizeof(*s));
 		net_ns_state__init(s);
 		object->message = &s->base;
-		s->external.len = strlen(name);
-		s->external.data = xmemdup(name, s->external.len);
+		s->external = bytes_of_text(name);
 		return 0;
 	}
 	error_refuse(&refusal, CODE_namespace_network,
@@ -83,8 +81,7 @@ static int open_supply(struct restart *r, const struct object *object, int *ret_
                        struct error *err)
 {
 	const NetNsState *s = object_state(object, NetNsState);
-	_cleanup_(free_p) char *name = xasprintf("%.*s", (int)s->external.len,
-	                                         (const char *)s->external.data);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
 	_cleanup_(close_p) int fd = -1;
 	int e = externals_open(r->options->externals, name, O_RDONLY, &fd, err);
 

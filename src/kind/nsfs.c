@@ -51,8 +51,7 @@ static int find_path(struct checkpoint *c, const struct descriptor *d, NsfsState
 		r = error_refuse(err, CODE_namespace_reference,
 		                 "it was opened through a file that has been deleted");
 	s->mount = place.mount ? place.mount->id : 0;
-	s->path.len = strlen(place.path);
-	s->path.data = xmemdup(place.path, s->path.len);
+	s->path = bytes_of_text(place.path);
 	place_done(&place);
 	return r;
 }
@@ -155,8 +154,7 @@ static int open_it(struct restart *r, struct object *object, uint32_t flags, int
                    struct error *err)
 {
 	const NsfsState *s = object_state(object, NsfsState);
-	_cleanup_(free_p) char *path = xasprintf("%.*s", (int)s->path.len,
-	                                         s->path.len ? (const char *)s->path.data : "");
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	_cleanup_(close_p) int wanted = ns_reference_open(r, s->type, s->target);
 	_cleanup_(close_p) int fd = -1;
 

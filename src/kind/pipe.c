@@ -210,11 +210,6 @@ static int pipe_validate(const struct objects *objects, const struct object *obj
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static char *external_name(const PipeState *s)
-{
-	return xasprintf("%.*s", (int)s->external.len, (const char *)s->external.data);
-}
-
 static int pipe_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const PipeState *s = object_state(object, PipeState);
@@ -222,7 +217,7 @@ static int pipe_preflight(struct restart *r, struct object *object, struct error
 
 	if (!s->external.len)
 		return pipe_contents_preflight(r, s->contents, what);
-	_cleanup_(free_p) char *name = external_name(s);
+	_cleanup_(free_p) char *name = bytes_text(&s->external);
 	pipe_external_preflight(r, name, s->has_reader, s->has_writer);
 	return 0;
 }
@@ -234,7 +229,7 @@ static int pipe_restore(struct restart *r, struct object *object, struct error *
 	int fds[2], e;
 
 	if (s->external.len) {
-		_cleanup_(free_p) char *name = external_name(s);
+		_cleanup_(free_p) char *name = bytes_text(&s->external);
 		e = pipe_external_open(r, name, &p->external, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}

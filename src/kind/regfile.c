@@ -30,7 +30,7 @@ struct regfile *regfile_live(struct object *object)
 
 char *regfile_path(const RegfileState *s)
 {
-	return xasprintf("%.*s", (int)s->path.len, (const char *)s->path.data);
+	return bytes_text(&s->path);
 }
 
 static void release(struct object *object)

@@ -114,7 +114,7 @@ static char *state_name(const struct object *object)
 {
 	const TtyState *s = object_state(object, TtyState);
 
-	return xasprintf("%.*s", (int)s->name.len, (const char *)s->name.data);
+	return bytes_text(&s->name);
 }
 
 static bool supplied(const struct restart *r, const struct object *object)

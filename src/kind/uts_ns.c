@@ -3,9 +3,7 @@
 #include "kind/uts_ns.h"
 
 #include <sched.h>
-#include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "host/enter.h"
 #include "host/helper.h"
@@ -45,12 +43,6 @@ static int ask_in_helper(void *arg, struct error *err)
 	return 0;
 }
 
-static void set_bytes(ProtobufCBinaryData *bytes, const char *text)
-{
-	bytes->len = strlen(text);
-	bytes->data = xmemdup(text, bytes->len);
-}
-
 static int save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct asking a = { .fd = ((struct ns *)object->live)->fd };
@@ -62,8 +54,8 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	uts_ns_state__init(s);
 	object->message = &s->base;
 	s->owner = ns_owner(object);
-	set_bytes(&s->node_name, a.names.nodename);
-	set_bytes(&s->domain_name, a.names.domainname);
+	s->node_name = bytes_of_text(a.names.nodename);
+	s->domain_name = bytes_of_text(a.names.domainname);
 	return 0;
 }
 

@@ -74,7 +74,7 @@ static int add_file(const struct collecting *x, int dir, const char *path, const
 	CgroupFile *file = *array_push(group->files, group->n_files) = xmalloc(sizeof(*file));
 	cgroup_file__init(file);
 	file->name = xstrdup(name);
-	file->value = cgroup_bytes(value);
+	file->value = bytes_of_text(value);
 	free(value);
 	return 0;
 }
@@ -187,7 +187,7 @@ static int look_at_group(int dir, const char *path, void *arg, struct error *err
 	struct stat st;
 
 	cgroup_group__init(group);
-	group->path = cgroup_bytes(path);
+	group->path = bytes_of_text(path);
 	if (fstat(dir, &st) < 0)
 		return error_raise(err, errno, "look at the cgroup %s%s", x->directory, path);
 	add_owner(group, "", &st);
@@ -227,8 +227,8 @@ static int record(struct collecting *x, const CgroupMembership *group, bool mova
 int cgroup_tree_collect(struct checkpoint *c, struct task *task, const CgroupMembership *group,
                         bool movable, struct error *err)
 {
-	_cleanup_(free_p) char *hierarchy = cgroup_text(&group->hierarchy);
-	_cleanup_(free_p) char *path = cgroup_text(&group->path);
+	_cleanup_(free_p) char *hierarchy = bytes_text(&group->hierarchy);
+	_cleanup_(free_p) char *path = bytes_text(&group->path);
 	_cleanup_(free_p) char *directory = NULL;
 
 	if (!strcmp(path, "/") || cgroup_is_outside(path) || cgroup_tree_covers(c->objects, group))
@@ -267,7 +267,7 @@ int cgroup_tree_collect_root(struct checkpoint *c, struct task *task, const Cgro
 		return 0;
 	for (size_t i = 0; r == 0 && i < state->n_memberships; i++) {
 		const CgroupMembership *group = state->memberships[i];
-		_cleanup_(free_p) char *hierarchy = cgroup_text(&group->hierarchy);
+		_cleanup_(free_p) char *hierarchy = bytes_text(&group->hierarchy);
 		_cleanup_(free_p) char *there = cgroup_directory(hierarchy, "/");
 		if (there)
 			r = cgroup_tree_collect(c, task, group, false, err);
@@ -285,12 +285,12 @@ int cgroup_tree_collect_below(struct checkpoint *c, struct task *task, const Cgr
 	for (size_t i = 0; r == 0 && s && i < s->n_roots; i++) {
 		const CgroupMembership *root = s->roots[i],
 				       *in = cgroup_in(state, &root->hierarchy);
-		_cleanup_(free_p) char *top = cgroup_text(&root->path);
-		_cleanup_(free_p) char *path = in ? cgroup_text(&in->path) : NULL;
+		_cleanup_(free_p) char *top = bytes_text(&root->path);
+		_cleanup_(free_p) char *path = in ? bytes_text(&in->path) : NULL;
 		_cleanup_(free_p) char *below = path && strcmp(top, "/") ? first_below(top, path)
 		                                                         : NULL;
 		CgroupMembership group = CGROUP_MEMBERSHIP__INIT;
-		_cleanup_(free_p) char *hierarchy = cgroup_text(&root->hierarchy);
+		_cleanup_(free_p) char *hierarchy = bytes_text(&root->hierarchy);
 		_cleanup_(free_p) char *there = below ? cgroup_directory(hierarchy, top) : NULL;
 		if (!there) /* not mounted: that has been said of the root */
 			continue;

@@ -6,12 +6,10 @@
  */
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "kind/mount.h"
@@ -19,7 +17,6 @@
 #include "kind/regfile.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
-#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
@@ -210,12 +207,6 @@ static char *source_of(const struct descriptor *d)
 	return xasprintf("/proc/%d/task/%d/%s", d->task->tgid, d->task->tid, d->what);
 }
 
-static void set_bytes(ProtobufCBinaryData *ret, const void *data, size_t size)
-{
-	ret->len = size;
-	ret->data = size ? xmemdup(data, size) : NULL;
-}
-
 /* the handle by which it can be opened whatever its name; not all file systems have one */
 static void collect_handle(int fd, RegfileState *s)
 {
@@ -225,7 +216,7 @@ static void collect_handle(int fd, RegfileState *s)
 	if (name_to_handle_at(fd, "", &handle.head, &mount_id, AT_EMPTY_PATH) < 0)
 		return;
 	s->handle_type = handle.head.handle_type;
-	set_bytes(&s->handle, handle.head.f_handle, handle.head.handle_bytes);
+	s->handle = bytes_copy(handle.head.f_handle, handle.head.handle_bytes);
 }
 
 static RegfileState *describe(const struct look *l)
@@ -233,7 +224,7 @@ static RegfileState *describe(const struct look *l)
 	RegfileState *s = xmalloc(sizeof(*s));
 
 	regfile_state__init(s);
-	set_bytes(&s->path, l->place.path, strlen(l->place.path));
+	s->path = bytes_of_text(l->place.path);
 	s->mount = l->place.mount ? l->place.mount->id : 0;
 	s->name = l->name;
 	s->mode = l->st.stx_mode;
