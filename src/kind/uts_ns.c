@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "host/enter.h"
 #include "host/helper.h"

@@ -6,10 +6,12 @@
  */
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "kind/mount.h"
@@ -17,6 +19,7 @@
 #include "kind/regfile.h"
 #include "kind/regfile/folder.h"
 #include "kind/regfile/regfile.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
