@@ -24,8 +24,8 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 /* checkpoint: the type of the file system that @fd is of, statfs(2), without asking one that may
  * wait for somebody who is held; 0: unknown */
 uint32_t mount_magic(struct checkpoint *c, int fd);
-/* whether it is such a one, by st_dev */
-bool mount_may_wait(struct checkpoint *c, dev_t device);
+/* whether it is such a one, by st_dev; @path leads there */
+bool mount_may_wait(struct checkpoint *c, dev_t device, const char *path);
 /* checkpoint: our own private clone of the mount, O_PATH, for opening what mount_of() has found;
  * kept until the end of the checkpoint, lent */
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err);

@@ -4,10 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 
@@ -58,4 +64,34 @@ bool still_is_bound(int fd)
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", fd);
 	return connect(probe, (struct sockaddr *)&address, sizeof(address)) == 0 ||
 	       errno != ECONNREFUSED;
+}
+
+static void __attribute__((noreturn)) ask(int fd)
+{
+	struct statfs fs;
+
+	if (dup2(fd, 0) < 0)
+		_exit(1);
+	close_range(1, ~0u, 0);
+	fstatfs(0, &fs);
+	_exit(0);
+}
+
+bool still_answers(int fd)
+{
+	enum { PATIENCE_MS = 1000, GRACE_MS = 100 };
+	pid_t pid = fork();
+	_cleanup_(close_p) int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd end = { .fd = pidfd, .events = POLLIN };
+
+	if (pid == 0)
+		ask(fd);
+	if (pidfd < 0)
+		return false;
+	bool answers = poll(&end, 1, PATIENCE_MS) == 1;
+	kill(pid, SIGKILL);
+	/* one whose question has been taken, and is not answered, does not even die: it is left */
+	if (poll(&end, 1, GRACE_MS) == 1)
+		waitpid(pid, NULL, 0);
+	return answers;
 }

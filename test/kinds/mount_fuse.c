@@ -9,6 +9,10 @@
  * TEST mapped refuse code=regfile.filesystem -- mapped
  * TEST executable refuse code=regfile.filesystem -- executable
  * TEST library refuse code=regfile.filesystem -- library
+ * TEST open-file-unmounted refuse code=mount.detached -- open_file_unmounted
+ * TEST working-directory-unmounted refuse code=mount.detached -- working_directory_unmounted
+ * TEST mapped-unmounted refuse code=mount.detached -- mapped_unmounted
+ * TEST executable-unmounted refuse code=mount.detached -- executable_unmounted
  * TEST served-outside round-trip restart="--mntns new" -- served_outside
  * TEST autofs refuse code=mount.filesystem -- autofs
  */
@@ -148,6 +152,15 @@ static void mount_it(bool outside)
 	CHECK(stat("/mnt/file", &st) == 0 && (uint64_t)st.st_size == content_size());
 }
 
+/* no mount namespace has it any more: who looks must find out without asking what it is */
+static bool unmounts;
+
+static void unmount(void)
+{
+	if (unmounts)
+		CHECK(umount2("/mnt", MNT_DETACH) == 0);
+}
+
 static void mounted(void)
 {
 	private_mounts();
@@ -163,6 +176,7 @@ static void open_file(void)
 	mount_it(false);
 	int fd = open("/mnt/file", O_RDONLY);
 	CHECK(fd >= 0);
+	unmount();
 	subject_checkpoint();
 	CHECK(pread(fd, text, 7, 0) == 4 && !strcmp(text, "text"));
 }
@@ -181,6 +195,7 @@ static void working_directory(void)
 			pause();
 	}
 	subject_wait_call(pid, SYS_pause);
+	unmount();
 	subject_checkpoint();
 	CHECK(kill(pid, SIGKILL) == 0);
 }
@@ -193,6 +208,7 @@ static void mapped(void)
 	char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
 	CHECK(fd >= 0 && map != MAP_FAILED && close(fd) == 0);
 	CHECK(!memcmp(map, "text", 4));
+	unmount();
 	subject_checkpoint();
 	CHECK(!memcmp(map, "text", 4));
 }
@@ -211,6 +227,7 @@ static void executable(void)
 		_exit(1);
 	}
 	subject_wait_call(pid, SYS_clock_nanosleep);
+	unmount();
 	subject_checkpoint();
 	CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
 }
@@ -225,6 +242,30 @@ static void library(void)
 	                 0);
 	CHECK(fd >= 0 && map != MAP_FAILED && close(fd) == 0);
 	subject_checkpoint();
+}
+
+static void open_file_unmounted(void)
+{
+	unmounts = true;
+	open_file();
+}
+
+static void working_directory_unmounted(void)
+{
+	unmounts = true;
+	working_directory();
+}
+
+static void mapped_unmounted(void)
+{
+	unmounts = true;
+	mapped();
+}
+
+static void executable_unmounted(void)
+{
+	unmounts = true;
+	executable();
 }
 
 static void served_outside(void)
@@ -256,6 +297,8 @@ static void autofs(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(mounted), CASE(open_file), CASE(working_directory),
-	                     CASE(mapped), CASE(executable), CASE(library), CASE(served_outside),
-	                     CASE(autofs));
+	                     CASE(mapped), CASE(executable), CASE(library),
+	                     CASE(open_file_unmounted), CASE(working_directory_unmounted),
+	                     CASE(mapped_unmounted), CASE(executable_unmounted),
+	                     CASE(served_outside), CASE(autofs));
 }

@@ -109,17 +109,18 @@ static int find_object(struct look *l, struct object **ret, bool *ret_new, struc
  */
 static int take_reference(const struct look *l, int *ret, struct error *err)
 {
+	bool is_file = S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode);
 	char path[64];
 
 	*ret = -1;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", l->task->tgid, l->task->tid, l->fd);
 	/* a description of FUSE asks its server when we close it; all that comes is a refusal */
-	if (l->pidfd >= 0 && !mount_may_wait(l->c, l->st.st_dev)) {
+	if (l->pidfd >= 0 && !(is_file && mount_may_wait(l->c, l->st.st_dev, path))) {
 		*ret = (int)syscall(SYS_pidfd_getfd, l->pidfd, l->fd, 0);
 		return *ret < 0 ? error_raise(err, errno, "pidfd_getfd") : 0;
 	}
-	if (!S_ISREG(l->st.st_mode) && !S_ISDIR(l->st.st_mode) && !(l->info.flags & O_PATH))
+	if (!is_file && !(l->info.flags & O_PATH))
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", l->task->tgid, l->task->tid, l->fd);
 	/* O_NOFOLLOW would make it one to the link itself: a symlink behind it is not followed */
 	*ret = open(path, O_PATH | O_CLOEXEC);
 	return *ret < 0 ? error_raise(err, errno, "open %s", path) : 0;

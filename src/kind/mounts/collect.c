@@ -315,11 +315,27 @@ struct object *superblock_of_set(struct checkpoint *c, dev_t device)
 	return m->sbs[line];
 }
 
-bool mount_may_wait(struct checkpoint *c, dev_t device)
+/* of one that is mounted nowhere any more, or by the kernel only: is a server asked, and held? */
+static bool is_silent(struct checkpoint *c, dev_t device, int fd)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+
+	for (size_t i = 0; i < m->n_asked; i++)
+		if (m->asked[i].device == device)
+			return m->asked[i].silent;
+	struct silence *s = array_push(m->asked, m->n_asked);
+	*s = (struct silence){ device, !still_answers(fd) };
+	return s->silent;
+}
+
+bool mount_may_wait(struct checkpoint *c, dev_t device, const char *path)
 {
 	const char *type = type_of_device(c, device);
 
-	return type && mounts_type_may_wait(type);
+	if (type)
+		return mounts_type_may_wait(type);
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_CLOEXEC);
+	return fd >= 0 && is_silent(c, device, fd);
 }
 
 /* by the superblock's number: that which stat(2) shows can be another (btrfs, overlay) */
@@ -346,7 +362,7 @@ uint32_t mount_magic(struct checkpoint *c, int fd)
 	type = type_of_device(c, st.st_dev);
 	if (!type)
 		type = type_of_mount(c, fd);
-	if (type && mounts_type_may_wait(type))
+	if (type ? mounts_type_may_wait(type) : is_silent(c, st.st_dev, fd))
 		return FUSE_SUPER_MAGIC; /* all that anybody does is refuse it */
 	return fstatfs(fd, &fs) < 0 ? 0 : (uint32_t)fs.f_type;
 }
@@ -429,6 +445,7 @@ void mounts_free(struct mounts *m)
 	for (size_t i = 0; i < m->n_anchored; i++)
 		close_p(&m->anchored[i].fd);
 	free(m->anchored);
+	free(m->asked);
 	free(m->roots);
 	for (size_t i = 0; i < m->n_groups; i++)
 		close_p(&m->groups[i].fd);

@@ -42,6 +42,11 @@ struct mounts {
 	int *reached;           /* per mount, -1: not yet */
 	size_t n_reached;
 	bool classified;
+	struct silence {
+		dev_t device;
+		bool silent;
+	} * asked; /* of file systems that are mounted neither in the set nor where we are */
+	size_t n_asked;
 	struct outside *anchored; /* found when classified */
 	size_t n_anchored;
 	struct ghost *ghosts;
