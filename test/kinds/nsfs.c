@@ -18,6 +18,7 @@
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid
  * TEST used-outside refuse code=leak -- used_outside
+ * TEST time-by-descriptor refuse code=namespace.reference -- time_descriptor
  * TEST dead-pid round-trip -- dead_pid
  * TEST dead-pid-container round-trip start=container -- dead_pid
  * TEST dead-below-dead refuse code=namespace.other -- dead_below
@@ -471,6 +472,18 @@ static void dead_pid(void)
 	CHECK(fork() < 0 && errno == ENOMEM);
 }
 
+/* no task is in it, nor makes children in it */
+static void time_descriptor(void)
+{
+	const int new_time = 0x80; /* CLONE_NEWTIME */
+	int own = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
+
+	CHECK(own >= 0 && unshare(new_time) == 0);
+	CHECK(open("/proc/self/ns/time_for_children", O_RDONLY) >= 0);
+	CHECK(setns(own, new_time) == 0 && close(own) == 0);
+	subject_checkpoint();
+}
+
 /* somebody outside of the set is in it */
 static void pid_outside(void)
 {
@@ -501,6 +514,6 @@ int main(int argc, char **argv)
 	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
 	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
 	                     CASE(bound_chain), CASE(bound_shared), CASE(bound_pid),
-	                     CASE(used_outside), CASE(dead_pid), CASE(dead_below),
-	                     CASE(pid_outside));
+	                     CASE(used_outside), CASE(dead_pid), CASE(time_descriptor),
+	                     CASE(dead_below), CASE(pid_outside));
 }
