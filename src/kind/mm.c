@@ -194,6 +194,8 @@ static void release(struct object *object)
 	close_p(&mm->mem);
 	free(mm->pages);
 	free(mm->stand_ins);
+	free(mm->may_share);
+	free(mm->homes);
 	mm_share_free(mm->share);
 	mm_share_release(mm);
 	free(mm);
@@ -253,6 +255,10 @@ int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct 
 		for (size_t i = 0; i < s->n_mappings; i++)
 			*array_push(taken, n) = (struct taken){
 				s->mappings[i]->start, s->mappings[i]->start + s->mappings[i]->size
+			};
+		for (size_t i = 0; i < s->n_homes; i++)
+			*array_push(taken, n) = (struct taken){
+				s->homes[i]->home, s->homes[i]->home + s->homes[i]->size
 			};
 	}
 	if (r < 0) {

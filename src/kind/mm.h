@@ -11,7 +11,8 @@
 extern const struct kind mm_kind;
 
 /**
- * mm_hole() - an address that no recorded address space and not the coordinator uses
+ * mm_hole() - an address that no recorded address space and not the coordinator uses, and that is
+ * nobody's home
  * @size:	bytes of the hole; MM_STAGING bytes right above it are free as well and belong to mm
  * Returns 0; -ENOMEM when there is none.
  */

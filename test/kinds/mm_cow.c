@@ -10,7 +10,7 @@
  * TEST prefork round-trip -- prefork
  * TEST prefork-orphans round-trip -- prefork-orphans
  * TEST reshaped round-trip -- reshaped
- * TEST moved round-trip observe=no -- moved
+ * TEST moved round-trip -- moved
  * TEST mappings round-trip -- mappings
  * TEST fragments round-trip -- fragments
  * TEST protected round-trip -- protected

@@ -30,6 +30,7 @@ struct collector {
 	struct checkpoint *c;
 	struct task *task;
 	MmState *state;
+	struct mm *mm;
 	struct object *last; /* what the mapping before this one maps: mostly the same file */
 	dev_t last_dev;
 	uint64_t last_inode;
@@ -297,6 +298,8 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	}
 	if (flags & MM_HUGETLB)
 		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
+	size_t n = l->state->n_mappings;
+	*array_push(l->mm->may_share, n) = map->anonymous && map->pss < map->rss;
 	*array_push(l->state->mappings, l->state->n_mappings) = m;
 	if (is_segment(map)) {
 		collect_segment(l, map, m);
@@ -472,7 +475,8 @@ int mm_collect_state(struct checkpoint *c, struct task *task, struct object *obj
 
 	mm_state__init(l.state);
 	object->message = &l.state->base;
-	mm_live(object)->task = task;
+	l.mm = mm_live(object);
+	l.mm->task = task;
 	int r = collect_mappings(&l, err);
 	if (r >= 0)
 		r = collect_layout(&l, err);

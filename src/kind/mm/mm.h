@@ -30,6 +30,9 @@ struct mm {
 	const struct task *maker;
 	uint32_t *stand_ins;
 	size_t n_stand_ins;
+	bool *may_share; /* of each mapping: whether pages of it are not the mm's alone */
+
+	MmState__Home **homes; /* those of the message, by home; NULL: none, or not indexed */
 
 	/* restart */
 	struct stub *stub;       /* the first one that has it; NULL before install */
@@ -43,6 +46,28 @@ struct mm {
 };
 
 struct mm *mm_live(struct object *object); /* made on first use */
+
+/*
+ * homes.c: pages of page sets have the addresses at which all members have inherited them. Where
+ * somebody has moved them since, that is their home, an address that nobody uses; all have moved
+ * them from there then.
+ */
+struct mm_piece {
+	const Mapping *mapping;
+	uint64_t start, end; /* the part of it that is at home here */
+	uint64_t away;       /* where it is, minus that; modulo 2^64 */
+};
+
+/* the piece that has its home there; false: there is none */
+bool mm_piece_at(const struct object *object, uint64_t home, struct mm_piece *ret);
+/* the first piece that ends above an address; false: there is none */
+bool mm_piece_above(const struct object *object, uint64_t home, struct mm_piece *ret);
+/* where the home of what is at an address is; *end: lowered to where that does not go on */
+uint64_t mm_home_of(const struct object *object, uint64_t address, uint64_t *end);
+/* where what has its home there is, and in *ret_end how far that goes; whether mapped or not */
+uint64_t mm_away_from(const struct object *object, uint64_t home, uint64_t *ret_end);
+/* by their homes; kept in the mm, once the message is complete */
+void mm_index_homes(struct object *object);
 
 /* checkpoint */
 /* the text of /proc/PID/smaps, NUL-terminated; the caller's. That of others is read ahead. */

@@ -150,6 +150,7 @@ static int plan_sharing(struct restart *r, struct sharing **ret, struct error *e
 		const MmState *s = object_state(o, MmState);
 		struct mm *mm = mm_live(o);
 		first = first ? first : mm;
+		mm_index_homes(o);
 		mm->sets = xcalloc(s->n_page_sets + 1, sizeof(*mm->sets));
 		mm->n_sets = s->n_page_sets;
 		for (size_t i = 0; i < s->n_page_sets && e == 0; i++) {

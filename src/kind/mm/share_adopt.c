@@ -78,61 +78,84 @@ static struct sifted sift(const struct sharing *sharing, const struct inheritanc
 	return sifted;
 }
 
-/* the first mapping that ends above an address */
-static size_t mapping_above(const MmState *s, uint64_t address)
-{
-	size_t low = 0, high = s->n_mappings;
+/* what an address space keeps of its inheritance, and has moved since */
+struct adoption {
+	struct object *object;
+	struct stub *stub;
+	struct page_range *parts; /* that are kept of a temporary, where they are at home */
+	size_t n_parts;
+	struct move {
+		uint64_t from, size, to;
+	} * moves;
+	size_t n_moves;
+};
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (s->mappings[middle]->start + s->mappings[middle]->size <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+static void keep(struct adoption *a, const struct temporary *t, const struct mm_piece *piece,
+                 uint64_t start, uint64_t end)
+{
+	struct mm *mm = mm_live(a->object);
+	uint32_t prot = mm_fill_protection(piece->mapping);
+
+	*array_push(a->parts, a->n_parts) = (struct page_range){ .start = start, .end = end };
+	*array_push(mm->kept, mm->n_kept) = (struct page_range){ .start = start + piece->away,
+		                                                 .end = end + piece->away };
+	if (t->prot != prot)
+		CALL(a->stub->calls, mprotect, start, end - start, prot);
+	if (piece->away)
+		*array_push(a->moves, a->n_moves) = (struct move){ start, end - start,
+			                                           start + piece->away };
 }
 
 /* keeps the parts of a temporary that mappings like it want; cuts the rest off */
-static void keep_parts(struct mm *mm, const MmState *s, struct stub *stub,
-                       const struct temporary *t)
+static void keep_parts(struct adoption *a, const struct temporary *t)
 {
 	uint64_t at = t->start;
+	struct mm_piece piece;
 
-	for (size_t i = mapping_above(s, t->start);
-	     i < s->n_mappings && s->mappings[i]->start < t->end; i++) {
-		const Mapping *m = s->mappings[i];
-		uint64_t start = m->start > t->start ? m->start : t->start;
-		uint64_t end = m->start + m->size < t->end ? m->start + m->size : t->end;
+	for (uint64_t next = at;
+	     next < t->end && mm_piece_above(a->object, next, &piece) && piece.start < t->end;
+	     next = piece.end) {
+		uint64_t start = piece.start > next ? piece.start : next;
+		uint64_t end = piece.end < t->end ? piece.end : t->end;
 
-		if (!mm_has_pages(m) || !share_same_backing(m, t->like))
+		if (!mm_has_pages(piece.mapping) || !share_same_backing(&piece, &t->like))
 			continue;
-		queue_unmap(stub, at, start);
+		queue_unmap(a->stub, at, start);
 		at = end;
-		*array_push(mm->kept, mm->n_kept) = (struct page_range){ .start = start,
-			                                                 .end = end };
-		if (t->prot != mm_fill_protection(m))
-			CALL(stub->calls, mprotect, start, end - start, mm_fill_protection(m));
+		keep(a, t, &piece, start, end);
 	}
-	queue_unmap(stub, at, t->end);
+	queue_unmap(a->stub, at, t->end);
 }
 
 /* foreign pages of the parts kept (both ascending) become untouched again */
-static void drop_foreign(struct stub *stub, const struct sifted *sifted,
-                         const struct page_range *kept, size_t n_kept)
+static void drop_foreign(const struct adoption *a, const struct sifted *sifted)
 {
-	for (size_t i = 0, k = 0; i < sifted->n && k < n_kept;) {
-		const struct page_range *f = &sifted->foreign[i];
-		uint64_t start = f->start > kept[k].start ? f->start : kept[k].start;
-		uint64_t end = f->end < kept[k].end ? f->end : kept[k].end;
+	for (size_t i = 0, k = 0; i < sifted->n && k < a->n_parts;) {
+		const struct page_range *f = &sifted->foreign[i], *part = &a->parts[k];
+		uint64_t start = f->start > part->start ? f->start : part->start;
+		uint64_t end = f->end < part->end ? f->end : part->end;
 
 		if (start < end)
-			CALL(stub->calls, madvise, start, end - start, MADV_DONTNEED);
-		if (f->end < kept[k].end)
+			CALL(a->stub->calls, madvise, start, end - start, MADV_DONTNEED);
+		if (f->end < part->end)
 			i++;
 		else
 			k++;
 	}
+}
+
+static void adopt(struct adoption *a, const struct sharing *sharing, const struct inheritance *in,
+                  const struct temporary *t)
+{
+	struct sifted sifted = sift(sharing, in, t, a->object->id);
+
+	a->n_parts = 0;
+	if (sifted.wanted)
+		keep_parts(a, t);
+	else
+		queue_unmap(a->stub, t->start, t->end);
+	drop_foreign(a, &sifted);
+	free(sifted.foreign);
 }
 
 static int by_start(const void *a, const void *b)
@@ -144,8 +167,8 @@ static int by_start(const void *a, const void *b)
 
 int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, struct error *err)
 {
-	const MmState *s = object_state(object, MmState);
 	struct mm *mm = mm_live(object);
+	struct adoption adoption = { .object = object, .stub = stub };
 	struct sharing *sharing;
 	uint32_t phase = ALWAYS;
 	int ret = share_get(r, &sharing, err);
@@ -156,19 +179,16 @@ int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, 
 		return 0;
 	struct inheritance *in = share_inheritance(stub);
 	for (struct inheritance *a = in; a; phase = a->index, a = a->parent)
-		for (size_t i = 0; i < a->n_temporaries; i++) {
-			const struct temporary *t = &a->temporaries[i];
-			size_t before = mm->n_kept;
-			if (t->phase > phase)
-				continue;
-			struct sifted sifted = sift(sharing, in, t, object->id);
-			if (sifted.wanted)
-				keep_parts(mm, s, stub, t);
-			else
-				queue_unmap(stub, t->start, t->end);
-			drop_foreign(stub, &sifted, mm->kept + before, mm->n_kept - before);
-			free(sifted.foreign);
-		}
+		for (size_t i = 0; i < a->n_temporaries; i++)
+			if (a->temporaries[i].phase <= phase)
+				adopt(&adoption, sharing, in, &a->temporaries[i]);
+	for (size_t i = 0; i < adoption.n_moves; i++) { /* nothing is in the way now */
+		const struct move *m = &adoption.moves[i];
+		CALL(stub->calls, mremap, m->from, m->size, m->size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		     m->to);
+	}
+	free(adoption.parts);
+	free(adoption.moves);
 	if (mm->n_kept)
 		qsort(mm->kept, mm->n_kept, sizeof(*mm->kept), by_start);
 	ret = calls_run(stub->calls, err);

@@ -64,14 +64,21 @@ static int64_t free_pages(struct restart *r, const struct sharing *sharing, stru
 	return first ? (int64_t)n : -(int64_t)n;
 }
 
-bool share_same_backing(const Mapping *a, const Mapping *b)
+/* of what is mapped, bytes into it, minus where that is at home; modulo 2^64 */
+static uint64_t origin(const struct mm_piece *p)
+{
+	return p->mapping->offset - (p->mapping->start - p->away);
+}
+
+bool share_same_backing(const struct mm_piece *of_a, const struct mm_piece *of_b)
 {
 	const uint64_t flags = MM_SHARED | MM_GROWSDOWN | MM_NORESERVE | MM_HUGETLB | MM_DROPPABLE;
+	const Mapping *a = of_a->mapping, *b = of_b->mapping;
 
 	return a->backing == b->backing && a->object == b->object &&
 	       a->huge_shift == b->huge_shift && (a->flags & flags) == (b->flags & flags) &&
 	       (a->backing == MM_STATE__MAPPING__BACKING__ANONYMOUS ||
-	        a->offset - a->start == b->offset - b->start);
+	        origin(of_a) == origin(of_b));
 }
 
 /* the first of ascending temporaries that ends above @address */
@@ -124,15 +131,16 @@ static void widest(struct restart *r, const struct inheritance *in, uint64_t sta
 
 	for (struct object *o; (o = objects_next(r->objects, &mm_kind, &cursor));) {
 		struct inheritance *own = mm_live(o)->inheritance;
-		const Mapping *m = mm_mapping_at(object_state(o, MmState), start, start + MM_PAGE);
+		struct mm_piece piece;
 
-		if (!m || !own || !share_same_backing(m, ret->like) ||
+		if (!own || !mm_piece_at(o, start, &piece) ||
+		    !share_same_backing(&piece, &ret->like) ||
 		    share_common(own, (struct inheritance *)in) != in)
 			continue;
-		if (m->start < ret->start)
-			ret->start = m->start;
-		if (m->start + m->size > ret->end)
-			ret->end = m->start + m->size;
+		if (piece.start < ret->start)
+			ret->start = piece.start;
+		if (piece.end > ret->end)
+			ret->end = piece.end;
 	}
 }
 
@@ -140,11 +148,11 @@ static int make_temporary(struct restart *r, struct inheritance *in, const struc
                           struct error *err)
 {
 	struct stub *stub = in->stub;
-	Mapping like = *t->like;
+	Mapping like = *t->like.mapping;
 	int ret, fd = -1;
 
 	/* the same mapping, cut out larger */
-	like.offset = t->like->offset - (t->like->start - t->start);
+	like.offset = origin(&t->like) + t->start;
 	like.start = t->start;
 	like.size = t->end - t->start;
 	if (like.backing == MM_STATE__MAPPING__BACKING__OBJECT) {
@@ -173,25 +181,26 @@ static int make_temporary(struct restart *r, struct inheritance *in, const struc
  * 0.
  */
 static int agree(struct restart *r, struct restart_set *set, uint64_t start,
-                 const Mapping **ret_like, uint64_t *ret_end, struct error *err)
+                 struct mm_piece *ret_like, uint64_t *ret_end, struct error *err)
 {
 	uint64_t low = 0, high = UINT64_MAX;
 	bool agreed = true;
 
 	for (size_t k = 0; k < set->message->n_members; k++) {
 		const struct object *o = objects_by_id(r->objects, set->message->members[k]);
-		const Mapping *m = mm_mapping_at(object_state(o, MmState), start, start + MM_PAGE);
-		if (k == 0)
-			*ret_like = m;
+		struct mm_piece p;
 		if (k > 0 && start >= set->agreed_start && start < set->agreed_end)
 			break; /* asked before */
-		if (!m || !mm_has_pages(m) || m->flags & MM_DROPPABLE)
+		if (!mm_piece_at(o, start, &p) || !mm_has_pages(p.mapping) ||
+		    p.mapping->flags & MM_DROPPABLE)
 			return error_raise(err, EBADMSG,
 			                   "a shared page at %llx that no mapping has",
 			                   (unsigned long long)start);
-		agreed = agreed && share_same_backing(*ret_like, m);
-		low = m->start > low ? m->start : low;
-		high = m->start + m->size < high ? m->start + m->size : high;
+		if (k == 0)
+			*ret_like = p;
+		agreed = agreed && share_same_backing(ret_like, &p);
+		low = p.start > low ? p.start : low;
+		high = p.end < high ? p.end : high;
 	}
 	if (start < set->agreed_start || start >= set->agreed_end) {
 		set->agreed = agreed;
@@ -209,21 +218,23 @@ static int agree(struct restart *r, struct restart_set *set, uint64_t start,
 static int temporary_for(struct restart *r, struct inheritance *in, struct restart_set *set,
                          uint64_t start, uint64_t *ret_end, struct error *err)
 {
-	const Mapping *m = NULL;
-	int ret = agree(r, set, start, &m, ret_end, err);
+	struct mm_piece like = { 0 };
+	int ret = agree(r, set, start, &like, ret_end, err);
 
-	if (ret <= 0 || !m)
+	if (ret <= 0)
 		return ret;
 	const struct temporary *there = find_temporary(in, start, start + MM_PAGE);
 	if (there) {
 		if (there->end < *ret_end)
 			*ret_end = there->end;
-		return share_same_backing(there->like, m);
+		return share_same_backing(&there->like, &like);
 	}
-	struct temporary t = { m->start, m->start + m->size, m, mm_fill_protection(m), in->phase };
+	struct temporary t = { like.start, like.end, like, mm_fill_protection(like.mapping),
+		               in->phase };
 	widest(r, in, start, &t);
-	if (m->offset < m->start - t.start && m->backing == MM_STATE__MAPPING__BACKING__OBJECT)
-		return 0;
+	if (origin(&like) + t.start > INT64_MAX &&
+	    like.mapping->backing == MM_STATE__MAPPING__BACKING__OBJECT)
+		return 0; /* as large as that, it would begin before the file does */
 	if (find_temporary(in, t.start, t.end))
 		return 0;
 	ret = make_temporary(r, in, &t, err);
@@ -308,12 +319,38 @@ static int fill_block(struct restart *r, struct inheritance *in, struct restart_
 
 /* ---- blocks ---- */
 
+/* a block of a page set, to where an address space has moved it */
+static int fill_member(struct object *object, const struct page_block *block, struct error *err)
+{
+	_cleanup_(free_p) struct page_run *runs = NULL;
+	struct page_block moved = *block;
+
+	if (!mm_live(object)->homes)
+		return mm_fill_block(object, block, err);
+	moved.n_runs = 0;
+	for (uint32_t i = 0; i < block->n_runs; i++) {
+		struct page_run run = block->runs[i];
+		while (run.n_pages > 0) {
+			uint64_t end, at = mm_away_from(object, run.start * MM_PAGE, &end);
+			uint64_t n = end / MM_PAGE - run.start;
+			n = n < run.n_pages ? n : run.n_pages;
+			size_t n_runs = moved.n_runs++;
+			*array_push(runs, n_runs) = (struct page_run){ at / MM_PAGE, (uint32_t)n,
+				                                       run.zero };
+			run.start += n;
+			run.n_pages -= (uint32_t)n;
+		}
+	}
+	moved.runs = runs;
+	return mm_fill_block(object, &moved, err);
+}
+
 static int fill_members(struct restart *r, const struct restart_set *set,
                         const struct page_block *block, struct error *err)
 {
 	for (size_t k = 0; k < set->message->n_members; k++) {
 		struct object *member = objects_by_id(r->objects, set->message->members[k]);
-		int ret = mm_fill_block(member, block, err);
+		int ret = fill_member(member, block, err);
 		if (ret < 0)
 			return error_trace(err, ret);
 	}

@@ -2,7 +2,8 @@
 /*
  * Checkpoint: private pages that several address spaces share since fork. They have the same page
  * frame (or swap entry) at the same address. Only pages that the kernel does not call exclusively
- * mapped are compared, and window by window, so that little is in memory at a time.
+ * mapped are compared, and window by window, so that little is in memory at a time. Where pages
+ * have been moved since, it is done again, with the addresses of their homes (mm.h).
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
 #include "kind/mm/share.h"
+#include "kind/mm/share_moved.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -24,15 +26,16 @@
 #define WINDOW_PAGES_MAX 16384u     /* of 4 KiB: 64 MiB of addresses */
 #define WINDOW_ENTRIES   (2u << 20) /* pagemap entries in memory: 16 MiB */
 #define MEMBERS_MAX      50000u     /* in one message: bounds its size */
+#define SEEN_FRAMES      (1u << 25) /* of 128 GiB, in 4 MiB */
 #define TAKEN            UINT64_MAX /* instead of a frame: the page is in a set */
 
 /* one page set: the same pages of several address spaces */
 struct set {
-	struct object *owner; /* the first member: keeps it in its message */
-	uint32_t id;          /* page set number within the owner */
-	uint32_t rank;        /* of the nearest common ancestor in the order of tasks */
-	struct mm *reader;    /* any member */
-	struct page_range *ranges;
+	struct object *owner;      /* the first member: keeps it in its message */
+	uint32_t id;               /* page set number within the owner */
+	uint32_t index;            /* among all, in the order in which they are found */
+	uint32_t rank;             /* of the nearest common ancestor in the order of tasks */
+	struct page_range *ranges; /* where they are at home */
 	size_t n_ranges;
 };
 
@@ -45,10 +48,12 @@ struct mm_share { /* kept in the first mm: all sets, in the order in which they 
 struct space {
 	struct object *object;
 	struct mm *mm;
-	uint32_t parent;         /* index of the address space it was forked from, or of itself */
+	uint32_t parent;          /* index of the address space it was forked from, or of itself */
+	struct page_range *pages; /* all, where they are at home; ascending */
+	size_t n_pages;
 	size_t at;               /* the page range that is next */
 	size_t mapping;          /* the first mapping that ends behind the window's start */
-	struct page_range *kept; /* what stays its own */
+	struct page_range *kept; /* what stays its own, where it is */
 	size_t n_kept;
 	uint32_t n_members; /* in the sets that it owns */
 	uint64_t *frames;   /* within the window; NULL when it has no pages there */
@@ -71,6 +76,11 @@ struct search {
 	struct set *last;             /* the set of the page before, mostly the same */
 	uint64_t *last_members;
 	struct genealogy *genealogy;
+	/* in the first pass only: */
+	struct stray *strays;
+	size_t n_strays;
+	uint64_t *seen; /* bit map of frames that are in sets, modulo its size */
+	bool second_pass;
 };
 
 static uint64_t mapping_end(const Mapping *m)
@@ -83,15 +93,22 @@ static bool excluded(const Mapping *m)
 	return m->flags & MM_DROPPABLE;
 }
 
-/* frames of pages that cannot be shared by fork are forgotten; windows ascend, as mappings do */
-static void forget_excluded(const struct search *f, struct space *space)
+/* on to the first mapping that may lie in the window; windows ascend, as mappings do */
+static void skip_mappings(const struct search *f, struct space *space)
 {
 	const MmState *s = object_state(space->object, MmState);
-	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
 	while (space->mapping < s->n_mappings &&
 	       mapping_end(s->mappings[space->mapping]) <= f->start)
 		space->mapping++;
+}
+
+/* frames of pages that cannot be shared by fork are forgotten */
+static void forget_excluded(const struct search *f, const struct space *space)
+{
+	const MmState *s = object_state(space->object, MmState);
+	uint64_t end = f->start + f->n_pages * MM_PAGE;
+
 	for (size_t i = space->mapping; i < s->n_mappings && s->mappings[i]->start < end; i++) {
 		const Mapping *m = s->mappings[i];
 		uint64_t from = m->start > f->start ? m->start : f->start;
@@ -108,9 +125,9 @@ static bool window_part(const struct search *f, const struct space *space, size_
 {
 	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
-	if (i >= space->mm->n_pages)
+	if (i >= space->n_pages)
 		return false;
-	*ret = space->mm->pages[i];
+	*ret = space->pages[i];
 	if (ret->start >= end)
 		return false;
 	if (ret->start < f->start)
@@ -141,7 +158,8 @@ static int read_frames(void *window, size_t index, struct error *err)
 		size_t n = (part.end - part.start) / MM_PAGE;
 		if (part.zero || part.end <= part.start)
 			continue;
-		int r = pagemap_entries(fd, part.start, entries, n, err);
+		uint64_t end, from = mm_away_from(space->object, part.start, &end);
+		int r = pagemap_entries(fd, from, entries, n, err);
 		if (r < 0)
 			return error_trace(err, r);
 		for (size_t k = 0; k < n; k++) {
@@ -204,7 +222,7 @@ static struct set *new_set(struct search *f, const uint64_t *members)
 	set->owner = owner->object;
 	set->id = message->id;
 	set->rank = common_ancestor(f, members);
-	set->reader = owner->mm;
+	set->index = (uint32_t)f->share->n;
 	*array_push(f->share->sets, f->share->n) = set;
 	map_put(f->by_members, members, f->n_words * 8, set);
 	return set;
@@ -245,6 +263,26 @@ static int by_frame(const void *a, const void *b)
 	return (x->space > y->space) - (x->space < y->space);
 }
 
+static void note_stray(struct search *f, uint64_t frame, uint64_t address, uint32_t space,
+                       uint32_t set)
+{
+	if (frame && !(frame & PAGEMAP_SWAPPED) && !f->second_pass && f->n_strays < STRAYS_MAX)
+		*array_push(f->strays, f->n_strays) = (struct stray){ frame, address, space, set };
+}
+
+/* a page that several have; if a page that others have had the same bit it may be the same one */
+static void note_frame(struct search *f, uint64_t frame, uint64_t address, uint32_t space,
+                       uint32_t set)
+{
+	uint64_t i = frame % SEEN_FRAMES;
+
+	if (f->second_pass)
+		return;
+	if (f->seen[i / 64] >> (i % 64) & 1)
+		note_stray(f, frame, address, space, set);
+	f->seen[i / 64] |= 1ull << (i % 64);
+}
+
 /* those that have the same frame at this page, f->candidates[first, end), become one set */
 static void group(struct search *f, size_t first, size_t end, uint64_t page)
 {
@@ -261,6 +299,8 @@ static void group(struct search *f, size_t first, size_t end, uint64_t page)
 	for (size_t i = first; i < end; i++)
 		f->spaces[f->candidates[i].space].frames[page] = TAKEN;
 	add_page(set, f->start + page * MM_PAGE);
+	note_frame(f, f->candidates[first].frame, f->start + page * MM_PAGE,
+	           f->candidates[first].space, set->index + 1);
 	genealogy_add(f->genealogy, object_state(set->owner, MmState)->page_sets[set->id - 1]);
 }
 
@@ -292,9 +332,12 @@ static void compare_page(struct search *f, struct space *const *present, size_t 
 static void keep(struct space *space, struct page_range range)
 {
 	struct page_range *last = space->n_kept ? &space->kept[space->n_kept - 1] : NULL;
+	uint64_t end, from = mm_away_from(space->object, range.start, &end);
 
 	if (range.start >= range.end)
 		return;
+	range.end += from - range.start;
+	range.start = from;
 	if (last && last->end == range.start && last->zero == range.zero)
 		last->end = range.end;
 	else
@@ -302,24 +345,40 @@ static void keep(struct space *space, struct page_range range)
 }
 
 /* what of the window stays the space's own */
-static void keep_rest(const struct search *f, struct space *space)
+static void keep_rest(struct search *f, struct space *space)
 {
 	struct page_range part;
 	uint64_t end = f->start + f->n_pages * MM_PAGE;
 
 	for (size_t i = space->at; window_part(f, space, i, &part); i++) {
 		uint64_t from = part.start;
-		for (uint64_t at = part.start; space->frames && at < part.end; at += MM_PAGE)
-			if (space->frames[(at - f->start) / MM_PAGE] == TAKEN) {
-				keep(space, (struct page_range){ from, at, part.zero, false });
-				from = at + MM_PAGE;
+		for (uint64_t at = part.start; space->frames && at < part.end; at += MM_PAGE) {
+			uint64_t frame = space->frames[(at - f->start) / MM_PAGE];
+			if (frame != TAKEN) {
+				note_stray(f, frame, at, (uint32_t)(space - f->spaces), 0);
+				continue;
 			}
+			keep(space, (struct page_range){ from, at, part.zero, false });
+			from = at + MM_PAGE;
+		}
 		keep(space, (struct page_range){ from, part.end, part.zero, false });
 	}
-	while (space->at < space->mm->n_pages && space->mm->pages[space->at].end <= end)
+	while (space->at < space->n_pages && space->pages[space->at].end <= end)
 		space->at++;
 	free(space->frames);
 	space->frames = NULL;
+}
+
+/* whether pages in the window that only one address space has may be another's elsewhere */
+static bool may_have_strays(const struct search *f, const struct space *space)
+{
+	const MmState *s = object_state(space->object, MmState);
+	uint64_t end = f->start + f->n_pages * MM_PAGE;
+	bool may = false;
+
+	for (size_t i = space->mapping; i < s->n_mappings && s->mappings[i]->start < end; i++)
+		may |= space->mm->may_share[i] && mapping_end(s->mappings[i]) > f->start;
+	return may && !f->second_pass;
 }
 
 static int search_window(struct search *f, struct space **present, struct error *err)
@@ -329,11 +388,13 @@ static int search_window(struct search *f, struct space **present, struct error 
 
 	for (size_t i = 0; i < f->n; i++) {
 		struct space *space = &f->spaces[i];
-		if (space->at < space->mm->n_pages &&
-		    space->mm->pages[space->at].start < f->start + f->n_pages * MM_PAGE)
+		if (space->at < space->n_pages &&
+		    space->pages[space->at].start < f->start + f->n_pages * MM_PAGE) {
+			skip_mappings(f, space);
 			present[n++] = space;
+		}
 	}
-	if (n > 1)
+	if (n > 1 || (n && may_have_strays(f, present[0])))
 		r = parallel(n, read_frames, &(struct window){ f, present }, err);
 	for (uint64_t page = 0; page < f->n_pages && n > 1 && r >= 0; page++)
 		compare_page(f, present, n, page);
@@ -349,9 +410,9 @@ static uint64_t next_page(const struct search *f)
 
 	for (size_t i = 0; i < f->n; i++) {
 		const struct space *space = &f->spaces[i];
-		if (space->at == space->mm->n_pages)
+		if (space->at == space->n_pages)
 			continue;
-		uint64_t start = space->mm->pages[space->at].start;
+		uint64_t start = space->pages[space->at].start;
 		if (start < done)
 			start = done;
 		if (start < next)
@@ -390,12 +451,22 @@ static int by_rank(const void *a, const void *b)
 	return 0;
 }
 
+static int by_start(const void *a, const void *b)
+{
+	const struct page_range *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
 static void take_results(struct search *f)
 {
 	for (size_t i = 0; i < f->n; i++) {
-		free(f->spaces[i].mm->pages);
-		f->spaces[i].mm->pages = f->spaces[i].kept;
-		f->spaces[i].mm->n_pages = f->spaces[i].n_kept;
+		struct space *space = &f->spaces[i];
+		if (object_state(space->object, MmState)->n_homes && space->n_kept)
+			qsort(space->kept, space->n_kept, sizeof(*space->kept), by_start);
+		free(space->mm->pages);
+		space->mm->pages = take_ptr(space->kept);
+		space->mm->n_pages = space->n_kept;
 	}
 	genealogy_solve(f->genealogy);
 	for (uint32_t i = 0; i < f->n; i++) {
@@ -423,28 +494,118 @@ static struct genealogy *new_genealogy(const struct search *f)
 	return genealogy_new(parents, ids, (uint32_t)f->n);
 }
 
-static int search(struct checkpoint *c, struct search *f, struct error *err)
+/* goes through all windows */
+static int pass(struct search *f, struct error *err)
 {
 	_cleanup_(free_p) struct space **present = xcalloc(f->n, sizeof(struct space *));
 	uint64_t pages = WINDOW_ENTRIES / f->n;
 	int r = 0;
 
-	pages = pages < 16 ? 16 : pages > WINDOW_PAGES_MAX ? WINDOW_PAGES_MAX : pages;
+	f->by_members = map_new();
+	f->genealogy = new_genealogy(f);
+	f->start = f->n_pages = 0;
+	f->last = NULL;
+	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
+		f->n_pages = pages < 16 ? 16 : pages > WINDOW_PAGES_MAX ? WINDOW_PAGES_MAX : pages;
+		r = search_window(f, present, err);
+	}
+	map_free(f->by_members);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static void forget_sets(struct mm_share *share)
+{
+	for (size_t i = 0; i < share->n; i++) {
+		free(share->sets[i]->ranges);
+		free(share->sets[i]);
+	}
+	free(share->sets);
+	*share = (struct mm_share){ 0 };
+}
+
+/* all pages of an address space by their homes */
+static void bring_home(struct space *space)
+{
+	const struct mm *mm = space->mm;
+
+	space->pages = NULL;
+	space->n_pages = 0;
+	for (size_t i = 0; i < mm->n_pages; i++) {
+		struct page_range range = mm->pages[i];
+		while (range.start < range.end) {
+			uint64_t end = range.end,
+				 home = mm_home_of(space->object, range.start, &end);
+			*array_push(space->pages, space->n_pages) = (struct page_range){
+				home, home + (end - range.start), range.zero, false
+			};
+			range.start = end;
+		}
+	}
+	if (space->n_pages)
+		qsort(space->pages, space->n_pages, sizeof(*space->pages), by_start);
+}
+
+/* forgets what the first pass has found */
+static void begin_again(struct search *f)
+{
+	f->second_pass = true;
+	genealogy_free(f->genealogy);
+	forget_sets(f->share);
+	for (size_t i = 0; i < f->n; i++) {
+		struct space *space = &f->spaces[i];
+		MmState *s = object_state(space->object, MmState);
+		for (size_t k = 0; k < s->n_page_sets; k++)
+			protobuf_c_message_free_unpacked(&s->page_sets[k]->base, NULL);
+		free(take_ptr(s->page_sets));
+		s->n_page_sets = 0;
+		free(take_ptr(space->kept));
+		space->n_kept = space->at = space->mapping = space->n_members = 0;
+		bring_home(space);
+	}
+}
+
+/* 1: what has been moved has a home now */
+static int find_homes(struct checkpoint *c, struct search *f, struct error *err)
+{
+	_cleanup_(free_p) struct object **objects = xcalloc(f->n, sizeof(*objects));
+	_cleanup_(free_p) struct shared_pages *shared = xcalloc(f->share->n + 1, sizeof(*shared));
+
+	for (size_t i = 0; i < f->n; i++)
+		objects[i] = f->spaces[i].object;
+	for (size_t i = 0; i < f->share->n; i++) {
+		const struct set *set = f->share->sets[i];
+		const MmState__PageSet *message =
+			object_state(set->owner, MmState)->page_sets[set->id - 1];
+		shared[i] = (struct shared_pages){ message->members, message->n_members,
+			                           set->ranges, set->n_ranges };
+	}
+	return moved_find(c, objects, f->n, f->strays, f->n_strays, shared, f->share->n, err);
+}
+
+static int search(struct checkpoint *c, struct search *f, struct error *err)
+{
 	f->n_words = (f->n + 63) / 64;
 	f->members = xcalloc(f->n_words, sizeof(uint64_t));
 	f->last_members = xcalloc(f->n_words, sizeof(uint64_t));
 	f->candidates = xcalloc(f->n, sizeof(*f->candidates));
-	f->by_members = map_new();
+	f->seen = xcalloc(SEEN_FRAMES / 64, sizeof(uint64_t));
 	find_parents(c, f);
-	f->genealogy = new_genealogy(f);
-	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
-		f->n_pages = pages;
-		r = search_window(f, present, err);
+	int r = pass(f, err);
+	if (r >= 0 && f->n_strays)
+		r = find_homes(c, f, err);
+	if (r > 0) {
+		begin_again(f);
+		r = pass(f, err);
 	}
 	if (r >= 0)
 		take_results(f);
 	genealogy_free(f->genealogy);
-	map_free(f->by_members);
+	for (size_t i = 0; i < f->n && f->second_pass; i++)
+		free(f->spaces[i].pages);
+	for (size_t i = 0; i < f->n; i++)
+		free(f->spaces[i].kept);
+	free(f->seen);
+	free(f->strays);
 	free(f->members);
 	free(f->last_members);
 	free(f->candidates);
@@ -456,8 +617,12 @@ int mm_share_find(struct checkpoint *c, struct error *err)
 	struct search f = { 0 };
 	size_t cursor = 0;
 
-	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
-		*array_push(f.spaces, f.n) = (struct space){ .object = o, .mm = mm_live(o) };
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));) {
+		struct mm *mm = mm_live(o);
+		*array_push(f.spaces, f.n) = (struct space){
+			.object = o, .mm = mm, .pages = mm->pages, .n_pages = mm->n_pages
+		};
+	}
 	if (f.n < 2) {
 		free(f.spaces);
 		return 0;
@@ -469,10 +634,32 @@ int mm_share_find(struct checkpoint *c, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* reads the pages of a set from one of its members */
+struct set_source {
+	struct pages_source pages;
+	const struct object *member;
+};
+
 static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
                  struct error *err)
 {
-	return pages_read(context, runs, n_runs, buffer, err);
+	const struct set_source *source = context;
+	struct page_run away[IMAGE_BLOCK_PAGES]; /* no zero pages: at most so many */
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < n_runs; i++) {
+		struct page_run run = runs[i];
+		while (run.n_pages > 0) {
+			uint64_t end, at = mm_away_from(source->member, run.start * MM_PAGE, &end);
+			uint64_t n_pages = end / MM_PAGE - run.start;
+			if (n_pages > run.n_pages)
+				n_pages = run.n_pages;
+			away[n++] = (struct page_run){ at / MM_PAGE, (uint32_t)n_pages, 0 };
+			run.start += n_pages;
+			run.n_pages -= (uint32_t)n_pages;
+		}
+	}
+	return pages_read(&source->pages, away, n, buffer, err);
 }
 
 int mm_share_save(struct checkpoint *c, struct object *object, struct error *err)
@@ -482,12 +669,12 @@ int mm_share_save(struct checkpoint *c, struct object *object, struct error *err
 
 	for (size_t i = 0; share && i < share->n && r >= 0; i++) {
 		const struct set *set = share->sets[i];
-		_cleanup_(pages_source_close) struct pages_source source = PAGES_SOURCE_INIT;
-		r = pages_source_open(&source, set->reader->task, err);
-		if (r < 0)
-			break;
-		r = pages_save(c->image, set->owner->id, set->id, set->ranges, set->n_ranges, fetch,
-		               &source, c->options->progress, err);
+		struct set_source source = { PAGES_SOURCE_INIT, set->owner };
+		r = pages_source_open(&source.pages, mm_live(set->owner)->task, err);
+		if (r >= 0)
+			r = pages_save(c->image, set->owner->id, set->id, set->ranges,
+			               set->n_ranges, fetch, &source, c->options->progress, err);
+		pages_source_close(&source.pages);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -505,10 +692,6 @@ void mm_share_free(struct mm_share *share)
 {
 	if (!share)
 		return;
-	for (size_t i = 0; i < share->n; i++) {
-		free(share->sets[i]->ranges);
-		free(share->sets[i]);
-	}
-	free(share->sets);
+	forget_sets(share);
 	free(share);
 }

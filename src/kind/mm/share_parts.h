@@ -12,10 +12,13 @@
 #define CHUNK_PAGES 512u
 #define ALWAYS      UINT32_MAX /* as phase: after all children have been cloned */
 
-/* a mapping made for inheritance, like mapping @like of a member but perhaps larger */
+/*
+ * A mapping made for inheritance, like @like of a member but perhaps larger. Like all that is said
+ * of page sets, where it is at home.
+ */
 struct temporary {
 	uint64_t start, end;
-	const Mapping *like;
+	struct mm_piece like;
 	uint32_t prot;
 	uint32_t phase; /* the first child that inherits it */
 };
@@ -111,6 +114,6 @@ void share_note_filled(struct inheritance *in, uint64_t start, uint64_t n_pages,
 
 /* ---- share_fill.c ---- */
 
-bool share_same_backing(const Mapping *a, const Mapping *b);
+bool share_same_backing(const struct mm_piece *a, const struct mm_piece *b);
 struct late_block *share_take_late(struct restart_set *set);
 void share_late_free(struct late_block *late);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Restart: what an image says of an address space is hostile until it has been through here. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
 
 #define AUXV_MAX 512 /* sizeof(mm->saved_auxv), include/linux/mm_types.h */
 
@@ -120,6 +123,38 @@ static int validate_guards(const MmState *s, struct error *err)
 	return 0;
 }
 
+static int compare_homes(const void *a, const void *b)
+{
+	const MmState__Home *x = *(MmState__Home *const *)a, *y = *(MmState__Home *const *)b;
+
+	return (x->home > y->home) - (x->home < y->home);
+}
+
+/* neither where they are nor at home do any two overlap */
+static int validate_homes(const MmState *s, struct error *err)
+{
+	_cleanup_(free_p) MmState__Home **homes = xmemdup(s->homes, s->n_homes * sizeof(*s->homes));
+	uint64_t before = 0;
+
+	for (size_t i = 0; i < s->n_homes; i++) {
+		const MmState__Home *h = s->homes[i];
+
+		if (h->start % MM_PAGE || h->size % MM_PAGE || h->home % MM_PAGE || h->size == 0 ||
+		    h->start < before || h->start >= MM_TASK_END ||
+		    h->size > MM_TASK_END - h->start || h->home >= MM_TASK_END ||
+		    h->size > MM_TASK_END - h->home)
+			return error_raise(err, EBADMSG, "home %zu is invalid", i);
+		before = h->start + h->size;
+	}
+	if (s->n_homes)
+		qsort(homes, s->n_homes, sizeof(*homes), compare_homes);
+	for (size_t i = 1; i < s->n_homes; i++)
+		if (homes[i]->home < homes[i - 1]->home + homes[i - 1]->size)
+			return error_raise(err, EBADMSG, "homes overlap at %llx",
+			                   (unsigned long long)homes[i]->home);
+	return 0;
+}
+
 static int validate_page_sets(const struct objects *objects, const MmState *s, struct error *err)
 {
 	for (size_t i = 0; i < s->n_page_sets; i++) {
@@ -175,6 +210,8 @@ int mm_validate(const struct objects *objects, const struct object *object, stru
 		r = error_raise(err, EBADMSG, "protection keys 0x%x", s->pkeys);
 	if (r >= 0)
 		r = validate_guards(s, err);
+	if (r >= 0)
+		r = validate_homes(s, err);
 	if (r >= 0)
 		r = validate_page_sets(objects, s, err);
 	if (r >= 0)
