@@ -15,9 +15,6 @@
  * TEST fragments round-trip -- fragments
  * TEST protected round-trip -- protected
  * TEST threads round-trip -- threads
- *
- * moved: what was moved with mremap(2) after the fork is saved for each on its own;
- * Pss grows.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
  * Random histories of forks: families in which processes write, drop pages, fork, fork for their
  * parents (CLONE_PARENT), and die, so that their children go to the nearest subreaper. Whatever
  * they share is shared again: the observer compares which pages of which mappings are, and the sum
- * of Pss. Arguments: the first seed, how many families.
+ * of Pss. Arguments: the first seed, how many families; and whether they move memory, too.
  *
  * TEST 1 round-trip -- 1 6
  * TEST 7 round-trip -- 7 6
@@ -11,6 +11,10 @@
  * TEST 19 round-trip -- 19 6
  * TEST 25 round-trip -- 25 6
  * TEST 31 round-trip -- 31 6
+ * TEST moves-1 round-trip -- 1 6 moves
+ * TEST moves-7 round-trip -- 7 6 moves
+ * TEST moves-13 round-trip -- 13 6 moves
+ * TEST moves-19 round-trip -- 19 6 moves
  */
 #include <linux/futex.h>
 #include <sched.h>
@@ -23,7 +27,7 @@
 #define UNITS     24 /* of memory: what is written at a time */
 #define UNIT      (4 * PAGE)
 
-enum { NOTHING, WRITE, DROP, FORK, FORK_FOR_PARENT, DIE, FINISH };
+enum { NOTHING, WRITE, DROP, MOVE, SWAP, FORK, FORK_FOR_PARENT, DIE, FINISH };
 
 /* shared by the main process, which tells what to do, and those of a family, which do it */
 struct board {
@@ -50,23 +54,42 @@ static uint32_t any(uint32_t n)
 
 /* ---- a member ---- */
 
-static void check_and_end(struct board *b, char *p, uint32_t me)
+static char *at[UNITS]; /* where its memory is */
+
+static void move(uint32_t unit, char *to)
+{
+	CHECK(mremap(at[unit], UNIT, UNIT, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+	at[unit] = to;
+}
+
+static void swap(uint32_t a, uint32_t b)
+{
+	char *of_a = at[a], *of_b = at[b];
+
+	move(a, mm_anon(4, PROT_NONE, 0));
+	move(b, of_a);
+	move(a, of_b);
+}
+
+static void check_and_end(struct board *b, uint32_t me)
 {
 	subject_wait_go();
 	for (uint32_t i = 0; i < UNITS; i++)
 		if (b->known[me].versions[i])
-			mm_check(p + i * UNIT, 4, b->known[me].versions[i]);
+			mm_check(at[i], 4, b->known[me].versions[i]);
 		else
-			mm_check_zero(p + i * UNIT, 4);
-	mm_fill(p, UNITS * 4, 1000000 + me);
-	mm_check(p, UNITS * 4, 1000000 + me);
+			mm_check_zero(at[i], 4);
+	for (uint32_t i = 0; i < UNITS; i++)
+		mm_fill(at[i], 4, 1000 * me + i);
+	for (uint32_t i = 0; i < UNITS; i++)
+		mm_check(at[i], 4, 1000 * me + i);
 	b->members[me].is_good = true;
 	_exit(0);
 }
 
-static void be_member(struct board *b, char *p, uint32_t me);
+static void be_member(struct board *b, uint32_t me);
 
-static void fork_member(struct board *b, char *p, uint32_t child, unsigned long flags)
+static void fork_member(struct board *b, uint32_t child, unsigned long flags)
 {
 	long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
 
@@ -74,10 +97,10 @@ static void fork_member(struct board *b, char *p, uint32_t child, unsigned long 
 	if (pid)
 		return;
 	CHECK(prctl(PR_SET_CHILD_SUBREAPER, b->known[child].subreaper, 0, 0, 0) == 0);
-	be_member(b, p, child);
+	be_member(b, child);
 }
 
-static void be_member(struct board *b, char *p, uint32_t me)
+static void be_member(struct board *b, uint32_t me)
 {
 	struct member *m = &b->members[me];
 
@@ -88,9 +111,13 @@ static void be_member(struct board *b, char *p, uint32_t me)
 			continue;
 		}
 		if (command == WRITE)
-			mm_fill(p + m->argument * UNIT, 4, m->version);
+			mm_fill(at[m->argument], 4, m->version);
 		if (command == DROP)
-			CHECK(madvise(p + m->argument * UNIT, UNIT, MADV_DONTNEED) == 0);
+			CHECK(madvise(at[m->argument], UNIT, MADV_DONTNEED) == 0);
+		if (command == MOVE)
+			move(m->argument, mm_anon(4, PROT_NONE, 0));
+		if (command == SWAP)
+			swap(m->argument % UNITS, m->argument / UNITS);
 		uint32_t argument = m->argument;
 		if (command != FORK && command != FORK_FOR_PARENT) { /* or the child says it */
 			__atomic_store_n(&m->command, NOTHING, __ATOMIC_SEQ_CST);
@@ -99,9 +126,9 @@ static void be_member(struct board *b, char *p, uint32_t me)
 		if (command == DIE)
 			_exit(0);
 		if (command == FINISH)
-			check_and_end(b, p, me);
+			check_and_end(b, me);
 		if (command == FORK || command == FORK_FOR_PARENT) {
-			fork_member(b, p, argument, command == FORK ? 0 : CLONE_PARENT);
+			fork_member(b, argument, command == FORK ? 0 : CLONE_PARENT);
 			__atomic_store_n(&m->command, NOTHING, __ATOMIC_SEQ_CST);
 			syscall(SYS_futex, &m->command, FUTEX_WAKE, 1, NULL, NULL, 0);
 		}
@@ -147,7 +174,13 @@ static void tell_to_die(struct board *b, uint32_t who)
 	tell(b, who, DIE, 0);
 }
 
-static void make_history(struct board *b)
+static void tell_to_swap(struct board *b, uint32_t who, uint32_t x, uint32_t y)
+{
+	if (x != y) /* what is in them goes along */
+		tell(b, who, SWAP, x + UNITS * y);
+}
+
+static void make_history(struct board *b, bool moves)
 {
 	const uint32_t n_units = 2 + any(UNITS - 1), most = 3 + any(PROCESSES - 2);
 
@@ -155,7 +188,12 @@ static void make_history(struct board *b)
 		uint32_t who = any(b->n), what = any(10), unit = any(n_units);
 		if (b->known[who].dead)
 			continue;
-		if (what < 5) {
+		if (moves && !any(6)) {
+			if (any(2))
+				tell(b, who, MOVE, unit);
+			else
+				tell_to_swap(b, who, unit, any(n_units));
+		} else if (what < 5) {
 			bool drop = !any(8);
 			b->known[who].versions[unit] = drop ? 0 : ++b->last_version;
 			tell(b, who, drop ? DROP : WRITE, unit);
@@ -167,7 +205,7 @@ static void make_history(struct board *b)
 	}
 }
 
-static struct board *begin_family(uint32_t seed)
+static struct board *begin_family(uint32_t seed, bool moves)
 {
 	struct board *b = mm_anon(sizeof(*b) / PAGE + 1, PROT_READ | PROT_WRITE, MAP_SHARED);
 
@@ -175,10 +213,13 @@ static struct board *begin_family(uint32_t seed)
 	b->known[0].subreaper = true;
 	if (fork() == 0) {
 		CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
-		be_member(b, mm_anon(UNITS * 4, PROT_READ | PROT_WRITE, 0), 0);
+		char *p = mm_anon(UNITS * 4, PROT_READ | PROT_WRITE, 0);
+		for (uint32_t i = 0; i < UNITS; i++)
+			at[i] = p + i * UNIT;
+		be_member(b, 0);
 	}
 	state = seed;
-	make_history(b);
+	make_history(b, moves);
 	for (uint32_t i = 0; i < b->n; i++)
 		if (!b->known[i].dead)
 			tell(b, i, FINISH, 0);
@@ -194,7 +235,7 @@ int main(int argc, char **argv)
 	CHECK(n <= 64);
 	CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR); /* nobody waits for them */
 	for (unsigned i = 0; i < n; i++)
-		boards[i] = begin_family(first + i);
+		boards[i] = begin_family(first + i, argc > 3);
 	subject_checkpoint();
 	for (unsigned i = 0; i < n; i++)
 		for (uint32_t k = 0; k < boards[i]->n; k++)

@@ -14,6 +14,8 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
+#define WIDEN_MAX 8u /* times; what is in more pieces may be cut */
+
 /* ---- filling an ancestor ---- */
 
 /*
@@ -119,28 +121,57 @@ static void add_temporary(struct inheritance *in, const struct temporary *t)
 	in->temporaries[at] = *t;
 }
 
+/* whether it has become wider by a mapping of an address space that lies within it, or overlaps */
+static bool widen(const struct object *o, uint64_t start, struct temporary *t)
+{
+	struct mm_piece p;
+	bool wider = false;
+
+	for (uint64_t at = t->start; at < t->end && mm_piece_above(o, at, &p) && p.start < t->end;
+	     at = p.end) {
+		bool here = p.start <= start && start < p.end;
+		if ((p.start >= t->start && p.end <= t->end) ||
+		    (!here && p.mapping->prot == PROT_NONE) || /* what is reserved may be large */
+		    !share_same_backing(&p, &t->like))
+			continue;
+		t->start = p.start < t->start ? p.start : t->start;
+		t->end = p.end > t->end ? p.end : t->end;
+		wider = true;
+	}
+	return wider;
+}
+
 /*
- * The mapping at @start as the members have it, as large as any descendant has it: a heap may have
- * grown in one of them, and what is too large can be cut, but what is too small never becomes one
- * mapping again.
+ * The mapping at @start as the members have it, as large as any descendant has it, and what
+ * overlaps that: a heap may have grown in one of them, and be in parts in another. What is too
+ * large can be cut, but what is too small never becomes one mapping again.
  */
 static void widest(struct restart *r, const struct inheritance *in, uint64_t start,
                    struct temporary *ret)
 {
-	size_t cursor = 0;
+	bool wider = true;
 
-	for (struct object *o; (o = objects_next(r->objects, &mm_kind, &cursor));) {
-		struct inheritance *own = mm_live(o)->inheritance;
-		struct mm_piece piece;
+	for (unsigned n = 0; wider && n < WIDEN_MAX; n++) {
+		size_t cursor = 0;
+		wider = false;
+		for (struct object *o; (o = objects_next(r->objects, &mm_kind, &cursor));) {
+			struct inheritance *own = mm_live(o)->inheritance;
+			if (own && share_common(own, (struct inheritance *)in) == in)
+				wider |= widen(o, start, ret);
+		}
+	}
+}
 
-		if (!own || !mm_piece_at(o, start, &piece) ||
-		    !share_same_backing(&piece, &ret->like) ||
-		    share_common(own, (struct inheritance *)in) != in)
-			continue;
-		if (piece.start < ret->start)
-			ret->start = piece.start;
-		if (piece.end > ret->end)
-			ret->end = piece.end;
+/* cuts off what something else has been made for already; not at @start, where there is nothing */
+static void make_room(const struct inheritance *in, uint64_t start, struct temporary *t)
+{
+	const struct temporary *there;
+
+	while ((there = find_temporary(in, t->start, t->end))) {
+		if (there->start > start)
+			t->end = there->start;
+		else
+			t->start = there->end;
 	}
 }
 
@@ -235,8 +266,7 @@ static int temporary_for(struct restart *r, struct inheritance *in, struct resta
 	if (origin(&like) + t.start > INT64_MAX &&
 	    like.mapping->backing == MM_STATE__MAPPING__BACKING__OBJECT)
 		return 0; /* as large as that, it would begin before the file does */
-	if (find_temporary(in, t.start, t.end))
-		return 0;
+	make_room(in, start, &t);
 	ret = make_temporary(r, in, &t, err);
 	if (ret < 0)
 		return error_trace(err, ret);
