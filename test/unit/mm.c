@@ -213,6 +213,31 @@ static void guards(void **state)
 	BAD_VALUE(i, g[1]->start, 0x7ff000000000); /* the vDSO */
 }
 
+static void homes(void **state)
+{
+	struct image *i = *state;
+	MmState__Home *h[2];
+
+	for (int k = 0; k < 2; k++) {
+		h[k] = xmalloc(sizeof(*h[k]));
+		mm_state__home__init(h[k]);
+		h[k]->start = 0x10000u + (unsigned)k * 0x2000u;
+		h[k]->size = 0x1000;
+		h[k]->home = 0x100002000u - (unsigned)k * 0x1000u;
+		*array_push(i->s->homes, i->s->n_homes) = h[k];
+	}
+	GOOD(i);
+	BAD_VALUE(i, h[0]->start, 0x10001);
+	BAD_VALUE(i, h[0]->home, 0x100002001);
+	BAD_VALUE(i, h[0]->size, 0);
+	BAD_VALUE(i, h[0]->size, 0x3000); /* overlaps the next */
+	BAD_VALUE(i, h[0]->size, (uint64_t)-0x10000);
+	BAD_VALUE(i, h[1]->start, 0x14000);       /* no mapping */
+	BAD_VALUE(i, h[0]->home, 0x100001000);    /* where the other is at home */
+	BAD_VALUE(i, h[0]->home, 0x7ffffffff000); /* behind the end */
+	BAD_VALUE(i, h[1]->home, (uint64_t)-0x1000);
+}
+
 static void page_sets(void **state)
 {
 	struct image *i = *state;
@@ -333,9 +358,11 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(addresses), TEST(attributes), TEST(backing),
-		TEST(guards),    TEST(page_sets),  TEST(policies),
-		TEST(layout),    TEST(shmem),      cmocka_unit_test(policy_text),
+		TEST(addresses), TEST(attributes),
+		TEST(backing),   TEST(guards),
+		TEST(homes),     TEST(page_sets),
+		TEST(policies),  TEST(layout),
+		TEST(shmem),     cmocka_unit_test(policy_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,7 +142,7 @@ static int validate_homes(const MmState *s, struct error *err)
 		if (h->start % MM_PAGE || h->size % MM_PAGE || h->home % MM_PAGE || h->size == 0 ||
 		    h->start < before || h->start >= MM_TASK_END ||
 		    h->size > MM_TASK_END - h->start || h->home >= MM_TASK_END ||
-		    h->size > MM_TASK_END - h->home)
+		    h->size > MM_TASK_END - h->home || !all_mapped(s, h->start, h->start + h->size))
 			return error_raise(err, EBADMSG, "home %zu is invalid", i);
 		before = h->start + h->size;
 	}
