@@ -262,3 +262,9 @@ int mount_ghosts_bury(struct mount_build *b, struct error *err)
 		r = bury(b, i, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
+
+void mount_ghosts_forget(struct mount_build *b)
+{
+	for (size_t i = 0; i < b->t->n_sbs; i++)
+		close_p(&b->ghosts[i].fd);
+}

@@ -41,6 +41,22 @@ static int raise_logged(struct error *err, int errnum, int context, const char *
 	                   n > 2 ? text + 2 : "");
 }
 
+/*
+ * Limits come last, when what is only needed meanwhile has gone again (mount_superblock_seal).
+ * Until then there is one, too, since there can be none later where there was none.
+ */
+static const struct limit {
+	const char *name, *most;
+} limits[] = { { "size", "1048576g" }, { "nr_inodes", "1000000000" } };
+
+static const struct limit *find_limit(const struct mount_sb *sb, const char *name)
+{
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (sb->class == MOUNT_CONTENT && !strcmp(limits[i].name, name))
+			return &limits[i];
+	return NULL;
+}
+
 static int set_option(int context, const struct mount_sb *sb, const char *option, struct error *err)
 {
 	_cleanup_(free_p) char *key = xstrdup(option);
@@ -51,7 +67,8 @@ static int set_option(int context, const struct mount_sb *sb, const char *option
 		return 0;
 	if (value) {
 		*value++ = 0;
-		r = fsconfig(context, FSCONFIG_SET_STRING, key, value, 0);
+		const struct limit *limit = find_limit(sb, key);
+		r = fsconfig(context, FSCONFIG_SET_STRING, key, limit ? limit->most : value, 0);
 	} else {
 		r = fsconfig(context, FSCONFIG_SET_FLAG, key, NULL, 0);
 	}
@@ -187,17 +204,36 @@ int mount_superblock_make(const struct mount_sb *sb, const char *source, int key
 	return 0;
 }
 
+/* 1: there is one */
+static int set_limits(const struct mount_sb *sb, int context)
+{
+	int found = 0;
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		const char *value = mount_sb_option(sb, limits[i].name);
+		if (!value || !find_limit(sb, limits[i].name))
+			continue;
+		found = 1;
+		if (context >= 0 &&
+		    fsconfig(context, FSCONFIG_SET_STRING, limits[i].name, value, 0) < 0)
+			return -1;
+	}
+	return found;
+}
+
 int mount_superblock_seal(const struct mount_sb *sb, int fd, struct error *err)
 {
-	_cleanup_(close_p) int context = -1;
+	bool read_only = sb->flags & MOUNT_SB_RDONLY;
 
-	if (!(sb->flags & MOUNT_SB_RDONLY))
+	if (!read_only && !set_limits(sb, -1))
 		return 0;
-	context = fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+	_cleanup_(close_p) int context = fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
 	if (context < 0)
-		return error_raise(err, errno, "make a %s read-only", sb->type);
-	if (fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
+		return error_raise(err, errno, "limit a %s, or make it read-only", sb->type);
+	if (set_limits(sb, context) < 0 ||
+	    (read_only && fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0) ||
 	    fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
-		return raise_logged(err, errno, context, sb->type, "make it read-only");
+		return raise_logged(err, errno, context, sb->type,
+		                    "limit it, or make it read-only");
 	return 0;
 }

@@ -12,6 +12,7 @@
  * TEST parent-replaced round-trip restart="--mntns new" -- parent_replaced
  * TEST special round-trip restart="--mntns new" -- special
  * TEST nothing-else-left round-trip restart="--mntns new" -- alone
+ * TEST full round-trip restart="--mntns new" -- full
  * A file of a tmpfs has a new inode number, which its name shows while it is deleted:
  * TEST mounted-and-open round-trip restart="--mntns new" except=map/???????????? -- open_too
  * TEST directory-open round-trip restart="--mntns new" -- directory_open
@@ -342,10 +343,44 @@ static void of_host(void)
 	subject_checkpoint();
 }
 
+/* not a page and not an inode more than there is room for; what has been deleted counts */
+static void full(void)
+{
+	static char page[4096] = "data";
+	int n = 0, fd;
+
+	own_namespace();
+	CHECK(mount("full", "/mnt", "tmpfs", 0, "size=64k,nr_inodes=20") == 0);
+	CHECK(mkdir("/mnt/gone", 0755) == 0);
+	write_text("/mnt/file", "deleted");
+	bind_mount("/mnt/gone", "/opt/d");
+	bind_mount("/mnt/file", "/opt/f");
+	CHECK(rmdir("/mnt/gone") == 0 && unlink("/mnt/file") == 0);
+	for (char name[32];; n++) {
+		snprintf(name, sizeof(name), "/mnt/%d", n);
+		fd = open(name, O_WRONLY | O_CREAT, 0600);
+		if (fd < 0)
+			break;
+		close(fd);
+	}
+	CHECK(n > 2 && errno == ENOSPC);
+	fd = open("/mnt/0", O_WRONLY | O_APPEND);
+	while (write(fd, page, sizeof(page)) == sizeof(page))
+		;
+	CHECK(errno == ENOSPC && close(fd) == 0);
+	subject_checkpoint();
+	check_text("/opt/f", "deleted");
+	CHECK(mkdir("/mnt/more", 0755) < 0 && errno == ENOSPC);
+	fd = open("/mnt/1", O_WRONLY);
+	CHECK(write(fd, page, sizeof(page)) < 0 && errno == ENOSPC);
+	CHECK(unlink("/mnt/0") == 0 && write(fd, page, sizeof(page)) == sizeof(page));
+	CHECK(mkdir("/mnt/more", 0755) == 0 && mkdir("/mnt/most", 0755) < 0);
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(directory), CASE(file), CASE(reused), CASE(two),
 	                     CASE(linked), CASE(parent), CASE(parent_replaced), CASE(special),
-	                     CASE(alone), CASE(open_too), CASE(directory_open), CASE(open_linked),
-	                     CASE(stray), CASE(unseen_link), CASE(of_host));
+	                     CASE(alone), CASE(full), CASE(open_too), CASE(directory_open),
+	                     CASE(open_linked), CASE(stray), CASE(unseen_link), CASE(of_host));
 }

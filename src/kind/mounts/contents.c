@@ -407,5 +407,9 @@ int superblock_settle(struct restart *r, struct mounts *m, struct error *err)
 		e = mount_ghosts_bury(m->build, err);
 	for (size_t i = 0; e == 0 && i < m->n_contents; i++)
 		e = content_settle(m->contents[i], err);
+	/* a deleted directory that we have open would count */
+	while (e == 0 && m->n_contents)
+		content_free(m->contents[--m->n_contents]);
+	mount_ghosts_forget(m->build);
 	return e < 0 ? error_trace(err, e) : 0;
 }
