@@ -25,6 +25,7 @@
 #include "host/helper.h"
 #include "kind/mm.h"
 #include "kind/namespace/ns.h"
+#include "kind/pid_ns.h"
 #include "kind/task.h"
 #include "kind/user_ns.h"
 #include "task.pb-c.h"
@@ -368,14 +369,16 @@ static int fill(const struct object *object, struct error *err)
 
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
+	const TimeNsState *s = object_state(object, TimeNsState);
 	struct ns *ns = ns_live(object, &type);
 	int e = 0;
 
-	if (!any_made(r) || object_state(object, TimeNsState)->maker)
+	if (!any_made(r) || s->maker)
 		return 0;
 	if (is_made(r, object)) {
-		int owner = user_ns_fd(r, object_state(object, TimeNsState)->owner);
-		e = ns_make(object, &for_children, owner, fill, err);
+		/* one that there was not is of the namespace that all are born in */
+		uint32_t owner = s->outer ? pid_ns_root_owner(r) : s->owner;
+		e = ns_make(object, &for_children, user_ns_fd(r, owner), fill, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
 	ns->fd = open("/proc/thread-self/ns/time", O_RDONLY | O_CLOEXEC);

@@ -76,20 +76,37 @@ static bool is_identity(const struct id_map *map)
 	return true;
 }
 
-static bool has_task_in(const struct checkpoint *c, const struct stat *st)
+static bool is_same(int fd, const struct stat *st)
 {
+	struct stat its;
+
+	return fd >= 0 && fstat(fd, &its) == 0 && its.st_ino == st->st_ino;
+}
+
+/* whether a task is in it, or in a namespace that belongs to it */
+static bool is_used(const struct checkpoint *c, const struct stat *st)
+{
+	static const char *const links[] = { "ns/mnt", "ns/pid",  "ns/uts",
+		                             "ns/ipc", "ns/time", "ns/cgroup" };
+
 	for (size_t i = 0; i < c->n_tasks; i++) {
-		_cleanup_(close_p) int fd = task_openat(c->tasks[i], "ns/user", O_RDONLY);
-		struct stat its;
-		if (fd >= 0 && fstat(fd, &its) == 0 && its.st_ino == st->st_ino)
+		_cleanup_(close_p) int own = task_openat(c->tasks[i], "ns/user", O_RDONLY);
+		if (is_same(own, st))
 			return true;
+		for (size_t k = 0; k < sizeof(links) / sizeof(links[0]); k++) {
+			_cleanup_(close_p) int ns = task_openat(c->tasks[i], links[k], O_RDONLY);
+			_cleanup_(close_p) int owner = ns < 0 ? -1 : ioctl(ns, NS_GET_USERNS);
+			if (is_same(owner, st))
+				return true;
+		}
 	}
 	return false;
 }
 
 /*
- * One in between that changes no id and that nobody is in makes no difference to what is below, and
- * is passed over: a user's restart leaves one behind each time, core/own_user.h.
+ * One in between that changes no id, and that nobody is in or has anything of, makes no difference
+ * to what is below, and is passed over: a user's restart leaves one behind each time,
+ * core/own_user.h.
  */
 static bool is_transparent(const struct checkpoint *c, int fd, const struct stat *st)
 {
@@ -98,7 +115,7 @@ static bool is_transparent(const struct checkpoint *c, int fd, const struct stat
 
 	return !objects_find(c->objects, &user_ns_kind, &st->st_ino, sizeof(st->st_ino)) &&
 	       user_ns_read(fd, &data, &ignored) == 0 && is_identity(&data.uid) &&
-	       is_identity(&data.gid) && is_identity(&data.projid) && !has_task_in(c, st);
+	       is_identity(&data.gid) && is_identity(&data.projid) && !is_used(c, st);
 }
 
 /* returns the descriptor of the one above; -1 with errno */

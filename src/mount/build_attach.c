@@ -50,10 +50,16 @@ static int set_attributes(const struct mount_build *b, size_t mount, struct erro
 		.propagation = build_early_unbindable(b, mount) ? MS_UNBINDABLE : MS_PRIVATE,
 	};
 
-	if (mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+	if (mount_setattr(b->mount[mount], "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0)
+		return 0;
+	if (errno != EPERM)
 		return error_raise(err, errno, "set the attributes %llx of a mount",
 		                   (unsigned long long)m->attributes);
-	return 0;
+	error_refuse(err, CODE_capability,
+	             "CAP_SYS_ADMIN is needed to change the attributes that it has here: to %llx",
+	             (unsigned long long)m->attributes);
+	error_hint(err, "mount it here as it was, or run stasis as root");
+	return -EOPNOTSUPP;
 }
 
 int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err)

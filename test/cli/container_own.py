@@ -3,6 +3,7 @@
 """What a user's container holds when he checkpoints and restarts it himself: IPC, files that nobody may read, directories of
 his, namespaces below; that nothing is left when either is killed or fails; what takes a capability is refused by its name."""
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,28 @@ def views():
     counts_on("views", root)
     expect(os.readlink(f"/proc/{root}/ns/cgroup") != os.readlink("/proc/self/ns/cgroup"), "views: of cgroups")
     end(root)
+    for who in {}, {"preexec_fn": become}:
+        root, = restart("views", 1, "--clock", "continue", **who)
+        counts_on("views", root)
+        expect(os.readlink(f"/proc/{root}/ns/time") != os.readlink("/proc/self/ns/time"), "views: of clocks")
+        end(root)
+
+
+def inits():
+    """bubblewrap's own init, whose user namespaces have other maps; and one below one that changes no id"""
+    for what, command in (("bubblewrap's init", [*bubblewrap("--unshare-user"), counting("")]),
+                          ("user namespaces", ["unshare", "-U", "--map-current-user",
+                                               *bubblewrap("--unshare-user"), counting("")])):
+        command = [word for word in command if word != "--as-pid-1"]
+        with open("/dev/null", "w") as null:
+            runner, pid = start(what, command, preexec_fn=become, stdout=null, stderr=null)
+        wait_for(lambda: count(pid) > 3, f"{what}: it works")
+        fd = next(fd for fd in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventfd]")
+        key = re.search(r"eventfd-id:\s+(\d+)", read(f"/proc/{pid}/fdinfo/{fd}"))
+        checkpoint(what, runner, pid, "--subtree", "--external", f"eventfd:[{key[1]}]=status", preexec_fn=become)
+        root, = restart(what, 1, "--external", "status=/dev/null", preexec_fn=become)
+        counts_on(what, root)
+        end(root)
 
 
 def by_either():
@@ -204,6 +227,6 @@ time.sleep(1000)"""
     end(root)
 
 
-for case in ipc, files, below, views, by_either, halfway, refused:
+for case in ipc, files, below, views, inits, by_either, halfway, refused:
     case()
 done()
