@@ -10,6 +10,7 @@
  * TEST container round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
  * TEST container-of-root round-trip start="$TOP/test/tools/in_user_ns pui 0,0,1:1,100000,5000 0,0,1:1,200000,5000" -- container
  * TEST container-nice round-trip under="nice -n 3" start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
+ * TEST container-left round-trip start="$TOP/test/tools/in_user_ns pui 0,0,5000 0,0,5000" -- left
  * TEST container-threads round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- threads
  * TEST root-without-name round-trip start="$TOP/test/tools/in_user_ns pk 0,100000,5000 0,200000,5000" -- root_unnamed
  * TEST child-without-name refuse code=user_ns.ids start="$TOP/test/tools/in_user_ns pka 0,100000,5000 0,200000,5000" -- child_unnamed
@@ -142,6 +143,16 @@ static void between(void)
 	pid_t pid = start("child", two_deep);
 	round_trip();
 	subject_check_exit(pid, 0);
+}
+
+/* nobody is in the one that the container's namespaces belong to, in which all ids are as outside
+ */
+static void left(void)
+{
+	CHECK_EQ(getpid(), 1);
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+	round_trip();
+	CHECK(sethostname("mine", 4) < 0);
 }
 
 static void check_name(const char *want)
@@ -309,7 +320,7 @@ static void views(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(owner), CASE(child), CASE(shared), CASE(nested),
-	                     CASE(between), CASE(container), CASE(threads), CASE(plain),
+	                     CASE(between), CASE(container), CASE(left), CASE(threads), CASE(plain),
 	                     CASE(root_unnamed), CASE(child_unnamed), CASE(threads_alone),
 	                     CASE(threads_children), CASE(threads_above), CASE(views));
 }
