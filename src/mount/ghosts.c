@@ -236,13 +236,13 @@ static int bury_mounted(const struct mount_build *b, size_t sb, struct error *er
 	return 0;
 }
 
-static int bury(struct mount_build *b, size_t sb, struct error *err)
+int mount_ghosts_bury(struct mount_build *b, size_t sb, struct error *err)
 {
 	struct ghosts *g = &b->ghosts[sb];
 	int r = g->name ? bury_mounted(b, sb, err) : 0;
 
 	if (r < 0 || !g->name)
-		return r;
+		return r < 0 ? error_trace(err, r) : 0;
 	for (uint32_t i = 1; i <= b->t->sbs[sb].n_ghosts; i++) {
 		char name[16];
 		name_of(i, name);
@@ -252,15 +252,6 @@ static int bury(struct mount_build *b, size_t sb, struct error *err)
 	if (unlinkat(mount_build_sb(b, sb), g->name, AT_REMOVEDIR) < 0)
 		return error_raise(err, errno, "remove the directory for what was deleted");
 	return 0;
-}
-
-int mount_ghosts_bury(struct mount_build *b, struct error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < b->t->n_sbs; i++)
-		r = bury(b, i, err);
-	return r < 0 ? error_trace(err, r) : 0;
 }
 
 void mount_ghosts_forget(struct mount_build *b)

@@ -24,6 +24,6 @@ int mount_ghosts_place(struct mount_build *b, size_t sb, struct error *err);
 int mount_ghosts_show(const struct mount_build *b, size_t sb, uint32_t ghost, const char *path,
                       int folder);
 /* takes all names away; nothing is left of the directory */
-int mount_ghosts_bury(struct mount_build *b, struct error *err);
+int mount_ghosts_bury(struct mount_build *b, size_t sb, struct error *err);
 /* closes what it has open of them, which keeps it in being; after content_settle() */
 void mount_ghosts_forget(struct mount_build *b);

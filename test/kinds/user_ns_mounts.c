@@ -5,6 +5,7 @@
  * TEST locked round-trip restart="--mntns new" -- locked
  * TEST below-locked round-trip restart="--mntns new" -- below_locked
  * TEST directory-below-locked refuse code=regfile.path -- directory_below_locked
+ * TEST deleted-of-siblings round-trip restart="--mntns new" -- siblings
  * TEST bound round-trip restart="--mntns new" -- bound
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
@@ -191,6 +192,39 @@ static void directory_below_locked(void)
 	}
 	CHECK(read(told[0], (char[]){ 0 }, 1) == 1);
 	subject_checkpoint();
+}
+
+/* what each has deleted is made again, and deleted, under its own ids */
+static void sibling(const char *name, const char *map)
+{
+	struct stat st;
+
+	if (fork() != 0) {
+		subject_wait(name);
+		return;
+	}
+	enter_user_ns(map, map);
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount("own", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	CHECK(mkdir("/srv/gone", 0755) == 0 && mkdir("/srv/gone/too", 0711) == 0);
+	bind_mount("/srv/gone/too", "/media");
+	CHECK(rmdir("/srv/gone/too") == 0 && rmdir("/srv/gone") == 0);
+	subject_mark(name);
+	subject_wait_go();
+	CHECK(stat("/media", &st) == 0 && st.st_uid == 0 && st.st_nlink == 0);
+	_exit(0);
+}
+
+static void siblings(void)
+{
+	open_directory();
+	private_mounts();
+	sibling("first", "0 100000 5000\n5000 0 1");
+	sibling("second", "0 200000 5000\n5000 0 1");
+	subject_checkpoint();
+	for (int i = 0, status; i < 2; i++)
+		CHECK(wait(&status) > 0 && status == 0);
 }
 
 /* what others have mounted, bound and set read-only: it is locked, but not its attributes; and what
@@ -454,7 +488,7 @@ static void covered(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(below_locked),
+	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(siblings), CASE(below_locked),
 	                     CASE(directory_below_locked), CASE(bound), CASE(named),
 	                     CASE(own_mounts), CASE(pivoted), CASE(inside), CASE(nested_mounts),
 	                     CASE(owner_between), CASE(overlay), CASE(overlay_of_host),

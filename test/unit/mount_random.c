@@ -403,8 +403,8 @@ static int rebuild(struct trip *t, unsigned seed, struct error *err)
 		r = mount_build_mounts(t->build, err);
 	if (r == 0)
 		r = mount_build_late(t->build, err);
-	if (r == 0)
-		r = mount_ghosts_bury(t->build, err);
+	for (size_t i = 0; r == 0 && i < t->was.n_sbs; i++)
+		r = mount_ghosts_bury(t->build, i, err);
 	if (r == 0)
 		r = mount_build_finish(t->build, err);
 	for (size_t i = 0; r == 0 && i < t->was.n_namespaces; i++)

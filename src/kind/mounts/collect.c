@@ -424,9 +424,9 @@ void mounts_free(struct mounts *m)
 	if (!m)
 		return;
 	mount_build_free(m->build);
-	for (size_t i = 0; i < m->n_contents; i++)
-		content_free(m->contents[i]);
-	free(m->contents);
+	for (size_t i = 0; i < m->n_filled; i++)
+		content_free(m->filled[i].content);
+	free(m->filled);
 	for (size_t i = 0; i < m->n_namespaces && m->nsfds; i++)
 		close_p(&m->nsfds[i]);
 	for (size_t i = 0; i < m->n_reached; i++)

@@ -334,6 +334,14 @@ static int make_directory(int top, const char *path, int *ret_fd, struct error *
 	return *ret_fd < 0 ? error_raise(err, errno, "open the directory %s", path) : 0;
 }
 
+struct content **add_filled(struct mounts *m, size_t sb)
+{
+	struct filled *f = array_push(m->filled, m->n_filled);
+
+	f->sb = sb;
+	return &f->content;
+}
+
 static int fill_part(struct mounts *m, size_t mount, const struct byte_source *source,
                      struct error *err)
 {
@@ -342,7 +350,7 @@ static int fill_part(struct mounts *m, size_t mount, const struct byte_source *s
 	int e = make_directory(mount_build_sb(m->build, entry->sb), entry->root, &root, err);
 	if (e < 0)
 		return error_trace(err, e);
-	e = content_restore(root, source, array_push(m->contents, m->n_contents), err);
+	e = content_restore(root, source, add_filled(m, entry->sb), err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -355,7 +363,7 @@ static int fill_flattened(struct restart *r, struct mounts *m, struct object *ob
 		return error_trace(err, e);
 	struct stream_in *in = stream_in_new(&r->image, object->id, 1, r->options->progress);
 	const struct byte_source source = stream_in_source(in);
-	e = content_restore(root, &source, array_push(m->contents, m->n_contents), err);
+	e = content_restore(root, &source, add_filled(m, mounts_index(m, object)), err);
 	r->memory_bytes += stream_in_bytes(in);
 	stream_in_free(in);
 	return e < 0 ? error_trace(err, e) : 0;
@@ -387,29 +395,30 @@ int superblock_fill(struct restart *r, struct mounts *m, struct object *object, 
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* of several, one of the last: they are mostly below one another */
-static uint32_t any_owner(const struct mounts *m)
+/* @next: the first of its parts */
+static int settle_one(struct restart *r, struct mounts *m, size_t sb, size_t *next,
+                      struct error *err)
 {
-	uint32_t owner = 0;
+	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
+	int e = user_ns_author_begin(r, (uint32_t)m->table.sbs[sb].owner, &author, err);
 
-	for (size_t i = 0; i < m->n_sbs; i++)
-		if (m->table.sbs[i].owner)
-			owner = (uint32_t)m->table.sbs[i].owner;
-	return owner;
+	if (e == 0)
+		e = mount_ghosts_bury(m->build, sb, err);
+	for (; e == 0 && *next < m->n_filled && m->filled[*next].sb == sb; ++*next)
+		e = content_settle(m->filled[*next].content, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 int superblock_settle(struct restart *r, struct mounts *m, struct error *err)
 {
-	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
-	int e = user_ns_author_begin(r, any_owner(m), &author, err);
+	size_t next = 0;
+	int e = 0;
 
-	if (e == 0)
-		e = mount_ghosts_bury(m->build, err);
-	for (size_t i = 0; e == 0 && i < m->n_contents; i++)
-		e = content_settle(m->contents[i], err);
+	for (size_t sb = 0; e == 0 && sb < m->n_sbs; sb++)
+		e = settle_one(r, m, sb, &next, err);
 	/* a deleted directory that we have open would count */
-	while (e == 0 && m->n_contents)
-		content_free(m->contents[--m->n_contents]);
+	while (e == 0 && m->n_filled)
+		content_free(m->filled[--m->n_filled].content);
 	mount_ghosts_forget(m->build);
 	return e < 0 ? error_trace(err, e) : 0;
 }

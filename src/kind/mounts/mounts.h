@@ -69,8 +69,11 @@ struct mounts {
 	char ***sb_options; /* per superblock: as its owner calls the ids in them; NULL: as they are
 	                     */
 	struct mount_build *build;
-	struct content **contents; /* of all parts of superblocks that have been filled */
-	size_t n_contents;
+	struct filled {
+		size_t sb;
+		struct content *content;
+	} * filled; /* all parts of superblocks, in order of these */
+	size_t n_filled;
 	bool have_mounts, complete, finished;
 };
 

@@ -101,5 +101,7 @@ void superblocks_reach_contents(struct mounts *m);
 /* refuses one with contents that cannot be read as a whole */
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err);
 int superblock_fill(struct restart *r, struct mounts *m, struct object *object, struct error *err);
+/* where content_restore() leaves what it needs later */
+struct content **add_filled(struct mounts *m, size_t sb);
 /* when nothing is made in the file systems any more */
 int superblock_settle(struct restart *r, struct mounts *m, struct error *err);
