@@ -23,6 +23,7 @@
 #include "mount/table.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
@@ -68,25 +69,16 @@ uint64_t isolate_prepare(struct isolate *isolate)
 
 /* ---- a user of the host is root inside ---- */
 
-static int write_file(const char *path, const char *text, struct error *err)
-{
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return error_raise(err, errno, "write %s", path);
-	return 0;
-}
-
 static int map_ids(const struct isolate *isolate, struct error *err)
 {
 	_cleanup_(free_p) char *users = xasprintf("0 %u 1\n", isolate->uid);
 	_cleanup_(free_p) char *groups = xasprintf("0 %u 1\n", isolate->gid);
-	int r = write_file("/proc/self/setgroups", "deny", err);
+	int r = file_write("/proc/self/setgroups", err, "deny");
 
 	if (r == 0)
-		r = write_file("/proc/self/uid_map", users, err);
+		r = file_write("/proc/self/uid_map", err, "%s", users);
 	if (r == 0)
-		r = write_file("/proc/self/gid_map", groups, err);
+		r = file_write("/proc/self/gid_map", err, "%s", groups);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -29,18 +29,11 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/map.h"
 
 #define CHECKS_MAX        100
 #define REPEATS_LOOKED_AT 64 /* of the latest refusals, for the same one once more */
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static bool same_refusal(const struct error *a, const struct error *b)
 {

@@ -22,6 +22,7 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/map.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -44,14 +45,6 @@ struct freezer {
 	uint64_t end_ms;  /* CLOCK_MONOTONIC: the deadline */
 	struct scan scan; /* the last one */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* what the tracer has said of a task; NULL when it does not hold it, or has let it go again */
 static struct hold *find_hold(const struct freezer *f, pid_t tid)

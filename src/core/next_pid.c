@@ -20,6 +20,7 @@
 #include "task/stub.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 #define LAST_PID  "/proc/sys/kernel/ns_last_pid"
 #define TRIES_MAX 1000
@@ -41,11 +42,9 @@ struct turn {
 static int write_last(void *arg, struct error *err)
 {
 	const struct turn *t = arg;
-	_cleanup_(close_p) int fd = open(LAST_PID, O_WRONLY | O_CLOEXEC);
+	int e = file_write(LAST_PID, err, "%d", t->last);
 
-	if (fd < 0 || dprintf(fd, "%d", t->last) < 0)
-		return error_raise(err, errno, "write " LAST_PID);
-	return 0;
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* setns(2) of a pid namespace is for children */

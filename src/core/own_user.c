@@ -12,27 +12,19 @@
 #include "kind/mnt_ns.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-static int write_file(const char *path, const char *text, struct error *err)
-{
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return error_raise(err, errno, "write %s", path);
-	return 0;
-}
+#include "util/file.h"
 
 /* our ids stay what they are; all others are unknown there (user_namespaces(7)) */
 static int map_ids(uid_t uid, gid_t gid, struct error *err)
 {
 	_cleanup_(free_p) char *users = xasprintf("%u %u 1\n", uid, uid);
 	_cleanup_(free_p) char *groups = xasprintf("%u %u 1\n", gid, gid);
-	int e = write_file("/proc/self/setgroups", "deny", err);
+	int e = file_write("/proc/self/setgroups", err, "deny");
 
 	if (e == 0)
-		e = write_file("/proc/self/uid_map", users, err);
+		e = file_write("/proc/self/uid_map", err, "%s", users);
 	if (e == 0)
-		e = write_file("/proc/self/gid_map", groups, err);
+		e = file_write("/proc/self/gid_map", err, "%s", groups);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

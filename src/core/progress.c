@@ -5,15 +5,9 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "util/clock.h"
+
 #define DRAW_INTERVAL_US 100000
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* of several threads one draws: the one that moves drawn_us on */
 static void draw(struct progress *p, uint64_t now)

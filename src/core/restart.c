@@ -29,19 +29,12 @@
 #include "task/stub.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/map.h"
 
 void restart_refuse(struct restart *r, const struct error *refusal)
 {
 	*array_push(r->refusals.items, r->refusals.n) = *refusal;
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 /* ---- build ---- */

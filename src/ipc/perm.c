@@ -10,6 +10,7 @@
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 IpcPerm *ipc_perm_new(int id, const struct ipc_perm *perm)
 {
@@ -36,13 +37,9 @@ void ipc_perm_set(struct ipc_perm *perm, const IpcPerm *from)
 static int next_id(const char *sort, int id, struct error *err)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/sys/kernel/%s_next_id", sort);
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-	char value[16];
-	int n = snprintf(value, sizeof(value), "%d", id);
+	int r = file_write(path, err, "%d", id);
 
-	if (fd < 0 || write(fd, value, (size_t)n) != n)
-		return error_raise(err, errno, "write %d to %s", id, path);
-	return 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* by system calls, for the C library's functions are for all threads */

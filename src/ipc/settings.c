@@ -7,6 +7,7 @@
 #include "ipc/ipc.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 #define VALUE_MAX IPC_SETTING_MAX
 
@@ -55,11 +56,9 @@ static int read_setting(const char *name, char value[VALUE_MAX], struct error *e
 static int write_setting(const char *name, const char *value, struct error *err)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/sys/%s", name);
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int r = file_write(path, err, "%s", value);
 
-	if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
-		return error_raise(err, errno, "write '%s' to %s", value, path);
-	return 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int ipc_settings_read(IpcNsState *state, struct error *err)

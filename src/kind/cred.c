@@ -14,6 +14,7 @@
 #include "kind/user_ns.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 #define SECUREBITS_MAX 0xfffu /* those of 6.14, SECBIT_EXEC_*, included */
 #define LOCKS          0xaaau /* each bit's lock is the one above it */
@@ -210,13 +211,9 @@ static int cred_preflight(struct restart *r, struct object *object, struct error
 
 static int write_login_uid(uint32_t value, struct error *err)
 {
-	_cleanup_(close_p) int fd = open("/proc/self/loginuid", O_WRONLY | O_CLOEXEC);
-	char text[16];
-	int size = snprintf(text, sizeof(text), "%u", value - 1);
+	int e = file_write("/proc/self/loginuid", err, "%u", value - 1);
 
-	if (fd < 0 || write(fd, text, (size_t)size) < 0)
-		return error_raise(err, errno, "write %u to /proc/self/loginuid", value - 1);
-	return 0;
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int cred_prepare(struct restart *r, struct object *object, struct error *err)

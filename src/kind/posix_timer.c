@@ -25,10 +25,10 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/uapi.h"
 
 #define N_SIGNALS    64
-#define SECOND_NS    1000000000ull
 #define COUNT_UP_MAX 100000 /* without timer_restore_ids: ids are reached by making that many */
 #define N_CALLS      (INJECT_BUFFER_SIZE / sizeof(struct itimerspec) / 2)
 
@@ -145,11 +145,6 @@ static int parse_timers(struct checkpoint *c, const struct task *task, const cha
 	return 0;
 }
 
-static uint64_t to_ns(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * SECOND_NS + t->tv_nsec;
-}
-
 /* timer_gettime and timer_getoverrun of @n <= N_CALLS timers, in the task */
 static int ask(struct checkpoint *c, const struct task *task, PosixTimer **timers, size_t n,
                struct error *err)
@@ -176,8 +171,8 @@ static int ask(struct checkpoint *c, const struct task *task, PosixTimer **timer
 		if (calls[2 * i].result < 0)
 			return error_raise(err, -calls[2 * i].result, "timer_gettime of timer %u",
 			                   timers[i]->id);
-		timers[i]->remaining_ns = to_ns(&values[i].it_value);
-		timers[i]->interval_ns = to_ns(&values[i].it_interval);
+		timers[i]->remaining_ns = timespec_to_ns(&values[i].it_value);
+		timers[i]->interval_ns = timespec_to_ns(&values[i].it_interval);
 		if (calls[2 * i + 1].result > 0)
 			refuse_timer(c, task, timers[i], CODE_posix_timer_overrun,
 			             "its last signal was delivered with an overrun count, which "
@@ -396,14 +391,9 @@ static int posix_timer_install(struct restart *r, struct object *object, struct 
 	return 0;
 }
 
-static struct timespec from_ns(uint64_t ns)
-{
-	return (struct timespec){ .tv_sec = ns / SECOND_NS, .tv_nsec = ns % SECOND_NS };
-}
-
 static void arm(struct stub *stub, const PosixTimer *t, int flags, uint64_t value_ns)
 {
-	struct itimerspec value = { from_ns(t->interval_ns), from_ns(value_ns) };
+	struct itimerspec value = { timespec_from_ns(t->interval_ns), timespec_from_ns(value_ns) };
 
 	calls_reserve(stub->calls, 1, sizeof(value) + 16);
 	CALL(stub->calls, timer_settime, t->id, flags,
@@ -432,7 +422,7 @@ static int read_clock(struct stub *stub, uint32_t clock, uint64_t *ret_ns, struc
 	int e = calls_run(stub->calls, err);
 	if (e < 0)
 		return error_trace(err, e);
-	*ret_ns = to_ns(now);
+	*ret_ns = timespec_to_ns(now);
 	return 0;
 }
 

@@ -33,6 +33,7 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/uapi.h"
 
 /* include/linux/sched.h: what PR_SET_IO_FLUSHER sets; PR_GET_IO_FLUSHER needs CAP_SYS_RESOURCE */
@@ -497,11 +498,8 @@ static int set_coredump_filter(const PrctlProcess *p, pid_t tid, struct error *e
 	if (!read_file(tid, "coredump_filter", text, sizeof(text)) ||
 	    strtoul(text, NULL, 16) == p->coredump_filter)
 		return 0;
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int size = snprintf(text, sizeof(text), "0x%x", p->coredump_filter);
-	if (fd < 0 || write(fd, text, (size_t)size) < 0)
-		return error_raise(err, errno, "write %s to %s", text, path);
-	return 0;
+	int e = file_write(path, err, "0x%x", p->coredump_filter);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int set_process(struct stub *stub, const PrctlProcess *p, struct error *err)

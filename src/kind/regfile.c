@@ -13,9 +13,8 @@
 #include "kind/regfile/regfile.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/handle.h"
-
-#define SECOND_NS 1000000000u
 
 struct regfile *regfile_live(struct object *object)
 {

@@ -34,10 +34,11 @@
 #include "time_ns.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/file.h"
 
 #define CAP_SYS_ADMIN 21
 #define CAP_SYS_TIME  25
-#define SECOND_NS     1000000000ll
 #define CLOCK_MAX     (INT64_MAX / 2) /* KTIME_SEC_MAX / 2: the most the kernel lets a clock show */
 
 #ifndef CLONE_NEWTIME
@@ -53,11 +54,6 @@ struct clocks {
 	int fd; /* of the namespace */
 	struct timespec monotonic, boottime;
 };
-
-static uint64_t to_ns(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * SECOND_NS + (uint64_t)t->tv_nsec;
-}
 
 static int read_clocks(struct clocks *c, struct error *err)
 {
@@ -110,8 +106,8 @@ static int make_state(struct checkpoint *c, const struct task *task, struct obje
 	object->message = &s->base;
 	s->outer = outer;
 	s->owner = ns_owner(object);
-	s->monotonic_ns = to_ns(&clocks.monotonic);
-	s->boottime_ns = to_ns(&clocks.boottime);
+	s->monotonic_ns = timespec_to_ns(&clocks.monotonic);
+	s->boottime_ns = timespec_to_ns(&clocks.boottime);
 	return 0;
 }
 
@@ -352,11 +348,9 @@ static int write_offsets(const char *path, const TimeNsState *s, struct error *e
 		return error_trace(err, e);
 	monotonic = offset_to(&monotonic, &now.monotonic, s->monotonic_ns);
 	boottime = offset_to(&boottime, &now.boottime, s->boottime_ns);
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || dprintf(fd, "monotonic %lld %lld\nboottime %lld %lld\n", monotonic.s,
-	                      monotonic.ns, boottime.s, boottime.ns) < 0)
-		return error_raise(err, errno, "write %s", path);
-	return 0;
+	e = file_write(path, err, "monotonic %lld %lld\nboottime %lld %lld\n", monotonic.s,
+	               monotonic.ns, boottime.s, boottime.ns);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* in a helper that has just unshared it */

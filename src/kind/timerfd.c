@@ -19,8 +19,8 @@
 #include "timerfd.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
-#define SECOND_NS   1000000000ull
 #define KNOWN_FLAGS ((uint32_t)(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET))
 #define TIME_MAX    (INT64_MAX / 2)
 
@@ -38,17 +38,6 @@ static bool is_time_of_day(const TimerfdState *s)
 {
 	return s->flags & TFD_TIMER_ABSTIME &&
 	       (s->clock == CLOCK_REALTIME || s->clock == CLOCK_REALTIME_ALARM);
-}
-
-static uint64_t to_ns(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * SECOND_NS + (uint64_t)t->tv_nsec;
-}
-
-static struct timespec from_ns(uint64_t ns)
-{
-	return (struct timespec){ .tv_sec = (time_t)(ns / SECOND_NS),
-		                  .tv_nsec = (long)(ns % SECOND_NS) };
 }
 
 /* ---- checkpoint ---- */
@@ -87,11 +76,11 @@ static int read_state(const struct descriptor *d, char **ret_info, TimerfdState 
 	}
 	s->clock = (uint32_t)clock;
 	s->flags = (uint32_t)flags;
-	s->remaining_ns = to_ns(&value.it_value);
-	s->interval_ns = to_ns(&value.it_interval);
+	s->remaining_ns = timespec_to_ns(&value.it_value);
+	s->interval_ns = timespec_to_ns(&value.it_interval);
 	if (s->remaining_ns && is_time_of_day(s)) {
 		clock_gettime(CLOCK_REALTIME, &now);
-		s->deadline_ns = to_ns(&now) + s->remaining_ns;
+		s->deadline_ns = timespec_to_ns(&now) + s->remaining_ns;
 	}
 	return 0;
 }
@@ -158,14 +147,15 @@ static int open_new(struct restart *r, struct object *object, uint32_t flags, in
 
 static int arm(const TimerfdState *s, int fd, struct error *err)
 {
-	struct itimerspec value = { from_ns(s->interval_ns), from_ns(s->remaining_ns) };
+	struct itimerspec value = { timespec_from_ns(s->interval_ns),
+		                    timespec_from_ns(s->remaining_ns) };
 	struct timespec now;
 
 	if (s->deadline_ns) {
-		value.it_value = from_ns(s->deadline_ns);
+		value.it_value = timespec_from_ns(s->deadline_ns);
 	} else if (s->remaining_ns && s->flags & TFD_TIMER_ABSTIME) {
 		clock_gettime((clockid_t)s->clock, &now);
-		value.it_value = from_ns(to_ns(&now) + s->remaining_ns);
+		value.it_value = timespec_from_ns(timespec_to_ns(&now) + s->remaining_ns);
 	}
 	if ((s->remaining_ns || s->interval_ns || s->flags) &&
 	    timerfd_settime(fd, (int)s->flags, &value, NULL) < 0)

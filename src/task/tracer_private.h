@@ -11,6 +11,7 @@
 
 #include "arch/arch.h"
 #include "task/tracer.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/map.h"
 
@@ -107,7 +108,6 @@ int trace_get_regs(pid_t tid, struct user_regs_struct *regs);
 int trace_set_regs(pid_t tid, const struct user_regs_struct *regs);
 int trace_get_sigmask(pid_t tid, uint64_t *mask);
 int trace_set_sigmask(pid_t tid, uint64_t mask);
-uint64_t now_ms(void);                       /* CLOCK_MONOTONIC */
 bool trace_abandoned(const struct trace *t); /* the coordinator has gone */
 
 /* ---- tracer_hold.c ---- */

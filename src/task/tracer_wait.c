@@ -20,14 +20,6 @@
 #define SYSCALL_STOP (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
 #define STEP_TIMEOUT 10000u           /* ms; a call that must not sleep */
 
-uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 bool trace_abandoned(const struct trace *t)
 {
 	struct pollfd p = { .fd = t->coordinator, .events = POLLIN };

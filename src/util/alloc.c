@@ -61,14 +61,21 @@ void *xmemdup(const void *p, size_t size)
 	return copy;
 }
 
+char *xvasprintf(const char *format, va_list ap)
+{
+	char *s = NULL;
+
+	if (vasprintf(&s, format, ap) < 0)
+		out_of_memory();
+	return s;
+}
+
 char *xasprintf(const char *format, ...)
 {
 	va_list ap;
-	char *s = NULL;
 
 	va_start(ap, format);
-	if (vasprintf(&s, format, ap) < 0)
-		out_of_memory();
+	char *s = xvasprintf(format, ap);
 	va_end(ap);
 	return s;
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ void *xrealloc(void *p, size_t n, size_t size)
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t size) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+char *xvasprintf(const char *format, va_list ap)
+	__attribute__((format(printf, 1, 0), returns_nonnull));
 void *xmemdup(const void *p, size_t size) __attribute__((returns_nonnull));
 
 /**

@@ -12,9 +12,9 @@
 #include "kind/user_ns.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
-#define DELETED   " (deleted)"
-#define SECOND_NS 1000000000u
+#define DELETED " (deleted)"
 
 /* ---- checkpoint ---- */
 

@@ -14,6 +14,7 @@
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 #define LAST_PID     "/proc/sys/kernel/ns_last_pid"
 #define PID_MAX      "/proc/sys/kernel/pid_max"
@@ -58,15 +59,6 @@ static uint32_t read_number(const char *path)
 	                                                       : 0;
 }
 
-static int write_number(const char *path, uint32_t number, struct error *err)
-{
-	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || dprintf(fd, "%u", number) < 0)
-		return error_raise(err, errno, "write %u to %s", number, path);
-	return 0;
-}
-
 /* its own number is the next that the namespace had to give */
 static int read_inside(void *arg, struct error *err)
 {
@@ -94,7 +86,7 @@ static int write_last_inside(void *arg, struct error *err)
 {
 	const struct job *job = arg;
 
-	return write_number(LAST_PID, job->settings.last_pid, err);
+	return file_write(LAST_PID, err, "%u", job->settings.last_pid);
 }
 
 static int write_inside(void *arg, struct error *err)
@@ -105,9 +97,9 @@ static int write_inside(void *arg, struct error *err)
 	int r = 0;
 
 	if (s->pid_max && s->pid_max != pid_max && has_own_pid_max(pid_max, job->host_pid_max))
-		r = write_number(PID_MAX, s->pid_max, err);
+		r = file_write(PID_MAX, err, "%u", s->pid_max);
 	if (r == 0 && s->memfd_noexec != read_number(MEMFD_NOEXEC))
-		r = write_number(MEMFD_NOEXEC, s->memfd_noexec, err);
+		r = file_write(MEMFD_NOEXEC, err, "%u", s->memfd_noexec);
 	if (r == 0)
 		r = write_last_inside(arg, err);
 	return r;

@@ -23,6 +23,7 @@
 #include "host/helper.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 enum { CAP_SETPCAP_NUMBER = 8 };
 
@@ -172,11 +173,9 @@ int user_ns_read(int nsfd, struct user_ns_data *ret, struct error *err)
 static int write_file(pid_t pid, const char *name, const char *text, struct error *err)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", pid, name);
-	_cleanup_(close_p) int fd = *text ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+	int r = *text ? file_write(path, err, "%s", text) : 0;
 
-	if (*text && (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)))
-		return error_raise(err, errno, "write %s of a new user namespace", name);
-	return 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int write_map(pid_t pid, const char *name, const struct id_map *map,
