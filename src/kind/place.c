@@ -16,15 +16,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-#define DELETED " (deleted)"
-
-static bool ends_deleted(const char *text)
-{
-	size_t size = strlen(text), suffix = strlen(DELETED);
-
-	return size > suffix && !strcmp(text + size - suffix, DELETED);
-}
+#include "util/path.h"
 
 /* the text of the link, which need not be true */
 static int read_link(int fd, char **ret, struct error *err)
@@ -59,7 +51,7 @@ int place_find(struct checkpoint *c, const struct task *task, int fd, struct pla
 	}
 	if (!ret->mount) {
 		r = read_link(fd, &ret->path, err);
-		ret->deleted = r == 0 && ends_deleted(ret->path);
+		ret->deleted = r == 0 && path_ends_deleted(ret->path);
 		return r < 0 ? error_trace(err, r) : 0;
 	}
 	ret->path = xasprintf("/%s", below);

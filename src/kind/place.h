@@ -13,7 +13,7 @@
 struct place {
 	struct object *mount; /* of kind mount; NULL: the coordinator's namespace */
 	int base;             /* the mount's root, lent, for place_open(); -1 without a mount */
-	char *path;           /* owned; without " (deleted)" when that is what it is */
+	char *path;           /* owned; with " (deleted)" if it is so and there is no mount */
 	bool deleted;
 };
 
@@ -34,11 +34,15 @@ int place_open(int base, const char *path, int flags);
 
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);
-/* restart: the user namespace that must know who makes a file there, user_ns_author_begin(); 0:
- * ours */
+/*
+ * restart: the user namespace that must know who makes a file there, user_ns_author_begin(); 0:
+ * ours
+ */
 uint32_t place_owner(const struct restart *r, uint32_t mount);
-/* restart: whether that mount's file system was made anew: sizes and times are as before, inodes
- * not */
+/*
+ * restart: whether that mount's file system was made anew: sizes and times are as before, inodes
+ * not
+ */
 bool place_is_new(const struct restart *r, uint32_t mount);
 /* pure: whether a record's mount and path are of the right form */
 bool place_valid(const struct objects *objects, uint32_t mount, const ProtobufCBinaryData *path);

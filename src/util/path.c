@@ -6,6 +6,13 @@
 
 #include "util/alloc.h"
 
+bool path_ends_deleted(const char *path)
+{
+	size_t size = strlen(path), suffix = strlen(PATH_DELETED);
+
+	return size > suffix && !strcmp(path + size - suffix, PATH_DELETED);
+}
+
 char *path_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');

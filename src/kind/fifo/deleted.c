@@ -13,8 +13,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
-
-#define DELETED " (deleted)"
+#include "util/path.h"
 
 /* ---- checkpoint ---- */
 
@@ -31,7 +30,7 @@ static bool has_xattrs(const struct descriptor *d)
 char *fifo_deleted_path(const struct descriptor *d, const struct place *place,
                         struct error *refusal)
 {
-	size_t size = strlen(place->path), suffix = strlen(DELETED);
+	size_t size = strlen(place->path), suffix = strlen(PATH_DELETED);
 	struct stat st;
 
 	*refusal = ERROR_INIT;

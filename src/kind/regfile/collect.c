@@ -23,9 +23,8 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/handle.h"
+#include "util/path.h"
 #include "util/still.h"
-
-#define DELETED " (deleted)"
 
 /*
  * File systems on which a file is nothing but what open(2), read(2) and stat(2) show, tried or
@@ -56,13 +55,6 @@ static const char *const pathless[] = {
 	"/memfd:", "/secretmem", "/SYSV", "/[aio]", "/anon_hugepage", "/dev/zero (deleted)",
 };
 
-static bool ends_deleted(const char *text)
-{
-	size_t size = strlen(text), suffix = strlen(DELETED);
-
-	return size > suffix && !strcmp(text + size - suffix, DELETED);
-}
-
 bool regfile_claims(const struct descriptor *d)
 {
 	if (d->link[0] != '/')
@@ -73,8 +65,8 @@ bool regfile_claims(const struct descriptor *d)
 	if (!S_ISREG(d->st.st_mode))
 		return S_ISDIR(d->st.st_mode) || (d->fd >= 0 && d->flags & O_PATH);
 	for (size_t i = 0; i < sizeof(pathless) / sizeof(pathless[0]); i++)
-		if (!strncmp(d->link, pathless[i], strlen(pathless[i])) && ends_deleted(d->link) &&
-		    d->st.st_nlink == 0)
+		if (!strncmp(d->link, pathless[i], strlen(pathless[i])) &&
+		    path_ends_deleted(d->link) && d->st.st_nlink == 0)
 			return false;
 	return true;
 }
@@ -158,7 +150,7 @@ static int find_deleted(struct look *l, struct error *refusal)
 	bool directory = S_ISDIR(l->st.stx_mode);
 
 	if (!l->place.mount) /* mount_of() has done it */
-		l->place.path[strlen(l->place.path) - strlen(DELETED)] = 0;
+		l->place.path[strlen(l->place.path) - strlen(PATH_DELETED)] = 0;
 	l->name = !directory && l->st.stx_nlink > 0 ? REGFILE_STATE__NAME__LINKED
 	                                            : REGFILE_STATE__NAME__DELETED;
 	return check_folder(l, refusal);
