@@ -194,6 +194,8 @@ int next_pid_clone(struct restart *r, struct stub *parent, struct stub *child,
 		if (child->ns) /* its number where we are is not known */
 			break;
 		e = dismiss(r, parent, child, args->flags & CLONE_THREAD, tid, err);
+		/* nobody has it, and it is not given: the kernel is about to let go of it */
+		spawn_pid_lingers(r, child->tid);
 	}
 	if (e < 0)
 		return error_trace(err, e);
