@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A shell in a container on a terminal, checkpointed from outside, goes on in another window, on the terminal of its own devpts; a user's, too,
 by himself."""
+import fcntl
 import os
 import re
+import signal
 import termios
 
 from cli import STASIS, done, expect, stasis, wait_for
