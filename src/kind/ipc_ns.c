@@ -304,7 +304,7 @@ static int restore(struct restart *r, struct object *object, struct error *err)
 	if (e < 0)
 		return error_trace(err, e);
 	struct making m = { r->objects, object, ((struct ns *)object->live)->fd };
-	e = helper_run(make_in_helper, &m, sizeof(m), err);
+	e = helper_run_here(make_in_helper, &m, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -329,7 +329,7 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 {
 	struct settling s = { object, ((struct ns *)object->live)->fd,
 		              user_ns_fd(r, object_state(object, IpcNsState)->owner) };
-	int e = helper_run(settle_in_helper, &s, sizeof(s), err);
+	int e = ns_run(s.owner, settle_in_helper, &s, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

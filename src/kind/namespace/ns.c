@@ -179,7 +179,11 @@ int ns_enter_owner(int owner, struct error *err)
 	return 0;
 }
 
-/* what the helper needs, and a descriptor number that it hands back through shared memory */
+int ns_run(int owner, helper_fn *fn, void *arg, struct error *err)
+{
+	return owner < 0 ? helper_run_here(fn, arg, err) : helper_run(fn, arg, 0, err);
+}
+
 struct making {
 	const struct object *object;
 	const struct ns_type *type;
@@ -209,7 +213,7 @@ int ns_make(struct object *object, const struct ns_type *type, int owner,
             int (*fill)(const struct object *object, struct error *err), struct error *err)
 {
 	struct making m = { object, type, owner, fill };
-	int fd = helper_run(make_in_helper, &m, sizeof(m), err);
+	int fd = ns_run(owner, make_in_helper, &m, err);
 
 	if (fd < 0)
 		return error_trace(err, fd);

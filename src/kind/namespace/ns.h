@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "host/helper.h"
 #include "kind/kind.h"
 
 /* which namespace of a task; the link in /proc/PID/ns, and CLONE_NEW* for setns(2) */
@@ -60,5 +61,10 @@ int ns_make(struct object *object, const struct ns_type *type, int owner,
  * settings of the namespace ask for.
  */
 int ns_enter_owner(int owner, struct error *err);
+/*
+ * A helper for what calls ns_enter_owner(): in our memory (helper_run_here()), but on a copy of it
+ * where it is somebody else who runs then.
+ */
+int ns_run(int owner, helper_fn *fn, void *arg, struct error *err);
 int ns_enter(struct restart *r, struct object *object, struct stub *stub, struct error *err);
 void ns_release(struct object *object);
