@@ -125,8 +125,9 @@ static bool begin(struct trace *t, struct hold *hold)
 	}
 	/* a task in a job-control stop has come to a stop of ours already */
 	int status;
-	if (waitpid(task->tid, &status, __WALL | WNOHANG) == task->tid && WIFSTOPPED(status) &&
-	    status >> 16 == PTRACE_EVENT_STOP) {
+	bool stopped = waitpid(task->tid, &status, __WALL | WNOHANG) == task->tid &&
+	               WIFSTOPPED(status);
+	if (stopped && status >> 16 == PTRACE_EVENT_STOP) {
 		task->stopped = true;
 		task->group_stop = WSTOPSIG(status) != SIGTRAP;
 		task->stop_signal = task->group_stop ? WSTOPSIG(status) : 0;
@@ -134,6 +135,8 @@ static bool begin(struct trace *t, struct hold *hold)
 	}
 	ptrace(PTRACE_INTERRUPT, task->tid, 0, 0);
 	task->interrupted = true;
+	if (stopped) /* by a signal of the program's, which has come since: await_stop() */
+		ptrace(PTRACE_CONT, task->tid, 0, WSTOPSIG(status));
 	return true;
 }
 

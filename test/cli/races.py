@@ -57,6 +57,23 @@ wait_for(lambda: state(p.pid) in "SR", "it goes on")
 p.kill()
 p.wait()
 
+# ---- a signal that comes after a task was seized, before it was interrupted ----
+p = program("""
+import signal
+signal.signal(signal.SIGUSR1, lambda *_: open('seen', 'w').close())
+open('ready', 'w').close()
+while True: time.sleep(0.01)""")
+tracer = subprocess.Popen(["strace", "-f", "-o", "trace", "-e", "trace=ptrace", "-e", "inject=ptrace:delay_exit=300000:when=1..2", STASIS,
+                           "checkpoint", str(p.pid), "-o", "image", "--force", "--leave-running"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+wait_for(lambda: "PTRACE_SEIZE, %d" % p.pid in open("trace").read(), "it is seized")
+p.send_signal(signal.SIGUSR1)
+_, err = tracer.communicate(timeout=60)
+expect(tracer.returncode == 0, f"a signal meanwhile: {tracer.returncode} {err}")
+wait_for(lambda: os.path.exists("seen"), "the signal arrives")
+p.kill()
+p.wait()
+
 # ---- tasks that keep appearing ----
 p = program("""
 def fork():
