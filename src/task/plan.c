@@ -256,7 +256,7 @@ static void planner_done(struct planner *p)
 {
 	map_free(p->by_tid);
 	map_free(p->inits);
-	free_values(p->ghosts);
+	free_values(p->dead_leaders);
 	free_values(p->groups);
 	free(p->members);
 	free(p->order);
@@ -271,7 +271,7 @@ static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struc
 		             .n = n,
 		             .by_tid = map_new(),
 		             .inits = map_new(),
-		             .ghosts = map_new(),
+		             .dead_leaders = map_new(),
 		             .groups = map_new(),
 		             .err = err };
 	int r;

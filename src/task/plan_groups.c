@@ -40,9 +40,9 @@ static int add_group(struct planner *p, uint32_t node)
 		g = xcalloc(1, sizeof(*g));
 		*g = (struct group){ .pgid = m->pgid, .session = m->sid, .member = node };
 		if (leader == PLAN_NONE)
-			g->leader = *plan_ghost(p, m->pgid);
+			g->leader = *plan_dead_leader(p, m->pgid);
 		else
-			g->leader = (struct ghost){ m->pgid, ns_of(p, leader), NULL };
+			g->leader = (struct plan_pid){ m->pgid, ns_of(p, leader), NULL };
 		map_put(p->groups, &m->pgid, sizeof(m->pgid), g);
 	}
 	if (plan_ns_level(ns_of(p, node)) < plan_ns_level(ns_of(p, g->member)))
@@ -177,7 +177,7 @@ static void hold_group(struct planner *p, uint32_t node)
 		return;
 	g->held = true;
 	*array_push(p->ending, p->n_ending) =
-		plan_add_placeholder(p, node, (struct ghost){ .ns = ns_of(p, node) }, g->pgid);
+		plan_add_placeholder(p, node, (struct plan_pid){ .ns = ns_of(p, node) }, g->pgid);
 }
 
 /* where a process wants to go and can go now */

@@ -5,7 +5,6 @@
  */
 #include "task/plan_private.h"
 
-
 #include "util/alloc.h"
 #include "util/map.h"
 
@@ -43,9 +42,9 @@ bool plan_ns_ready(const struct planner *p, uint32_t node)
 	return !ns || init == node || p->members[init].made;
 }
 
-const struct ghost *plan_ghost(const struct planner *p, pid_t tid)
+const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid)
 {
-	return map_get(p->ghosts, &tid, sizeof(tid));
+	return map_get(p->dead_leaders, &tid, sizeof(tid));
 }
 
 /* ---- numbers ---- */
@@ -117,16 +116,16 @@ static int note_leader(struct planner *p, struct numbers *n, uint32_t node, pid_
 			                    "its session or group is in another pid namespace");
 		return 0;
 	}
-	struct ghost *ghost = map_get(p->ghosts, &pid, sizeof(pid));
+	struct plan_pid *known = map_get(p->dead_leaders, &pid, sizeof(pid));
 	if (depth && inner[depth - 1] == 1)
 		return plan_invalid(p, node, "an init that is dead leads a session or group");
-	if (!ghost) {
-		ghost = xcalloc(1, sizeof(*ghost));
-		*ghost = (struct ghost){ pid, ns, depth ? inner : NULL };
-		map_put(p->ghosts, &pid, sizeof(pid), ghost);
-	} else if (plan_ns_within(ns, ghost->ns)) {
-		*ghost = (struct ghost){ pid, ns, depth ? inner : NULL };
-	} else if (!plan_ns_within(ghost->ns, ns)) {
+	if (!known) {
+		known = xcalloc(1, sizeof(*known));
+		*known = (struct plan_pid){ pid, ns, depth ? inner : NULL };
+		map_put(p->dead_leaders, &pid, sizeof(pid), known);
+	} else if (plan_ns_within(ns, known->ns)) {
+		*known = (struct plan_pid){ pid, ns, depth ? inner : NULL };
+	} else if (!plan_ns_within(known->ns, ns)) {
 		return plan_invalid(p, node, "a dead leader was in two pid namespaces");
 	}
 	return 0;

@@ -32,19 +32,19 @@ struct member {                               /* what the planner knows of a nod
 	uint32_t n_heirs;     /* of a process: products to come that must be born into its group */
 };
 
-/* a process that is dead, and leads a session or group of living ones, or has still to be named */
-struct ghost {
+/* the numbers of a process, as the kernel's struct pid */
+struct plan_pid {
 	pid_t tid; /* 0: any that is free */
 	const struct plan_ns *ns;
-	const int32_t *inner;
+	const int32_t *inner; /* as plan_task.inner */
 };
 
 struct group {
 	pid_t pgid, session;
-	struct ghost leader; /* its namespace, also while it lives */
-	uint32_t member;     /* the first task in it, of those on the highest level */
-	bool founded, held;  /* it is there; by a placeholder that keeps it until the end */
-	bool settled;        /* a member leads no group itself, so it comes first and stays */
+	struct plan_pid leader; /* its namespace, also while it lives */
+	uint32_t member;        /* the first task in it, of those on the highest level */
+	bool founded, held;     /* it is there; by a placeholder that keeps it until the end */
+	bool settled;           /* a member leads no group itself, so it comes first and stays */
 };
 
 struct foreign { /* a process that comes to its parent as an orphan */
@@ -61,10 +61,10 @@ struct planner {
 	size_t n_order;
 	struct foreign *foreign;
 	size_t n_foreign;
-	struct map *inits;  /* struct plan_ns * -> node + 1 */
-	struct map *ghosts; /* number -> struct ghost: dead leaders of sessions and groups */
-	struct map *groups; /* pgid -> struct group */
-	uint32_t *ending;   /* placeholders that end when all groups are complete */
+	struct map *inits;        /* struct plan_ns * -> node + 1 */
+	struct map *dead_leaders; /* number -> struct plan_pid, of leaders of sessions and groups */
+	struct map *groups;       /* pgid -> struct group */
+	uint32_t *ending;         /* placeholders that end when all groups are complete */
 	size_t n_ending;
 	struct plan *plan;
 	struct error *err;
@@ -93,13 +93,13 @@ static inline const struct plan_ns *ns_of(const struct planner *p, uint32_t node
 
 /* ---- plan_ns.c ---- */
 
-/* that numbers, parents and inits agree on every level; fills p->inits and p->ghosts */
+/* that numbers, parents and inits agree on every level; fills p->inits and p->dead_leaders */
 int plan_read_namespaces(struct planner *p);
 bool plan_is_init(const struct planner *p, uint32_t node); /* of a namespace below the root's */
 /* what it is in has an init, or gets it by this one */
 bool plan_ns_ready(const struct planner *p, uint32_t node);
 /* the pid namespace of a leader of a session or group, living or dead */
-const struct ghost *plan_ghost(const struct planner *p, pid_t tid);
+const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid);
 
 /* ---- plan_sessions.c ---- */
 
@@ -122,7 +122,8 @@ int plan_make_steps(struct planner *p);
 struct plan_step *plan_add_step(struct planner *p, enum plan_action action, uint32_t actor,
                                 uint32_t node);
 /* its node, cloned by @creator into process group @group */
-uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost who, pid_t group);
+uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct plan_pid who,
+                              pid_t group);
 
 /* ---- plan_groups.c ---- */
 

@@ -26,7 +26,7 @@ static uint32_t process_of(const struct planner *p, uint32_t node)
 	return node < p->n ? p->members[node].leader : node;
 }
 
-uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct ghost who, pid_t group)
+uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct plan_pid who, pid_t group)
 {
 	uint32_t node = p->plan->n_nodes;
 	size_t n_members = node;
@@ -92,7 +92,8 @@ static int call_midwife(struct planner *p, uint32_t *creator, uint32_t node, pid
 		                      "namespace's pid namespace cannot share");
 	uint64_t flags = n->flags;
 	int exit_signal = p->tasks[node].exit_signal;
-	uint32_t midwife = plan_add_placeholder(p, *creator, (struct ghost){ .ns = above }, group);
+	uint32_t midwife = plan_add_placeholder(p, *creator, (struct plan_pid){ .ns = above },
+	                                        group);
 	p->plan->nodes[midwife].flags = flags;
 	p->plan->nodes[midwife].exit_signal = exit_signal;
 	p->plan->nodes[midwife].bears = node + 1;
@@ -188,7 +189,7 @@ static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, 
 {
 	const struct plan_task *t = &p->tasks[x];
 	uint32_t maker = p->plan->nodes[x].creator;
-	const struct ghost any = { .ns = ns_of(p, maker) };
+	const struct plan_pid any = { .ns = ns_of(p, maker) };
 	uint32_t reaper = p->members[x].orphan ? p->members[p->members[x].parent].leader
 	                                       : PLAN_NONE;
 	size_t same = 0, wanted = t->n_stand_ins;
@@ -365,19 +366,20 @@ static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
 /* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
 static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
-	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), ghost = o->maker;
+	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
 	int r = 0;
 
 	if (!o->maker_ends)
-		ghost = plan_add_placeholder(p, o->maker, (struct ghost){ .ns = ns_of(p, reaper) },
+		maker = plan_add_placeholder(p, o->maker,
+		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
 		                             p->members[o->maker].group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
 		const struct foreign *f = &p->foreign[i];
-		p->plan->nodes[f->node].creator = ghost;
-		r = make(p, b, ghost, f->node, f->sid, p->members[ghost].group);
+		p->plan->nodes[f->node].creator = maker;
+		r = make(p, b, maker, f->node, f->sid, p->members[maker].group);
 	}
 	if (!o->maker_ends)
-		plan_add_step(p, PLAN_EXIT, ghost, reaper);
+		plan_add_step(p, PLAN_EXIT, maker, reaper);
 	return r;
 }
 
@@ -500,7 +502,7 @@ static bool comes_to(const struct planner *p, uint32_t above, const struct plan_
 static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 {
 	size_t limit = session_end(p, start);
-	const struct ghost *who = plan_ghost(p, p->foreign[start].sid);
+	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
 	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
 	pid_t sid = p->foreign[start].sid;
 	int r = 0;
