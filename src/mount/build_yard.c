@@ -136,7 +136,7 @@ static int make_all(struct mount_build *b, struct error *err)
 			struct new_ns n = { b, i };
 			if (b->ns[i] >= 0 || (wait && must_wait(b, i)))
 				continue;
-			r = helper_run(make_ns, &n, 0, err);
+			r = helper_run_here(make_ns, &n, err);
 			progress = true;
 			left--;
 		}

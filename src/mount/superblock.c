@@ -160,7 +160,8 @@ static int make_inside(void *arg, struct error *err)
 	if (setns(job->key, 0) < 0)
 		return error_raise(err, errno, "enter the namespace of a %s", job->sb->type);
 	/* who enters a pid namespace stays outside: his children are in it */
-	r = strcmp(job->sb->type, "proc") ? make_own(arg, err) : helper_run(make_own, arg, 0, err);
+	r = strcmp(job->sb->type, "proc") ? make_own(arg, err)
+	                                  : helper_run_here(make_own, arg, err);
 	return r < 0 ? error_trace(err, r) : r;
 }
 
@@ -197,7 +198,7 @@ int mount_superblock_make(const struct mount_sb *sb, const char *source, int key
 	else if (!strcmp(sb->type, "proc") && feature(FEATURE_proc_pidns))
 		fd = make_here(sb, source, key, err);
 	else
-		fd = helper_run(make_inside, &job, 0, err);
+		fd = helper_run_here(make_inside, &job, err);
 	if (fd < 0)
 		return error_trace(err, fd);
 	*ret_fd = fd;
