@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, done, expect, live, stasis, wait_for
 
 CALLS = "linkat,link,unlink,unlinkat,mkdirat,mkdir,fsync,write,pwrite64,ftruncate,openat"
 libc = ctypes.CDLL(None)
@@ -16,16 +16,6 @@ libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"")
 os.mkdir("small")
 if libc.mount(b"tmpfs", b"small", b"tmpfs", 0, b"size=256k"):
     raise SystemExit(77)
-
-
-def live():
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                break
-        except ChildProcessError:
-            break
-    return [p for p in os.listdir("/proc") if p.isdigit() and int(p) not in (1, os.getpid())]
 
 
 def names():

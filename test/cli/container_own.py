@@ -8,10 +8,9 @@ import signal
 import subprocess
 import sys
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, USER, become, done, expect, stasis, wait_for
 from containers import IMAGE, bubblewrap, checkpoint, children, count, counting, counts_on, end, inside, read, restart, start, tree
 
-USER = 1234
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 os.chdir("user")
@@ -50,12 +49,6 @@ open("/tmp/result", "w").write(repr([ctypes.string_at(at + 5000), ctypes.string_
 time.sleep(1000)
 """
 FOUND = "[b'segment', b'alone', 7, 3, b'message', b'posix', 0, 0]"
-
-
-def become():
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
 
 
 def begin(what, command):

@@ -2,32 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A shell in a container on a terminal, checkpointed from outside, goes on in another window, on the terminal of its own devpts; a user's, too,
 by himself."""
-import fcntl
 import os
 import re
-import signal
 import termios
 
-from cli import STASIS, done, expect, stasis, wait_for
-from window import Window
+from cli import STASIS, USER, become, done, expect, stasis, wait_for
+from window import PROMPT, Window
 
-PROMPT = r"ready> $"
-USER = 1234
 os.chmod("..", 0o755)
 os.chmod(".", 0o755)
-
-
-def become():
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
-
-
-def command(w, text, pattern):
-    """types a line, waits for a line of its output and for the prompt"""
-    w.send(text + "\r")
-    w.expect(r"(?:^|\n)" + pattern + r"\r?\n")
-    w.expect(PROMPT)
 
 
 def init():
@@ -46,9 +29,9 @@ def session(image, by, **who):
     w = Window([*by, STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "bash", "--noprofile", "--norc", "-i"], rows=31, columns=97,
                HISTFILE="/dev/null", PS1="ready> ", INPUTRC="/dev/null")
     w.expect(PROMPT)
-    command(w, "x=hello; echo $$ > /tmp/file; cat /tmp/file", "1")
-    command(w, "stty size", "31 97")
-    command(w, "touch /dev/console; mount --bind $(tty) /dev/console; chmod 0604 /dev/console; exec 5> /dev/console; tty", "/dev/pts/0")
+    w.command("x=hello; echo $$ > /tmp/file; cat /tmp/file", "1")
+    w.command("stty size", "31 97")
+    w.command("touch /dev/console; mount --bind $(tty) /dev/console; chmod 0604 /dev/console; exec 5> /dev/console; tty", "/dev/pts/0")
     code, _, err = stasis("checkpoint", init(), "-o", image, **who)
     expect(code == 0, f"checkpoint: {code} {err}")
     w.end()
@@ -59,11 +42,11 @@ def session(image, by, **who):
     wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
     w.send("\r")
     w.expect(PROMPT)
-    command(w, "echo $x $$ $(cat /tmp/file)", "hello 1 1")
-    command(w, "stty size", "20 80")
-    command(w, "tty; ls /dev/pts", r"/dev/pts/0\r\n0 +ptmx")
-    command(w, "readlink /proc/self/fd/5; stat -c %a /dev/console", r"/dev/console\r\n604")
-    command(w, "echo shown > /dev/console; echo too > /dev/tty", r"shown\r\ntoo")
+    w.command("echo $x $$ $(cat /tmp/file)", "hello 1 1")
+    w.command("stty size", "20 80")
+    w.command("tty; ls /dev/pts", r"/dev/pts/0\r\n0 +ptmx")
+    w.command("readlink /proc/self/fd/5; stat -c %a /dev/console", r"/dev/console\r\n604")
+    w.command("echo shown > /dev/console; echo too > /dev/tty", r"shown\r\ntoo")
     w.send("exit 5\r")
     expect(w.end() == 5, "the shell's exit status")
 

@@ -8,22 +8,15 @@ import os
 import re
 import subprocess
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, USER, become, done, expect, stasis, wait_for
 from containers import IMAGE, bubblewrap, checkpoint, count, counting, counts_on, end, inside, mounts, restart, start
 
-USER = 1234
 NS_GET_USERNS, NS_GET_OWNER_UID = 0xB701, 0xB704
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 os.chdir("user")
 os.chmod("../..", 0o755)
 LOOP = counting("echo kept > /tmp/kept")
-
-
-def become(user=USER):
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
 
 
 def shown(pid):

@@ -2,24 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """stasis run --isolate: a container around a program, as root and as a user. The host's mounts stay as they are."""
 import os
-import re
 import signal
 import subprocess
-import sys
 
-from cli import STASIS, done, expect, state, stasis, wait_for
+from cli import STASIS, USER, become, done, expect, stasis, state, wait_for
 from window import Window
 
-USER = 1234
 NAMESPACES = ("pid", "mnt", "uts", "ipc")
 os.chmod("..", 0o755)
 os.chmod(".", 0o755)
-
-
-def become():
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
 
 
 def mounts():

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 
-from cli import STASIS, done, expect, stasis, state, wait_for
+from cli import STASIS, done, expect, live, stasis, state, wait_for
 from window import Window
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: a detached tree's root comes to us
@@ -33,17 +33,6 @@ def program(script, name="program"):
 
 READY = "open(name + '.ready', 'w').close()\n"
 UNTIL_GO = READY + "while not os.path.exists(name + '.go'): time.sleep(0.002)\n"
-
-
-def live():
-    """everything but this process and the namespace's init"""
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                break
-        except ChildProcessError:
-            break
-    return [p for p in os.listdir("/proc") if p.isdigit() and int(p) not in (1, os.getpid())]
 
 
 def go(name="program"):

@@ -7,9 +7,8 @@ import os
 import re
 import subprocess
 
-from cli import STASIS, done, expect, stasis, wait_for
+from cli import STASIS, USER, become, done, expect, stasis, wait_for
 
-USER = 1234
 libc = ctypes.CDLL(None)
 libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 os.mkdir("user", 0o700)
@@ -47,12 +46,6 @@ ids = os.getresuid() + os.getresgid()
 open("result", "w").write(repr([os.getpid() == pid, found == [str(child).encode()], os.WEXITSTATUS(status), 3000 < left < 3600, ids]))
 sys.exit(21)
 """
-
-
-def become():
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
 
 
 def user(*words, **more):

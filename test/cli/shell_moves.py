@@ -8,11 +8,10 @@ import signal
 import termios
 
 from cli import STASIS, done, expect, stasis, state, wait_for
-from window import Window
+from window import PROMPT, Window
 
 BASH = ["bash", "--noprofile", "--norc", "-i"]
 HOME = {"HISTFILE": "/dev/null", "PS1": "ready> ", "INPUTRC": "/dev/null"}
-PROMPT = r"ready> $"
 
 
 def child(pid, comm):
@@ -26,14 +25,6 @@ def child(pid, comm):
             except OSError:
                 pass
     return None
-
-
-def command(w, text, pattern):
-    """types a line, waits for a line of its output and for the prompt; the match"""
-    w.send(text + "\r")
-    found = w.expect(r"(?:^|\n)" + pattern + r"\r?\n")
-    w.expect(PROMPT)
-    return found
 
 
 def restart(image, tasks, **size):
@@ -56,9 +47,9 @@ def start_job(w, shell, text):
 
 w = Window([STASIS, "run", "--", *BASH], rows=31, columns=97, **HOME)
 w.expect(PROMPT)
-shell = int(command(w, "echo $$", r"(\d+)")[1])
-command(w, "x=hello; list=(one two three); function greet { echo greetings $1; }; cd /usr/lib; umask 027; echo ok", "ok")
-command(w, "trap 'echo trapped' USR1; set -o noclobber; shopt -s extglob; echo set", "set")
+shell = int(w.command("echo $$", r"(\d+)")[1])
+w.command("x=hello; list=(one two three); function greet { echo greetings $1; }; cd /usr/lib; umask 027; echo ok", "ok")
+w.command("trap 'echo trapped' USR1; set -o noclobber; shopt -s extglob; echo set", "set")
 sleeper = start_job(w, shell, "sleep 1001")
 w.send("\x1a")
 w.expect(r"\[1\]\+  Stopped +sleep 1001\r\n")
@@ -84,35 +75,35 @@ expect(not os.path.exists(f"/proc/{shell}"), "a refused restart leaves nothing")
 
 w = restart("image", 3, rows=40, columns=120)
 w.send("\x15")  # kill the half line: it is still readline's
-command(w, "echo $$ $x ${list[2]} $(umask) $-", rf"{shell} hello three 0027 \w*C\w*")
-command(w, "stty size; echo size", r"40 120\r\nsize")
-command(w, "echo $LINES $COLUMNS", "40 120")
-command(w, "greet you; pwd", r"greetings you\r\n/usr/lib")
+w.command("echo $$ $x ${list[2]} $(umask) $-", rf"{shell} hello three 0027 \w*C\w*")
+w.command("stty size; echo size", r"40 120\r\nsize")
+w.command("echo $LINES $COLUMNS", "40 120")
+w.command("greet you; pwd", r"greetings you\r\n/usr/lib")
 w.send("\x19\r")  # yank what was killed
 w.expect(r"half: command not found")
 w.expect(PROMPT)
-command(w, "jobs; echo end", r"\[1\]\+  Stopped +sleep 1001\r\n\[2\]-  Running +sleep 1002 &\r\nend")
-command(w, "kill -USR1 $$; echo after", r"(trapped\r\nafter|after\r\ntrapped)")
-command(w, "fc -l -n 3 4 | grep -c 'noclobber\\|sleep 1001'", "2")
+w.command("jobs; echo end", r"\[1\]\+  Stopped +sleep 1001\r\n\[2\]-  Running +sleep 1002 &\r\nend")
+w.command("kill -USR1 $$; echo after", r"(trapped\r\nafter|after\r\ntrapped)")
+w.command("fc -l -n 3 4 | grep -c 'noclobber\\|sleep 1001'", "2")
 w.send("fg\r")
 w.expect(r"sleep 1001\r\n")
 wait_for(lambda: state(sleeper) == "S", "the stopped job goes on")
 w.send("\x03")
 w.expect(r"\^C")
 w.expect(PROMPT)
-command(w, "echo status $?", "status 130")
+w.command("echo status $?", "status 130")
 w.send("fg %2\r")
 w.expect(r"sleep 1002\r\n")
 w.send("\x1a")
 w.expect(r"\[2\]\+  Stopped +sleep 1002\r\n")
 w.expect(PROMPT)
-command(w, "bg; kill %2; wait %2; echo waited $?", "waited 143")
+w.command("bg; kill %2; wait %2; echo waited $?", "waited 143")
 start_job(w, shell, "sleep 1003")
 w.send("\x03")
 w.expect(PROMPT)
-command(w, "echo status $?", "status 130")
+w.command("echo status $?", "status 130")
 w.resize(22, 66)
-command(w, "stty size; echo size", r"22 66\r\nsize")
+w.command("stty size; echo size", r"22 66\r\nsize")
 
 # once more, with a program in the foreground
 start_job(w, shell, "sleep 1004")
@@ -122,7 +113,7 @@ expect(w.end() == -signal.SIGKILL, "stasis restart ends as the shell does")
 w = restart("again", 2, rows=22, columns=66)
 w.send("\x03")
 w.expect(PROMPT)
-command(w, "echo status $? $x", "status 130 hello")
+w.command("echo status $? $x", "status 130 hello")
 # and from a pipe: the window is known by its standard output
 start_job(w, shell, "sleep 1005")
 code, out, err = stasis("checkpoint", shell, "-o", "piped")
@@ -133,8 +124,8 @@ w.expect(r"restart: 2 tasks.*\n")
 wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
 w.send("\x03")
 w.expect(PROMPT)
-command(w, "echo status $? $x", "status 130 hello")
-command(w, "stty size; echo size", r"22 66\r\nsize")
+w.command("echo status $? $x", "status 130 hello")
+w.command("stty size; echo size", r"22 66\r\nsize")
 w.send("exit 5\r")
 expect(w.end() == 5, "exit status of the shell")
 expect(w.local_flags() & termios.ICANON and w.local_flags() & termios.ECHO, "the window's terminal is as before")

@@ -9,6 +9,7 @@ import observer
 
 STASIS = os.environ["STASIS"]
 TOP = os.environ["TOP"]
+USER = 1234  # an ordinary one
 failures = []
 
 
@@ -55,3 +56,21 @@ def state(pid):
             return f.read().rsplit(")", 1)[1].split()[0]
     except OSError:
         return None
+
+
+def become(user=USER):
+    """preexec_fn: an ordinary user without groups and capabilities"""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def live():
+    """all processes but this one and the namespace's init; the dead are reaped"""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                break
+        except ChildProcessError:
+            break
+    return [p for p in os.listdir("/proc") if p.isdigit() and int(p) not in (1, os.getpid())]

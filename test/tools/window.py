@@ -11,6 +11,8 @@ import sys
 import termios
 import time
 
+PROMPT = r"ready> $"  # of shells with PS1="ready> "
+
 
 class Window:
     def __init__(self, command, rows=24, columns=80, **environment):
@@ -51,6 +53,13 @@ class Window:
 
     def send(self, text):
         os.write(self.master, text.encode())
+
+    def command(self, text, pattern):
+        """types a line at a shell, waits for a line of its output and for PROMPT; the match"""
+        self.send(text + "\r")
+        found = self.expect(r"(?:^|\n)" + pattern + r"\r?\n")
+        self.expect(PROMPT)
+        return found
 
     def ended(self):
         if self.status is None:
