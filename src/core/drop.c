@@ -4,6 +4,7 @@
 
 #ifdef STASIS_TEST_HOOKS
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "kind/describe.h"

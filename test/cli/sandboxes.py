@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 
 from cli import STASIS, done, expect, stasis, wait_for
-from containers import checkpoint, children, count, counts_on, end, inside, read, restart, tree
+from containers import IMAGE, checkpoint, children, count, counts_on, end, inside, read, restart, tree
+from window import Window
 
 APPLETS = ("sh", "sleep", "cat", "echo", "mv", "seq", "mount", "unshare", "mkdir", "date", "wc", "head", "sync", "true")
 
@@ -135,6 +137,21 @@ exec "$@\""""
                           "-q", *how, "/bin/sh", "-c", CRON], ("main", "hourly"), check_cron,
                    options=lambda pid: ("--subtree", "--external", "mount:[/run/host/incoming]=incoming", "--external", notify(pid)),
                    restart_options=("--external", f"incoming={os.getcwd()}/empty"))
+    # its console is a terminal of the container's own devpts, bound there
+    w = Window(["sh", "-c", ENTER, "sh", "systemd-nspawn", "-D", "root", "--register=no", "--keep-unit", "--console=interactive",
+                "-q", "/bin/sh"], PS1="ready> ")
+    w.expect("/ # ")
+    pid = children(w.pid)[0]
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", "--subtree", "--external", "mount:[/run/host/incoming]=incoming",
+                          "--external", notify(pid))
+    expect(code == 0, f"systemd-nspawn on a terminal: checkpoint: {code} {err}")
+    w.end()
+    w = Window([STASIS, "restart", IMAGE, "--external", f"incoming={os.getcwd()}/empty"])
+    w.expect("restart: 1 task.*\n")
+    wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
+    w.send("echo $$ /dev/pts/* > /dev/console; exit 7\r")
+    w.expect(r"\n1 /dev/pts/0 /dev/pts/ptmx\r\n")
+    expect(w.end() == 7, "systemd-nspawn on a terminal: exit status")
 else:
     print("systemd-nspawn is not here", flush=True)
 done()
