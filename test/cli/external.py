@@ -18,11 +18,6 @@ def cat(stdin, stdout):
     return p
 
 
-def end(p):
-    p.kill()
-    p.wait()
-
-
 def inode(fd):
     return os.fstat(fd).st_ino
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 from cli import STASIS, done, expect, state, wait_for
 
