@@ -11,6 +11,8 @@
  */
 #include "core/checkpoint.h"
 
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,6 +21,7 @@
 #include "core/image_file.h"
 #include "core/progress.h"
 #include "core/tree.h"
+#include "host/features.h"
 #include "image/image.h"
 #include "kind/kind.h"
 #include "kind/mm/mm.h"
@@ -129,6 +132,24 @@ static void add_task_object(struct checkpoint *c, struct task *task)
 	object->live = task;
 }
 
+/* directories in /proc are those of the task's user, also for one who may trace it */
+static bool may_list(struct checkpoint *c, const struct task *task)
+{
+	struct error refusal = ERROR_INIT;
+
+	if (features_capability(CAP_DAC_OVERRIDE))
+		return true;
+	_cleanup_(close_p) int fd = task_openat(task, "ns", O_RDONLY | O_DIRECTORY);
+	if (fd != -EACCES)
+		return true;
+	error_refuse(&refusal, CODE_capability,
+	             "CAP_DAC_OVERRIDE is needed to see what it holds: it has other ids than "
+	             "stasis");
+	error_hint(&refusal, "run stasis as root");
+	refuse(c, task, &refusal);
+	return false;
+}
+
 /* `check` finds out by trying what attaching would have been refused */
 static bool may_look(struct checkpoint *c, const struct task *task)
 {
@@ -160,10 +181,11 @@ static void judge_root(struct checkpoint *c)
 	refuse(c, c->tasks[0], &refusal);
 }
 
+/* 1: it may not be looked at */
 static int collect_task(struct checkpoint *c, struct task *task, bool dead, struct error *err)
 {
-	if (!dead && !may_look(c, task))
-		return 0;
+	if (!dead && (!may_look(c, task) || !may_list(c, task)))
+		return 1;
 	for (size_t i = 0; i < n_kinds; i++) {
 		int (*operation)(struct checkpoint *, struct task *, struct error *) =
 			dead ? kinds[i]->collect_dead : kinds[i]->collect;
@@ -178,6 +200,8 @@ static int collect_task(struct checkpoint *c, struct task *task, bool dead, stru
 
 static int collect(struct checkpoint *c, struct error *err)
 {
+	bool blind = false;
+
 	judge_root(c);
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		struct task *task = c->tasks[i];
@@ -186,8 +210,9 @@ static int collect(struct checkpoint *c, struct error *err)
 		int r = collect_task(c, task, dead, err);
 		if (r < 0)
 			return error_trace(err, r);
+		blind |= r > 0;
 	}
-	return 0;
+	return blind ? -EOPNOTSUPP : 0; /* what is known of the others would be misunderstood */
 }
 
 /* ---- judge ---- */

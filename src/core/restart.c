@@ -384,6 +384,7 @@ static void restart_done(struct restart *r)
 	cgroup_trees_free(take_ptr(r->cgroups));
 	contents_close(&r->image);
 	close_p(&r->own_status);
+	free(r->own_user);
 	pthread_mutex_destroy(&r->socket_lock);
 }
 

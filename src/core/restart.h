@@ -21,6 +21,7 @@ struct plan;
 struct plan_task;
 struct stub;
 struct stub_area;
+struct user_ns_data;
 
 /* what CLOCK_MONOTONIC and CLOCK_BOOTTIME are for a tree without a time namespace of its own */
 enum clock_mode { CLOCK_MODE_REAL, CLOCK_MODE_CONTINUE };
@@ -67,7 +68,7 @@ struct restart {
 	int stub_socket_here;        /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
 	bool new_pidns; /* asked for, or the image has a pid namespace of its own */
-	bool own_user;  /* we are in a user namespace of ours, core/own_user.h */
+	struct user_ns_data *own_user; /* of ours, that we are in, core/own_user.h; NULL: none */
 	int own_status; /* our /proc/PID/status, with ids as they are outside of it */
 	pid_t root;     /* the root stub, a child of ours; 0 = none yet */
 	pid_t new_init; /* --new-pidns: our init; 0 = none */

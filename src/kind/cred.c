@@ -69,32 +69,49 @@ bool cred_groups_equal(const CredState *s, const struct cred_base *b)
 	       (!s->n_groups || !memcmp(s->groups, b->groups, s->n_groups * sizeof(*s->groups)));
 }
 
-/* @what is on the heap; taken */
-static void need(struct restart *r, const struct cred_base *b, int cap, char *what)
+/* @mapped: our own user namespace, if we are in one, has it. @what is on the heap; taken */
+static void need(struct restart *r, const struct cred_base *b, int cap, bool mapped, char *what)
 {
 	struct error refusal;
 
-	if (b->new_user || !features_capability(cap)) {
+	if (b->own_user ? !mapped : !features_capability(cap)) {
 		error_refuse(&refusal, CODE_cred_capability, "%s, which needs %s%s", what,
 		             features_capability_name(cap),
-		             b->new_user ? " outside of a new user namespace" : "");
+		             b->own_user ? " outside of a new user namespace" : "");
 		restart_refuse(r, &refusal);
 	}
 	free(what);
 }
 
+static bool has_ids(const struct id_map *map, const CredIds *ids)
+{
+	return id_map_inside(map, ids->real) != ID_NONE &&
+	       id_map_inside(map, ids->effective) != ID_NONE &&
+	       id_map_inside(map, ids->saved) != ID_NONE && id_map_inside(map, ids->fs) != ID_NONE;
+}
+
+static bool has_groups(const struct user_ns_data *own, const CredState *s)
+{
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (id_map_inside(&own->gid, s->groups[i]) == ID_NONE)
+			return false;
+	return !own->setgroups_denied;
+}
+
 static void check_ids(struct restart *r, const CredState *s, const struct cred_base *b)
 {
+	const struct user_ns_data *own = b->own_user;
+
 	if (!cred_ids_equal(s->uid, b->uid))
-		need(r, b, CAP_SETUID,
+		need(r, b, CAP_SETUID, own && has_ids(&own->uid, s->uid),
 		     xasprintf("a task has the user id %u, this restart %u", s->uid->effective,
 		               b->uid[1]));
 	if (!cred_ids_equal(s->gid, b->gid))
-		need(r, b, CAP_SETGID,
+		need(r, b, CAP_SETGID, own && has_ids(&own->gid, s->gid),
 		     xasprintf("a task has the group id %u, this restart %u", s->gid->effective,
 		               b->gid[1]));
 	if (!cred_groups_equal(s, b))
-		need(r, b, CAP_SETGID,
+		need(r, b, CAP_SETGID, own && has_groups(own, s),
 		     xasprintf("a task has other supplementary groups than this restart"));
 }
 
@@ -171,7 +188,7 @@ static void check_login(struct restart *r, const CredState *s, const struct cred
 		restart_refuse(r, &refusal);
 	}
 	if (s->login_uid != own_login_uid() && own_login_uid())
-		need(r, b, CAP_AUDIT_CONTROL,
+		need(r, b, CAP_AUDIT_CONTROL, false,
 		     xasprintf("a task has the login uid %d, this restart %d",
 		               (int)s->login_uid - 1, (int)own_login_uid() - 1));
 }

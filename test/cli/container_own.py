@@ -4,6 +4,7 @@
 his, namespaces below; that nothing is left when either is killed or fails; what takes a capability is refused by its name."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,55 @@ def by_either():
         os.unlink(IMAGE)
 
 
+def bind_text(path, text):
+    """over a file of the host, in this test's mount namespace"""
+    with open(os.path.basename(path), "w") as f:
+        f.write(text)
+    subprocess.run(["mount", "--bind", os.path.basename(path), path], check=True)
+
+
+def ids():
+    """ranges of ids: those of others are seen by root only; which ones he may have newuidmap(1) knows"""
+    MAP = f"0 {USER} 1\n1 100000 1000\n"
+    for who, more in (({"preexec_fn": become}, ""), ({}, "setpriv --reuid 7 --clear-groups sleep 1000 &")):
+        script = counting(f"touch /tmp/other; chown 5:6 /tmp/other; chmod 0 /tmp/other\n{more}")
+        ready = 'while ! grep -q . /proc/self/gid_map; do sleep 0.01; done; exec setpriv --reuid 0 --regid 0 --clear-groups "$@"'
+        p = subprocess.Popen(["unshare", "-U", "sh", "-c", ready, "sh", *bubblewrap(), script], stdin=subprocess.DEVNULL,
+                             preexec_fn=become)
+        wait_for(lambda: os.readlink(f"/proc/{p.pid}/ns/user") != os.readlink("/proc/self/ns/user"), "ids: the namespace")
+        for name in "uid_map", "gid_map":
+            with open(f"/proc/{p.pid}/{name}", "w") as f:
+                f.write(MAP)
+        wait_for(lambda: any(count(pid) > 3 for pid in children(p.pid)), "ids: it works")
+        pid = children(p.pid)[0]
+        p.kill()  # it is in the namespace, too
+        p.wait()
+        if more:
+            code, _, err = stasis("checkpoint", pid, "-o", "none", preexec_fn=become)
+            expect(code == 1 and "CAP_DAC_OVERRIDE is needed to see what it holds" in err, f"ids: {code} {err}")
+            expect(err.count("STASIS-") == 1, f"ids: nothing else is said: {err}")
+        code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", **who)
+        expect(code == 0, f"ids: {code} {err}")
+        os.waitpid(pid, 0)
+        os.chmod(IMAGE, 0o644)
+        code, _, err = stasis("restart", IMAGE, preexec_fn=become, env={"PATH": "/nowhere"})
+        expect(code == 1 and "CAP_SETUID is needed for ids" in err and "newuidmap" in err, f"ids: {code} {err}")
+        if shutil.which("newuidmap") and os.path.exists("/etc/subuid") and os.path.exists("/etc/subgid"):
+            bind_text("/etc/passwd", read("/etc/passwd") + f"\nsomebody:x:{USER}:{USER}::/:/bin/sh\n")
+            bind_text("/etc/subuid", f"{USER}:100000:1000\n")
+            bind_text("/etc/subgid", f"{USER}:100000:1000\n")
+            root, = restart("ids", 1, preexec_fn=become)
+            counts_on("ids", root)
+            st = os.stat(f"/proc/{root}/root/tmp/other")
+            expect((st.st_uid, st.st_gid) == (100004, 100005), f"ids: {st}")
+            users = set(re.findall(r"\nUid:\t(\d+)", "".join(read(f"/proc/{pid}/status") for pid in tree(root))))
+            expect(users == ({str(USER), "100006"} if more else {str(USER)}), f"ids: {users}")
+            end(root)
+            for path in "/etc/passwd", "/etc/subuid", "/etc/subgid":
+                subprocess.run(["umount", path], check=True)
+        os.unlink(IMAGE)
+
+
 def nobody_left(what):
     """all that was ours has ended; what is dead is waited for"""
     def gone():
@@ -220,6 +270,6 @@ time.sleep(1000)"""
     end(root)
 
 
-for case in ipc, files, below, views, inits, by_either, halfway, refused:
+for case in ipc, files, below, views, inits, by_either, ids, halfway, refused:
     case()
 done()

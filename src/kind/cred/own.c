@@ -79,7 +79,7 @@ int cred_base_read(const struct restart *r, struct cred_base *ret, struct error 
 		return error_trace(err, e);
 	memcpy(ret->uid, status.uid, sizeof(ret->uid));
 	memcpy(ret->gid, status.gid, sizeof(ret->gid));
-	ret->new_user = r->own_user;
+	ret->own_user = r->own_user;
 	ret->inheritable = status.cap_inheritable;
 	ret->permitted = r->own_user ? status.cap_permitted : usable(status.cap_permitted);
 	ret->bounding = status.cap_bounding;

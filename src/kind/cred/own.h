@@ -11,6 +11,7 @@
 #define CRED_GROUPS_MAX 12000 /* what fits into one list of calls (the kernel's limit: 65536) */
 
 struct restart;
+struct user_ns_data;
 
 /* the credentials that the stubs inherit */
 struct cred_base {
@@ -19,7 +20,7 @@ struct cred_base {
 	size_t n_groups;
 	uint64_t inheritable, permitted, bounding, ambient;
 	uint32_t securebits;
-	bool new_user; /* they are made in a new user namespace, where they have every capability */
+	const struct user_ns_data *own_user; /* restart.h: where they have every capability */
 };
 
 /* the line "Groups:" of /proc/PID/status; *ret on the heap; -EBADMSG */

@@ -196,7 +196,7 @@ static int become_owner(const struct making *m, struct error *err)
 {
 	uint32_t gid = m->parent && m->parent->gid.n ? m->parent->gid.ranges[0].outside : getegid();
 
-	if (features_capability(CAP_SETPCAP_NUMBER) &&
+	if (features_capability_now(CAP_SETPCAP_NUMBER) &&
 	    prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS) | SECBIT_NO_SETUID_FIXUP) < 0)
 		return error_raise(err, errno, "keep capabilities under other user ids");
 	if ((gid != getegid() && syscall(SYS_setresgid, gid, gid, gid) < 0) ||
