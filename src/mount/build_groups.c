@@ -104,12 +104,63 @@ static int make_slave(struct groups *g, struct group *master, size_t origin, str
 	return 0;
 }
 
+/*
+ * What is locked and covered by what is cannot be had: it becomes shared with all that is around
+ * it, each alone, and the rest takes its groups afterwards.
+ */
+static int share_covered(const struct mount_build *b, const struct mount_ns *ns, struct error *err)
+{
+	struct mount_attr shared = { .propagation = MS_SHARED };
+	bool any = false;
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		size_t up = i;
+		while (b->mount[up] < 0 && b->t->mounts[up].parent != MOUNT_NONE)
+			up = b->t->mounts[up].parent;
+		if (up == i || !b->t->mounts[i].peer_group)
+			continue;
+		any = true;
+		if (mount_setattr(b->mount[up], "", AT_EMPTY_PATH | AT_RECURSIVE, &shared,
+		                  sizeof(shared)) < 0)
+			return build_context(b, i, err, error_raise(err, errno, "make it shared"));
+	}
+	for (size_t i = ns->first; any && i < ns->first + ns->n; i++)
+		if (b->mount[i] >= 0 &&
+		    set_propagation(b->mount[i],
+		                    b->t->mounts[i].unbindable ? MS_UNBINDABLE : MS_PRIVATE) < 0)
+			return build_context(b, i, err, error_raise(err, errno, "make it private"));
+	return 0;
+}
+
+static bool has_peers(const struct mount_table *t, size_t mount)
+{
+	for (size_t i = 0; i < t->n_mounts; i++)
+		if (i != mount && (t->mounts[i].peer_group == t->mounts[mount].peer_group ||
+		                   t->mounts[i].master == t->mounts[mount].peer_group))
+			return true;
+	return false;
+}
+
+/* see share_covered() */
+static int join_covered(const struct groups *g, size_t mount, struct error *err)
+{
+	const struct mount_entry *m = &g->b->t->mounts[mount];
+
+	if (!m->master && !has_peers(g->b->t, mount))
+		return 0;
+	error_refuse(err, CODE_mount_lock_shape,
+	             "it is locked, covered by what is, and others receive its mounts, or it does");
+	return build_context(g->b, mount, err, -EOPNOTSUPP);
+}
+
 static int join(struct groups *g, size_t mount, struct error *err)
 {
 	const struct mount_entry *m = &g->b->t->mounts[mount];
 	struct group *group = find(g, m->peer_group ? m->peer_group : m->master);
 	int r, from;
 
+	if (g->b->mount[mount] < 0)
+		return join_covered(g, mount, err);
 	if (!group)
 		return 0;
 	r = m->peer_group ? make_leader(g, group, err)
@@ -138,8 +189,17 @@ int build_groups(void *build, struct error *err)
 {
 	const struct mount_build *b = build;
 	_cleanup_(groups_done) struct groups g = { .b = b, .by_id = map_new() };
-	int r = build_enter(*b->yard, err);
+	int r = 0;
 
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		if (!build_is_owned(b, i))
+			continue;
+		r = build_enter(b->ns[i], err);
+		if (r == 0)
+			r = share_covered(b, &b->t->namespaces[i], err);
+	}
+	if (r == 0)
+		r = build_enter(*b->yard, err);
 	for (size_t i = 0; i < b->in.n_groups; i++) {
 		add(&g, b->in.groups[i].id, 0, MOUNT_NONE);
 		find(&g, b->in.groups[i].id)->leader = fcntl(b->in.groups[i].fd, F_DUPFD_CLOEXEC,

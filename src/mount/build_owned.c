@@ -81,9 +81,23 @@ static bool is_top(const struct mount_build *b, size_t mount)
 	return is_inherited(b, mount) && !b->t->mounts[mount].locked;
 }
 
+/* the mount that is locked on the root of @mount */
+static size_t locked_on_root(const struct mount_build *b, size_t mount)
+{
+	const struct mount_ns *ns = &b->t->namespaces[b->t->mounts[mount].namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (b->t->mounts[i].parent == mount && b->t->mounts[i].locked &&
+		    !*b->t->mounts[i].rel)
+			return i;
+	return MOUNT_NONE;
+}
+
 struct owned {
 	struct mount_build *b;
 	size_t ns;
+	size_t stacked; /* the top that has something locked on its root; MOUNT_NONE */
+	int base;       /* of that in the copy, where a path leads to what is stacked on it */
 };
 
 static char *place_of(size_t mount)
@@ -139,14 +153,18 @@ static int put_together(void *arg, struct error *err)
 
 static int copy(void *arg, struct error *err)
 {
-	const struct owned *o = arg;
+	struct owned *o = arg;
 	struct mount_build *b = o->b;
 	int r = build_enter(b->ns[o->ns], err);
 
 	if (r < 0)
 		return error_trace(err, r);
+	/* the working directory is carried over to the same place in the copy */
+	if (o->stacked != MOUNT_NONE && fchdir(b->mount[o->stacked]) < 0)
+		return error_raise(err, errno, "enter a mount that is covered");
 	if (setns(b->in.owner_fds[o->ns], CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "make a mount namespace in a user namespace");
+	o->base = openat(b->proc, "self/cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = openat(b->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return error_raise(err, errno, "keep a mount namespace");
@@ -166,16 +184,20 @@ static int open_across(int fd, const char *path)
 	return (int)syscall(SYS_openat2, fd, path, &how, sizeof(how));
 }
 
-/* the mount that is locked on the root of @mount */
-static size_t locked_on_root(const struct mount_build *b, size_t mount)
+/* whether the way to its place leads into another mount, on a directory above it */
+static bool is_hidden(const struct mount_build *b, const struct mount_entry *m)
 {
-	const struct mount_ns *ns = &b->t->namespaces[b->t->mounts[mount].namespace];
+	const struct mount_ns *ns = &b->t->namespaces[m->namespace];
 
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (b->t->mounts[i].parent == mount && b->t->mounts[i].locked &&
-		    !*b->t->mounts[i].rel)
-			return i;
-	return MOUNT_NONE;
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		const struct mount_entry *other = &b->t->mounts[i];
+		const char *below = other->parent == m->parent && other->locked && *other->rel
+		                            ? mount_below(m->rel, other->rel)
+		                            : NULL;
+		if (below && *below)
+			return true;
+	}
+	return false;
 }
 
 /* the copy of a locked mount is found by its place; -1 for what another one covers there */
@@ -189,8 +211,19 @@ static void find_locked(const struct mount_build *b, size_t mount)
 	close_p(&b->mount[mount]);
 	for (size_t over = mount; (over = locked_on_root(b, over)) != MOUNT_NONE; shown = over)
 		close_p(&b->mount[over]);
-	if (b->mount[m->parent] >= 0)
+	if (b->mount[m->parent] >= 0 && !is_hidden(b, m))
 		b->mount[shown] = open_across(b->mount[m->parent], m->rel);
+}
+
+/* the same for what is stacked on one that is not: ".." of the root of a tree is its topmost */
+static void find_stacked(const struct mount_build *b, size_t top)
+{
+	size_t shown = top;
+
+	for (size_t over = top; (over = locked_on_root(b, over)) != MOUNT_NONE; shown = over)
+		close_p(&b->mount[over]);
+	if (shown != top)
+		b->mount[shown] = openat(b->mount[top], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* parents come first */
@@ -214,7 +247,9 @@ static void find_all_locked(const struct owned *o)
 	size_t *lines = NULL, n = 0;
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].locked && !o->b->late[i])
+		if (is_top(o->b, i))
+			find_stacked(o->b, i);
+		else if (t->mounts[i].locked && !o->b->late[i])
 			*array_push(lines, n) = i;
 	if (n)
 		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)t);
@@ -228,10 +263,11 @@ static int take_tree(const struct owned *o, size_t top, struct error *err)
 	const struct mount_build *b = o->b;
 	_cleanup_(free_p) char *name = place_of(top);
 
+	bool stacked = top == o->stacked;
 	close_p(&b->mount[top]);
-	b->mount[top] = open_tree(AT_FDCWD, name,
+	b->mount[top] = open_tree(stacked ? o->base : AT_FDCWD, stacked ? "" : name,
 	                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
-	                                  AT_SYMLINK_NOFOLLOW);
+	                                  AT_SYMLINK_NOFOLLOW | (stacked ? AT_EMPTY_PATH : 0));
 	if (b->mount[top] < 0)
 		return build_context(b, top, err, error_raise(err, errno, "take a tree of mounts"));
 	return 0;
@@ -296,17 +332,38 @@ static int take_all(void *arg, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static int find_stack(struct owned *o, struct error *err)
+{
+	const struct mount_ns *ns = &o->b->t->namespaces[o->ns];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		if (!is_top(o->b, i) || locked_on_root(o->b, i) == MOUNT_NONE)
+			continue;
+		if (o->stacked != MOUNT_NONE)
+			return build_context(
+				o->b, i, err,
+				error_refuse(err, CODE_mount_lock_shape,
+			                     "it is not locked, but what covers it is, "
+			                     "as with another one"));
+		o->stacked = i;
+	}
+	return 0;
+}
+
 int build_owned(struct mount_build *b, size_t ns, struct error *err)
 {
-	struct owned o = { b, ns };
+	struct owned o = { b, ns, MOUNT_NONE, -1 };
 	int r = refuse_late_locks(b, &b->t->namespaces[ns], err);
 
+	if (r == 0)
+		r = find_stack(&o, err);
 	if (r == 0)
 		r = helper_run(put_together, &o, sizeof(o), err);
 	if (r == 0)
 		r = helper_run(copy, &o, sizeof(o), err);
 	if (r == 0)
 		r = helper_run(take_all, &o, sizeof(o), err);
+	close_p(&o.base);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -132,7 +132,8 @@ exec "$@\""""
         st = os.stat(f"/proc/{pid}/root/run/host/notify")
         return f"file:[{os.major(st.st_dev)}:{os.minor(st.st_dev)}:{st.st_ino}]=notify"
 
-    for how, name in (((), "systemd-nspawn"), (("--as-pid2",), "systemd-nspawn --as-pid2")):
+    for how in (), ("--as-pid2",), ("--private-users=pick",):
+        name = " ".join(("systemd-nspawn", *how))
         round_trip(name, ["sh", "-c", ENTER, "sh", "systemd-nspawn", "-D", "root", "--register=no", "--keep-unit", "--console=pipe",
                           "-q", *how, "/bin/sh", "-c", CRON], ("main", "hourly"), check_cron,
                    options=lambda pid: ("--subtree", "--external", "mount:[/run/host/incoming]=incoming", "--external", notify(pid)),

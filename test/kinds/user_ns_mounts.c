@@ -7,6 +7,7 @@
  * TEST directory-below-locked refuse code=regfile.path -- directory_below_locked
  * TEST deleted-of-siblings round-trip restart="--mntns new" -- siblings
  * TEST bound round-trip restart="--mntns new" -- bound
+ * TEST moved-root round-trip restart="--mntns new" needs=statmount_ns -- moved_root
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
@@ -263,6 +264,37 @@ static void own_mounts(void)
 	check_own();
 }
 
+/*
+ * As systemd-nspawn leaves it: the root is stacked on the host's, a mount is below one that covers
+ * its place, and all of that is locked, but shared.
+ */
+static void moved_root(void)
+{
+	struct stat was, is;
+	char directory[256];
+
+	CHECK(getcwd(directory, sizeof(directory)));
+	open_directory();
+	private_mounts();
+	CHECK(mount("/", "/mnt", NULL, MS_BIND | MS_REC, NULL) == 0 && chdir("/mnt") == 0);
+	CHECK(mount("/mnt", "/", NULL, MS_MOVE, NULL) == 0 && chroot(".") == 0);
+	CHECK(chdir(directory) == 0);
+	CHECK(mount("outer", "/srv", "tmpfs", 0, "mode=0755") == 0);
+	CHECK(mkdir("/srv/a", 0755) == 0 && mkdir("/srv/a/b", 0755) == 0);
+	bind_mount("/usr", "/srv/a/b");
+	bind_mount("/srv/a", "/srv/a");
+	CHECK(stat("/opt", &was) == 0);
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
+	subject_checkpoint();
+	CHECK(stat("/opt", &is) == 0 && is.st_ino == was.st_ino);
+	CHECK(umount2("/srv/a", MNT_DETACH) < 0 && errno == EINVAL);
+	CHECK(umount2("/", MNT_DETACH) < 0 && errno == EINVAL);
+	CHECK(access("/srv/a/b", F_OK) == 0 && access("/srv/a/b/bin", F_OK) < 0);
+}
+
 /* covered, and what is on it is locked: the host has it, too */
 static void named(void)
 {
@@ -489,8 +521,8 @@ static void covered(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(siblings), CASE(below_locked),
-	                     CASE(directory_below_locked), CASE(bound), CASE(named),
-	                     CASE(own_mounts), CASE(pivoted), CASE(inside), CASE(nested_mounts),
-	                     CASE(owner_between), CASE(overlay), CASE(overlay_of_host),
-	                     CASE(overlay_hidden), CASE(covered));
+	                     CASE(directory_below_locked), CASE(bound), CASE(moved_root),
+	                     CASE(named), CASE(own_mounts), CASE(pivoted), CASE(inside),
+	                     CASE(nested_mounts), CASE(owner_between), CASE(overlay),
+	                     CASE(overlay_of_host), CASE(overlay_hidden), CASE(covered));
 }
