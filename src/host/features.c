@@ -2,14 +2,16 @@
 /* What the kernel and our privileges allow, and what is forced off. See features.h. */
 #include "host/features.h"
 
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "host/probes.h"
-#include "util/cleanup.h"
 
 #define CAP_MASK(cap) (1ull << (cap))
 
