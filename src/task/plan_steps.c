@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree planner: the steps that make all processes, placeholders among them. See plan.h.
+ * The tree planner: the steps that plan_make_node all processes, placeholders among them. See
+ * plan.h.
  */
-#include "task/plan_private.h"
+#include "task/plan_building.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -43,36 +44,7 @@ uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct plan_p
 	return node;
 }
 
-/* ---- what waits ---- */
-
-struct orphans { /* of one session and reaper: p->foreign[start..end) */
-	uint32_t maker;
-	bool maker_ends; /* the maker itself will end and leave them behind */
-	size_t start, end;
-};
-
-/* what is made when all above this level of pid namespaces is there */
-struct level {
-	uint32_t *queue; /* processes made but not yet built */
-	size_t n_queue, next;
-	uint32_t *due; /* products of tasks of higher levels */
-	size_t n_due;
-	struct orphans *orphans;
-	size_t n_orphans;
-	uint32_t *blocked; /* processes with early products in namespaces that have no init yet */
-	size_t n_blocked;
-};
-
-struct building {
-	struct level levels[PLAN_LEVELS_MAX + 1];
-	unsigned level;    /* where we are */
-	uint32_t *leaders; /* placeholders that lead sessions, each followed by its reaper */
-	size_t n_leaders;
-	struct map *dead_sessions; /* reaper -> index + 1 of the first foreign of the session */
-	uint32_t *next_dead;       /* per foreign index: another session at the same reaper, + 1 */
-};
-
-static unsigned level_of(const struct planner *p, uint32_t node)
+unsigned plan_level(const struct planner *p, uint32_t node)
 {
 	return plan_ns_level(ns_of(p, node));
 }
@@ -104,11 +76,10 @@ static int call_midwife(struct planner *p, uint32_t *creator, uint32_t node, pid
 	return 0;
 }
 
-/* a clone, and in which session and group the child finds itself */
-static int make(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
-                pid_t session, pid_t group)
+int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
+                   pid_t session, pid_t group)
 {
-	struct level *level = &b->levels[level_of(p, node)];
+	struct level *level = &b->levels[plan_level(p, node)];
 	struct member *m = &p->members[node];
 	pid_t want = plan_birth(p, node);
 
@@ -152,7 +123,8 @@ struct stand_ins {
 	} all[PLAN_STAND_INS_MAX + 1];
 };
 
-/* they can make it for its parent, by CLONE_PARENT or by dying: it shares nothing with anybody */
+/* they can plan_make_node it for its parent, by CLONE_PARENT or by dying: it shares nothing with
+ * anybody */
 static bool has_stand_ins(const struct planner *p, uint32_t x)
 {
 	const struct plan_node *n = &p->plan->nodes[x];
@@ -239,16 +211,16 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 		const struct member *m = &p->members[process];
 		pid_t session = early ? m->birth_session : m->sid;
 		pid_t group = early ? m->birth_group : m->group;
-		struct level *level = &b->levels[level_of(p, x)];
+		struct level *level = &b->levels[plan_level(p, x)];
 		if (p->members[x].made || (early && !plan_ns_ready(p, x)))
 			continue;
-		if (!early && level_of(p, x) > level_of(p, process)) {
+		if (!early && plan_level(p, x) > plan_level(p, process)) {
 			*array_push(level->due, level->n_due) = x;
 			continue;
 		}
 		if (has_stand_ins(p, x))
 			go_to_stand_ins(p, &stand_ins, x, group);
-		r = make(p, b, p->plan->nodes[x].creator, x, session, group);
+		r = plan_make_node(p, b, p->plan->nodes[x].creator, x, session, group);
 	}
 	end_stand_ins(p, &stand_ins, 0);
 	return r;
@@ -348,220 +320,15 @@ static int make_due(struct planner *p, struct building *b, struct level *level, 
 			level->due[level->n_due++] = x;
 			continue;
 		}
-		int r = make(p, b, maker, x, m->sid, m->group);
+		int r = plan_make_node(p, b, maker, x, m->sid, m->group);
 		if (r < 0)
 			return r;
 		*ret = true;
 	}
 	return 0;
-}
-
-/* ---- orphans ---- */
-
-static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
-{
-	return p->members[p->members[f->node].parent].leader;
-}
-
-/* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
-static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
-{
-	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
-	int r = 0;
-
-	if (!o->maker_ends)
-		maker = plan_add_placeholder(p, o->maker,
-		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
-		                             p->members[o->maker].group);
-	for (size_t i = o->start; r == 0 && i < o->end; i++) {
-		const struct foreign *f = &p->foreign[i];
-		p->plan->nodes[f->node].creator = maker;
-		r = make(p, b, maker, f->node, f->sid, p->members[maker].group);
-	}
-	if (!o->maker_ends)
-		plan_add_step(p, PLAN_EXIT, maker, reaper);
-	return r;
-}
-
-/* now, or when the namespaces that they are in are there */
-static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
-{
-	unsigned level = level_of(p, p->foreign[o.start].node);
-
-	if (level < b->level || level == level_of(p, o.maker))
-		return make_orphans(p, b, &o);
-	*array_push(b->levels[level].orphans, b->levels[level].n_orphans) = o;
-	return 0;
-}
-
-static int make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
-{
-	size_t n = level->n_orphans;
-
-	level->n_orphans = 0;
-	for (size_t k = 0; k < n; k++) {
-		const struct orphans o = level->orphans[k];
-		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
-		for (size_t i = o.start; i < o.end; i++)
-			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
-			        plan_group_ready(p, p->foreign[i].node);
-		if (!ready) {
-			level->orphans[level->n_orphans++] = o;
-			continue;
-		}
-		int r = make_orphans(p, b, &o);
-		if (r < 0)
-			return r;
-		*ret = true;
-	}
-	return 0;
-}
-
-static int by_session(const void *a, const void *b, void *arg)
-{
-	const struct foreign *x = a, *y = b;
-	const struct planner *p = arg;
-
-	if (x->sid != y->sid)
-		return x->sid < y->sid ? -1 : 1;
-	/* the deepest reaper last; it is the one that makes a missing leader */
-	unsigned k = level_of(p, reaper_of(p, x)), l = level_of(p, reaper_of(p, y));
-	if (k != l)
-		return k < l ? -1 : 1;
-	uint32_t i = p->members[reaper_of(p, x)].enter, j = p->members[reaper_of(p, y)].enter;
-	if (i != j)
-		return i < j ? -1 : 1;
-	k = level_of(p, x->node);
-	l = level_of(p, y->node);
-	if (k != l)
-		return k < l ? -1 : 1;
-	return x->node < y->node ? -1 : x->node > y->node;
-}
-
-/* the foreign processes [*ret_start, *ret_end) of a session, sorted by reaper */
-static size_t session_end(const struct planner *p, size_t start)
-{
-	size_t end = start;
-
-	while (end < p->n_foreign && p->foreign[end].sid == p->foreign[start].sid)
-		end++;
-	return end;
-}
-
-/* of one reaper, and on one level */
-static size_t reaper_end(const struct planner *p, size_t start, size_t limit)
-{
-	const struct foreign *first = &p->foreign[start];
-	size_t end = start;
-
-	while (end < limit && reaper_of(p, &p->foreign[end]) == reaper_of(p, first) &&
-	       level_of(p, p->foreign[end].node) == level_of(p, first->node))
-		end++;
-	return end;
-}
-
-static size_t first_foreign(const struct planner *p, pid_t sid)
-{
-	size_t low = 0, high = p->n_foreign;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (p->foreign[middle].sid < sid)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* orphans of a session whose leader is in the set, or of the outside's: by children of @maker */
-static int orphans_of_session(struct planner *p, struct building *b, uint32_t maker, pid_t sid)
-{
-	size_t i = first_foreign(p, sid);
-	size_t limit = i < p->n_foreign ? session_end(p, i) : i;
-	int r = 0;
-
-	if (limit == i || p->foreign[i].sid != sid)
-		return 0;
-	for (size_t end; r == 0 && i < limit; i = end) {
-		end = reaper_end(p, i, limit);
-		r = plan_orphans(p, b, (struct orphans){ maker, false, i, end });
-	}
-	return r;
-}
-
-/* whether what ends below @above, in namespace @ns, leaves its children to @reaper */
-static bool comes_to(const struct planner *p, uint32_t above, const struct plan_ns *ns,
-                     uint32_t reaper)
-{
-	return plan_is_init(p, reaper) ? plan_ns_within(ns_of(p, reaper), ns)
-	                               : ns == ns_of(p, reaper) && plan_descends(p, above, reaper);
-}
-
-/* orphans whose session's leader is dead: a placeholder leads the session until groups are set */
-static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
-{
-	size_t limit = session_end(p, start);
-	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
-	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
-	pid_t sid = p->foreign[start].sid;
-	int r = 0;
-
-	while (!plan_ns_within(who->ns, ns_of(p, above)))
-		above = p->members[p->members[above].parent].leader;
-	leader = plan_add_placeholder(p, above, *who, sid);
-	map_put(p->by_tid, &sid, sizeof(sid), (void *)(uintptr_t)(leader + 1ul));
-	plan_add_step(p, PLAN_SETSID, leader, PLAN_NONE);
-	*array_push(b->leaders, b->n_leaders) = leader;
-	*array_push(b->leaders, b->n_leaders) = deepest;
-	for (size_t i = start, end; r == 0 && i < limit; i = end) {
-		end = reaper_end(p, i, limit);
-		uint32_t reaper = reaper_of(p, &p->foreign[i]);
-		if (!comes_to(p, above, who->ns, reaper))
-			return plan_bad_shape(p, p->foreign[i].node,
-			                      "orphans of one session went to unrelated reapers");
-		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
-		r = plan_orphans(p, b, (struct orphans){ leader, ends, i, end });
-	}
-	return r;
-}
-
-/* where the placeholders for dead leaders of sessions are made */
-static void place_dead_sessions(struct planner *p, struct building *b)
-{
-	b->dead_sessions = map_new();
-	b->next_dead = xcalloc(p->n_foreign + 1, sizeof(*b->next_dead));
-	if (p->n_foreign)
-		qsort_r(p->foreign, p->n_foreign, sizeof(*p->foreign), by_session, p);
-	for (size_t i = 0, end; i < p->n_foreign; i = end) {
-		end = session_end(p, i);
-		if (p->foreign[i].sid == OUTSIDE || plan_find(p, p->foreign[i].sid) != PLAN_NONE)
-			continue;
-		uint32_t reaper = reaper_of(p, &p->foreign[end - 1]);
-		uintptr_t next = (uintptr_t)map_get(b->dead_sessions, &reaper, sizeof(reaper));
-		b->next_dead[i] = next;
-		map_put(b->dead_sessions, &reaper, sizeof(reaper), (void *)(uintptr_t)(i + 1));
-	}
 }
 
 /* ---- processes ---- */
-
-static int build_orphans(struct planner *p, struct building *b, uint32_t process)
-{
-	uintptr_t dead = (uintptr_t)map_get(b->dead_sessions, &process, sizeof(process));
-	int r = 0;
-
-	if (leads_session(p, process))
-		r = orphans_of_session(p, b, process, p->tasks[process].tid);
-	else if (process == p->plan->root && p->members[process].sid == OUTSIDE)
-		r = orphans_of_session(p, b, process, OUTSIDE);
-	while (r == 0 && dead) {
-		size_t start = dead - 1;
-		r = orphans_of_dead(p, b, start);
-		dead = b->next_dead[start];
-	}
-	return r;
-}
 
 static int build_process(struct planner *p, struct building *b, uint32_t process)
 {
@@ -575,7 +342,7 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 		return r;
 	uint32_t blocking = find_blocking(p, process);
 	if (blocking != PLAN_NONE) {
-		struct level *level = &b->levels[level_of(p, blocking)];
+		struct level *level = &b->levels[plan_level(p, blocking)];
 		*array_push(level->blocked, level->n_blocked) = process;
 		return 0;
 	}
@@ -585,7 +352,7 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 		plan_add_step(p, PLAN_SETSID, process, PLAN_NONE);
 	}
 	r = make_all_products(p, b, process, false);
-	return r < 0 ? r : build_orphans(p, b, process);
+	return r < 0 ? r : plan_build_orphans(p, b, process);
 }
 
 static int build_blocked(struct planner *p, struct level *level, bool *ret_any)
@@ -619,7 +386,7 @@ static int build_waiting(struct planner *p, struct building *b, struct level *le
 	if (r == 0)
 		r = make_due(p, b, level, ret_any);
 	if (r == 0)
-		r = make_late_orphans(p, b, level, ret_any);
+		r = plan_make_late_orphans(p, b, level, ret_any);
 	return r < 0 ? r : build_blocked(p, level, ret_any);
 }
 
@@ -643,8 +410,8 @@ static unsigned deepest_level(const struct planner *p)
 	unsigned level = 0;
 
 	for (uint32_t i = 0; i < p->n; i++)
-		if (level_of(p, i) > level)
-			level = level_of(p, i);
+		if (plan_level(p, i) > level)
+			level = plan_level(p, i);
 	return level;
 }
 
@@ -654,9 +421,9 @@ static int build_all(struct planner *p, struct building *b)
 	uint32_t root = p->plan->root;
 	int r;
 
-	place_dead_sessions(p, b);
-	r = make(p, b, PLAN_COORDINATOR, root,
-	         leads_session(p, root) ? plan_birth(p, root) : OUTSIDE, OUTSIDE);
+	plan_place_dead_sessions(p, b);
+	r = plan_make_node(p, b, PLAN_COORDINATOR, root,
+	                   leads_session(p, root) ? plan_birth(p, root) : OUTSIDE, OUTSIDE);
 	*array_push(b->levels[0].queue, b->levels[0].n_queue) = root;
 	for (b->level = 0; r == 0 && b->level <= deepest; b->level++)
 		r = build_level(p, b);

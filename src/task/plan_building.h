@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What plan_steps.c and plan_orphans.c share: what waits while the steps are made, in order. */
+#pragma once
+
+#include "task/plan_private.h"
+
+struct orphans { /* of one session and reaper: p->foreign[start..end) */
+	uint32_t maker;
+	bool maker_ends; /* the maker itself will end and leave them behind */
+	size_t start, end;
+};
+
+/* what is made when all above this level of pid namespaces is there */
+struct level {
+	uint32_t *queue; /* processes made but not yet built */
+	size_t n_queue, next;
+	uint32_t *due; /* products of tasks of higher levels */
+	size_t n_due;
+	struct orphans *orphans;
+	size_t n_orphans;
+	uint32_t *blocked; /* processes with early products in namespaces that have no init yet */
+	size_t n_blocked;
+};
+
+struct building {
+	struct level levels[PLAN_LEVELS_MAX + 1];
+	unsigned level;    /* where we are */
+	uint32_t *leaders; /* placeholders that lead sessions, each followed by its reaper */
+	size_t n_leaders;
+	struct map *dead_sessions; /* reaper -> index + 1 of the first foreign of the session */
+	uint32_t *next_dead;       /* per foreign index: another session at the same reaper, + 1 */
+};
+
+/* how many pid namespaces below the root's a node is */
+unsigned plan_level(const struct planner *p, uint32_t node);
+/* a clone, and in which session and group the child finds itself; -EOPNOTSUPP: it cannot be */
+int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
+                   pid_t session, pid_t group);
+
+/* ---- plan_orphans.c ---- */
+
+/* where the placeholders for dead leaders of sessions are made; sorts p->foreign */
+void plan_place_dead_sessions(struct planner *p, struct building *b);
+/* those of the session that a process, which has just been made, leads; and of dead leaders */
+int plan_build_orphans(struct planner *p, struct building *b, uint32_t process);
+/* those that wait, as far as all that they need is there by now; sets *ret if there were some */
+int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret);

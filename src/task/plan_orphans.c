@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tree planner: processes whose parent is dead. Those of a session are made within it, and come
+ * to their reaper when who made them ends. See plan.h.
+ */
+#include <stdlib.h>
+
+#include "task/plan_building.h"
+#include "util/alloc.h"
+#include "util/map.h"
+
+static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
+{
+	return p->members[p->members[f->node].parent].leader;
+}
+
+/* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
+static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
+{
+	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
+	int r = 0;
+
+	if (!o->maker_ends)
+		maker = plan_add_placeholder(p, o->maker,
+		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
+		                             p->members[o->maker].group);
+	for (size_t i = o->start; r == 0 && i < o->end; i++) {
+		const struct foreign *f = &p->foreign[i];
+		p->plan->nodes[f->node].creator = maker;
+		r = plan_make_node(p, b, maker, f->node, f->sid, p->members[maker].group);
+	}
+	if (!o->maker_ends)
+		plan_add_step(p, PLAN_EXIT, maker, reaper);
+	return r;
+}
+
+/* now, or when the namespaces that they are in are there */
+static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
+{
+	unsigned level = plan_level(p, p->foreign[o.start].node);
+
+	if (level < b->level || level == plan_level(p, o.maker))
+		return make_orphans(p, b, &o);
+	*array_push(b->levels[level].orphans, b->levels[level].n_orphans) = o;
+	return 0;
+}
+
+int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
+{
+	size_t n = level->n_orphans;
+
+	level->n_orphans = 0;
+	for (size_t k = 0; k < n; k++) {
+		const struct orphans o = level->orphans[k];
+		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
+		for (size_t i = o.start; i < o.end; i++)
+			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
+			        plan_group_ready(p, p->foreign[i].node);
+		if (!ready) {
+			level->orphans[level->n_orphans++] = o;
+			continue;
+		}
+		int r = make_orphans(p, b, &o);
+		if (r < 0)
+			return r;
+		*ret = true;
+	}
+	return 0;
+}
+
+static int by_session(const void *a, const void *b, void *arg)
+{
+	const struct foreign *x = a, *y = b;
+	const struct planner *p = arg;
+
+	if (x->sid != y->sid)
+		return x->sid < y->sid ? -1 : 1;
+	/* the deepest reaper last; it is the one that makes a missing leader */
+	unsigned k = plan_level(p, reaper_of(p, x)), l = plan_level(p, reaper_of(p, y));
+	if (k != l)
+		return k < l ? -1 : 1;
+	uint32_t i = p->members[reaper_of(p, x)].enter, j = p->members[reaper_of(p, y)].enter;
+	if (i != j)
+		return i < j ? -1 : 1;
+	k = plan_level(p, x->node);
+	l = plan_level(p, y->node);
+	if (k != l)
+		return k < l ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+/* the foreign processes [*ret_start, *ret_end) of a session, sorted by reaper */
+static size_t session_end(const struct planner *p, size_t start)
+{
+	size_t end = start;
+
+	while (end < p->n_foreign && p->foreign[end].sid == p->foreign[start].sid)
+		end++;
+	return end;
+}
+
+/* of one reaper, and on one level */
+static size_t reaper_end(const struct planner *p, size_t start, size_t limit)
+{
+	const struct foreign *first = &p->foreign[start];
+	size_t end = start;
+
+	while (end < limit && reaper_of(p, &p->foreign[end]) == reaper_of(p, first) &&
+	       plan_level(p, p->foreign[end].node) == plan_level(p, first->node))
+		end++;
+	return end;
+}
+
+static size_t first_foreign(const struct planner *p, pid_t sid)
+{
+	size_t low = 0, high = p->n_foreign;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (p->foreign[middle].sid < sid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* orphans of a session whose leader is in the set, or of the outside's: by children of @maker */
+static int orphans_of_session(struct planner *p, struct building *b, uint32_t maker, pid_t sid)
+{
+	size_t i = first_foreign(p, sid);
+	size_t limit = i < p->n_foreign ? session_end(p, i) : i;
+	int r = 0;
+
+	if (limit == i || p->foreign[i].sid != sid)
+		return 0;
+	for (size_t end; r == 0 && i < limit; i = end) {
+		end = reaper_end(p, i, limit);
+		r = plan_orphans(p, b, (struct orphans){ maker, false, i, end });
+	}
+	return r;
+}
+
+/* whether what ends below @above, in namespace @ns, leaves its children to @reaper */
+static bool comes_to(const struct planner *p, uint32_t above, const struct plan_ns *ns,
+                     uint32_t reaper)
+{
+	return plan_is_init(p, reaper) ? plan_ns_within(ns_of(p, reaper), ns)
+	                               : ns == ns_of(p, reaper) && plan_descends(p, above, reaper);
+}
+
+/* orphans whose session's leader is dead: a placeholder leads the session until groups are set */
+static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
+{
+	size_t limit = session_end(p, start);
+	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
+	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
+	pid_t sid = p->foreign[start].sid;
+	int r = 0;
+
+	while (!plan_ns_within(who->ns, ns_of(p, above)))
+		above = p->members[p->members[above].parent].leader;
+	leader = plan_add_placeholder(p, above, *who, sid);
+	map_put(p->by_tid, &sid, sizeof(sid), (void *)(uintptr_t)(leader + 1ul));
+	plan_add_step(p, PLAN_SETSID, leader, PLAN_NONE);
+	*array_push(b->leaders, b->n_leaders) = leader;
+	*array_push(b->leaders, b->n_leaders) = deepest;
+	for (size_t i = start, end; r == 0 && i < limit; i = end) {
+		end = reaper_end(p, i, limit);
+		uint32_t reaper = reaper_of(p, &p->foreign[i]);
+		if (!comes_to(p, above, who->ns, reaper))
+			return plan_bad_shape(p, p->foreign[i].node,
+			                      "orphans of one session went to unrelated reapers");
+		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
+		r = plan_orphans(p, b, (struct orphans){ leader, ends, i, end });
+	}
+	return r;
+}
+
+void plan_place_dead_sessions(struct planner *p, struct building *b)
+{
+	b->dead_sessions = map_new();
+	b->next_dead = xcalloc(p->n_foreign + 1, sizeof(*b->next_dead));
+	if (p->n_foreign)
+		qsort_r(p->foreign, p->n_foreign, sizeof(*p->foreign), by_session, p);
+	for (size_t i = 0, end; i < p->n_foreign; i = end) {
+		end = session_end(p, i);
+		if (p->foreign[i].sid == OUTSIDE || plan_find(p, p->foreign[i].sid) != PLAN_NONE)
+			continue;
+		uint32_t reaper = reaper_of(p, &p->foreign[end - 1]);
+		uintptr_t next = (uintptr_t)map_get(b->dead_sessions, &reaper, sizeof(reaper));
+		b->next_dead[i] = next;
+		map_put(b->dead_sessions, &reaper, sizeof(reaper), (void *)(uintptr_t)(i + 1));
+	}
+}
+
+int plan_build_orphans(struct planner *p, struct building *b, uint32_t process)
+{
+	uintptr_t dead = (uintptr_t)map_get(b->dead_sessions, &process, sizeof(process));
+	int r = 0;
+
+	if (leads_session(p, process))
+		r = orphans_of_session(p, b, process, p->tasks[process].tid);
+	else if (process == p->plan->root && p->members[process].sid == OUTSIDE)
+		r = orphans_of_session(p, b, process, OUTSIDE);
+	while (r == 0 && dead) {
+		size_t start = dead - 1;
+		r = orphans_of_dead(p, b, start);
+		dead = b->next_dead[start];
+	}
+	return r;
+}
