@@ -56,10 +56,9 @@ static void number_groups(char *line)
 			g++;
 		if (g == n_groups)
 			groups[n_groups++] = id;
-		CHECK(end == at + 1 || end == at + 2);
-		at[0] = (char)('A' + g);
-		if (end == at + 2)
-			at[1] = ' ';
+		CHECK(end > at);
+		*at = (char)('A' + g);
+		memmove(at + 1, end, strlen(end) + 1); /* their ids may have more digits */
 	}
 }
 
