@@ -111,11 +111,11 @@ struct look {
 	size_t ns;
 	const struct overlay_layer *layers;
 	size_t n_layers;
-	struct stat root; /* of the overlay */
-	int out;          /* ids of mounts that were passed, as many as there were */
-	uint64_t base;    /* the mount whose root the paths are from */
-	size_t failed;    /* the layer that leads nowhere */
-	bool top_seen;    /* the top layer is under its path: others can see it */
+	int root;      /* of the overlay */
+	int out;       /* ids of mounts that were passed, as many as there were */
+	uint64_t base; /* the mount whose root the paths are from */
+	size_t failed; /* the layer that leads nowhere */
+	bool top_seen; /* the top layer is under its path: others can see it */
 };
 
 static int note(const struct look *l, const char *path, int *budget);
@@ -171,14 +171,13 @@ static bool on_one_filesystem(const struct look *l, dev_t device)
 /* whether what is on top is what the root of the overlay shows */
 static bool is_top(const struct look *l, const struct overlay_layer *layer)
 {
-	const struct stat *a = &l->root;
-	struct stat b;
+	struct stat a, b; /* both as they are seen from here, ids in particular */
 
-	return stat(layer->path, &b) == 0 && S_ISDIR(b.st_mode) && a->st_mode == b.st_mode &&
-	       a->st_uid == b.st_uid && a->st_gid == b.st_gid &&
-	       a->st_ctim.tv_sec == b.st_ctim.tv_sec && a->st_ctim.tv_nsec == b.st_ctim.tv_nsec &&
-	       a->st_mtim.tv_sec == b.st_mtim.tv_sec && a->st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
-	       (a->st_ino == b.st_ino || !on_one_filesystem(l, b.st_dev));
+	return fstat(l->root, &a) == 0 && stat(layer->path, &b) == 0 && S_ISDIR(b.st_mode) &&
+	       a.st_mode == b.st_mode && a.st_uid == b.st_uid && a.st_gid == b.st_gid &&
+	       a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec &&
+	       a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
+	       (a.st_ino == b.st_ino || !on_one_filesystem(l, b.st_dev));
 }
 
 static const struct overlay_layer *top_layer(const struct look *l)
@@ -330,7 +329,7 @@ static bool can_be_made_outside(const struct mount_sb *sb, const struct look *l)
  * Unmounted in its namespace since, as whoever made the container did with all that was not below
  * its root. The host may have the layers where they were.
  */
-static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *err)
+static int flatten(struct mount_sb *sb, struct look *l, struct error *err)
 {
 	struct statfs fs = { 0 };
 	int r = helper_run(look_at_home, l, sizeof(*l), err);
@@ -339,7 +338,7 @@ static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *
 		sb->outside = can_be_made_outside(sb, l);
 		return sb->outside;
 	}
-	if (r == 0 && fstatfs(root, &fs) < 0)
+	if (r == 0 && fstatfs(l->root, &fs) < 0)
 		r = error_raise(err, errno, "ask how much room an overlay has");
 	if (r < 0 || l->top_seen || !can_be_flattened(l))
 		return r;
@@ -349,8 +348,7 @@ static int flatten(struct mount_sb *sb, struct look *l, int root, struct error *
 	return 1;
 }
 
-static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, int root,
-                   struct error *err)
+static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, struct error *err)
 {
 	int r;
 
@@ -360,7 +358,7 @@ static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, i
 	r = helper_run(look, l, sizeof(*l), err);
 	if (r > 0)
 		r = take_ids(t, sb, l, err);
-	else if (r == 0 && (r = flatten(sb, l, root, err)) == 0) {
+	else if (r == 0 && (r = flatten(sb, l, err)) == 0) {
 		r = error_refuse(err, CODE_mount_overlay,
 		                 "a layer of an overlay is not to be found under its path: %s",
 		                 l->layers[l->failed].path);
@@ -373,17 +371,15 @@ static int resolve(struct mount_table *t, struct look *l, struct mount_sb *sb, i
 int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int root,
                     struct error *err)
 {
-	struct look l = { .t = t, .nsfd = nsfd, .ns = ns };
+	struct look l = { .t = t, .nsfd = nsfd, .ns = ns, .root = root };
 	struct overlay_layer *layers = overlay_layers(&t->sbs[sb], &l.n_layers);
 	int r;
 
 	l.layers = layers;
 	if (!l.n_layers)
 		r = error_refuse(err, CODE_mount_overlay, "an overlay shows no layers");
-	else if (fstat(root, &l.root) < 0)
-		r = error_raise(err, errno, "look at the root of an overlay");
 	else
-		r = resolve(t, &l, &t->sbs[sb], root, err);
+		r = resolve(t, &l, &t->sbs[sb], err);
 	overlay_free(layers, l.n_layers);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -93,6 +93,17 @@ echo deleted > /tmp/gone; exec 5< /tmp/gone; rm /tmp/gone; echo mine > /mnt/file
     end(root)
 
 
+def overlay():
+    script = counting("""mkdir /tmp/l /tmp/u /tmp/w /tmp/o; echo low > /tmp/l/low
+mount -t overlay -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w o /tmp/o && echo up > /tmp/o/up""")
+    root, = there_and_back("overlay", [*ISOLATE, "--", "/bin/bash", "-c", script])
+    counts_on("overlay", root)
+    if inside(root, "tmp/u/up"):  # not every kernel lets a user
+        expect(inside(root, "tmp/o/low") == "low" and inside(root, "tmp/o/up") == "up", "overlay: what it shows")
+        expect(" - overlay o " in read(f"/proc/{root}/mountinfo"), "overlay: what it is")
+    end(root)
+
+
 def below():
     """user, mount and pid namespaces in the container"""
     script = counting("""unshare -m sh -c 'mount -t tmpfs a /mnt; echo deep > /mnt/deep; echo a >> /tmp/ready; exec sleep 1000' &
@@ -270,6 +281,6 @@ time.sleep(1000)"""
     end(root)
 
 
-for case in ipc, files, below, views, inits, by_either, ids, halfway, refused:
+for case in ipc, files, overlay, below, views, inits, by_either, ids, halfway, refused:
     case()
 done()
