@@ -5,68 +5,22 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/fiemap.h>
-#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include "mount/content.h"
-#include "mount/content_data.h"
-#include "mount/content_folders.h"
-#include "mount/content_format.h"
+#include "mount/content_saver.h"
 #include "proc/locks.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
-#include "util/still.h"
 
 #define LISTING_SIZE 65536u /* bytes of directory entries read at once */
-#define PAGE         4096u
-/* of ext4: how a file is stored, which is nobody's business; lower layers of overlays show it */
-#define CONTENT_FORM (FS_EXTENT_FL | FS_INDEX_FL | FS_INLINE_DATA_FL | 0x40000u /* huge file */)
 
-/* a directory that has been seen and not yet visited */
-struct waiting {
-	uint32_t folder; /* that it lies in */
-	char *name;
-};
-
-struct saver {
-	const struct byte_sink *sink;
-	uint64_t at; /* bytes of the stream so far */
-	struct folders folders;
-	struct waiting *waiting;
-	size_t n_waiting;
-	struct map
-		*links; /* inode number -> its number in the stream, of those with several names */
-	dev_t device;   /* of the root, as are these */
-	uid_t uid;
-	gid_t gid;
-	struct map *leased; /* inode numbers of files with a write lease; NULL: not looked yet */
-	bool ramfs;
-	bool merged;                           /* an overlay */
-	const struct content_request *request; /* NULL: none */
-	struct map *wanted_inodes;             /* inode number -> its line + 1; NULL: none */
-	struct content_totals totals;
-	char names[XATTR_LIST_MAX], value[XATTR_SIZE_MAX];
-};
-
-/* an inode that is being saved, under one of its names */
-struct inode {
-	uint32_t folder;
-	const char *name; /* NULL: the root */
-	int fd;           /* O_PATH when it cannot be opened otherwise */
-	struct stat st;
-};
-
-static int fail(const struct saver *s, const struct inode *i, const char *what, struct error *err)
+int saver_fail(const struct saver *s, const struct inode *i, const char *what, struct error *err)
 {
 	int errnum = errno;
 	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
@@ -80,381 +34,12 @@ static int fail(const struct saver *s, const struct inode *i, const char *what, 
 	return error_raise(err, errnum, "%s of %s", what, path);
 }
 
-static int refuse(const struct saver *s, const struct inode *i, enum code code, const char *what,
-                  struct error *err)
+int saver_refuse(const struct saver *s, const struct inode *i, enum code code, const char *what,
+                 struct error *err)
 {
 	_cleanup_(free_p) char *path = folders_path(&s->folders, i->folder, i->name);
 
 	return error_refuse(err, code, "%s: %s", path, what);
-}
-
-/* ---- the stream ---- */
-
-static int put(struct saver *s, const void *data, size_t size, struct error *err)
-{
-	const char *from = data;
-
-	while (size) {
-		void *room;
-		size_t n;
-		int r = s->sink->room(s->sink->context, &room, &n, err);
-		if (r < 0)
-			return r;
-		if (n > size)
-			n = size;
-		memcpy(room, from, n);
-		r = s->sink->filled(s->sink->context, n, err);
-		if (r < 0)
-			return r;
-		from += n;
-		size -= n;
-		s->at += n;
-	}
-	return 0;
-}
-
-static int pad(struct saver *s, struct error *err)
-{
-	static const char zeros[CONTENT_ALIGN];
-
-	return put(s, zeros, (size_t)(-s->at % CONTENT_ALIGN), err);
-}
-
-/* ---- data of a file ---- */
-
-/* from the file into the stream's own buffer */
-static int put_bytes(struct saver *s, const struct inode *i, uint64_t offset, uint64_t size,
-                     struct error *err)
-{
-	while (size) {
-		void *room;
-		size_t most;
-		int r = s->sink->room(s->sink->context, &room, &most, err);
-		if (r < 0)
-			return r;
-		if (most > size)
-			most = (size_t)size;
-		ssize_t n = pread(i->fd, room, most, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n == 0)
-			errno = EIO; /* it has become shorter */
-		if (n <= 0)
-			return fail(s, i, "read the contents", err);
-		r = s->sink->filled(s->sink->context, (size_t)n, err);
-		if (r < 0)
-			return r;
-		offset += (uint64_t)n;
-		size -= (uint64_t)n;
-		s->at += (uint64_t)n;
-	}
-	return 0;
-}
-
-static int put_extent(struct saver *s, const struct inode *i, uint64_t offset, uint64_t size,
-                      struct error *err)
-{
-	struct content_extent extent = { offset, size };
-	int r = put(s, &extent, sizeof(extent), err);
-
-	if (r == 0 && size >= CONTENT_ALIGN_FROM)
-		r = pad(s, err);
-	if (r == 0)
-		r = put_bytes(s, i, offset, size, err);
-	s->totals.bytes += size;
-	return r;
-}
-
-/*
- * A file all of which is allocated, though not all of it has been written: fallocate(2), so that no
- * write fails for want of space. (Of one with holes nobody can tell which parts are.)
- */
-static uint64_t allocated(const struct stat *st, uint64_t data)
-{
-	uint64_t size = (uint64_t)st->st_size;
-	uint64_t pages = size / PAGE + (size % PAGE != 0);
-
-	return data < size && (uint64_t)st->st_blocks >= pages * (PAGE / 512) ? size : 0;
-}
-
-static int put_data(struct saver *s, const struct inode *i, struct error *err)
-{
-	struct content_data d;
-	struct content_extent extent;
-	uint64_t at = 0, data = 0;
-	int r;
-
-	content_data_init(&d, i->fd, &i->st, s->ramfs);
-	while ((r = content_next_data(&d, at, &extent)) > 0) {
-		r = put_extent(s, i, extent.offset, extent.size, err);
-		if (r < 0)
-			return r;
-		at = extent.offset + extent.size;
-		data += extent.size;
-	}
-	if (r < 0)
-		return fail(s, i, "look for the data", err);
-	extent = (struct content_extent){ .offset = allocated(&i->st, data) };
-	return put(s, &extent, sizeof(extent), err);
-}
-
-/* ---- extended attributes ---- */
-
-/* of what is open only with O_PATH: by the link in /proc, which leads to the inode itself */
-static const char *proc_link(const struct inode *i, char room[40])
-{
-	snprintf(room, 40, "/proc/self/fd/%d", i->fd);
-	return room;
-}
-
-static bool is_open(const struct inode *i)
-{
-	return S_ISREG(i->st.st_mode) || S_ISDIR(i->st.st_mode);
-}
-
-static int list_xattrs(struct saver *s, const struct inode *i, size_t *ret_size, struct error *err)
-{
-	char link[40];
-	ssize_t n = is_open(i) ? flistxattr(i->fd, s->names, sizeof(s->names))
-	                       : listxattr(proc_link(i, link), s->names, sizeof(s->names));
-
-	*ret_size = n > 0 ? (size_t)n : 0;
-	if (n < 0 && errno != EOPNOTSUPP)
-		return fail(s, i, "list the extended attributes", err);
-	return 0;
-}
-
-static int put_xattr(struct saver *s, const struct inode *i, const char *name, struct error *err)
-{
-	char link[40];
-	ssize_t n = is_open(i) ? fgetxattr(i->fd, name, s->value, sizeof(s->value))
-	                       : getxattr(proc_link(i, link), name, s->value, sizeof(s->value));
-
-	if (n < 0) {
-		_cleanup_(free_p) char *what = xasprintf("read the extended attribute %s", name);
-		return fail(s, i, what, err);
-	}
-	struct content_xattr x = { (uint32_t)strlen(name), (uint32_t)n };
-	int r = put(s, &x, sizeof(x), err);
-	if (r == 0)
-		r = put(s, name, x.name_size, err);
-	return r < 0 ? r : put(s, s->value, x.value_size, err);
-}
-
-static int put_xattrs(struct saver *s, const struct inode *i, size_t size, struct error *err)
-{
-	int r = 0;
-
-	for (const char *n = s->names; r == 0 && n < s->names + size; n += strlen(n) + 1)
-		r = put_xattr(s, i, n, err);
-	return r;
-}
-
-static uint32_t count_names(const char *names, size_t size)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < size; i++)
-		n += names[i] == 0;
-	return n;
-}
-
-/* ---- an inode ---- */
-
-static int get_attributes(const struct saver *s, const struct inode *i, uint32_t *ret,
-                          struct error *err)
-{
-	unsigned flags = 0;
-
-	/* a file system or type of file without them */
-	if (!is_open(i) || ioctl(i->fd, FS_IOC_GETFLAGS, &flags) < 0)
-		flags = 0;
-	if (s->merged)
-		flags &= ~CONTENT_FORM;
-	*ret = flags & CONTENT_ATTRIBUTES;
-	if (flags & ~CONTENT_ATTRIBUTES) {
-		_cleanup_(free_p) char *what = xasprintf(
-			"attributes %#x, which Stasis does not know", flags & ~CONTENT_ATTRIBUTES);
-		return refuse(s, i, CODE_content_attributes, what, err);
-	}
-	return 0;
-}
-
-static enum content_type type_of(const struct stat *st)
-{
-	switch (st->st_mode & S_IFMT) {
-	case S_IFREG:
-		return CONTENT_FILE;
-	case S_IFDIR:
-		return CONTENT_FOLDER;
-	case S_IFLNK:
-		return CONTENT_SYMLINK;
-	case S_IFIFO:
-		return CONTENT_FIFO;
-	case S_IFCHR:
-		return CONTENT_CHARDEV;
-	case S_IFBLK:
-		return CONTENT_BLOCKDEV;
-	case S_IFSOCK:
-		return CONTENT_SOCKET;
-	default:
-		return CONTENT_END;
-	}
-}
-
-/* all that stat(2) says; the rest is 0 */
-static struct content_entry describe(const struct inode *i)
-{
-	const struct stat *st = &i->st;
-	bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
-
-	return (struct content_entry){
-		.type = type_of(st),
-		.folder = i->folder,
-		.name_size = i->name ? (uint32_t)strlen(i->name) : 0,
-		.mode = st->st_mode & 07777,
-		.uid = st->st_uid,
-		.gid = st->st_gid,
-		.major = device ? major(st->st_rdev) : 0,
-		.minor = device ? minor(st->st_rdev) : 0,
-		.atime_ns = (uint32_t)st->st_atim.tv_nsec,
-		.mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
-		.atime = st->st_atim.tv_sec,
-		.mtime = st->st_mtim.tv_sec,
-		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
-	};
-}
-
-static int put_link(struct saver *s, const struct inode *i, uint32_t link, struct error *err)
-{
-	struct content_entry e = { .type = CONTENT_LINK,
-		                   .folder = i->folder,
-		                   .name_size = (uint32_t)strlen(i->name),
-		                   .link = link };
-	int r = put(s, &e, sizeof(e), err);
-
-	return r < 0 ? r : put(s, i->name, e.name_size, err);
-}
-
-/* the number of an inode with several names; *ret_old: it has been written under another one */
-static uint32_t link_number(struct saver *s, const struct stat *st, bool *ret_old)
-{
-	*ret_old = false;
-	if (S_ISDIR(st->st_mode) || st->st_nlink < 2)
-		return 0;
-	/* layers of an overlay have numbers of their own */
-	const uint64_t key[2] = { st->st_dev, st->st_ino };
-	void *known = map_get(s->links, key, sizeof(key));
-	*ret_old = known != NULL;
-	if (!known) {
-		known = (void *)(uintptr_t)(map_size(s->links) + 1);
-		map_put(s->links, key, sizeof(key), known);
-	}
-	return (uint32_t)(uintptr_t)known;
-}
-
-static int put_target(struct saver *s, const struct inode *i, size_t size, struct error *err)
-{
-	char target[CONTENT_TARGET_MAX + 1];
-	ssize_t n = readlinkat(i->fd, "", target, sizeof(target));
-
-	if (n >= 0 && (size_t)n != size) {
-		errno = EIO; /* it is another one now */
-		n = -1;
-	}
-	if (n < 0)
-		return fail(s, i, "read the target", err);
-	return put(s, target, size, err);
-}
-
-/* whatever is in the names, unlike folders_path() */
-static char *path_of(const struct folders *f, uint32_t folder, const char *name)
-{
-	char *path = xasprintf("/%s", name);
-
-	for (; f->items[folder].name; folder = f->items[folder].parent) {
-		char *longer = xasprintf("/%s%s", f->items[folder].name, path);
-		free(path);
-		path = longer;
-	}
-	return path;
-}
-
-static void look_for(const struct saver *s, const struct inode *i)
-{
-	size_t line = s->wanted_inodes ? (size_t)(uintptr_t)map_get(s->wanted_inodes, &i->st.st_ino,
-	                                                            sizeof(i->st.st_ino))
-	                               : 0;
-
-	if (line && i->name && !s->request->wanted[line - 1].path)
-		s->request->wanted[line - 1].path = path_of(&s->folders, i->folder, i->name);
-}
-
-/*
- * What an overlay shows is copied when nobody else can see what it is made of. A disk others can,
- * whatever its directories are called by now. Files of the upper layer show its device; if all
- * layers are of one, whether they lie on a disk.
- */
-static bool is_on_disk(const struct saver *s, const struct inode *i)
-{
-	struct fiemap map = { .fm_length = UINT64_MAX };
-
-	if (!s->merged || !S_ISREG(i->st.st_mode))
-		return false;
-	return major(i->st.st_dev) != 0 ||
-	       (i->st.st_dev == s->device && ioctl(i->fd, FS_IOC_FIEMAP, &map) == 0);
-}
-
-static bool leaves(const struct saver *s, const struct inode *i)
-{
-	return s->request && s->request->leaves &&
-	       s->request->leaves(s->request->context, i->st.st_ino);
-}
-
-static int refuse_socket(const struct saver *s, const struct inode *i, struct error *err)
-{
-	int r = refuse(s, i, CODE_content_socket,
-	               "a socket is bound to it, and would not be to a new one", err);
-
-	if (s->request)
-		error_hint(err, "to leave nothing but the name: --external file:[%u:%u:%llu]=NAME",
-		           major(s->device), minor(s->device), (unsigned long long)i->st.st_ino);
-	return r;
-}
-
-static int put_inode(struct saver *s, const struct inode *i, struct error *err)
-{
-	struct content_entry e = describe(i);
-	size_t names = 0;
-	bool old;
-
-	look_for(s, i);
-	if (is_on_disk(s, i))
-		return refuse(s, i, CODE_mount_overlay,
-		              "the layers of the overlay are on a disk, and not under their paths",
-		              err);
-	e.link = link_number(s, &i->st, &old);
-	if (e.type == CONTENT_SOCKET && still_is_bound(i->fd) && !leaves(s, i))
-		return refuse_socket(s, i, err);
-	if (old)
-		return put_link(s, i, e.link, err);
-	int r = get_attributes(s, i, &e.attributes, err);
-	if (r == 0)
-		r = list_xattrs(s, i, &names, err);
-	if (r < 0)
-		return r;
-	e.n_xattrs = count_names(s->names, names);
-	if (e.type == CONTENT_SYMLINK)
-		e.target_size = (uint32_t)i->st.st_size;
-	s->totals.n_inodes++;
-	r = put(s, &e, sizeof(e), err);
-	if (r == 0 && i->name)
-		r = put(s, i->name, e.name_size, err);
-	if (r == 0 && e.type == CONTENT_SYMLINK)
-		r = put_target(s, i, e.target_size, err);
-	if (r == 0 && e.type == CONTENT_FILE)
-		r = put_data(s, i, err);
-	return r < 0 ? r : put_xattrs(s, i, names, err);
 }
 
 /* ---- leases ---- */
@@ -485,7 +70,8 @@ static int refuse_leased(struct saver *s, const struct inode *i, ino64_t ino, st
 	int r = s->leased ? 0 : find_leases(s, err);
 
 	if (r == 0 && map_get(s->leased, &ino, sizeof(ino)))
-		r = refuse(s, i, CODE_content_lease, "opening it would break its write lease", err);
+		r = saver_refuse(s, i, CODE_content_lease, "opening it would break its write lease",
+		                 err);
 	return r;
 }
 
@@ -505,15 +91,15 @@ static int put_covered(struct saver *s, uint32_t folder, const char *name, mode_
 		                 .name = name,
 		                 .fd = -1,
 		                 .st = { .st_mode = mode, .st_uid = s->uid, .st_gid = s->gid } };
-	const struct content_entry e = describe(&i);
+	const struct content_entry e = saver_describe(&i);
 	const struct content_extent nothing = { 0 };
-	int r = put(s, &e, sizeof(e), err);
+	int r = saver_put(s, &e, sizeof(e), err);
 
 	s->totals.n_inodes++;
 	if (r == 0)
-		r = put(s, name, e.name_size, err);
+		r = saver_put(s, name, e.name_size, err);
 	if (r == 0 && e.type == CONTENT_FILE)
-		r = put(s, &nothing, sizeof(nothing), err);
+		r = saver_put(s, &nothing, sizeof(nothing), err);
 	return r;
 }
 
@@ -533,16 +119,16 @@ static int save_name(struct saver *s, int dir, uint32_t folder, const struct dir
 	if (fd < 0 && is_covered(s, -errno))
 		return put_covered(s, folder, d->d_name, S_IFREG | 0644, err);
 	if (fd < 0)
-		return fail(s, &i, "open", err);
+		return saver_fail(s, &i, "open", err);
 	i.fd = fd;
 	if (fstat(fd, &i.st) < 0)
-		return fail(s, &i, "stat", err);
+		return saver_fail(s, &i, "stat", err);
 	if (S_ISREG(i.st.st_mode) != file || S_ISDIR(i.st.st_mode) ||
-	    type_of(&i.st) == CONTENT_END) {
+	    saver_type_of(&i.st) == CONTENT_END) {
 		errno = EAGAIN;
-		return fail(s, &i, "the type", err);
+		return saver_fail(s, &i, "the type", err);
 	}
-	return put_inode(s, &i, err);
+	return saver_put_inode(s, &i, err);
 }
 
 static bool is_dots(const char *name)
@@ -574,7 +160,7 @@ static int save_listing(struct saver *s, const struct inode *i, uint32_t folder,
 				return r;
 			at += d->d_reclen;
 		}
-	return n < 0 ? fail(s, i, "list the entries", err) : 0;
+	return n < 0 ? saver_fail(s, i, "list the entries", err) : 0;
 }
 
 static int save_folder(struct saver *s, uint32_t parent, const char *name, struct error *err)
@@ -588,8 +174,8 @@ static int save_folder(struct saver *s, uint32_t parent, const char *name, struc
 	if (r < 0)
 		return r;
 	if (fstat(i.fd, &i.st) < 0)
-		return fail(s, &i, "stat", err);
-	r = put_inode(s, &i, err);
+		return saver_fail(s, &i, "stat", err);
+	r = saver_put_inode(s, &i, err);
 	return r < 0 ? r : save_listing(s, &i, folder, err);
 }
 
@@ -612,7 +198,7 @@ static int save_all(struct saver *s, struct error *err)
 {
 	struct content_header header = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
 	struct content_entry end = { .type = CONTENT_END };
-	int r = put(s, &header, sizeof(header), err);
+	int r = saver_put(s, &header, sizeof(header), err);
 
 	if (r == 0)
 		r = save_folder(s, 0, NULL, err);
@@ -621,7 +207,7 @@ static int save_all(struct saver *s, struct error *err)
 		r = save_folder(s, next.folder, next.name, err);
 		free(next.name);
 	}
-	return r < 0 ? r : put(s, &end, sizeof(end), err);
+	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
 }
 
 static struct saver *saver_new(const struct byte_sink *sink)
@@ -679,11 +265,11 @@ static int put_marker(struct saver *s, const char *name, const char *target, str
 	struct content_entry e = { .type = CONTENT_SYMLINK,
 		                   .name_size = (uint32_t)strlen(name),
 		                   .target_size = (uint32_t)strlen(target) };
-	int r = put(s, &e, sizeof(e), err);
+	int r = saver_put(s, &e, sizeof(e), err);
 
 	if (r == 0)
-		r = put(s, name, e.name_size, err);
-	return r < 0 ? r : put(s, target, e.target_size, err);
+		r = saver_put(s, name, e.name_size, err);
+	return r < 0 ? r : saver_put(s, target, e.target_size, err);
 }
 
 static int put_single(struct saver *s, const char *name, int fd, struct error *err)
@@ -693,17 +279,18 @@ static int put_single(struct saver *s, const char *name, int fd, struct error *e
 	char link[40];
 
 	if (fstat(fd, &i.st) < 0)
-		return fail(s, &i, "stat", err);
-	if (is_open(&i)) {
+		return saver_fail(s, &i, "stat", err);
+	if (saver_is_open(&i)) {
 		int r = refuse_leased(s, &i, i.st.st_ino, err);
 		if (r < 0)
 			return error_trace(err, r);
-		open_fd = open(proc_link(&i, link), O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+		open_fd = open(saver_proc_link(&i, link),
+		               O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 		if (open_fd < 0)
-			return fail(s, &i, "open", err);
+			return saver_fail(s, &i, "open", err);
 		i.fd = open_fd;
 	}
-	return put_inode(s, &i, err);
+	return saver_put_inode(s, &i, err);
 }
 
 static int put_singles(struct saver *s, const struct content_inode *inodes, size_t n,
@@ -712,16 +299,16 @@ static int put_singles(struct saver *s, const struct content_inode *inodes, size
 	struct content_header header = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION };
 	struct content_entry root = { .type = CONTENT_FOLDER, .mode = 0700 };
 	struct content_entry end = { .type = CONTENT_END };
-	int r = put(s, &header, sizeof(header), err);
+	int r = saver_put(s, &header, sizeof(header), err);
 
 	if (r == 0)
-		r = put(s, &root, sizeof(root), err);
+		r = saver_put(s, &root, sizeof(root), err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		_cleanup_(free_p) char *name = xasprintf("%zu", i + 1);
 		r = inodes[i].target ? put_marker(s, name, inodes[i].target, err)
 		                     : put_single(s, name, inodes[i].fd, err);
 	}
-	return r < 0 ? r : put(s, &end, sizeof(end), err);
+	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
 }
 
 /* of the same file system all of them */
