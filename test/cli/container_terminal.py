@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A shell in a container on a terminal, checkpointed from outside, goes on in another window, on the terminal of its own devpts; a user's, too,
 by himself."""
+import fcntl
 import os
 import re
+import signal
 import termios
 
 from cli import STASIS, USER, become, done, expect, stasis, wait_for
@@ -51,7 +53,33 @@ def session(image, by, **who):
     expect(w.end() == 5, "the shell's exit status")
 
 
+def second():
+    """another terminal in there, with another number and owner: that one gets the window, the first a terminal of its own"""
+    w = Window([STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "bash", "--noprofile", "--norc", "-i"], HISTFILE="/dev/null",
+               PS1="ready> ", INPUTRC="/dev/null")
+    w.expect(PROMPT)
+    pid = init()
+    master = os.open(f"/proc/{pid}/root/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+    fcntl.ioctl(master, 0x40045431, bytes(4))  # TIOCSPTLCK
+    w.command("chown 7:8 /dev/pts/1; stat -c '%u %g' /dev/pts/1", "7 8")
+    w.send("PS1='other> ' setsid -c sh -i < /dev/pts/1 > /dev/pts/1 2>&1 &\r")
+    wait_for(lambda: b"other> " in os.read(master, 4096), "the second shell")
+    code, _, err = stasis("checkpoint", pid, "-o", "second")
+    expect(code == 0, f"checkpoint: {code} {err}")
+    w.end()
+    os.close(master)
+    first = os.openpty()
+    w = Window([STASIS, "restart", "second", "--external", f"tty-136-0={os.ttyname(first[1])}"])
+    w.expect(r"restart: 2 tasks.*\n")
+    wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")
+    w.send("tty; stat -c '%u %g' /dev/pts/1; echo /dev/pts/*\r")
+    w.expect(r"/dev/pts/1\r\n7 8\r\n/dev/pts/1 /dev/pts/ptmx\r\n")
+    os.kill(init(), signal.SIGKILL)
+    w.end()
+
+
 session("image", [])
+second()
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 session("user/image", ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"], preexec_fn=become)

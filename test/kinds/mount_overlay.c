@@ -21,7 +21,7 @@
  * TEST index refuse code=mount.overlay -- with_index
  * What the layers are made of has been unmounted: what the overlay shows is copied.
  * TEST hidden-layers round-trip restart="--mntns new" -- hidden
- * TEST hidden-beside-full round-trip restart="--mntns new" -- hidden_beside
+ * TEST hidden-beside-full round-trip restart="--mntns new" needs=statmount_ns -- hidden_beside
  * TEST hidden-read-only round-trip restart="--mntns new" -- hidden_read_only
  * TEST hidden-lower-on-disk round-trip restart="--mntns new" -- hidden_lower
  * TEST outside-layers round-trip restart="--mntns new" -- outside
