@@ -67,7 +67,7 @@ struct restart {
 	int stub_socket;             /* the number of the stubs' end, above all they use */
 	int stub_socket_here;        /* the same end here, until the root stub has it */
 	pthread_mutex_t socket_lock;
-	bool new_pidns; /* asked for, or the image has a pid namespace of its own */
+	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
 	struct user_ns_data *own_user; /* of ours, that we are in, core/own_user.h; NULL: none */
 	int own_status; /* our /proc/PID/status, with ids as they are outside of it */
 	pid_t root;     /* the root stub, a child of ours; 0 = none yet */

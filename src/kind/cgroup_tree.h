@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Cgroups that are the set's own: at or below the root of a cgroup namespace of its own, or the group
- * that a container's root is in, and with no process in them from outside. They are recorded with their settings, and made again where they
- * are missing. One object for each, with all that is below it.
+ * Cgroups that are the set's own: at or below the root of a cgroup namespace of its own, or the
+ * group that a container's root is in, and with no process in them from outside. They are recorded
+ * with their settings, and made again where they are missing. One object for each, with all that is
+ * below it.
  */
 #pragma once
 

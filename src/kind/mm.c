@@ -257,9 +257,9 @@ int mm_hole(const struct objects *objects, uint64_t size, uint64_t *ret, struct 
 				s->mappings[i]->start, s->mappings[i]->start + s->mappings[i]->size
 			};
 		for (size_t i = 0; i < s->n_homes; i++)
-			*array_push(taken, n) = (struct taken){
-				s->homes[i]->home, s->homes[i]->home + s->homes[i]->size
-			};
+			*array_push(taken,
+			            n) = (struct taken){ s->homes[i]->home,
+				                         s->homes[i]->home + s->homes[i]->size };
 	}
 	if (r < 0) {
 		free(taken);
