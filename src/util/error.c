@@ -13,6 +13,15 @@ static const struct {
 #undef CODE
 };
 
+static const struct {
+	enum code code;
+	const char *text;
+} hints[] = {
+#define HINT(symbol, text) { CODE_##symbol, text },
+#include "util/hints.def"
+#undef HINT
+};
+
 static void push_frame(struct error *err, const char *function, unsigned line)
 {
 	if (err->n_frames >= sizeof(err->frames) / sizeof(err->frames[0]))
@@ -35,6 +44,9 @@ int error_raise_at(struct error *err, int errnum, enum code code, const char *fu
 	va_start(ap, format);
 	vsnprintf(err->cause, sizeof(err->cause), format, ap);
 	va_end(ap);
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].code == code)
+			error_hint(err, "%s", hints[i].text);
 	push_frame(err, function, line);
 	return -errnum;
 }

@@ -62,7 +62,10 @@ void error_trace_at(struct error *err, const char *function, unsigned line);
 #define error_raise(err, errnum, ...) \
 	error_negative(error_raise_at((err), (errnum), CODE_NONE, __func__, __LINE__, __VA_ARGS__))
 
-/** error_refuse() - start an error that is a refusal with a stable code; returns -EOPNOTSUPP */
+/*
+ * error_refuse() - start an error that is a refusal with a stable code, and the hint that
+ * hints.def has for it; returns -EOPNOTSUPP
+ */
 #define error_refuse(err, code, ...) \
 	error_negative(error_raise_at((err), EOPNOTSUPP, (code), __func__, __LINE__, __VA_ARGS__))
 

@@ -166,8 +166,10 @@ void pipe_external_preflight(struct restart *r, const char *name, bool reads, bo
 
 	/* O_PATH: a FIFO must not be opened yet, somebody may wait for that */
 	if (externals_open(r->options->externals, name, O_PATH, &fd, &err) < 0) {
-		if (err.code == CODE_NONE)
+		if (err.code == CODE_NONE) {
 			err.code = CODE_pipe_external;
+			error_hint(&err, "give --external %s=PATH of a FIFO, or =fd:N", name);
+		}
 		restart_refuse(r, &err);
 		return;
 	}

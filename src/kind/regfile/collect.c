@@ -165,7 +165,8 @@ static int refuse_path(int r, struct error *refusal)
 		error_refuse(refusal, CODE_regfile_path,
 		             "its path leads to another file: something is mounted over it, or it "
 		             "is of another mount namespace");
-	error_hint(refusal, "checkpoint from the mount namespace of the task");
+	error_hint(refusal, "checkpoint from the mount namespace of the task, or let the "
+	                    "program close it first");
 	return -EOPNOTSUPP;
 }
 
