@@ -183,8 +183,8 @@ int pid_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, s
 		return error_refuse(err, CODE_namespace_reference,
 		                    "it refers to a pid namespace that is not below that of the "
 		                    "root task");
-	if (r < 0)
-		return error_trace(err, r);
+	if (r < 0 || !*ret)
+		return r < 0 ? error_trace(err, r) : 0;
 	struct pid_ns *ns = (*ret)->live;
 	if (!ns->ns.task)
 		ns->ns.task = checkpoint_task(c, task->tid);

@@ -13,6 +13,7 @@
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
  * TEST overlay round-trip restart="--mntns new" -- overlay
  * TEST overlay-of-host round-trip restart="--mntns new" -- overlay_of_host
+ * TEST overlay-below-locked round-trip restart="--mntns new" -- overlay_below_locked
  * TEST overlay-hidden round-trip restart="--mntns new" -- overlay_hidden
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
  * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
@@ -498,6 +499,26 @@ static void overlay_of_host(void)
 	check_overlay();
 }
 
+/* it is not the user namespace's, what is on it is locked, and its layers are nowhere */
+static void overlay_below_locked(void)
+{
+	open_directory();
+	private_mounts();
+	make_layers();
+	CHECK(mkdir("/mnt/a/under", 0755) == 0);
+	write_text("/mnt/a/under/secret", "not to be seen");
+	make_overlay("lowerdir=/mnt/a,upperdir=/mnt/b,workdir=/mnt/c");
+	mount_tmpfs("/srv/under", NULL);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	subject_checkpoint();
+	check_text("/srv/below", "below");
+	check_text("/srv/changed", "anew");
+	CHECK(umount2("/srv/under", MNT_DETACH) < 0 && access("/srv/under/secret", F_OK) < 0);
+}
+
 /* nobody sees the layers any more */
 static void overlay_hidden(void)
 {
@@ -524,5 +545,6 @@ int main(int argc, char **argv)
 	                     CASE(directory_below_locked), CASE(bound), CASE(moved_root),
 	                     CASE(named), CASE(own_mounts), CASE(pivoted), CASE(inside),
 	                     CASE(nested_mounts), CASE(owner_between), CASE(overlay),
-	                     CASE(overlay_of_host), CASE(overlay_hidden), CASE(covered));
+	                     CASE(overlay_of_host), CASE(overlay_hidden),
+	                     CASE(overlay_below_locked), CASE(covered));
 }

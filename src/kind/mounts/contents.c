@@ -94,8 +94,8 @@ static bool is_hidden(const struct mount_table *t, size_t mount, const char *roo
 	for (size_t i = ns->first; t->mounts[mount].holds && i < ns->first + ns->n; i++) {
 		const struct mount_entry *m = &t->mounts[i];
 		size_t size = strlen(m->rel);
-		if (m->parent == mount && m->locked && !strncmp(below, m->rel, size) &&
-		    (!size || !below[size] || below[size] == '/'))
+		if (m->parent == mount && m->locked && size && !strncmp(below, m->rel, size) &&
+		    (!below[size] || below[size] == '/'))
 			return true;
 	}
 	return false;
@@ -187,12 +187,9 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 {
 	struct mounts *m = c->mounts;
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
-	_cleanup_(free_p) char *keys = xasprintf("file:[%u:%u:", m->table.sbs[sb].major,
-	                                         m->table.sbs[sb].minor);
 	struct stat st;
 	int fd;
 
-	externals_expect(c->options->externals, keys);
 	for (size_t i = 0; i < parts.n; i++) {
 		int r = mount_reached(c, m->mounts[parts.mounts[i]], &fd, err);
 		if (r < 0)
@@ -205,13 +202,43 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 	return 0;
 }
 
+struct part {
+	struct checkpoint *c;
+	size_t sb;
+};
+
+/* whether the user says so */
+static bool leaves_socket(void *context, uint64_t inode)
+{
+	const struct part *p = context;
+	const struct mount_sb *sb = &p->c->mounts->table.sbs[p->sb];
+	_cleanup_(free_p) char *key = xasprintf("file:[%u:%u:%llu]", sb->major, sb->minor,
+	                                        (unsigned long long)inode);
+
+	return externals_name(p->c->options->externals, key);
+}
+
+/* only with what is locked; not when it could only be had as it is, with all that is on it */
+static bool may_be_covered(const struct mounts *m, size_t sb, int root)
+{
+	bool holds = false;
+
+	for (size_t i = MOUNT_NONE; (i = mount_of_sb(&m->table, sb, i)) != MOUNT_NONE;)
+		holds |= m->table.mounts[i].holds;
+	return holds && mount_table_find(&m->table, mount_id_of(root)) == MOUNT_NONE;
+}
+
 /* all that an overlay shows: it may be mounted in parts, its root is what was looked at */
 static int save_flattened(struct checkpoint *c, struct object *object, struct error *err)
 {
+	struct part p = { c, mounts_index(c->mounts, object) };
+	int root = c->mounts->roots[p.sb];
+	const struct content_request request = { .covered = may_be_covered(c->mounts, p.sb, root),
+		                                 .leaves = leaves_socket,
+		                                 .context = &p };
 	struct stream_out *out = stream_out_new(c->image, object->id, 0, c->options->progress);
 	const struct byte_sink sink = stream_out_sink(out);
-	int r = content_save(c->mounts->roots[mounts_index(c->mounts, object)], &sink, NULL, NULL,
-	                     err);
+	int r = content_save(root, &sink, &request, NULL, err);
 
 	if (r == 0)
 		r = stream_out_end(out, err);
@@ -239,22 +266,6 @@ static void note_found(struct search *s, struct search *found, const char *root)
 		if (!s->wanted[i].path && found->wanted[i].path)
 			s->wanted[i].path = xasprintf("%s%s", root[1] ? root : "",
 			                              found->wanted[i].path);
-}
-
-struct part {
-	struct checkpoint *c;
-	size_t sb;
-};
-
-/* whether the user says so */
-static bool leaves_socket(void *context, uint64_t inode)
-{
-	const struct part *p = context;
-	const struct mount_sb *sb = &p->c->mounts->table.sbs[p->sb];
-	_cleanup_(free_p) char *key = xasprintf("file:[%u:%u:%llu]", sb->major, sb->minor,
-	                                        (unsigned long long)inode);
-
-	return externals_name(p->c->options->externals, key);
 }
 
 /* without CAP_DAC_OVERRIDE here we have it there, if it is ours */

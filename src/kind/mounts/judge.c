@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "core/external.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
@@ -116,6 +117,9 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 		                    "a %s may belong to a user namespace between that of its mount "
 		                    "namespace and that of stasis",
 		                    sb->type);
+	_cleanup_(free_p) char *keys = xasprintf("file:[%u:%u:", sb->major, sb->minor);
+	if (sb->class == MOUNT_CONTENT || sb->class == MOUNT_COMPOSITE)
+		externals_expect(c->options->externals, keys);
 	if (sb->class == MOUNT_CONTENT)
 		r = superblock_check_contents(c, line, err);
 	else if (needs_root(sb))
