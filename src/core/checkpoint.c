@@ -480,7 +480,8 @@ int checkpoint_check(const struct checkpoint_options *options, struct refusals *
 		struct checkpoint c = checkpoint_new(options);
 		*err = ERROR_INIT;
 		r = examine(&c, err);
-		bool changed = r < 0 && c.n_tasks && !freeze_is_same(&c);
+		/* an error: it ends just now, and does not show that yet */
+		bool changed = r < 0 && c.n_tasks && (r != -EOPNOTSUPP || !freeze_is_same(&c));
 		again = changed && attempt < CHECKS_MAX;
 		if (changed && !again)
 			refuse_change(&c);
