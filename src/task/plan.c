@@ -257,6 +257,7 @@ static void planner_done(struct planner *p)
 	map_free(p->by_tid);
 	map_free(p->inits);
 	free_values(p->dead_leaders);
+	free_values(p->leads);
 	free_values(p->groups);
 	free(p->members);
 	free(p->order);
@@ -272,6 +273,7 @@ static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struc
 		             .by_tid = map_new(),
 		             .inits = map_new(),
 		             .dead_leaders = map_new(),
+		             .leads = map_new(),
 		             .groups = map_new(),
 		             .err = err };
 	int r;

@@ -36,6 +36,9 @@ unsigned plan_level(const struct planner *p, uint32_t node);
 /* a clone, and in which session and group the child finds itself; -EOPNOTSUPP: it cannot be */
 int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint32_t node,
                    pid_t session, pid_t group);
+/* a placeholder, just made, leads the session of a dead one until groups are set */
+void plan_lead_session(struct planner *p, struct building *b, uint32_t leader, pid_t sid,
+                       uint32_t reaper);
 
 /* ---- plan_orphans.c ---- */
 

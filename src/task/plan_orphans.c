@@ -161,10 +161,7 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 	while (!plan_ns_within(who->ns, ns_of(p, above)))
 		above = p->members[p->members[above].parent].leader;
 	leader = plan_add_placeholder(p, above, *who, sid);
-	map_put(p->by_tid, &sid, sizeof(sid), (void *)(uintptr_t)(leader + 1ul));
-	plan_add_step(p, PLAN_SETSID, leader, PLAN_NONE);
-	*array_push(b->leaders, b->n_leaders) = leader;
-	*array_push(b->leaders, b->n_leaders) = deepest;
+	plan_lead_session(p, b, leader, sid, deepest);
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
 		uint32_t reaper = reaper_of(p, &p->foreign[i]);

@@ -24,6 +24,7 @@ struct member {                               /* what the planner knows of a nod
 	pid_t birth;           /* leaders of sessions: the session to be born into */
 	bool foreign;          /* made by a placeholder, then handed to its parent */
 	bool orphan;           /* the same, by a placeholder of the one that is to make it */
+	bool led;              /* made by a placeholder that leads its session, or comes from it */
 	bool made, built;      /* it is there; it has made what must be born before its setsid(2) */
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;
@@ -47,6 +48,14 @@ struct group {
 	bool settled;           /* a member leads no group itself, so it comes first and stays */
 };
 
+/* a placeholder of a number in plan_task.stand_ins that is the dead leader of a session */
+struct lead {
+	pid_t sid;
+	uint32_t reaper; /* who gets what it leaves behind */
+	bool early;      /* it has children that are not of its session */
+	bool made;
+};
+
 struct foreign { /* a process that comes to its parent as an orphan */
 	uint32_t node;
 	pid_t sid;
@@ -65,6 +74,7 @@ struct planner {
 	struct map *dead_leaders; /* number -> struct plan_pid, of leaders of sessions and groups */
 	struct map *groups;       /* pgid -> struct group */
 	uint32_t *ending;         /* placeholders that end when all groups are complete */
+	struct map *leads;        /* number in plan_task.stand_ins -> struct lead */
 	size_t n_ending;
 	struct plan *plan;
 	struct error *err;
@@ -111,6 +121,11 @@ bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
 
 /* ---- plan_sharing.c ---- */
 
+/*
+ * The process that is to make a child of another one for the sake of pages, in whose session it is
+ * to be born; the child's parent if none is, or if something is in the way.
+ */
+uint32_t plan_maker(const struct planner *p, uint32_t child);
 /* who makes whom, with which flags: the products of each task, and its node */
 int plan_settle_sharing(struct planner *p);
 

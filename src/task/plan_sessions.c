@@ -5,7 +5,11 @@
  */
 #include "task/plan_private.h"
 
+#include <signal.h>
+#include <stdlib.h>
+
 #include "util/alloc.h"
+#include "util/map.h"
 
 bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor)
 {
@@ -83,7 +87,7 @@ static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
 		*array_push(p->foreign, p->n_foreign) = (struct foreign){ child, want };
 		return 0;
 	}
-	if (want == FREE || want == m->sid)
+	if (want == FREE || want == m->sid || plan_maker(p, child) != p->members[child].parent)
 		return 0;
 	leader = want == OUTSIDE ? PLAN_NONE : plan_find(p, want);
 	if (leader != PLAN_NONE && !leads_session(p, leader))
@@ -119,6 +123,99 @@ static int settle_children(struct planner *p, uint32_t process, bool of_threads)
 	return 0;
 }
 
+/* ---- dead leaders whose turn is known ---- */
+
+static int by_sid(const void *a, const void *b)
+{
+	const struct foreign *x = a, *y = b;
+
+	if (x->sid != y->sid)
+		return x->sid < y->sid ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+/* the number of the innermost placeholder that all of p->foreign[start, end) have; NULL: none */
+static const uint32_t *common_stand_in(const struct planner *p, size_t start, size_t end)
+{
+	const struct plan_task *first = &p->tasks[p->foreign[start].node];
+	size_t n = first->n_stand_ins;
+
+	for (size_t i = start; i < end; i++) {
+		const struct plan_task *t = &p->tasks[p->foreign[i].node];
+		if (t->n_stand_ins > PLAN_STAND_INS_MAX || t->ns || t->exit_signal != SIGCHLD ||
+		    t->maker != first->maker || t->parent != first->parent)
+			return NULL;
+		n = t->n_stand_ins < n ? t->n_stand_ins : n;
+		for (size_t k = 0; k < n; k++)
+			if (t->stand_ins[k] != first->stand_ins[k])
+				n = k;
+	}
+	return n ? &first->stand_ins[n - 1] : NULL;
+}
+
+static struct lead *find_lead(const struct planner *p, const uint32_t *number)
+{
+	return number ? map_get(p->leads, number, sizeof(*number)) : NULL;
+}
+
+/* what is left of a session whose leader is dead: p->foreign[start, end) */
+static void find_leader(struct planner *p, size_t start, size_t end)
+{
+	pid_t sid = p->foreign[start].sid;
+	const uint32_t *number = common_stand_in(p, start, end);
+
+	if (sid == OUTSIDE || plan_find(p, sid) != PLAN_NONE || !number || find_lead(p, number) ||
+	    plan_dead_leader(p, sid)->ns)
+		return;
+	struct lead *lead = xcalloc(1, sizeof(*lead));
+	lead->sid = sid;
+	lead->reaper = p->members[p->members[p->foreign[start].node].parent].leader;
+	map_put(p->leads, number, sizeof(*number), lead);
+}
+
+static size_t end_of_session(const struct planner *p, size_t start)
+{
+	size_t end = start;
+
+	while (end < p->n_foreign && p->foreign[end].sid == p->foreign[start].sid)
+		end++;
+	return end;
+}
+
+/*
+ * A placeholder that stands in for a dead one can lead its session, for the sake of pages: then
+ * they are made in their turn, like the others of that placeholder.
+ */
+static void find_leaders(struct planner *p)
+{
+	size_t kept = 0;
+
+	if (p->n_foreign)
+		qsort(p->foreign, p->n_foreign, sizeof(*p->foreign), by_sid);
+	for (size_t i = 0; i < p->n_foreign; i = end_of_session(p, i))
+		find_leader(p, i, end_of_session(p, i));
+	for (uint32_t i = 0; i < p->n && map_size(p->leads); i++)
+		for (size_t k = 0; k < p->tasks[i].n_stand_ins; k++) {
+			struct lead *lead = find_lead(p, &p->tasks[i].stand_ins[k]);
+			pid_t birth = plan_birth(p, i);
+			if (lead && birth != FREE && birth != lead->sid)
+				lead->early = true;
+		}
+	for (size_t i = 0, end; i < p->n_foreign; i = end) {
+		end = end_of_session(p, i);
+		const struct lead *lead = find_lead(p, common_stand_in(p, i, end));
+		bool led = lead && lead->sid == p->foreign[i].sid && !lead->early;
+		for (size_t k = i; k < end; k++) {
+			struct foreign f = p->foreign[k];
+			p->members[f.node].foreign = !led;
+			p->members[f.node].led = led;
+			if (!led)
+				p->foreign[kept++] = f;
+		}
+	}
+	p->n_foreign = kept;
+}
+
 int plan_settle_sessions(struct planner *p)
 {
 	for (size_t i = p->n_order; i-- > 0;) {
@@ -129,5 +226,6 @@ int plan_settle_sessions(struct planner *p)
 		if (r < 0)
 			return r;
 	}
+	find_leaders(p);
 	return 0;
 }

@@ -54,28 +54,26 @@ static void add_product(struct planner *p, uint32_t creator, uint32_t node)
 }
 
 /*
- * Who is to make one that shares nothing with its siblings: a descendant of the head, for the sake
- * of pages, where no session, group or namespace comes in between; or the head. A child of the head
- * can do so by CLONE_PARENT; what others make must be orphaned.
+ * One that shares nothing with its siblings is made by a descendant of its parent, where no
+ * namespace comes in between. A child of the parent can do so by CLONE_PARENT; what others make
+ * must be orphaned.
  */
-static uint32_t maker_of(struct planner *p, uint32_t head, uint32_t node)
+uint32_t plan_maker(const struct planner *p, uint32_t node)
 {
 	const struct plan_task *t = &p->tasks[node];
 	uint32_t maker = t->maker ? plan_find(p, t->maker) : PLAN_NONE;
+	uint32_t head = p->members[node].parent;
+	pid_t session = plan_birth(p, node);
 
-	if (maker == PLAN_NONE || !is_leader(p, node) || !is_leader(p, maker) ||
-	    !is_leader(p, head) || p->tasks[maker].state != PLAN_LIVE || weight(p, head, node) ||
-	    weight(p, maker, node) || t->exit_signal != SIGCHLD || !plan_descends(p, maker, head) ||
-	    maker == head || ns_of(p, node))
+	if (maker == PLAN_NONE || maker == head || !is_leader(p, maker) || !is_leader(p, head) ||
+	    p->tasks[maker].state != PLAN_LIVE || weight(p, head, node) || weight(p, maker, node) ||
+	    t->exit_signal != SIGCHLD || !plan_descends(p, maker, head) || ns_of(p, node) ||
+	    ns_of(p, head) ||
+	    (session != FREE && session != p->members[maker].sid && !p->members[node].led))
 		return head;
 	for (uint32_t i = maker, n = 0; i != head; i = p->members[p->members[i].parent].leader)
-		if (n++ == MAKER_DEPTH_MAX || p->members[i].foreign || leads_session(p, i) ||
-		    p->members[i].sid != p->members[node].sid || ns_of(p, i) ||
-		    p->tasks[i].exit_signal != SIGCHLD)
+		if (n++ == MAKER_DEPTH_MAX || ns_of(p, i) || p->tasks[i].exit_signal != SIGCHLD)
 			return head;
-	if (leads_session(p, node) || p->members[head].sid != p->members[node].sid ||
-	    ns_of(p, head) || p->members[node].foreign)
-		return head;
 	return maker;
 }
 
@@ -91,7 +89,7 @@ struct wishes {
 /* by whoever is to make it, or when all others are settled */
 static void add_member(struct planner *p, uint32_t head, uint32_t node, struct wishes *wishes)
 {
-	uint32_t maker = maker_of(p, head, node);
+	uint32_t maker = is_leader(p, node) ? plan_maker(p, node) : head;
 
 	if (maker == head)
 		add_product(p, head, node);

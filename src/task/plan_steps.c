@@ -111,6 +111,16 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 	return r;
 }
 
+void plan_lead_session(struct planner *p, struct building *b, uint32_t leader, pid_t sid,
+                       uint32_t reaper)
+{
+	p->members[leader].group = sid;
+	map_put(p->by_tid, &sid, sizeof(sid), (void *)(uintptr_t)(leader + 1ul));
+	plan_add_step(p, PLAN_SETSID, leader, PLAN_NONE);
+	*array_push(b->leaders, b->n_leaders) = leader;
+	*array_push(b->leaders, b->n_leaders) = reaper;
+}
+
 /* ---- placeholders that stand in for the dead ---- */
 
 /* those that are there, the outermost first */
@@ -120,6 +130,8 @@ struct stand_ins {
 	struct {
 		uint32_t node, number;
 		uint32_t reaper; /* who gets the children that it leaves behind; PLAN_NONE */
+		pid_t session;   /* of a dead leader, which it is or comes from; 0: the maker's */
+		bool leads;      /* it leads that, and ends when groups are set */
 	} all[PLAN_STAND_INS_MAX + 1];
 };
 
@@ -140,7 +152,8 @@ static bool has_stand_ins(const struct planner *p, uint32_t x)
 static void end_stand_ins(struct planner *p, struct stand_ins *s, size_t n)
 {
 	for (; s->n > n; s->n--)
-		plan_add_step(p, PLAN_EXIT, s->all[s->n - 1].node, s->all[s->n - 1].reaper);
+		if (!s->all[s->n - 1].leads)
+			plan_add_step(p, PLAN_EXIT, s->all[s->n - 1].node, s->all[s->n - 1].reaper);
 }
 
 /*
@@ -156,12 +169,40 @@ static void make_for_parent(struct planner *p, uint32_t node, uint32_t creator)
 	n->exit_signal = 0;
 }
 
+/* one more, from the last one */
+static void add_stand_in(struct planner *p, struct building *b, struct stand_ins *s,
+                         uint32_t number, pid_t group)
+{
+	const uint32_t creator = s->n ? s->all[s->n - 1].node : s->maker;
+	pid_t session = s->n ? s->all[s->n - 1].session : 0;
+	struct lead *lead = map_get(p->leads, &number, sizeof(number));
+	bool leads = lead && !lead->early && !lead->made;
+	struct plan_pid who = { .ns = ns_of(p, s->maker) };
+
+	if (leads)
+		who = *plan_dead_leader(p, lead->sid);
+	uint32_t node = plan_add_placeholder(p, creator, who, session ? session : group);
+	p->plan->nodes[node].exit_signal = SIGCHLD;
+	if (s->n)
+		make_for_parent(p, node, creator);
+	if (leads) {
+		lead->made = true;
+		session = lead->sid;
+		plan_lead_session(p, b, node, session, lead->reaper);
+	}
+	s->all[s->n].node = node;
+	s->all[s->n].number = number;
+	s->all[s->n].reaper = PLAN_NONE;
+	s->all[s->n].session = session;
+	s->all[s->n++].leads = leads;
+}
+
 /* the placeholders that @x wants, and no others; it becomes the last one's product */
-static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, pid_t group)
+static void go_to_stand_ins(struct planner *p, struct building *b, struct stand_ins *s, uint32_t x,
+                            pid_t group)
 {
 	const struct plan_task *t = &p->tasks[x];
 	uint32_t maker = p->plan->nodes[x].creator;
-	const struct plan_pid any = { .ns = ns_of(p, maker) };
 	uint32_t reaper = p->members[x].orphan ? p->members[p->members[x].parent].leader
 	                                       : PLAN_NONE;
 	size_t same = 0, wanted = t->n_stand_ins;
@@ -176,16 +217,8 @@ static void go_to_stand_ins(struct planner *p, struct stand_ins *s, uint32_t x, 
 		wanted++;
 	end_stand_ins(p, s, same);
 	s->maker = maker;
-	for (; s->n < wanted; s->n++) {
-		uint32_t creator = s->n ? s->all[s->n - 1].node : maker;
-		uint32_t node = plan_add_placeholder(p, creator, any, group);
-		p->plan->nodes[node].exit_signal = SIGCHLD;
-		if (s->n)
-			make_for_parent(p, node, creator);
-		s->all[s->n].node = node;
-		s->all[s->n].number = s->n < t->n_stand_ins ? t->stand_ins[s->n] : 0;
-		s->all[s->n].reaper = PLAN_NONE;
-	}
+	while (s->n < wanted)
+		add_stand_in(p, b, s, s->n < t->n_stand_ins ? t->stand_ins[s->n] : 0, group);
 	if (reaper == PLAN_NONE) {
 		make_for_parent(p, x, s->all[s->n - 1].node);
 		return;
@@ -218,8 +251,11 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 			*array_push(level->due, level->n_due) = x;
 			continue;
 		}
-		if (has_stand_ins(p, x))
-			go_to_stand_ins(p, &stand_ins, x, group);
+		if (has_stand_ins(p, x)) {
+			go_to_stand_ins(p, b, &stand_ins, x, group);
+			if (stand_ins.all[stand_ins.n - 1].session)
+				session = group = stand_ins.all[stand_ins.n - 1].session;
+		}
 		r = plan_make_node(p, b, p->plan->nodes[x].creator, x, session, group);
 	}
 	end_stand_ins(p, &stand_ins, 0);
@@ -237,7 +273,7 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 		     x = p->members[x].next_product) {
 			pid_t want = plan_birth(p, x);
 			if (is_leader(p, x) && !p->members[x].made && leads_session(p, process) &&
-			    want != FREE && want != m->sid)
+			    want != FREE && want != m->sid && !p->members[x].led)
 				return x;
 		}
 	}
@@ -276,7 +312,8 @@ static void add_products(const struct planner *p, uint32_t process, uint32_t mak
 	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
 	     x = p->members[x].next_product) {
 		pid_t want = plan_birth(p, x);
-		bool is_early = leads_session(p, process) && want != FREE && want != m->sid;
+		bool is_early = leads_session(p, process) && want != FREE && want != m->sid &&
+		                !p->members[x].led;
 		if (is_leader(p, x) && is_early == early)
 			*array_push(*list, *n) = x;
 	}

@@ -3,7 +3,8 @@
  * Random histories of forks: families in which processes write, drop pages, fork, fork for their
  * parents (CLONE_PARENT), and die, so that their children go to the nearest subreaper. Whatever
  * they share is shared again: the observer compares which pages of which mappings are, and the sum
- * of Pss. Arguments: the first seed, how many families; and whether they move memory, too.
+ * of Pss. Arguments: the first seed, how many families; m: they move memory, s: they
+ * begin sessions.
  *
  * TEST 1 round-trip -- 1 6
  * TEST 7 round-trip -- 7 6
@@ -11,10 +12,13 @@
  * TEST 19 round-trip -- 19 6
  * TEST 25 round-trip -- 25 6
  * TEST 31 round-trip -- 31 6
- * TEST moves-1 round-trip -- 1 6 moves
- * TEST moves-7 round-trip -- 7 6 moves
- * TEST moves-13 round-trip -- 13 6 moves
- * TEST moves-19 round-trip -- 19 6 moves
+ * TEST moves-1 round-trip -- 1 6 m
+ * TEST moves-7 round-trip -- 7 6 m
+ * TEST moves-13 round-trip -- 13 6 m
+ * TEST sessions-1 round-trip -- 1 6 s
+ * TEST sessions-7 round-trip -- 7 6 s
+ * TEST both-1 round-trip -- 1 6 ms
+ * TEST both-7 round-trip -- 7 6 ms
  */
 #include <linux/futex.h>
 #include <sched.h>
@@ -27,7 +31,7 @@
 #define UNITS     24 /* of memory: what is written at a time */
 #define UNIT      (4 * PAGE)
 
-enum { NOTHING, WRITE, DROP, MOVE, SWAP, FORK, FORK_FOR_PARENT, DIE, FINISH };
+enum { NOTHING, WRITE, DROP, MOVE, SWAP, SESSION, FORK, FORK_FOR_PARENT, DIE, FINISH };
 
 /* shared by the main process, which tells what to do, and those of a family, which do it */
 struct board {
@@ -116,6 +120,8 @@ static void be_member(struct board *b, uint32_t me)
 			CHECK(madvise(at[m->argument], UNIT, MADV_DONTNEED) == 0);
 		if (command == MOVE)
 			move(m->argument, mm_anon(4, PROT_NONE, 0));
+		if (command == SESSION)
+			(void)setsid(); /* or it leads its group */
 		if (command == SWAP)
 			swap(m->argument % UNITS, m->argument / UNITS);
 		uint32_t argument = m->argument;
@@ -180,7 +186,7 @@ static void tell_to_swap(struct board *b, uint32_t who, uint32_t x, uint32_t y)
 		tell(b, who, SWAP, x + UNITS * y);
 }
 
-static void make_history(struct board *b, bool moves)
+static void make_history(struct board *b, bool moves, bool sessions)
 {
 	const uint32_t n_units = 2 + any(UNITS - 1), most = 3 + any(PROCESSES - 2);
 
@@ -188,7 +194,9 @@ static void make_history(struct board *b, bool moves)
 		uint32_t who = any(b->n), what = any(10), unit = any(n_units);
 		if (b->known[who].dead)
 			continue;
-		if (moves && !any(6)) {
+		if (sessions && !any(12)) {
+			tell(b, who, SESSION, 0);
+		} else if (moves && !any(6)) {
 			if (any(2))
 				tell(b, who, MOVE, unit);
 			else
@@ -205,7 +213,7 @@ static void make_history(struct board *b, bool moves)
 	}
 }
 
-static struct board *begin_family(uint32_t seed, bool moves)
+static struct board *begin_family(uint32_t seed, bool moves, bool sessions)
 {
 	struct board *b = mm_anon(sizeof(*b) / PAGE + 1, PROT_READ | PROT_WRITE, MAP_SHARED);
 
@@ -219,7 +227,7 @@ static struct board *begin_family(uint32_t seed, bool moves)
 		be_member(b, 0);
 	}
 	state = seed;
-	make_history(b, moves);
+	make_history(b, moves, sessions);
 	for (uint32_t i = 0; i < b->n; i++)
 		if (!b->known[i].dead)
 			tell(b, i, FINISH, 0);
@@ -232,10 +240,12 @@ int main(int argc, char **argv)
 	unsigned first = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
 	unsigned n = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
 
+	const char *options = argc > 3 ? argv[3] : "";
+
 	CHECK(n <= 64);
 	CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR); /* nobody waits for them */
 	for (unsigned i = 0; i < n; i++)
-		boards[i] = begin_family(first + i, argc > 3);
+		boards[i] = begin_family(first + i, strchr(options, 'm'), strchr(options, 's'));
 	subject_checkpoint();
 	for (unsigned i = 0; i < n; i++)
 		for (uint32_t k = 0; k < boards[i]->n; k++)

@@ -50,7 +50,7 @@ static void page(struct genealogy *g, const char *a, const char *b)
 	genealogy_add(g, set_of(a));
 	if (b)
 		genealogy_add(g, set_of(b));
-	genealogy_next_page(g);
+	genealogy_next_page(g, 1);
 }
 
 static struct genealogy_place place(const struct genealogy *g, uint32_t i, size_t want_path)
@@ -129,7 +129,7 @@ static void test_strangers(void **state)
 	page(g, "03", "12");
 	page(g, "0123", NULL);
 	page(g, "02", "13");
-	genealogy_next_page(g);
+	genealogy_next_page(g, 1);
 	genealogy_solve(g);
 	for (uint32_t i = 0; i < 4; i++)
 		assert_int_equal(place(g, i, 0).maker, 0);
@@ -349,7 +349,7 @@ static void add_pages(struct genealogy *g)
 					set->members[set->n_members++] = 10 + k;
 			genealogy_add(g, set);
 		}
-		genealogy_next_page(g);
+		genealogy_next_page(g, 1);
 	}
 }
 

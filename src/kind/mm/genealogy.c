@@ -42,8 +42,8 @@ struct life {
 };
 
 struct genealogy {
-	uint32_t *ids, *parents;
-	uint32_t n;
+	uint32_t *ids, *parents, *above;
+	uint32_t n, n_dead; /* the dead come after the others, as the first placeholders */
 	const MmState__PageSet **here; /* the sets of the page that is looked at */
 	size_t n_here;
 	struct pattern *patterns;
@@ -72,6 +72,7 @@ struct genealogy *genealogy_new(const uint32_t *parents, const uint32_t *ids, ui
 	g->n = n;
 	g->ids = xmemdup(ids, n * sizeof(*ids));
 	g->parents = xmemdup(parents, n * sizeof(*parents));
+	g->above = xmemdup(parents, n * sizeof(*parents));
 	g->places = xcalloc(n, sizeof(*g->places));
 	g->seen = map_new();
 	return g;
@@ -87,6 +88,7 @@ void genealogy_free(struct genealogy *g)
 	free(g->places);
 	free(g->ids);
 	free(g->parents);
+	free(g->above);
 	free(g->here);
 	map_free(g->seen);
 	free(g);
@@ -107,7 +109,7 @@ static int by_address(const void *a, const void *b)
 }
 
 /* of one set alone any order makes */
-void genealogy_next_page(struct genealogy *g)
+void genealogy_next_page(struct genealogy *g, uint64_t n_pages)
 {
 	size_t n = g->n_here, size = n * sizeof(*g->here), n_members = 0;
 
@@ -117,7 +119,7 @@ void genealogy_next_page(struct genealogy *g)
 	qsort(g->here, n, sizeof(*g->here), by_address);
 	uintptr_t seen = (uintptr_t)map_get(g->seen, g->here, size);
 	if (seen) {
-		g->patterns[seen - 1].n_pages++;
+		g->patterns[seen - 1].n_pages += n_pages;
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
@@ -125,8 +127,14 @@ void genealogy_next_page(struct genealogy *g)
 	if (g->n_patterns == PATTERNS_MAX || g->n_members + n_members > VERSIONS_MAX)
 		return;
 	g->n_members += n_members;
-	*array_push(g->patterns, g->n_patterns) = (struct pattern){ xmemdup(g->here, size), n, 1 };
+	*array_push(g->patterns, g->n_patterns) = (struct pattern){ xmemdup(g->here, size), n,
+		                                                    n_pages };
 	map_put(g->seen, g->here, size, (void *)(uintptr_t)g->n_patterns);
+}
+
+bool genealogy_any(const struct genealogy *g)
+{
+	return g->n_patterns > 0;
 }
 
 /* ---- a tale ---- */
@@ -152,11 +160,11 @@ static struct tale tale_new(const struct genealogy *g, unsigned attempt)
 
 	t.random = attempt > 1 ? attempt : 0;
 
-	for (uint32_t i = 0; i < g->n; i++)
-		*array_push(t.lives, t.n_lives) = (struct life){ .above = g->parents[i],
+	for (uint32_t i = 0; i < g->n + g->n_dead; i++)
+		*array_push(t.lives, t.n_lives) = (struct life){ .above = g->above[i],
 			                                         .forker = NONE };
-	for (uint32_t i = 0; i < g->n; i++)
-		t.lives[g->parents[i]].n_below += g->parents[i] != i;
+	for (uint32_t i = 0; i < g->n + g->n_dead; i++)
+		t.lives[g->above[i]].n_below += g->above[i] != i;
 	for (uint32_t p = 0; p < g->n_patterns; p++)
 		for (size_t k = 0; k < g->patterns[p].n; k++) {
 			const MmState__PageSet *set = g->patterns[p].sets[k];
@@ -238,6 +246,29 @@ static struct likeness compare(struct tale *t, uint32_t a, uint32_t b)
 	return l;
 }
 
+static bool descends(const struct genealogy *g, uint32_t i, uint32_t from)
+{
+	while (i != from && g->parents[i] != i)
+		i = g->parents[i];
+	return i == from;
+}
+
+void genealogy_put_below(struct genealogy *g, uint32_t space, uint32_t above)
+{
+	if (above != space && descends(g, above, g->parents[space]) && !descends(g, above, space))
+		g->above[space] = above;
+}
+
+uint32_t genealogy_add_dead(struct genealogy *g, uint32_t parent)
+{
+	size_t n = g->n + g->n_dead++, size = sizeof(*g->parents);
+
+	g->parents = xrealloc(g->parents, n + 1, size);
+	g->above = xrealloc(g->above, n + 1, size);
+	g->parents[n] = g->above[n] = parent;
+	return (uint32_t)n;
+}
+
 /* a is traced to b, which from here back has the versions of both */
 static void trace(struct tale *t, uint32_t a, uint32_t b)
 {
@@ -293,37 +324,27 @@ static bool is_alone(const struct tale *t, uint32_t i)
 /* a has been forked by b, or both by one that is dead. @above: of it, see meet_below() */
 static void join(struct tale *t, uint32_t a, uint32_t b, uint32_t above)
 {
-	if (t->lives[a].above == b) {
-		trace(t, a, b);
-		return;
-	}
 	/* b is the one that goes on; or, of two somebody's children, the later one */
 	bool swap = is_placeholder(t, a)
 	                    ? !is_placeholder(t, b) || t->lives[a].height > t->lives[b].height
 	                    : !is_placeholder(t, b) && a > b;
-	if (swap && is_alone(t, b)) {
-		uint32_t other = a;
-		a = b;
-		b = other;
+
+	if (t->lives[a].above != b) {
+		if (swap && is_alone(t, b)) {
+			uint32_t other = a;
+			a = b;
+			b = other;
+		}
+		if (!is_placeholder(t, b) && is_alone(t, b)) {
+			uint32_t placeholder = new_placeholder(t, above);
+			trace(t, b, placeholder);
+			b = placeholder;
+		}
+		move_below(t, b, above);
 	}
-	if (!is_placeholder(t, b) && is_alone(t, b)) {
-		uint32_t placeholder = new_placeholder(t, above);
-		trace(t, b, placeholder);
-		b = placeholder;
-	}
-	move_below(t, b, above);
 	if (is_placeholder(t, a) && t->lives[a].height >= t->lives[b].height)
 		t->lives[b].height = t->lives[a].height + 1;
 	trace(t, a, b);
-}
-
-static bool descends(const struct tale *t, uint32_t i, uint32_t from)
-{
-	const uint32_t *parents = t->g->parents;
-
-	while (i != from && parents[i] != i)
-		i = parents[i];
-	return i == from;
 }
 
 /*
@@ -338,9 +359,9 @@ static uint32_t meet_below(const struct tale *t, uint32_t a, uint32_t b)
 		return of_b;
 	if (of_b == b)
 		return NONE;
-	if (descends(t, of_b, of_a))
+	if (descends(t->g, of_b, of_a))
 		return of_b;
-	if (!descends(t, of_a, of_b))
+	if (!descends(t->g, of_a, of_b))
 		return NONE;
 	for (uint32_t i = of_a; t->lives[i].above != i; i = t->lives[i].above)
 		if (i == b)
@@ -523,7 +544,7 @@ static void take_places(const struct tale *t)
 
 	memset(t->g->places, 0, t->g->n * sizeof(*t->g->places));
 	for (uint32_t i = 0; i < t->g->n; i++)
-		if (!is_plain(t, i))
+		if (t->g->n_dead || !is_plain(t, i))
 			place_forked(t, i, &turn);
 }
 
@@ -531,7 +552,7 @@ static void take_places(const struct tale *t)
 uint64_t genealogy_solve(struct genealogy *g)
 {
 	struct tale given = tale_new(g, 0);
-	bool will_do = tell_given(&given);
+	bool will_do = !g->n_dead && tell_given(&given);
 	uint64_t least = UINT64_MAX, work = 0;
 
 	tale_done(&given);

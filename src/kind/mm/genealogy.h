@@ -20,6 +20,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,8 +37,16 @@ void genealogy_free(struct genealogy *g); /* takes NULL */
 
 /* a set that has the page that is looked at; it stays where it is */
 void genealogy_add(struct genealogy *g, const MmState__PageSet *set);
-/* all sets of that page have been added: on to the next one */
-void genealogy_next_page(struct genealogy *g);
+/* all sets of @n such pages have been added: on to the next one */
+void genealogy_next_page(struct genealogy *g, uint64_t n);
+/* whether there are pages that not any order makes */
+bool genealogy_any(const struct genealogy *g);
+/* what else is handed on like a page, and must not be lost: to be added like one */
+#define GENEALOGY_PRECIOUS (1ull << 30)
+/* somebody who is dead, a descendant of @parent; the order given will not do any more */
+uint32_t genealogy_add_dead(struct genealogy *g, uint32_t parent);
+/* a space can only have been forked by @above, dead or not, or by who descends from that */
+void genealogy_put_below(struct genealogy *g, uint32_t space, uint32_t above);
 /* all pages have been looked at; returns the pages that cannot be shared, times those who would */
 uint64_t genealogy_solve(struct genealogy *g);
 

@@ -326,7 +326,7 @@ static void compare_page(struct search *f, struct space *const *present, size_t 
 			end++;
 		group(f, first, end, page);
 	}
-	genealogy_next_page(f->genealogy);
+	genealogy_next_page(f->genealogy, 1);
 }
 
 static void keep(struct space *space, struct page_range range)
@@ -458,8 +458,111 @@ static int by_start(const void *a, const void *b)
 	return (x->start > y->start) - (x->start < y->start);
 }
 
+/* what makes sure that whoever forks is in the right session */
+struct sessions {
+	struct by_session {
+		pid_t sid;
+		uint32_t space;
+	} * all; /* ascending */
+	MmState__PageSet *sets;
+	uint32_t *ids;
+};
+
+static pid_t sid_of(const struct space *space)
+{
+	return space->mm->task->leader->recorded.sid;
+}
+
+static int by_sid(const void *a, const void *b)
+{
+	const struct by_session *x = a, *y = b;
+
+	if (x->sid != y->sid)
+		return x->sid < y->sid ? -1 : 1;
+	return (x->space > y->space) - (x->space < y->space);
+}
+
+/* whether nobody above it is in its session: its parent did not have it before a setsid(2) */
+static bool was_left(const struct search *f, uint32_t space)
+{
+	pid_t sid = sid_of(&f->spaces[space]);
+	uint32_t i = f->spaces[space].parent;
+
+	while (sid_of(&f->spaces[i]) != sid && f->spaces[i].parent != i)
+		i = f->spaces[i].parent;
+	return sid_of(&f->spaces[i]) != sid;
+}
+
+/* all[first, end) of a session descend from its leader, @leader; UINT32_MAX: it is dead */
+static void put_below_leader(const struct search *f, const struct sessions *s, size_t first,
+                             size_t end, uint32_t leader)
+{
+	uint32_t top = UINT32_MAX;
+
+	for (size_t i = first; i < end && leader == UINT32_MAX; i++) {
+		uint32_t space = s->all[i].space, parent = f->spaces[space].parent;
+		if (parent < top && was_left(f, space))
+			top = parent;
+	}
+	if (top != UINT32_MAX)
+		leader = genealogy_add_dead(f->genealogy, top);
+	for (size_t i = first; i < end && leader != UINT32_MAX; i++)
+		if (was_left(f, s->all[i].space))
+			genealogy_put_below(f->genealogy, s->all[i].space, leader);
+}
+
+/* all[first, end) */
+static void add_session(const struct search *f, struct sessions *s, size_t first, size_t end,
+                        MmState__PageSet *set)
+{
+	uint32_t leader = UINT32_MAX;
+
+	for (size_t i = first; i < end; i++) {
+		const struct space *space = &f->spaces[s->all[i].space];
+		s->ids[i] = space->object->id;
+		if (space->mm->task->leader->recorded.tid == s->all[i].sid)
+			leader = s->all[i].space;
+	}
+	put_below_leader(f, s, first, end, leader);
+	if (end - first < 2)
+		return;
+	mm_state__page_set__init(set);
+	set->members = &s->ids[first];
+	set->n_members = end - first;
+	genealogy_add(f->genealogy, set);
+}
+
+/*
+ * A session is like a page: a process has one, hands it on when it forks, and may change it, by
+ * setsid(2), for one that nobody has.
+ */
+static void add_sessions(const struct search *f, struct sessions *s)
+{
+	s->all = xcalloc(f->n, sizeof(*s->all));
+	s->sets = xcalloc(f->n, sizeof(*s->sets));
+	s->ids = xcalloc(f->n, sizeof(*s->ids));
+	for (uint32_t i = 0; i < f->n; i++)
+		s->all[i] = (struct by_session){ sid_of(&f->spaces[i]), i };
+	qsort(s->all, f->n, sizeof(*s->all), by_sid);
+	for (size_t i = 0, end; i < f->n; i = end) {
+		for (end = i; end < f->n && s->all[end].sid == s->all[i].sid; end++)
+			;
+		add_session(f, s, i, end, &s->sets[i]);
+	}
+	genealogy_next_page(f->genealogy, GENEALOGY_PRECIOUS);
+}
+
+static void sessions_done(struct sessions *s)
+{
+	free(s->all);
+	free(s->sets);
+	free(s->ids);
+}
+
 static void take_results(struct search *f)
 {
+	_cleanup_(sessions_done) struct sessions sessions = { 0 };
+
 	for (size_t i = 0; i < f->n; i++) {
 		struct space *space = &f->spaces[i];
 		if (object_state(space->object, MmState)->n_homes && space->n_kept)
@@ -468,6 +571,8 @@ static void take_results(struct search *f)
 		space->mm->pages = take_ptr(space->kept);
 		space->mm->n_pages = space->n_kept;
 	}
+	if (genealogy_any(f->genealogy))
+		add_sessions(f, &sessions);
 	genealogy_solve(f->genealogy);
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct mm *mm = f->spaces[i].mm;
