@@ -181,11 +181,13 @@ static void judge_root(struct checkpoint *c)
 	refuse(c, c->tasks[0], &refusal);
 }
 
-/* 1: it may not be looked at */
+/* 1: it may not be looked at, and was refused */
 static int collect_task(struct checkpoint *c, struct task *task, bool dead, struct error *err)
 {
+	size_t before = c->refusals.n;
+
 	if (!dead && (!may_look(c, task) || !may_list(c, task)))
-		return 1;
+		return c->refusals.n > before;
 	for (size_t i = 0; i < n_kinds; i++) {
 		int (*operation)(struct checkpoint *, struct task *, struct error *) =
 			dead ? kinds[i]->collect_dead : kinds[i]->collect;
