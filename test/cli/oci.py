@@ -6,14 +6,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 
 from cli import done, expect, stasis, wait_for
+from containers import count, counts_on, end, mounts, read
 
 libc = ctypes.CDLL(None)
-libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: detached containers come to us
 HERE = os.getcwd()
 NAME = os.path.basename(os.path.dirname(HERE))  # the runner takes away cgroups that are called like this
 RUNTIMES = [r for r in ("crun", "runc") if shutil.which(r)]
@@ -75,22 +74,9 @@ def configuration(name, user):
             "mounts": [{"destination": d, "type": t, "source": s, **({"options": o.split(",")} if o else {})} for d, t, s, o in MOUNTS]}
 
 
-def read(path):
-    try:
-        with open(path) as f:
-            return f.read()
-    except OSError:
-        return ""
-
-
-def inside(pid, name):
-    return int(read(f"/proc/{pid}/root/tmp/{name}") or 0)
-
-
 def state(pid):
     """what must be as it was: mounts but for their numbers and the source of cgroups, credentials, limits, cgroups"""
-    lines = [re.sub(r"^\d+ \d+ \d+:\d+ ", "", line) for line in read(f"/proc/{pid}/mountinfo").splitlines()]
-    lines = [re.sub(r"- (cgroup2?) \S+", r"- \1", line) for line in lines]
+    lines = [re.sub(r"- (cgroup2?) \S+", r"- \1", line) for line in mounts(pid)]
     lines += [line for line in read(f"/proc/{pid}/status").splitlines()
               if re.match("(Cap|Uid|Gid|Groups|NoNewPrivs|Seccomp)", line)]
     for name in ("limits", "oom_score_adj", "uid_map", "gid_map"):
@@ -105,13 +91,8 @@ def compare(what, before, after):
 
 def goes_on(pid, what):
     for name in ("count", "pipe"):
-        was = inside(pid, name)
-        wait_for(lambda n=name, w=was: inside(pid, n) > w, f"{what}: {name} goes on")
+        counts_on(what, pid, f"tmp/{name}")
 
-
-def end(pid):
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
 
 
 def start(runtime, name, user):
@@ -134,7 +115,7 @@ def container(runtime, user):
     pid, shim = start(runtime, name, user)
     if not pid:
         return False
-    wait_for(lambda: inside(pid, "pipe") > 2 and inside(pid, "count") > 2, f"{name} works")
+    wait_for(lambda: count(pid, "tmp/pipe") > 2 and count(pid, "tmp/count") > 2, f"{name} works")
     options, restart = [], ["--external", "log=log"]
     code, _, err = stasis("checkpoint", pid, "-o", name + ".image")
     expect(code == 1 and f"also held by pid {os.getpid()}" in err, f"{name}: the pipe of its output: {code} {err}")
@@ -165,7 +146,7 @@ def container(runtime, user):
         goes_on(pid, name)
         compare(name, before, state(pid))
         limit = [read(f"/proc/{pid}/root/sys/fs/cgroup/{where}pids.max") for where in ("", "pids/")]
-        expect("64\n" in limit, f"{name}: the limit of its cgroup is {limit}")
+        expect("64" in limit, f"{name}: the limit of its cgroup is {limit}")
     expect(b"line " in os.read(output, 4096), f"{name}: what it writes")
     os.close(output)
     for pid in pids:
