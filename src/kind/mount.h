@@ -31,7 +31,7 @@ bool mount_may_wait(struct checkpoint *c, dev_t device, const char *path);
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err);
 /*
  * checkpoint, for what is deleted or has only another name left (@linked), of the file system of
- * @mount: the number under which that comes along, for mount_ghost_name(); *ret is 0 when it does
+ * @mount: the number under which that comes along, for mount_ghost_open(); *ret is 0 when it does
  * not: the file system is not made anew, or nothing else refers to the inode.
  */
 int mount_ghost(struct checkpoint *c, const struct object *mount, uint64_t inode, bool linked,

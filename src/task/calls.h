@@ -45,7 +45,7 @@ int calls_run(struct calls *calls, struct error *err);
 /* after calls_run(), until the next calls_add(): the result of an entry (-errno on failure) */
 int64_t calls_result(const struct calls *calls, unsigned index);
 
-/* ---- for those who make and end stubs (task/stub.c, task/spawn.c) ---- */
+/* ---- for those who make and end stubs (task/stub.c, core/spawn.c) ---- */
 
 /* asked when a list does not come back: whether a stub has died that should not have */
 struct watch {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the parts of the tree planner (plan.h) know of the tree, and what they do for one another:
- * plan.c reads the input, then come plan_sessions.c, plan_sharing.c, plan_steps.c and
- * plan_groups.c, in this order.
+ * plan.c reads the input, with plan_ns.c; then come plan_sessions.c, plan_sharing.c and
+ * plan_steps.c, in this order, the latter with plan_orphans.c and plan_groups.c.
  */
 #pragma once
 
