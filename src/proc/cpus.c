@@ -47,9 +47,16 @@ static int read_list(const char *path, struct cpus *ret)
 	return cpus_parse(line, ret) ? 0 : -EBADMSG;
 }
 
+/* asked for every thread, read once */
 int cpus_online(struct cpus *ret)
 {
-	return read_list("/sys/devices/system/cpu/online", ret);
+	static struct cpus online;
+	static bool known;
+	int r = known ? 0 : read_list("/sys/devices/system/cpu/online", &online);
+
+	known = r == 0;
+	*ret = online;
+	return r;
 }
 
 int cpus_of_task(pid_t tid, struct cpus *ret)
