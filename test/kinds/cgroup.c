@@ -25,22 +25,12 @@
 #include <sys/wait.h>
 
 #include "cases.h"
+#include "text.h"
 
 #define V2 "/sys/fs/cgroup/unified"
 #define V1 "/sys/fs/cgroup/pids"
 
 static char group[256]; /* directory */
-
-static void write_file(const char *directory, const char *name, const char *text)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s", directory, name);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
 
 static uint64_t read_number(const char *directory, const char *name)
 {
@@ -68,7 +58,7 @@ static void make_group(const char *mount, const char *below, char *ret)
 
 static void join(const char *directory)
 {
-	write_file(directory, "cgroup.procs", "0");
+	write_in(directory, "cgroup.procs", "0");
 }
 
 /* /proc/thread-self/cgroup has the group of this directory */
@@ -139,7 +129,7 @@ static void *in_thread(void *arg)
 	const struct place *place = arg;
 
 	subject_use_stack();
-	write_file(place->directory, place->file, "0");
+	write_in(place->directory, place->file, "0");
 	CHECK(is_in(place->mount, place->directory));
 	subject_mark("thread");
 	subject_wait_go();
@@ -174,7 +164,7 @@ static void thread_v2(void)
 
 	make_group(V2, "", group);
 	make_group(V2, "/thread", place.directory);
-	write_file(place.directory, "cgroup.type", "threaded");
+	write_in(place.directory, "cgroup.type", "threaded");
 	join(group);
 	with_thread(&place);
 }

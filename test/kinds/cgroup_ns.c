@@ -59,17 +59,6 @@ static const char *at(const char *mount, const char *below)
 	return p;
 }
 
-static void write_file(const char *directory, const char *file, const char *text)
-{
-	char path[600];
-
-	snprintf(path, sizeof(path), "%s/%s", directory, file);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		FAIL("write '%s' to %s: %s", text, path, strerror(errno));
-	close(fd);
-}
-
 static void check_file(const char *directory, const char *file, const char *want)
 {
 	char path[600], text[512] = "";
@@ -94,7 +83,7 @@ static void make_group(const char *mount, const char *below)
 
 static void join(const char *mount, const char *below)
 {
-	write_file(at(mount, below), "cgroup.procs", "0");
+	write_in(at(mount, below), "cgroup.procs", "0");
 }
 
 static void find_name(void)
@@ -194,19 +183,19 @@ static void settings_v2(void)
 
 	/* it stays: another test may need it by then, and nothing is limited by it */
 	if (hugetlb)
-		write_file(V2, "cgroup.subtree_control", "+hugetlb");
+		write_in(V2, "cgroup.subtree_control", "+hugetlb");
 	enter();
 	make_group(V2, "/inner");
 	make_group(V2, "/empty");
 	make_group(V2, "/empty/deep one");
 	join(V2, "/inner"); /* the root itself must be empty to hand controllers on */
-	write_file(at(V2, ""), "cgroup.max.depth", "5");
+	write_in(at(V2, ""), "cgroup.max.depth", "5");
 	if (hugetlb) {
-		write_file(at(V2, ""), "hugetlb.2MB.max", "8388608");
-		write_file(at(V2, ""), "cgroup.subtree_control", "+hugetlb");
-		write_file(at(V2, "/inner"), "hugetlb.2MB.rsvd.max", "4194304");
+		write_in(at(V2, ""), "hugetlb.2MB.max", "8388608");
+		write_in(at(V2, ""), "cgroup.subtree_control", "+hugetlb");
+		write_in(at(V2, "/inner"), "hugetlb.2MB.rsvd.max", "4194304");
 	}
-	write_file(at(V2, "/empty"), "cgroup.max.descendants", "17");
+	write_in(at(V2, "/empty"), "cgroup.max.descendants", "17");
 	CHECK(setxattr(at(V2, "/empty"), "trusted.motto", "festina", 7, 0) == 0);
 	CHECK(setxattr(at(V2, ""), "user.empty", "", 0, 0) == 0);
 	subject_checkpoint();
@@ -230,8 +219,8 @@ static void threaded(void)
 {
 	enter();
 	make_group(V2, "/a");
-	write_file(at(V2, "/a"), "cgroup.type", "threaded");
-	write_file(at(V2, "/a"), "cgroup.threads", "0");
+	write_in(at(V2, "/a"), "cgroup.type", "threaded");
+	write_in(at(V2, "/a"), "cgroup.threads", "0");
 	subject_checkpoint();
 	check_path("", "/a");
 	check_file(at(V2, ""), "cgroup.type", "domain threaded");
@@ -249,12 +238,12 @@ static void settings_v1(void)
 		subject_wait_go();
 		_exit(0);
 	}
-	write_file(at(PIDS, "/inner"), "pids.max", "1");
-	write_file(at(PIDS, ""), "pids.max", "100");
-	write_file(at(PIDS, ""), "notify_on_release", "1");
-	write_file(at(MEMORY, ""), "memory.limit_in_bytes", "268435456");
-	write_file(at(MEMORY, ""), "memory.swappiness", "33");
-	write_file(at(MEMORY, ""), "memory.oom_control", "1");
+	write_in(at(PIDS, "/inner"), "pids.max", "1");
+	write_in(at(PIDS, ""), "pids.max", "100");
+	write_in(at(PIDS, ""), "notify_on_release", "1");
+	write_in(at(MEMORY, ""), "memory.limit_in_bytes", "268435456");
+	write_in(at(MEMORY, ""), "memory.swappiness", "33");
+	write_in(at(MEMORY, ""), "memory.oom_control", "1");
 	subject_checkpoint();
 	check_path("pids", "/inner");
 	CHECK(waitpid(pid, NULL, 0) == pid);
@@ -270,9 +259,9 @@ static void settings_v1(void)
 static void cpuset(void)
 {
 	make_group(CPUSET, "");
-	write_file(at(CPUSET, ""), "cpuset.cpus", "0");
-	write_file(at(CPUSET, ""), "cpuset.mems", "0");
-	write_file(at(CPUSET, ""), "cpuset.memory_migrate", "1");
+	write_in(at(CPUSET, ""), "cpuset.cpus", "0");
+	write_in(at(CPUSET, ""), "cpuset.mems", "0");
+	write_in(at(CPUSET, ""), "cpuset.memory_migrate", "1");
 	join(CPUSET, "");
 	enter();
 	subject_checkpoint();
@@ -286,9 +275,9 @@ static void devices(void)
 	static const char mount[] = "/sys/fs/cgroup/devices";
 
 	make_group(mount, "");
-	write_file(at(mount, ""), "devices.deny", "a");
-	write_file(at(mount, ""), "devices.allow", "c 1:3 rwm");
-	write_file(at(mount, ""), "devices.allow", "c 1:* m");
+	write_in(at(mount, ""), "devices.deny", "a");
+	write_in(at(mount, ""), "devices.allow", "c 1:3 rwm");
+	write_in(at(mount, ""), "devices.allow", "c 1:* m");
 	join(mount, "");
 	enter();
 	subject_checkpoint();
@@ -388,7 +377,7 @@ static void below_shared(void)
 	join(V2, "");
 	outsider("outside");
 	make_group(V2, "/below");
-	write_file(at(V2, "/below"), "cgroup.max.depth", "7");
+	write_in(at(V2, "/below"), "cgroup.max.depth", "7");
 	CHECK(unshare(CLONE_NEWCGROUP) == 0);
 	join(V2, "/below");
 	FILE *f = fopen("remove", "we");
@@ -447,7 +436,7 @@ static void frozen(void)
 {
 	enter();
 	make_group(V2, "/empty");
-	write_file(at(V2, "/empty"), "cgroup.freeze", "1");
+	write_in(at(V2, "/empty"), "cgroup.freeze", "1");
 	subject_checkpoint();
 }
 
@@ -465,7 +454,7 @@ static void parent_gone(void)
 static void outside(void)
 {
 	enter();
-	write_file(V2, "cgroup.procs", "0");
+	write_in(V2, "cgroup.procs", "0");
 	subject_checkpoint();
 }
 

@@ -28,17 +28,7 @@
 #include <sys/wait.h>
 
 #include "cases.h"
-
-static void put(const char *name, const char *value)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/proc/sys/%s", name);
-	int fd = open(path, O_WRONLY);
-	CHECK(fd >= 0);
-	CHECK(write(fd, value, strlen(value)) == (ssize_t)strlen(value));
-	close(fd);
-}
+#include "text.h"
 
 static void expect(const char *name, const char *value)
 {
@@ -68,7 +58,7 @@ static void settings(void)
 
 	CHECK(unshare(CLONE_NEWIPC) == 0);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		put(all[i][0], all[i][1]);
+		write_in("/proc/sys", all[i][0], all[i][1]);
 	subject_checkpoint();
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		expect(all[i][0], all[i][1]);
@@ -180,7 +170,7 @@ static void msg(void)
 	ds.msg_perm.uid = 13;
 	ds.msg_perm.gid = 14;
 	CHECK(msgctl(id, IPC_SET, &ds) == 0);
-	put("kernel/msgmax", "20");
+	write_in("/proc/sys", "kernel/msgmax", "20");
 	subject_checkpoint();
 	CHECK(msgget(5, 0) == id);
 	CHECK(msgctl(id, IPC_STAT, &ds) == 0);
@@ -241,8 +231,8 @@ static void mq(void)
 	struct stat st;
 
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	put("fs/mqueue/msgsize_max", "10000");
-	put("fs/mqueue/msg_max", "20");
+	write_in("/proc/sys", "fs/mqueue/msgsize_max", "10000");
+	write_in("/proc/sys", "fs/mqueue/msg_max", "20");
 	umask(0);
 	CHECK(setegid(6) == 0 && seteuid(5) == 0);
 	mqd_t q = mq_open("/large queue", O_CREAT | O_EXCL | O_RDWR, 0657, &attr);
@@ -252,8 +242,8 @@ static void mq(void)
 	CHECK(mq_send(q, "low2", 4, 0) == 0 && mq_send(q, "", 0, 7) == 0);
 	CHECK(mq_send(q, "high2", 5, 32767) == 0);
 	CHECK(mq_close(q) == 0);
-	put("fs/mqueue/msgsize_max", "8192");
-	put("fs/mqueue/msg_max", "10");
+	write_in("/proc/sys", "fs/mqueue/msgsize_max", "8192");
+	write_in("/proc/sys", "fs/mqueue/msg_max", "10");
 	attr = (struct mq_attr){ .mq_maxmsg = 1, .mq_msgsize = 1 };
 	q = mq_open("/full", O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
 	CHECK(q >= 0 && mq_send(q, "f", 1, 1) == 0 && mq_close(q) == 0);
@@ -336,7 +326,7 @@ static void child(void)
 static void forced(void)
 {
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	put("kernel/shm_rmid_forced", "1");
+	write_in("/proc/sys", "kernel/shm_rmid_forced", "1");
 	CHECK(shmget(IPC_PRIVATE, 1, 0600) >= 0);
 	subject_checkpoint();
 }

@@ -24,11 +24,19 @@ static inline void check_text(const char *path, const char *text)
 	close(fd);
 }
 
+static inline void write_in(const char *directory, const char *name, const char *text)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	write_text(path, text);
+}
+
 /* /proc/@pid/@name of a task */
 static inline void write_proc(pid_t pid, const char *name, const char *text)
 {
-	char path[64];
+	char directory[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	write_text(path, text);
+	snprintf(directory, sizeof(directory), "/proc/%d", (int)pid);
+	write_in(directory, name, text);
 }
