@@ -79,7 +79,7 @@ def the_root_elsewhere():
     os.rename("root", "new root")
     refused("the root is gone", ["mount.external-missing", "mount"], "restart", IMAGE, "--detach")
     restart("the root has moved", "one", "--root", "new root")
-    refused("no such root", ["--root nowhere"], "restart", IMAGE, "--detach", "--root", "nowhere")
+    refused("no such root", ["--root nowhere", "hint: --root DIR"], "restart", IMAGE, "--detach", "--root", "nowhere")
     shutil.rmtree("new root")
     make_root("root")
     restart("another root", "one", "--root", "root")

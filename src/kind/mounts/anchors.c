@@ -154,6 +154,9 @@ static void find_supplies(struct restart *r, struct mounts *m)
 
 	if (r->options->root && supply_root(r, m, &refusal) < 0) {
 		error_object(&refusal, "--root %s", r->options->root);
+		if (refusal.code == CODE_external_missing)
+			error_hint(&refusal,
+			           "--root DIR: where the container's root directory is now");
 		restart_refuse(r, &refusal);
 	}
 	for (size_t i = 0; i < m->n_sbs; i++) {
