@@ -9,6 +9,8 @@
  * TEST mapped refuse code=regfile.filesystem -- mapped
  * TEST executable refuse code=regfile.filesystem -- executable
  * TEST library refuse code=regfile.filesystem -- library
+ * TEST open-fifo refuse code=mount.filesystem -- open_fifo
+ * TEST open-fifo-unmounted refuse code=fifo.path -- open_fifo_unmounted
  * TEST open-file-unmounted refuse code=mount.detached -- open_file_unmounted
  * TEST working-directory-unmounted refuse code=mount.detached -- working_directory_unmounted
  * TEST mapped-unmounted refuse code=mount.detached -- mapped_unmounted
@@ -57,7 +59,9 @@ static struct fuse_attr attributes(uint64_t node)
 {
 	return (struct fuse_attr){ .ino = node,
 		                   .size = content_size(),
-		                   .mode = node == 1 ? S_IFDIR | 0755 : S_IFREG | 0755,
+		                   .mode = node == 1   ? S_IFDIR | 0755
+		                           : node == 2 ? S_IFREG | 0755
+		                                       : S_IFIFO | 0600,
 		                   .nlink = 1 };
 }
 
@@ -77,7 +81,8 @@ static void serve(int fd, const struct fuse_in_header *in, const char *name)
 	struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION,
 		                      .minor = FUSE_KERNEL_MINOR_VERSION,
 		                      .max_write = 65536 };
-	struct fuse_entry_out entry = { .nodeid = 2, .attr = attributes(2) };
+	uint64_t node = in->opcode == FUSE_LOOKUP && !strcmp(name, "fifo") ? 3 : 2;
+	struct fuse_entry_out entry = { .nodeid = node, .attr = attributes(node) };
 	struct fuse_attr_out attr = { .attr = attributes(in->nodeid) };
 	struct fuse_open_out opened = { 0 };
 
@@ -86,7 +91,8 @@ static void serve(int fd, const struct fuse_in_header *in, const char *name)
 		answer(fd, in->unique, 0, &init, sizeof(init));
 		break;
 	case FUSE_LOOKUP:
-		if (strcmp(name, "file") != 0 && strcmp(name, "libc") != 0)
+		if (strcmp(name, "file") != 0 && strcmp(name, "libc") != 0 &&
+		    strcmp(name, "fifo") != 0)
 			answer(fd, in->unique, -ENOENT, NULL, 0);
 		else
 			answer(fd, in->unique, 0, &entry, sizeof(entry));
@@ -244,6 +250,21 @@ static void library(void)
 	subject_checkpoint();
 }
 
+static void open_fifo(void)
+{
+	private_mounts();
+	mount_it(false);
+	CHECK(open("/mnt/fifo", O_RDWR) >= 0);
+	unmount();
+	subject_checkpoint();
+}
+
+static void open_fifo_unmounted(void)
+{
+	unmounts = true;
+	open_fifo();
+}
+
 static void open_file_unmounted(void)
 {
 	unmounts = true;
@@ -297,8 +318,8 @@ static void autofs(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(mounted), CASE(open_file), CASE(working_directory),
-	                     CASE(mapped), CASE(executable), CASE(library),
-	                     CASE(open_file_unmounted), CASE(working_directory_unmounted),
-	                     CASE(mapped_unmounted), CASE(executable_unmounted),
-	                     CASE(served_outside), CASE(autofs));
+	                     CASE(mapped), CASE(executable), CASE(library), CASE(open_fifo),
+	                     CASE(open_fifo_unmounted), CASE(open_file_unmounted),
+	                     CASE(working_directory_unmounted), CASE(mapped_unmounted),
+	                     CASE(executable_unmounted), CASE(served_outside), CASE(autofs));
 }

@@ -115,7 +115,8 @@ static int take_reference(const struct look *l, int *ret, struct error *err)
 	*ret = -1;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", l->task->tgid, l->task->tid, l->fd);
 	/* a description of FUSE asks its server when we close it; all that comes is a refusal */
-	if (l->pidfd >= 0 && !(is_file && mount_may_wait(l->c, l->st.st_dev, path))) {
+	bool has_place = l->st.st_mode & S_IFMT && !S_ISSOCK(l->st.st_mode);
+	if (l->pidfd >= 0 && !(has_place && mount_may_wait(l->c, l->st.st_dev, path))) {
 		*ret = (int)syscall(SYS_pidfd_getfd, l->pidfd, l->fd, 0);
 		return *ret < 0 ? error_raise(err, errno, "pidfd_getfd") : 0;
 	}
