@@ -29,8 +29,8 @@ struct reach {
 	const struct mount_entry *m;
 	int nsfd;
 	int proc; /* the host's: the namespace may have none */
-	int home; /* our own namespace */
 	int own;  /* the copy, to enter it anew when its root has changed */
+	int top;  /* what was found in it */
 };
 
 static int refuse_unreachable(const struct reach *reach, const char *why, struct error *err)
@@ -111,15 +111,6 @@ static int reach_in_place(void *arg, struct error *err)
 
 /* ---- in a copy ---- */
 
-/*
- * From outside of the copy: who is in it does not see below what covers "/". @id: the mount that
- * must be the copy of the one that is wanted; 0: just see that nothing is shared.
- */
-struct look {
-	const struct reach *reach;
-	uint64_t id;
-};
-
 static bool is_copy_of(const struct mount_table *copy, uint64_t id, const struct reach *reach)
 {
 	size_t i = mount_table_find(copy, id);
@@ -130,20 +121,19 @@ static bool is_copy_of(const struct mount_table *copy, uint64_t id, const struct
 	       copy->sbs[copy->mounts[i].sb].minor == sb->minor;
 }
 
-static int look_at_copy(void *arg, struct error *err)
+/*
+ * From outside of the copy: who is in it does not see below what covers "/". @id: the mount that
+ * must be the copy of the one that is wanted; 0: just see that nothing is shared.
+ */
+static int look_at_copy(const struct reach *reach, uint64_t id, struct error *err)
 {
 	_cleanup_(mount_table_done) struct mount_table copy = { 0 };
-	const struct look *look = arg;
-	const struct reach *reach = look->reach;
-
-	/* a copy of the copy will do: an owner that has entered cannot go home */
-	if (setns(reach->home, CLONE_NEWNS) < 0 && unshare(CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "leave the copy of a mount namespace");
 	int r = mount_table_add(&copy, reach->own, 0, NULL, err);
+
 	for (size_t i = 0; r == 0 && i < copy.n_mounts; i++)
 		if (copy.mounts[i].peer_group || copy.mounts[i].master)
 			r = refuse_unreachable(reach, "what covers it is shared with others", err);
-	if (r == 0 && look->id && !is_copy_of(&copy, look->id, reach))
+	if (r == 0 && id && !is_copy_of(&copy, id, reach))
 		r = refuse_unreachable(reach, "another mount covers it", err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -194,15 +184,6 @@ static int make_copy(void *arg, struct error *err)
 		return error_raise(err, errno, "make the copy of a mount namespace private");
 	int own = openat(reach->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	return own < 0 ? error_raise(err, errno, "keep the copy of a mount namespace") : own;
-}
-
-static int enter_copy(const struct reach *reach, struct error *err)
-{
-	struct look look = { reach, 0 };
-
-	if (namespace_enter(reach->own, CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "enter the copy of a mount namespace");
-	return helper_run_here(look_at_copy, &look, err);
 }
 
 static int take_off(const struct reach *reach, const char *point, size_t n, struct error *err)
@@ -293,21 +274,14 @@ static int dig(const struct reach *reach, size_t mount, struct error *err)
 	return r;
 }
 
-static int take_copy(const struct reach *reach, struct error *err)
+static int enter_copy(const struct reach *reach, struct error *err)
 {
-	_cleanup_(close_p) int fd = open_top(reach->m->point);
-	struct look look = { reach, fd < 0 ? 0 : mount_id_of(fd) };
-
-	if (!look.id)
-		return refuse_unreachable(reach, "another mount covers it", err);
-	int r = helper_run_here(look_at_copy, &look, err);
-	if (r < 0)
-		return error_trace(err, r);
-	int clone = clone_to_read(fd);
-	/* mounts are locked to it; they, and no others, stay on it when the copy is gone */
-	return clone < 0 ? take_fd(&fd) : clone;
+	return namespace_enter(reach->own, CLONE_NEWNS) < 0
+	               ? error_raise(err, errno, "enter the copy of a mount namespace")
+	               : 0;
 }
 
+/* returns what is found where the mount was */
 static int dig_in_copy(void *arg, struct error *err)
 {
 	const struct reach *reach = arg;
@@ -315,9 +289,35 @@ static int dig_in_copy(void *arg, struct error *err)
 
 	if (r == 0)
 		r = dig(reach, reach->mount, err);
+	if (r < 0)
+		return error_trace(err, r);
+	int fd = open_top(reach->m->point);
+	return fd < 0 ? refuse_unreachable(reach, "another mount covers it", err) : fd;
+}
+
+/* 0: mounts are locked to it; they, and no others, stay on it when the copy is gone */
+static int clone_in_copy(void *arg, struct error *err)
+{
+	const struct reach *reach = arg;
+	int r = enter_copy(reach, err), clone = r < 0 ? -1 : clone_to_read(reach->top);
+
+	return r < 0 ? error_trace(err, r) : clone < 0 ? 0 : clone;
+}
+
+static int take_copy(struct reach *reach, struct error *err)
+{
+	_cleanup_(close_p) int top = -1;
+	int r = look_at_copy(reach, 0, err);
+
 	if (r == 0)
-		r = take_copy(reach, err);
-	return r < 0 ? error_trace(err, r) : r;
+		reach->top = top = r = helper_run(dig_in_copy, reach, 0, err);
+	if (r >= 0)
+		r = look_at_copy(reach, mount_id_of(top), err);
+	if (r == 0)
+		r = helper_run(clone_in_copy, reach, 0, err);
+	if (r < 0)
+		return error_trace(err, r);
+	return r ? r : take_fd(&top);
 }
 
 static int reach_by_copy(struct reach *reach, struct error *err)
@@ -330,7 +330,7 @@ static int reach_by_copy(struct reach *reach, struct error *err)
 		return refuse_unreachable(reach, "the root directory is covered", err);
 	_cleanup_(close_p) int own = helper_run(make_copy, reach, 0, err);
 	reach->own = own;
-	return own < 0 ? error_trace(err, own) : helper_run(dig_in_copy, reach, 0, err);
+	return own < 0 ? error_trace(err, own) : take_copy(reach, err);
 }
 
 /* in our own namespace, where all is locked to us */
@@ -359,8 +359,7 @@ static int reach_other(struct reach *reach, struct error *err)
 int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd, struct error *err)
 {
 	_cleanup_(close_p) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_(close_p) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, home, -1 };
+	struct reach reach = { t, mount, &t->mounts[mount], nsfd, proc, -1, -1 };
 	bool own = namespace_is_own(nsfd, "mnt");
 	int fd = own ? clone_top(reach.m) : -1; /* needs no helper */
 

@@ -80,6 +80,8 @@ def second():
 
 session("image", [])
 second()
+if os.environ.get("STASIS_WITHOUT") == "all":  # which takes user namespaces from users, too
+    done()
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 session("user/image", ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all"], preexec_fn=become)
