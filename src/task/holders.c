@@ -301,11 +301,6 @@ static void mark_inside(const struct holders *h, const struct checkpoint *c)
 {
 	const struct outside *o = &h->outside;
 
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		struct process *p = outside_find(o, c->tasks[i]->tgid);
-		if (p)
-			p->visible = false;
-	}
 	for (size_t i = 0; i < o->n; i++) {
 		struct process *p = o->items[i];
 		bool inside = h->ahead && outside_is_below(o, p, c->options->root);
@@ -320,7 +315,7 @@ static void mark_inside(const struct holders *h, const struct checkpoint *c)
 static int look(struct checkpoint *c, struct holders *h, struct error *err)
 {
 	size_t unseen = 0;
-	int r = outside_read(&h->outside, err);
+	int r = outside_read(&h->outside, c->by_tid, err);
 
 	if (r < 0)
 		return error_trace(err, r);

@@ -11,6 +11,7 @@
 #include "proc/stat.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h; a kernel thread holds nothing */
 
@@ -92,7 +93,7 @@ struct process *outside_find(const struct outside *o, pid_t pid)
 	return found ? *found : NULL;
 }
 
-int outside_read(struct outside *o, struct error *err)
+int outside_read(struct outside *o, const struct map *inside, struct error *err)
 {
 	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
 	struct process **items = NULL;
@@ -105,11 +106,13 @@ int outside_read(struct outside *o, struct error *err)
 		o->made[i]->there = o->made[i]->fresh = false;
 	while ((entry = readdir(dir))) {
 		pid_t pid = atoi(entry->d_name);
+		if (pid <= 0 || map_get(inside, &pid, sizeof(pid)))
+			continue;
 		struct process *p = outside_find(o, pid);
 		if (!p || has_run(p))
-			p = pid > 0 ? read_process(o, pid) : NULL;
+			p = read_process(o, pid);
 		if (!p)
-			continue; /* no process, or it has ended meanwhile */
+			continue; /* it has ended meanwhile */
 		p->there = true;
 		*array_push(items, n) = p;
 	}

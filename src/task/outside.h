@@ -12,10 +12,12 @@
 
 #include "util/error.h"
 
+struct map;
+
 struct process {
 	pid_t pid, ppid;
 	char comm[20];
-	bool visible;  /* to be looked at: no kernel thread, and none of the set's or ours */
+	bool visible;  /* to be looked at: no kernel thread, and none of ours */
 	bool threaded; /* has more than one thread */
 	bool fresh;    /* made by the last outside_read() */
 	bool there;    /* in the list that is being read */
@@ -32,9 +34,10 @@ struct outside {
 /**
  * outside_read() - the processes that there are now
  * Those of the last time that have not run since stay as they are; what has become of the others is
- * read anew as another struct process, and the former is not visible any more.
+ * read anew as another struct process, and the former is not visible any more. @inside: pids of
+ * which nothing is read.
  */
-int outside_read(struct outside *o, struct error *err);
+int outside_read(struct outside *o, const struct map *inside, struct error *err);
 void outside_forget(struct process *p); /* it is read anew next time, whether it has run or not */
 struct process *outside_find(const struct outside *o, pid_t pid);
 /* whether it is @ancestor, or descends from it */

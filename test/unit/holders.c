@@ -26,6 +26,7 @@
 #include "task/holders.h"
 #include "task/task.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 /* what both sides know: made before the forks */
 struct scene {
@@ -144,7 +145,10 @@ static void coordinate(const struct scene *s, pid_t outside)
 	struct task task = { .tid = set, .tgid = set, .leader = &task };
 	struct task *tasks[] = { &task };
 	const struct checkpoint_options options = { .root = set };
-	struct checkpoint c = { .options = &options, .tasks = tasks, .n_tasks = 1 };
+	struct checkpoint c = {
+		.options = &options, .tasks = tasks, .n_tasks = 1, .by_tid = map_new()
+	};
+	map_put(c.by_tid, &set, sizeof(set), &task);
 	EXPECT(fstat(own[0], &st) == 0);
 	EXPECT(holders_find_open(&c, st.st_dev, st.st_ino, &holder, &err) == 0 && !holder);
 	EXPECT(fstat(s->shared, &st) == 0);
