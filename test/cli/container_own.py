@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a user's container holds when he checkpoints and restarts it himself: IPC, files that nobody may read, directories of
-his, namespaces below; that nothing is left when either is killed or fails; what takes a capability is refused by its name."""
+his, namespaces below, ranges of ids; that nothing is left when either is killed or fails; what takes a capability is refused by its name."""
+import json
 import os
 import re
 import shutil
@@ -210,6 +211,48 @@ def ids():
         os.unlink(IMAGE)
 
 
+def runtimes():
+    """what runc(8) and crun(1) make for a user"""
+    if not shutil.which("busybox"):
+        return
+    here = os.getcwd()
+    for folder in "bin", "proc", "dev", "tmp":
+        os.makedirs("rootfs/" + folder)
+    shutil.copy(shutil.which("busybox"), "rootfs/bin/busybox")
+    for applet in "sh", "sleep", "mv", "cat", "hostname":
+        os.symlink("busybox", "rootfs/bin/" + applet)
+    ids = [{"containerID": 0, "hostID": USER, "size": 1}]
+    mounts = [{"destination": d, "type": t, "source": t, **({"options": o.split(",")} if o else {})} for d, t, o in (
+        ("/proc", "proc", ""), ("/dev", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        ("/dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620"),
+        ("/dev/shm", "tmpfs", "nosuid,noexec,nodev,mode=1777,size=65536k"), ("/dev/mqueue", "mqueue", "nosuid,noexec,nodev"),
+        ("/tmp", "tmpfs", "nosuid,nodev,mode=1777"))]
+    linux = {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts", "mount", "user")], "uidMappings": ids, "gidMappings": ids,
+             "maskedPaths": ["/proc/kcore", "/proc/keys"], "readonlyPaths": ["/proc/bus", "/proc/sys"]}
+    with open("config.json", "w") as f:
+        json.dump({"ociVersion": "1.0.0", "hostname": "box", "root": {"path": here + "/rootfs", "readonly": True}, "linux": linux,
+                   "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh", "-c", counting("")], "env": ["PATH=/bin"],
+                               "noNewPrivileges": True}, "mounts": mounts}, f)
+    for runtime, option in ("runc", "--rootless=true"), ("crun", "--cgroup-manager=disabled"):
+        if not shutil.which(runtime):
+            continue
+        run = subprocess.run([runtime, "--root", f"{here}/{runtime}", option, "run", "--detach", "--pid-file", here + "/pid", "box"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=become,
+                             env=dict(os.environ, XDG_RUNTIME_DIR=here), check=False)
+        if run.returncode:  # crun wants one version of cgroups
+            print(f"{runtime} makes no containers for a user here", flush=True)
+            continue
+        pid = int(read("pid"))
+        wait_for(lambda: count(pid) > 3, f"{runtime}: it works")
+        code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", preexec_fn=become)
+        expect(code == 0, f"{runtime}: {code} {err}")
+        os.waitpid(pid, 0)
+        for root in restart(runtime, 2, preexec_fn=become):
+            counts_on(runtime, root)
+            end(root)
+        os.unlink(IMAGE)
+
+
 def nobody_left(what):
     """all that was ours has ended; what is dead is waited for"""
     def gone():
@@ -281,6 +324,6 @@ time.sleep(1000)"""
     end(root)
 
 
-for case in ipc, files, overlay, below, views, inits, by_either, ids, halfway, refused:
+for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, refused:
     case()
 done()
