@@ -507,9 +507,31 @@ static void one_nested_event(struct model *m, pid_t *next, bool sharing)
 	}
 }
 
+/* a process ends as a whole, or one thread; the last thread takes the leader along */
+static void end_model(struct model *m, struct thread *t)
+{
+	pid_t tgid = t->tgid;
+
+	if (any(2) == 0) {
+		if (!is_init(t))
+			exit_model(m, t, t->tid != tgid || (any(2) && !living_thread(m, tgid)));
+		return;
+	}
+	bool reaped = any(3) > 0;
+	if (is_init(t))
+		end_space(m, t->ns, tgid);
+	while ((t = living_thread(m, tgid)))
+		exit_model(m, t, false);
+	if (reaped)
+		get(m, tgid)->state = GONE;
+}
+
 static void one_event(struct model *m, pid_t *next, bool sharing)
 {
+	const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
 	struct thread *t = any_running(m), *other;
+	/* the session outside would seem to be one whose leader died, if the root left it */
+	bool is_root = t->tgid == 1000;
 
 	switch (any(12)) {
 	case 0:
@@ -519,18 +541,14 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 		break;
 	case 3:
 		clone_model(m, t, (*next)++,
-		            CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FILES | CLONE_FS |
-		                    CLONE_IO | CLONE_SYSVSEM,
-		            0);
+		            thread | CLONE_FILES | CLONE_FS | CLONE_IO | CLONE_SYSVSEM, 0);
 		break;
 	case 4:
 		if (sharing)
-			clone_model(m, t, (*next)++,
-			            CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | any_flags(true), 0);
+			clone_model(m, t, (*next)++, thread | any_flags(true), 0);
 		break;
 	case 5:
-		if (t->tgid !=
-		    1000) /* the session outside would seem to be one whose leader died */
+		if (!is_root)
 			setsid_model(m, t);
 		break;
 	case 6:
@@ -538,7 +556,7 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 		break;
 	case 7:
 		other = any_running(m);
-		if (t->tgid != 1000) /* likewise */
+		if (!is_root)
 			setpgid_model(m, t, other->pgid);
 		break;
 	case 8:
@@ -549,26 +567,8 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 		get(m, t->tgid)->subreaper |= any(3) == 0;
 		break;
 	default:
-		if (t->tgid == 1000)
-			break;
-		/*
-		 * a process ends as a whole, or one thread; the last thread takes the leader along
-		 */
-		if (any(2) == 0) {
-			if (is_init(t))
-				break;
-			exit_model(m, t,
-			           t->tid != t->tgid || (any(2) && !living_thread(m, t->tgid)));
-			break;
-		}
-		pid_t tgid = t->tgid;
-		bool reaped = any(3) > 0;
-		if (is_init(t))
-			end_space(m, t->ns, tgid);
-		while ((t = living_thread(m, tgid)))
-			exit_model(m, t, false);
-		if (reaped)
-			get(m, tgid)->state = GONE;
+		if (!is_root)
+			end_model(m, t);
 		break;
 	}
 }
