@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,8 +16,6 @@
 #include "host/features.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
 bool namespace_is_own(int fd, const char *link)
 {
@@ -32,7 +31,7 @@ bool namespace_may_enter(int nsfd)
 {
 	_cleanup_(close_p) int user = -1;
 
-	if (features_capability_now(CAP_SYS_ADMIN_NUMBER))
+	if (features_capability_now(CAP_SYS_ADMIN))
 		return true;
 	user = ioctl(nsfd, NS_GET_NSTYPE) == CLONE_NEWUSER ? fcntl(nsfd, F_DUPFD_CLOEXEC, 3)
 	                                                   : ioctl(nsfd, NS_GET_USERNS);
@@ -47,22 +46,25 @@ bool namespace_may_enter(int nsfd)
 	return false;
 }
 
+int namespace_enter_owner(int nsfd)
+{
+	_cleanup_(close_p) int owner = ioctl(nsfd, NS_GET_USERNS);
+
+	/* EINVAL: we are in it */
+	if (owner < 0 || (setns(owner, CLONE_NEWUSER) < 0 && errno != EINVAL))
+		return -1;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
+	return 0;
+}
+
 int namespace_enter(int nsfd, int type)
 {
-	_cleanup_(close_p) int owner = -1;
-
 	if (setns(nsfd, type) == 0 || (errno == EPERM && namespace_is_own(nsfd, "mnt")))
 		return 0;
-	if (errno != EPERM)
+	if (errno != EPERM || namespace_enter_owner(nsfd) < 0)
 		return -1;
-	owner = ioctl(nsfd, NS_GET_USERNS);
-	if (owner < 0 || setns(owner, CLONE_NEWUSER) < 0) {
-		errno = EPERM;
-		return -1;
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* other credentials have cleared it */
 	/* one of his own, where he may make file systems */
 	if (type != CLONE_NEWNS && unshare(CLONE_NEWNS) < 0)
 		return -1;
-	return setns(nsfd, type) < 0 ? -1 : 1;
+	return setns(nsfd, type);
 }

@@ -12,13 +12,11 @@
 /* whether it is the one that we are in; @link: of /proc/PID/ns */
 bool namespace_is_own(int nsfd, const char *link);
 
-/*
- * whether the kernel would let us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above
- */
+/* whether the kernel lets us: CAP_SYS_ADMIN, or a user namespace of ours owns it or is above */
 bool namespace_may_enter(int nsfd);
 
-/*
- * setns(2), and as its owner where that is refused. @type: CLONE_NEW*; 0 any. Returns 0, 1: as its
- * owner, or -1 with errno.
- */
+/* setns(2), and as its owner where that is refused. @type: CLONE_NEW*; 0 any. -1 with errno. */
 int namespace_enter(int nsfd, int type);
+
+/* into the user namespace that owns it, unless we are there; -1 with errno */
+int namespace_enter_owner(int nsfd);

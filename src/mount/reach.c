@@ -7,10 +7,9 @@
 #include "mount/reach.h"
 
 #include <fcntl.h>
-#include <linux/nsfs.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -20,8 +19,6 @@
 #include "host/helper.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-enum { CAP_SYS_ADMIN_NUMBER = 21 };
 
 struct reach {
 	const struct mount_table *t;
@@ -150,11 +147,8 @@ static int open_member_root(const struct reach *reach)
 /* not as ourselves: in what another user namespace copies all mounts are locked */
 static int copy_as_owner(const struct reach *reach, struct error *err)
 {
-	_cleanup_(close_p) int owner = ioctl(reach->nsfd, NS_GET_USERNS);
-
 	prctl(PR_SET_DUMPABLE, 0);
-	/* EINVAL: it is our own, or has been entered */
-	if (owner < 0 || (setns(owner, CLONE_NEWUSER) < 0 && errno != EINVAL))
+	if (namespace_enter_owner(reach->nsfd) < 0)
 		return error_raise(err, errno, "enter the owner of a mount namespace");
 	if (unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "copy a mount namespace");
@@ -364,8 +358,8 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	int fd = own ? clone_top(reach.m) : -1; /* needs no helper */
 
 	if (fd < 0)
-		fd = own && !features_capability(CAP_SYS_ADMIN_NUMBER) ? reach_own(&reach, err)
-		                                                       : reach_other(&reach, err);
+		fd = own && !features_capability(CAP_SYS_ADMIN) ? reach_own(&reach, err)
+		                                                : reach_other(&reach, err);
 	if (fd < 0)
 		return error_trace(err, fd);
 	*ret_fd = fd;
