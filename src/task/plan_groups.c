@@ -101,6 +101,8 @@ static uint32_t maker_of(const struct planner *p, const struct group *g)
 {
 	uint32_t leader = g->session == OUTSIDE ? p->plan->root : plan_find(p, g->session);
 
+	if (!plan_ns_begun(p, g->leader.ns))
+		return PLAN_NONE;
 	if (p->members[g->member].made && plan_ns_within(g->leader.ns, ns_of(p, g->member)))
 		return g->member;
 	if (leader == PLAN_NONE || !plan_ns_within(g->leader.ns, ns_of(p, leader)) ||

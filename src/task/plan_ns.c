@@ -34,12 +34,16 @@ bool plan_is_init(const struct planner *p, uint32_t node)
 	return ns_of(p, node) && init_of(p, ns_of(p, node)) == node;
 }
 
-bool plan_ns_ready(const struct planner *p, uint32_t node)
+bool plan_ns_begun(const struct planner *p, const struct plan_ns *ns)
 {
-	const struct plan_ns *ns = ns_of(p, node);
 	uint32_t init = ns ? init_of(p, ns) : PLAN_NONE;
 
-	return !ns || init == node || p->members[init].made;
+	return init == PLAN_NONE || p->members[init].made;
+}
+
+bool plan_ns_ready(const struct planner *p, uint32_t node)
+{
+	return plan_is_init(p, node) || plan_ns_begun(p, ns_of(p, node));
 }
 
 const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid)

@@ -108,6 +108,8 @@ int plan_read_namespaces(struct planner *p);
 bool plan_is_init(const struct planner *p, uint32_t node); /* of a namespace below the root's */
 /* what it is in has an init, or gets it by this one */
 bool plan_ns_ready(const struct planner *p, uint32_t node);
+/* whether the init of a pid namespace has been made */
+bool plan_ns_begun(const struct planner *p, const struct plan_ns *ns);
 /* the pid namespace of a leader of a session or group, living or dead */
 const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid);
 

@@ -644,6 +644,18 @@ static void namespaces_in_random_histories(void **state)
 	assert_true(refused < 150);
 }
 
+/* a group led by one who is dead, in a namespace whose init is made after the first of the group */
+static void dead_leader_in_a_namespace_to_come(void **state)
+{
+	struct model *first = history(12196, 106, false, false, true);
+	struct model *second = history(17150, 110, true, false, true);
+
+	round_trip(first);
+	round_trip(second);
+	free(first);
+	free(second);
+}
+
 /* ---- chosen ones ---- */
 
 static struct plan_task process(pid_t pid, pid_t parent, pid_t pgid, pid_t sid)
@@ -842,6 +854,7 @@ int main(void)
 		cmocka_unit_test(trees_of_random_histories),
 		cmocka_unit_test(sharing_in_random_histories),
 		cmocka_unit_test(namespaces_in_random_histories),
+		cmocka_unit_test(dead_leader_in_a_namespace_to_come),
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(namespaces_that_contradict_are_refused),
 		cmocka_unit_test(many_namespaces_are_fast),
