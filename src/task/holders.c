@@ -25,6 +25,7 @@
 struct held {
 	const struct process *process; /* not visible any more: what it held is read anew */
 	struct holder holder;
+	uint64_t dev;
 	struct held *next;
 };
 
@@ -53,6 +54,7 @@ struct holders {
 	size_t n;
 	struct map *descriptors; /* struct inode_key -> struct group */
 	struct map *others;      /* mappings, cwd, root, exe; NULL: not looked at yet */
+	struct map *devices;     /* uint64_t dev -> struct held, the first; NULL as well */
 	struct map *namespaces[N_NAMESPACE_TYPES]; /* who is in them; NULL as well */
 };
 
@@ -77,6 +79,7 @@ static void add_held(struct holders *h, struct map *map, const struct inode_key 
 	struct held *held = xcalloc(1, sizeof(*held));
 
 	held->process = p;
+	held->dev = key->dev;
 	held->holder = (struct holder){ .pid = p->pid, .tid = tid, .fd = fd };
 	memcpy(held->holder.comm, p->comm, sizeof(p->comm));
 	if (what)
@@ -472,6 +475,33 @@ int holders_find(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder
 	return answer(c->holders->others, &key, ret);
 }
 
+static void sort_by_device(struct holders *h)
+{
+	if (h->devices)
+		return;
+	h->devices = map_new();
+	for (size_t i = 0; i < h->n; i++)
+		if (h->all[i]->process->visible &&
+		    !map_get(h->devices, &h->all[i]->dev, sizeof(h->all[i]->dev)))
+			map_put(h->devices, &h->all[i]->dev, sizeof(h->all[i]->dev), h->all[i]);
+}
+
+int holders_find_on(struct checkpoint *c, dev_t dev, const struct holder **ret, struct error *err)
+{
+	const uint64_t key = dev;
+	struct holders *h;
+	int r = get_holders(c, &h, err);
+
+	*ret = NULL;
+	if (r < 0)
+		return error_trace(err, r);
+	read_others(h);
+	sort_by_device(h);
+	const struct held *held = map_get(h->devices, &key, sizeof(key));
+	*ret = held ? &held->holder : NULL;
+	return held ? 1 : 0;
+}
+
 int holders_find_namespace(struct checkpoint *c, const char *link, const struct holder **ret,
                            struct error *err)
 {
@@ -610,6 +640,7 @@ void holders_free(struct holders *h)
 	outside_done(&h->outside);
 	free_groups(h->descriptors);
 	free_groups(h->others);
+	map_free(h->devices);
 	for (size_t i = 0; i < N_NAMESPACE_TYPES; i++)
 		free_groups(h->namespaces[i]);
 	free(h);

@@ -42,6 +42,8 @@ int holders_find_open(struct checkpoint *c, dev_t dev, ino_t ino, const struct h
 /* the same, and shared or deleted mappings, cwd, root and exe links */
 int holders_find(struct checkpoint *c, dev_t dev, ino_t ino, const struct holder **ret,
                  struct error *err);
+/* the same for all inodes of a file system */
+int holders_find_on(struct checkpoint *c, dev_t dev, const struct holder **ret, struct error *err);
 /* the same for "mnt:[4026531841]": descriptors, and who is in it */
 int holders_find_namespace(struct checkpoint *c, const char *link, const struct holder **ret,
                            struct error *err);

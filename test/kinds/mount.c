@@ -18,6 +18,8 @@
  * TEST master-outside refuse code=mount.master-outside -- master_outside
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
  * TEST user-outside refuse code=leak -- user_outside
+ * TEST file-outside refuse code=leak -- file_outside
+ * TEST mapping-outside refuse code=leak -- mapping_outside
  * TEST idmap round-trip restart="--mntns new" needs=statmount_ns -- idmap
  * TEST idmap-not-told refuse code=mount.idmap without=statmount_ns -- idmap
  * TEST filesystem refuse code=mount.filesystem -- filesystem
@@ -29,6 +31,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -298,6 +301,53 @@ static void user_outside(void)
 	subject_checkpoint();
 }
 
+/* a process outside, in its own namespace, uses what is on a tmpfs of the subject's */
+static void use_outside(void (*use)(const char *path))
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/mnt", getpid());
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (fork() != 0)
+			_exit(0);
+		CHECK(close_range(0, ~0u, 0) == 0); /* which would be leaks, too */
+		subject_wait("mounted");
+		use(path);
+		subject_settle("outside");
+		_exit(0);
+	}
+	subject_check_exit(pid, 0);
+	private_mounts();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	subject_mark("mounted");
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
+static void open_file(const char *path)
+{
+	CHECK(open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) >= 0);
+}
+
+static void file_outside(void)
+{
+	use_outside(open_file);
+}
+
+static void map_file(const char *path)
+{
+	int fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+	close(fd);
+}
+
+static void mapping_outside(void)
+{
+	use_outside(map_file);
+}
+
 static void mount_idmapped(const char *to, const char *uid_map, const char *gid_map)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
@@ -423,7 +473,7 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered),
 	                     CASE(read_only), CASE(shared), CASE(two), CASE(external), CASE(slave),
 	                     CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
-	                     CASE(shared_outside), CASE(user_outside), CASE(idmap),
-	                     CASE(filesystem), CASE(content), CASE(hidden), CASE(root_covered),
-	                     CASE(other_proc));
+	                     CASE(shared_outside), CASE(user_outside), CASE(file_outside),
+	                     CASE(mapping_outside), CASE(idmap), CASE(filesystem), CASE(content),
+	                     CASE(hidden), CASE(root_covered), CASE(other_proc));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
@@ -108,21 +109,48 @@ static const struct mount_entry *find_outside(const struct mounts *m, const stru
 	return line == MOUNT_NONE ? NULL : &m->outside.mounts[line];
 }
 
-static void judge_sb(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+static void refuse_shared_sb(struct checkpoint *c, const struct mounts *m,
+                             const struct mount_entry *e, const struct mount_entry *other)
 {
-	const struct mount_sb *sb = &m->table.sbs[e->sb];
-	const struct mount_entry *other = is_own_alone(c, m, e->sb) ? find_outside(m, sb) : NULL;
 	struct error refusal;
 
-	if (!other)
-		return;
 	error_refuse(&refusal, CODE_mount_shared_outside,
-	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]", sb->type,
-	             other->old_id, other->point,
+	             "this %s is mounted outside the set, too: mount %u %s of mnt:[%llu]",
+	             m->table.sbs[e->sb].type, other->old_id, other->point,
 	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
 	_cleanup_(free_p) char *key = mount_key(m, e);
 	error_hint(&refusal, "leave it outside: --external %s=NAME", key);
 	refuse_mount(c, m, e, &refusal);
+}
+
+/* by /proc/PID/root, say: it would go on with files that the restarted tasks have a copy of */
+static int judge_sb_users(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
+                          struct error *err)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	const struct holder *holder;
+
+	if (sb->class != MOUNT_CONTENT && sb->class != MOUNT_COMPOSITE)
+		return 0;
+	int r = holders_find_on(c, makedev(sb->major, sb->minor), &holder, err);
+	if (r > 0) {
+		_cleanup_(free_p) char *name = xasprintf("%s %s", sb->type, e->point);
+		refuse_leak(c, NULL, name, NULL, holder);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int judge_sb(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
+                    struct error *err)
+{
+	const struct mount_entry *other = is_own_alone(c, m, e->sb)
+	                                          ? find_outside(m, &m->table.sbs[e->sb])
+	                                          : NULL;
+
+	if (other)
+		refuse_shared_sb(c, m, e, other);
+	int r = other ? 0 : judge_sb_users(c, m, e, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* nobody can say what it shares with the container */
@@ -150,15 +178,15 @@ static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *er
 		return error_trace(err, r);
 	if (unseen && checkpoint_is_container(c))
 		refuse_unseen(c, unseen);
-	for (size_t i = 0; i < m->table.n_mounts; i++) {
+	for (size_t i = 0; r == 0 && i < m->table.n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
 		judge_peer(c, m, e);
 		judge_master(c, m, e);
 		if (!seen[e->sb])
-			judge_sb(c, m, e);
+			r = judge_sb(c, m, e, err);
 		seen[e->sb] = true;
 	}
-	return 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static const struct task *task_in(const struct checkpoint *c, const struct object *ns)
