@@ -12,11 +12,11 @@
 
 #include "core/checkpoint.h"
 #include "kind/mm.h"
-#include "kind/mm/genealogy.h"
 #include "kind/mm/mm.h"
-#include "kind/mm/pages.h"
 #include "kind/mm/share.h"
+#include "kind/mm/share_history.h"
 #include "kind/mm/share_moved.h"
+#include "kind/mm/share_sets.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -29,26 +29,10 @@
 #define SEEN_FRAMES      (1u << 25) /* of 128 GiB, in 4 MiB */
 #define TAKEN            UINT64_MAX /* instead of a frame: the page is in a set */
 
-/* one page set: the same pages of several address spaces */
-struct set {
-	struct object *owner;      /* the first member: keeps it in its message */
-	uint32_t id;               /* page set number within the owner */
-	uint32_t index;            /* among all, in the order in which they are found */
-	uint32_t rank;             /* of the nearest common ancestor in the order of tasks */
-	struct page_range *ranges; /* where they are at home */
-	size_t n_ranges;
-};
-
-struct mm_share { /* kept in the first mm: all sets, in the order in which they are filled */
-	struct set **sets;
-	size_t n;
-};
-
 /* one address space in the search */
 struct space {
 	struct object *object;
 	struct mm *mm;
-	uint32_t parent;          /* index of the address space it was forked from, or of itself */
 	struct page_range *pages; /* all, where they are at home; ascending */
 	size_t n_pages;
 	size_t at;               /* the page range that is next */
@@ -67,6 +51,8 @@ struct candidate {
 
 struct search {
 	struct space *spaces;
+	struct object **objects; /* theirs */
+	uint32_t *parents;       /* indices of those that they were forked from, or of themselves */
 	size_t n, n_words;       /* words of a bit map of spaces */
 	uint64_t start, n_pages; /* the window */
 	struct map *by_members;
@@ -186,9 +172,9 @@ static uint32_t common_ancestor(const struct search *f, const uint64_t *members)
 		/* parents come before children: the larger index is never the ancestor */
 		while (b != UINT32_MAX && a != b) {
 			uint32_t *later = a > b ? &a : &b;
-			if (f->spaces[*later].parent == *later)
+			if (f->parents[*later] == *later)
 				return 0;
-			*later = f->spaces[*later].parent;
+			*later = f->parents[*later];
 		}
 		common = a;
 	}
@@ -421,27 +407,6 @@ static uint64_t next_page(const struct search *f)
 	return next;
 }
 
-static void find_parents(const struct checkpoint *c, struct search *f)
-{
-	struct map *index = map_new();
-
-	for (size_t i = 0; i < f->n; i++)
-		map_put(index, &f->spaces[i].object->id, sizeof(uint32_t), &f->spaces[i]);
-	for (size_t i = 0; i < f->n; i++) {
-		f->spaces[i].parent = (uint32_t)i;
-		const struct task *t = f->spaces[i].mm->task->leader->parent;
-		for (; t; t = t->leader->parent) {
-			const struct object *o = task_object(t, &mm_kind);
-			struct space *p = o ? map_get(index, &o->id, sizeof(uint32_t)) : NULL;
-			if (p && p < &f->spaces[i]) {
-				f->spaces[i].parent = (uint32_t)(p - f->spaces);
-				break;
-			}
-		}
-	}
-	map_free(index);
-}
-
 static int by_rank(const void *a, const void *b)
 {
 	const struct set *x = *(struct set *const *)a, *y = *(struct set *const *)b;
@@ -458,111 +423,8 @@ static int by_start(const void *a, const void *b)
 	return (x->start > y->start) - (x->start < y->start);
 }
 
-/* what makes sure that whoever forks is in the right session */
-struct sessions {
-	struct by_session {
-		pid_t sid;
-		uint32_t space;
-	} * all; /* ascending */
-	MmState__PageSet *sets;
-	uint32_t *ids;
-};
-
-static pid_t sid_of(const struct space *space)
-{
-	return space->mm->task->leader->recorded.sid;
-}
-
-static int by_sid(const void *a, const void *b)
-{
-	const struct by_session *x = a, *y = b;
-
-	if (x->sid != y->sid)
-		return x->sid < y->sid ? -1 : 1;
-	return (x->space > y->space) - (x->space < y->space);
-}
-
-/* whether nobody above it is in its session: its parent did not have it before a setsid(2) */
-static bool was_left(const struct search *f, uint32_t space)
-{
-	pid_t sid = sid_of(&f->spaces[space]);
-	uint32_t i = f->spaces[space].parent;
-
-	while (sid_of(&f->spaces[i]) != sid && f->spaces[i].parent != i)
-		i = f->spaces[i].parent;
-	return sid_of(&f->spaces[i]) != sid;
-}
-
-/* all[first, end) of a session descend from its leader, @leader; UINT32_MAX: it is dead */
-static void put_below_leader(const struct search *f, const struct sessions *s, size_t first,
-                             size_t end, uint32_t leader)
-{
-	uint32_t top = UINT32_MAX;
-
-	for (size_t i = first; i < end && leader == UINT32_MAX; i++) {
-		uint32_t space = s->all[i].space, parent = f->spaces[space].parent;
-		if (parent < top && was_left(f, space))
-			top = parent;
-	}
-	if (top != UINT32_MAX)
-		leader = genealogy_add_dead(f->genealogy, top);
-	for (size_t i = first; i < end && leader != UINT32_MAX; i++)
-		if (was_left(f, s->all[i].space))
-			genealogy_put_below(f->genealogy, s->all[i].space, leader);
-}
-
-/* all[first, end) */
-static void add_session(const struct search *f, struct sessions *s, size_t first, size_t end,
-                        MmState__PageSet *set)
-{
-	uint32_t leader = UINT32_MAX;
-
-	for (size_t i = first; i < end; i++) {
-		const struct space *space = &f->spaces[s->all[i].space];
-		s->ids[i] = space->object->id;
-		if (space->mm->task->leader->recorded.tid == s->all[i].sid)
-			leader = s->all[i].space;
-	}
-	put_below_leader(f, s, first, end, leader);
-	if (end - first < 2)
-		return;
-	mm_state__page_set__init(set);
-	set->members = &s->ids[first];
-	set->n_members = end - first;
-	genealogy_add(f->genealogy, set);
-}
-
-/*
- * A session is like a page: a process has one, hands it on when it forks, and may change it, by
- * setsid(2), for one that nobody has.
- */
-static void add_sessions(const struct search *f, struct sessions *s)
-{
-	s->all = xcalloc(f->n, sizeof(*s->all));
-	s->sets = xcalloc(f->n, sizeof(*s->sets));
-	s->ids = xcalloc(f->n, sizeof(*s->ids));
-	for (uint32_t i = 0; i < f->n; i++)
-		s->all[i] = (struct by_session){ sid_of(&f->spaces[i]), i };
-	qsort(s->all, f->n, sizeof(*s->all), by_sid);
-	for (size_t i = 0, end; i < f->n; i = end) {
-		for (end = i; end < f->n && s->all[end].sid == s->all[i].sid; end++)
-			;
-		add_session(f, s, i, end, &s->sets[i]);
-	}
-	genealogy_next_page(f->genealogy, GENEALOGY_PRECIOUS);
-}
-
-static void sessions_done(struct sessions *s)
-{
-	free(s->all);
-	free(s->sets);
-	free(s->ids);
-}
-
 static void take_results(struct search *f)
 {
-	_cleanup_(sessions_done) struct sessions sessions = { 0 };
-
 	for (size_t i = 0; i < f->n; i++) {
 		struct space *space = &f->spaces[i];
 		if (object_state(space->object, MmState)->n_homes && space->n_kept)
@@ -571,32 +433,9 @@ static void take_results(struct search *f)
 		space->mm->pages = take_ptr(space->kept);
 		space->mm->n_pages = space->n_kept;
 	}
-	if (genealogy_any(f->genealogy))
-		add_sessions(f, &sessions);
-	genealogy_solve(f->genealogy);
-	for (uint32_t i = 0; i < f->n; i++) {
-		struct mm *mm = f->spaces[i].mm;
-		struct genealogy_place place = genealogy_result(f->genealogy, i);
-		mm->turn = place.turn;
-		mm->maker = place.maker ? f->spaces[place.maker].mm->task->leader : NULL;
-		mm->n_stand_ins = place.n_path;
-		if (mm->n_stand_ins)
-			mm->stand_ins = xmemdup(place.path, mm->n_stand_ins * sizeof(*place.path));
-	}
+	history_tell(f->genealogy, f->objects, f->parents, f->n);
 	if (f->share->n)
 		qsort(f->share->sets, f->share->n, sizeof(*f->share->sets), by_rank);
-}
-
-static struct genealogy *new_genealogy(const struct search *f)
-{
-	_cleanup_(free_p) uint32_t *parents = xcalloc(f->n, sizeof(*parents));
-	_cleanup_(free_p) uint32_t *ids = xcalloc(f->n, sizeof(*ids));
-
-	for (size_t i = 0; i < f->n; i++) {
-		parents[i] = f->spaces[i].parent;
-		ids[i] = f->spaces[i].object->id;
-	}
-	return genealogy_new(parents, ids, (uint32_t)f->n);
 }
 
 /* goes through all windows */
@@ -607,7 +446,7 @@ static int pass(struct search *f, struct error *err)
 	int r = 0;
 
 	f->by_members = map_new();
-	f->genealogy = new_genealogy(f);
+	f->genealogy = history_new(f->objects, f->parents, f->n);
 	f->start = f->n_pages = 0;
 	f->last = NULL;
 	while (r >= 0 && (f->start = next_page(f)) != UINT64_MAX) {
@@ -616,16 +455,6 @@ static int pass(struct search *f, struct error *err)
 	}
 	map_free(f->by_members);
 	return r < 0 ? error_trace(err, r) : 0;
-}
-
-static void forget_sets(struct mm_share *share)
-{
-	for (size_t i = 0; i < share->n; i++) {
-		free(share->sets[i]->ranges);
-		free(share->sets[i]);
-	}
-	free(share->sets);
-	*share = (struct mm_share){ 0 };
 }
 
 /* all pages of an address space by their homes */
@@ -655,7 +484,7 @@ static void begin_again(struct search *f)
 {
 	f->second_pass = true;
 	genealogy_free(f->genealogy);
-	forget_sets(f->share);
+	sets_forget(f->share);
 	for (size_t i = 0; i < f->n; i++) {
 		struct space *space = &f->spaces[i];
 		MmState *s = object_state(space->object, MmState);
@@ -672,11 +501,8 @@ static void begin_again(struct search *f)
 /* 1: what has been moved has a home now */
 static int find_homes(struct checkpoint *c, struct search *f, struct error *err)
 {
-	_cleanup_(free_p) struct object **objects = xcalloc(f->n, sizeof(*objects));
 	_cleanup_(free_p) struct shared_pages *shared = xcalloc(f->share->n + 1, sizeof(*shared));
 
-	for (size_t i = 0; i < f->n; i++)
-		objects[i] = f->spaces[i].object;
 	for (size_t i = 0; i < f->share->n; i++) {
 		const struct set *set = f->share->sets[i];
 		const MmState__PageSet *message =
@@ -684,7 +510,7 @@ static int find_homes(struct checkpoint *c, struct search *f, struct error *err)
 		shared[i] = (struct shared_pages){ message->members, message->n_members,
 			                           set->ranges, set->n_ranges };
 	}
-	return moved_find(c, objects, f->n, f->strays, f->n_strays, shared, f->share->n, err);
+	return moved_find(c, f->objects, f->n, f->strays, f->n_strays, shared, f->share->n, err);
 }
 
 static int search(struct checkpoint *c, struct search *f, struct error *err)
@@ -694,7 +520,7 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 	f->last_members = xcalloc(f->n_words, sizeof(uint64_t));
 	f->candidates = xcalloc(f->n, sizeof(*f->candidates));
 	f->seen = xcalloc(SEEN_FRAMES / 64, sizeof(uint64_t));
-	find_parents(c, f);
+	f->parents = history_parents(f->objects, f->n);
 	int r = pass(f, err);
 	if (r >= 0 && f->n_strays)
 		r = find_homes(c, f, err);
@@ -709,6 +535,7 @@ static int search(struct checkpoint *c, struct search *f, struct error *err)
 		free(f->spaces[i].pages);
 	for (size_t i = 0; i < f->n; i++)
 		free(f->spaces[i].kept);
+	free(f->parents);
 	free(f->seen);
 	free(f->strays);
 	free(f->members);
@@ -724,79 +551,21 @@ int mm_share_find(struct checkpoint *c, struct error *err)
 
 	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));) {
 		struct mm *mm = mm_live(o);
+		size_t n = f.n;
+		*array_push(f.objects, n) = o;
 		*array_push(f.spaces, f.n) = (struct space){
 			.object = o, .mm = mm, .pages = mm->pages, .n_pages = mm->n_pages
 		};
 	}
 	if (f.n < 2) {
+		free(f.objects);
 		free(f.spaces);
 		return 0;
 	}
 	f.share = xcalloc(1, sizeof(*f.share));
 	f.spaces[0].mm->share = f.share;
 	int r = search(c, &f, err);
+	free(f.objects);
 	free(f.spaces);
 	return r < 0 ? error_trace(err, r) : 0;
-}
-
-/* reads the pages of a set from one of its members */
-struct set_source {
-	struct pages_source pages;
-	const struct object *member;
-};
-
-static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, void *buffer,
-                 struct error *err)
-{
-	const struct set_source *source = context;
-	struct page_run away[IMAGE_BLOCK_PAGES]; /* no zero pages: at most so many */
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < n_runs; i++) {
-		struct page_run run = runs[i];
-		while (run.n_pages > 0) {
-			uint64_t end, at = mm_away_from(source->member, run.start * MM_PAGE, &end);
-			uint64_t n_pages = end / MM_PAGE - run.start;
-			if (n_pages > run.n_pages)
-				n_pages = run.n_pages;
-			away[n++] = (struct page_run){ at / MM_PAGE, (uint32_t)n_pages, 0 };
-			run.start += n_pages;
-			run.n_pages -= (uint32_t)n_pages;
-		}
-	}
-	return pages_read(&source->pages, away, n, buffer, err);
-}
-
-int mm_share_save(struct checkpoint *c, struct object *object, struct error *err)
-{
-	const struct mm_share *share = mm_live(object)->share;
-	int r = 0;
-
-	for (size_t i = 0; share && i < share->n && r >= 0; i++) {
-		const struct set *set = share->sets[i];
-		struct set_source source = { PAGES_SOURCE_INIT, set->owner };
-		r = pages_source_open(&source.pages, mm_live(set->owner)->task, err);
-		if (r >= 0)
-			r = pages_save(c->image, set->owner->id, set->id, set->ranges,
-			               set->n_ranges, fetch, &source, c->options->progress, err);
-		pages_source_close(&source.pages);
-	}
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-uint64_t mm_share_bytes(const struct mm_share *share)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; share && i < share->n; i++)
-		bytes += pages_bytes(share->sets[i]->ranges, share->sets[i]->n_ranges);
-	return bytes;
-}
-
-void mm_share_free(struct mm_share *share)
-{
-	if (!share)
-		return;
-	forget_sets(share);
-	free(share);
 }

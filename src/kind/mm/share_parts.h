@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of restart's side of share.h know of each other: share*.c, but share_find.c. */
+/* What the parts of restart's side of share.h know of each other: share.c, _adopt, _chunks, _fill. */
 #pragma once
 
 #include "core/restart.h"
