@@ -349,7 +349,7 @@ const struct command restart_command = {
 		"      --detach          return when the tree runs, and print the pid of its root\n"
 		"      --pidfile FILE    with --detach: write the pid there, too\n"
 		"      --leave-stopped   leave the tree stopped (SIGCONT to each process starts "
-	        "it)\n"
+		"it)\n"
 		"      --new-pidns       in a new pid namespace, where all pids are free\n"
 		"      --mntns new       make the mount namespaces of the image again (a "
 		"container's are\n"
