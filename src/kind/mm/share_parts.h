@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of restart's side of share.h know of each other: share.c, _adopt, _chunks, _fill. */
+/* What the parts of restart's side of share.h know of each other: share.c, share_adopt.c... */
 #pragma once
 
 #include "core/restart.h"
