@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,7 +88,7 @@ static bool look(pid_t tid, pid_t *ret_tgid, char *ret_state, pid_t *ret_tracer)
 	return true;
 }
 
-static int seize(struct trace *t, struct traced *task)
+static int seize_now(struct trace *t, struct traced *task)
 {
 	if (t->may_suspend) {
 		if (ptrace(PTRACE_SEIZE, task->tid, 0, OPTIONS | PTRACE_O_SUSPEND_SECCOMP) == 0) {
@@ -98,8 +101,72 @@ static int seize(struct trace *t, struct traced *task)
 	return ptrace(PTRACE_SEIZE, task->tid, 0, OPTIONS) < 0 ? -errno : 0;
 }
 
+/* what reap() is to know, while seize() is at work */
+static struct {
+	struct trace *t;
+	pid_t tgid;
+	uint64_t end;
+	sigjmp_buf back;
+} seizing;
+
+/* waits for a task if it has ended; its stops, which waitid(2) gives unasked, are left alone */
+static bool take_end(pid_t tid)
+{
+	const int flags = WEXITED | WNOHANG | __WALL;
+	siginfo_t info = { .si_pid = 0 };
+
+	if (waitid(P_PID, (id_t)tid, &info, flags | WNOWAIT) < 0 || !info.si_pid ||
+	    (info.si_code != CLD_EXITED && info.si_code != CLD_KILLED &&
+	     info.si_code != CLD_DUMPED))
+		return false;
+	return waitid(P_PID, (id_t)tid, &info, flags) == 0;
+}
+
+static void reap(int signal)
+{
+	const struct trace *t = seizing.t;
+	int saved = errno;
+
+	(void)signal;
+	for (size_t i = 0; i < t->n; i++)
+		if (t->tasks[i]->tgid == seizing.tgid && take_end(t->tasks[i]->tid) &&
+		    !t->tasks[i]->gone)
+			trace_forget(t->tasks[i]);
+	if (now_ms() >= seizing.end || trace_abandoned(t))
+		siglongjmp(seizing.back, 1);
+	errno = saved;
+}
+
+/*
+ * A thread in execve(2) waits until the others of its process have been waited for, by us if we
+ * hold them, and has a lock meanwhile that PTRACE_SEIZE takes, too: so what has ended is waited
+ * for in between. The handler runs in the system call only, which the kernel makes again after it.
+ */
+static int seize(struct trace *t, struct traced *task, uint64_t end)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { 0 };
+	const struct sigaction action = { .sa_handler = reap };
+	sigset_t set, before;
+	volatile int r = -EBUSY;
+
+	seizing.t = t;
+	seizing.tgid = task->tgid;
+	seizing.end = end;
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	sigprocmask(SIG_UNBLOCK, &set, &before);
+	if (sigsetjmp(seizing.back, 0) == 0)
+		r = seize_now(t, task);
+	sigaddset(&before, SIGALRM);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	setitimer(ITIMER_REAL, &never, NULL);
+	return r;
+}
+
 /* seizes and interrupts; false when that is all there is to say (hold->state is set) */
-static bool begin(struct trace *t, struct hold *hold)
+static bool begin(struct trace *t, struct hold *hold, uint64_t end)
 {
 	struct traced *task = trace_find(t, hold->tid);
 	pid_t tgid, tracer;
@@ -113,7 +180,10 @@ static bool begin(struct trace *t, struct hold *hold)
 	task = trace_add(t, hold->tid);
 	task->tgid = tgid;
 	timed_before(task);
-	int r = seize(t, task);
+	int r = seize(t, task, end);
+	/* it called execve(2) while it was being seized, and has its process's number since */
+	if (r == -EPERM && look(hold->tid, &tgid, &state, &tracer) && tracer == getpid())
+		r = 0;
 	if (r < 0) {
 		task->gone = true;
 		if (r == -ESRCH || !look(hold->tid, &tgid, &state, &tracer) || state == 'Z' ||
@@ -218,7 +288,7 @@ int trace_hold(struct trace *t, struct hold *holds, size_t n, unsigned timeout_m
 	for (size_t i = 0; i < n; i++) {
 		if (holds[i].tid <= 0)
 			return error_raise(err, EINVAL, "hold: bad tid %d", holds[i].tid);
-		holds[i].errnum = begin(t, &holds[i]) ? -1 : holds[i].errnum;
+		holds[i].errnum = begin(t, &holds[i], end) ? -1 : holds[i].errnum;
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (holds[i].errnum != -1)

@@ -73,6 +73,27 @@ wait_for(lambda: os.path.exists("seen"), "the signal arrives")
 p.kill()
 p.wait()
 
+# ---- a thread calls execve(2) when others of its process are held, and before it is ----
+p = program("""
+import threading
+def last():
+    while not os.path.exists('exec'): time.sleep(0.01)
+    os.execv('/bin/sh', ['sh', '-c', 'touch goes-on; sleep 100'])
+threading.Thread(target=lambda: time.sleep(100)).start()
+threading.Thread(target=last).start()
+open('ready', 'w').close()
+while True: time.sleep(0.01)""")
+# the leader and the next thread are seized and interrupted, each by two calls
+tracer = subprocess.Popen(["strace", "-f", "-o", "trace", "-e", "trace=ptrace", "-e", "inject=ptrace:delay_enter=1000000:when=5", STASIS,
+                           "checkpoint", str(p.pid), "-o", "image", "--force", "--leave-running"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+wait_for(lambda: open("trace").read().count("ptrace(") >= 5, "two threads are held")
+open("exec", "w").close()
+tracer.communicate(timeout=30)
+wait_for(lambda: os.path.exists("goes-on"), "the program goes on")
+p.kill()
+p.wait()
+
 # ---- tasks that keep appearing ----
 p = program("""
 def fork():
