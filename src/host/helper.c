@@ -97,17 +97,31 @@ static int here_main(void *arg)
 	_exit(0);
 }
 
+/* a handler of ours would run in the helper, too; but what ends us must, if it waits for a server
+ */
+static void block_handled(sigset_t *saved)
+{
+	static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	struct sigaction action;
+	sigset_t set;
+
+	sigfillset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+		if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+			sigdelset(&set, ending[i]);
+	pthread_sigmask(SIG_BLOCK, &set, saved);
+}
+
 int helper_run_here(helper_fn *fn, void *arg, struct error *err)
 {
 	struct here here = { getpid(), fn, arg, err, -ECHILD };
 	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
 	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	sigset_t all, saved;
+	sigset_t saved;
 
 	if (stack == MAP_FAILED)
 		return error_raise(err, errno, "map a stack for a helper");
-	sigfillset(&all); /* a handler of ours would run in it, too */
-	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	block_handled(&saved);
 	pid_t pid = clone(here_main, stack + STACK_SIZE,
 	                  CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &here);
 	int saved_errno = errno, status = pid < 0 ? 0 : await(pid);
