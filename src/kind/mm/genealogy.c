@@ -159,11 +159,16 @@ static struct tale tale_new(const struct genealogy *g, unsigned attempt)
 	struct tale t = { .g = g, .hopeful = attempt == 0 };
 
 	t.random = attempt > 1 ? attempt : 0;
-
-	for (uint32_t i = 0; i < g->n + g->n_dead; i++)
-		*array_push(t.lives, t.n_lives) = (struct life){ .above = g->above[i],
-			                                         .forker = NONE };
-	for (uint32_t i = 0; i < g->n + g->n_dead; i++)
+	for (size_t p = 0; p < g->n_patterns; p++)
+		t.n_versions += g->patterns[p].n;
+	t.versions = xcalloc(t.n_versions + 1, sizeof(*t.versions));
+	t.n_versions = 0;
+	/* for two that are traced to it comes one placeholder at most */
+	t.n_lives = g->n + g->n_dead;
+	t.lives = xcalloc(2 * t.n_lives, sizeof(*t.lives));
+	for (uint32_t i = 0; i < t.n_lives; i++)
+		t.lives[i] = (struct life){ .above = g->above[i], .forker = NONE };
+	for (uint32_t i = 0; i < t.n_lives; i++)
 		t.lives[g->above[i]].n_below += g->above[i] != i;
 	for (uint32_t p = 0; p < g->n_patterns; p++)
 		for (size_t k = 0; k < g->patterns[p].n; k++) {
@@ -174,8 +179,8 @@ static struct tale tale_new(const struct genealogy *g, unsigned attempt)
 				*array_push(life->versions,
 				            life->n_versions) = (uint32_t)t.n_versions;
 			}
-			*array_push(t.versions,
-			            t.n_versions) = (struct version){ p, (uint32_t)set->n_members };
+			t.versions[t.n_versions++] = (struct version){ p,
+				                                       (uint32_t)set->n_members };
 		}
 	return t;
 }
@@ -301,7 +306,7 @@ static bool is_placeholder(const struct tale *t, uint32_t i)
 
 static uint32_t new_placeholder(struct tale *t, uint32_t above)
 {
-	*array_push(t->lives, t->n_lives) = (struct life){ .above = above, .forker = NONE };
+	t->lives[t->n_lives++] = (struct life){ .above = above, .forker = NONE };
 	t->lives[above].n_below++;
 	return (uint32_t)t->n_lives - 1;
 }

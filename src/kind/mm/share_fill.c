@@ -252,7 +252,7 @@ static int temporary_for(struct restart *r, struct inheritance *in, struct resta
 	struct mm_piece like = { 0 };
 	int ret = agree(r, set, start, &like, ret_end, err);
 
-	if (ret <= 0)
+	if (ret <= 0 || !like.mapping)
 		return ret;
 	const struct temporary *there = find_temporary(in, start, start + MM_PAGE);
 	if (there) {
