@@ -213,18 +213,30 @@ static void refuse_denied(struct freezer *f, const struct hold *hold)
 	refuse_tid(f, hold->tid, &refusal);
 }
 
+/* a thread that has gone may have called execve(2): its process's leader is another task since */
+static void ask_leader_again(const struct freezer *f, pid_t tgid)
+{
+	struct hold *leader = find_hold(f, tgid);
+
+	if (leader)
+		leader->state = HOLD_GONE;
+}
+
 /* holds what the last scan has found and is neither held nor dead; *ret_n = how many those were */
 static int hold_found(struct freezer *f, size_t *ret_n, struct error *err)
 {
 	_cleanup_(free_p) struct hold *holds = xcalloc(f->scan.n, sizeof(*holds));
+	_cleanup_(free_p) pid_t *tgids = xcalloc(f->scan.n, sizeof(*tgids));
 	uint64_t now = now_ms();
 	size_t n = 0;
 
 	for (size_t i = 0; i < f->scan.n; i++) {
 		const struct found *item = &f->scan.items[i];
 		const struct hold *known = find_hold(f, item->tid);
-		if (!item->dead && (!known || known->state == HOLD_RUNNING))
-			holds[n++].tid = item->tid;
+		if (item->dead || (known && known->state != HOLD_RUNNING))
+			continue;
+		tgids[n] = item->tgid;
+		holds[n++].tid = item->tid;
 	}
 	*ret_n = n;
 	if (n == 0)
@@ -234,8 +246,10 @@ static int hold_found(struct freezer *f, size_t *ret_n, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	for (size_t i = 0; i < n; i++) {
-		if (holds[i].state == HOLD_GONE)
+		if (holds[i].state == HOLD_GONE) {
+			ask_leader_again(f, tgids[i]);
 			continue;
+		}
 		if (holds[i].state == HOLD_DENIED)
 			refuse_denied(f, &holds[i]);
 		struct hold *known = map_get(f->held, &holds[i].tid, sizeof(holds[i].tid));
@@ -400,6 +414,17 @@ static enum task_state state_of(const struct freezer *f, const struct task *task
 	return task->stat.state == 'T' ? TASK_STOPPED : TASK_HELD;
 }
 
+/* it called execve(2) before it was held, and has the number of the leader, which was, since */
+static void refuse_successor(struct checkpoint *c, const struct task *task)
+{
+	struct error refusal = ERROR_INIT;
+
+	error_refuse(&refusal, CODE_task_changed,
+	             "one of its threads called execve(2) while it was being frozen");
+	error_hint(&refusal, "try again");
+	refuse(c, task, &refusal);
+}
+
 static int add_task(struct freezer *f, const struct found *item, struct error *err)
 {
 	struct checkpoint *c = f->c;
@@ -419,6 +444,8 @@ static int add_task(struct freezer *f, const struct found *item, struct error *e
 	}
 	task->state = state_of(f, task);
 	task->stop_signal = hold && task->state == TASK_STOPPED ? hold->stop_signal : 0;
+	if (c->tracer && !is_dead(task->stat.state) && task->stat.state != 't')
+		refuse_successor(c, task);
 	return 0;
 }
 

@@ -122,16 +122,20 @@ static bool take_end(pid_t tid)
 	return waitid(P_PID, (id_t)tid, &info, flags) == 0;
 }
 
+static void reap_process(const struct trace *t, pid_t tgid)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->tasks[i]->tgid == tgid && take_end(t->tasks[i]->tid) && !t->tasks[i]->gone)
+			trace_forget(t->tasks[i]);
+}
+
 static void reap(int signal)
 {
 	const struct trace *t = seizing.t;
 	int saved = errno;
 
 	(void)signal;
-	for (size_t i = 0; i < t->n; i++)
-		if (t->tasks[i]->tgid == seizing.tgid && take_end(t->tasks[i]->tid) &&
-		    !t->tasks[i]->gone)
-			trace_forget(t->tasks[i]);
+	reap_process(t, seizing.tgid);
 	if (now_ms() >= seizing.end || trace_abandoned(t))
 		siglongjmp(seizing.back, 1);
 	errno = saved;
@@ -165,6 +169,19 @@ static int seize(struct trace *t, struct traced *task, uint64_t end)
 	return r;
 }
 
+/*
+ * Whether it is the task that was held, and not a thread of the same process that has called
+ * execve(2) and got its number: on another stack.
+ */
+static bool is_still(const struct traced *task)
+{
+	struct user_regs_struct now;
+
+	return !task->has_registers ||
+	       (trace_get_regs(task->tid, &now) == 0 && now.rsp == task->regs.rsp &&
+	        now.fs_base == task->regs.fs_base);
+}
+
 /* seizes and interrupts; false when that is all there is to say (hold->state is set) */
 static bool begin(struct trace *t, struct hold *hold, uint64_t end)
 {
@@ -172,8 +189,10 @@ static bool begin(struct trace *t, struct hold *hold, uint64_t end)
 	pid_t tgid, tracer;
 	char state;
 
-	if (task && !task->gone)
+	if (task && !task->gone && is_still(task))
 		return true; /* asked again */
+	if (task && !task->gone)
+		trace_forget(task);
 	hold->state = HOLD_GONE;
 	if (!look(hold->tid, &tgid, &state, &tracer) || state == 'Z' || state == 'X')
 		return false;
@@ -243,7 +262,10 @@ static int await_stop(struct trace *t, struct traced *task, uint64_t end)
 			if (!look(task->tid, &tgid, &state, &tracer) || state == 'Z' ||
 			    state == 'X')
 				return -ESRCH; /* a leader that has exited says nothing */
-			/* vfork: only its child can wake it, and the child may need to run */
+			/* vfork: only its child can wake it, and the child may need to run; execve:
+			 * the others of its process must have been waited for */
+			if (state == 'D')
+				reap_process(t, tgid);
 			if (state == 'D' || now >= end)
 				return 0;
 			continue;
