@@ -182,7 +182,7 @@ static void read_mapping(struct holders *h, const struct process *p, const char 
 	unsigned long long inode;
 	size_t size = strlen(line);
 	bool deleted = size > 11 && !strcmp(line + size - 11, " (deleted)\n");
-	struct inode_key key;
+	struct inode_key key = { 0 };
 
 	if (sscanf(line, "%39s %7s %*s %x:%x %llu", range, mode, &major_number, &minor_number,
 	           &inode) != 5 ||
@@ -228,7 +228,7 @@ static void read_places(struct holders *h, const struct process *p, pid_t tid)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char path[64];
-		struct inode_key key;
+		struct inode_key key = { 0 };
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)p->pid, (int)tid,
 		         names[i]);
 		if (stat_link(AT_FDCWD, path, &key) == 0)

@@ -393,8 +393,8 @@ static size_t make_nodes(struct moved *m)
 		m->begin[i + 1] = m->begin[i] + object_state(m->objects[i], MmState)->n_mappings;
 	m->nodes = xcalloc(m->begin[n_spaces] + 1, sizeof(*m->nodes));
 	for (uint32_t i = 0; i < n_spaces; i++)
-		for (size_t k = m->begin[i]; k < m->begin[i + 1]; k++)
-			m->nodes[n++] = (struct node){
+		for (size_t k = m->begin[i]; k < m->begin[i + 1]; k++, n++)
+			m->nodes[n] = (struct node){
 				.mapping = object_state(m->objects[i], MmState)
 				                   ->mappings[k - m->begin[i]],
 				.space = i,
