@@ -20,6 +20,7 @@
  * TEST user-outside refuse code=leak -- user_outside
  * TEST file-outside refuse code=leak -- file_outside
  * TEST mapping-outside refuse code=leak -- mapping_outside
+ * TEST bound-outside refuse code=leak -- bound_outside
  * TEST idmap round-trip restart="--mntns new" needs=statmount_ns -- idmap
  * TEST idmap-not-told refuse code=mount.idmap without=statmount_ns -- idmap
  * TEST filesystem refuse code=mount.filesystem -- filesystem
@@ -318,6 +319,7 @@ static void use_outside(void (*use)(const char *path))
 		_exit(0);
 	}
 	subject_check_exit(pid, 0);
+	CHECK(unshare(CLONE_NEWUTS) == 0);
 	private_mounts();
 	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	subject_mark("mounted");
@@ -346,6 +348,21 @@ static void map_file(const char *path)
 static void mapping_outside(void)
 {
 	use_outside(map_file);
+}
+
+/* a namespace of the process whose /mnt @path is */
+static void bind_namespace(const char *path)
+{
+	char ns[64];
+
+	snprintf(ns, sizeof(ns), "/proc/%d/ns/uts", atoi(path + strlen("/proc/")));
+	close(open("bound", O_CREAT | O_CLOEXEC, 0600));
+	CHECK(mount(ns, "bound", NULL, MS_BIND, NULL) == 0);
+}
+
+static void bound_outside(void)
+{
+	use_outside(bind_namespace);
 }
 
 static void mount_idmapped(const char *to, const char *uid_map, const char *gid_map)
@@ -474,6 +491,7 @@ int main(int argc, char **argv)
 	                     CASE(read_only), CASE(shared), CASE(two), CASE(external), CASE(slave),
 	                     CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
 	                     CASE(shared_outside), CASE(user_outside), CASE(file_outside),
-	                     CASE(mapping_outside), CASE(idmap), CASE(filesystem), CASE(content),
-	                     CASE(hidden), CASE(root_covered), CASE(other_proc));
+	                     CASE(mapping_outside), CASE(bound_outside), CASE(idmap),
+	                     CASE(filesystem), CASE(content), CASE(hidden), CASE(root_covered),
+	                     CASE(other_proc));
 }

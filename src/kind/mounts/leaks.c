@@ -12,6 +12,7 @@
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
+#include "kind/namespace/reference.h"
 #include "kind/user_ns.h"
 #include "mount/class.h"
 #include "mount/locks.h"
@@ -153,6 +154,22 @@ static int judge_sb(struct checkpoint *c, const struct mounts *m, const struct m
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* a namespace of the set that is bound to a file outside, as unshare(1) --uts=FILE does */
+static void judge_bound(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+{
+	struct ns_reference ref;
+	struct error refusal;
+
+	if (strcmp(m->outside.sbs[e->sb].type, "nsfs") != 0 || !ns_reference_parse(e->root, &ref) ||
+	    !ns_reference_find(c, &ref))
+		return;
+	error_refuse(&refusal, CODE_leak, "also bound to %s in mnt:[%llu], outside the set",
+	             e->point, (unsigned long long)m->outside.namespaces[e->namespace].inode);
+	error_object(&refusal, "%s", e->root);
+	error_hint(&refusal, "umount %s", e->point);
+	refuse(c, NULL, &refusal);
+}
+
 /* nobody can say what it shares with the container */
 static void refuse_unseen(struct checkpoint *c, uint64_t inode)
 {
@@ -186,6 +203,8 @@ static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *er
 			r = judge_sb(c, m, e, err);
 		seen[e->sb] = true;
 	}
+	for (size_t i = 0; i < m->outside.n_mounts; i++)
+		judge_bound(c, m, &m->outside.mounts[i]);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -113,6 +113,15 @@ static int refuse_outside(const struct sort *sort, uint64_t inode, const char *w
 	return -EOPNOTSUPP;
 }
 
+const struct object *ns_reference_find(const struct checkpoint *c, const struct ns_reference *ref)
+{
+	const struct sort *sort = find_sort(ref->type);
+
+	return sort->kind && ref->type != CLONE_NEWNET /* those stay outside */
+	               ? objects_find(c->objects, sort->kind, &ref->inode, sizeof(ref->inode))
+	               : NULL;
+}
+
 int ns_reference_judge(struct checkpoint *c, const struct ns_reference *ref, uint32_t *ret_id,
                        struct error *err)
 {

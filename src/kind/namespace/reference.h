@@ -11,6 +11,7 @@
 #include "util/error.h"
 
 struct checkpoint;
+struct object;
 struct objects;
 struct restart;
 struct task;
@@ -37,6 +38,9 @@ int ns_reference_collect(struct checkpoint *c, const struct task *task, int fd,
  */
 int ns_reference_judge(struct checkpoint *c, const struct ns_reference *ref, uint32_t *ret_id,
                        struct error *err);
+
+/* checkpoint: the namespace of the set, other than of the network; NULL: it is none */
+const struct object *ns_reference_find(const struct checkpoint *c, const struct ns_reference *ref);
 
 /* pure: whether that id, or 0, can be a namespace of the type */
 bool ns_reference_valid(const struct objects *objects, uint32_t type, uint32_t id);
