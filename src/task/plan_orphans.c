@@ -14,6 +14,19 @@ static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
 	return p->members[p->members[f->node].parent].leader;
 }
 
+/* orphans come to the leader of their reaper, or if that is dead to the oldest of its other threads
+ */
+static bool comes_to_parent(const struct planner *p, uint32_t node)
+{
+	uint32_t parent = p->members[node].parent, heir = p->members[parent].leader;
+
+	if (p->tasks[heir].state != PLAN_LIVE) /* the list begins with the youngest */
+		for (uint32_t t = p->members[heir].first_thread; t != PLAN_NONE;
+		     t = p->members[t].next_thread)
+			heir = t;
+	return parent == heir;
+}
+
 /* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
 static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
@@ -26,6 +39,9 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 		                             p->members[o->maker].group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
 		const struct foreign *f = &p->foreign[i];
+		if (!comes_to_parent(p, f->node))
+			return plan_bad_shape(p, f->node,
+			                      "it would come to another thread of its parent");
 		p->plan->nodes[f->node].creator = maker;
 		r = plan_make_node(p, b, maker, f->node, f->sid, p->members[maker].group);
 	}

@@ -656,6 +656,15 @@ static void dead_leader_in_a_namespace_to_come(void **state)
 	free(second);
 }
 
+/* made by a thread before its process's setsid(2), in a session whose leader is dead */
+static void orphan_of_another_thread_is_refused(void **state)
+{
+	struct model *m = history(45239, 99, true, false, false);
+
+	assert_int_equal(round_trip(m), CODE_tree_shape);
+	free(m);
+}
+
 /* ---- chosen ones ---- */
 
 static struct plan_task process(pid_t pid, pid_t parent, pid_t pgid, pid_t sid)
@@ -855,6 +864,7 @@ int main(void)
 		cmocka_unit_test(sharing_in_random_histories),
 		cmocka_unit_test(namespaces_in_random_histories),
 		cmocka_unit_test(dead_leader_in_a_namespace_to_come),
+		cmocka_unit_test(orphan_of_another_thread_is_refused),
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(namespaces_that_contradict_are_refused),
 		cmocka_unit_test(many_namespaces_are_fast),
