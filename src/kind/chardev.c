@@ -140,6 +140,26 @@ static int chardev_preflight(struct restart *r, struct object *object, struct er
 	return refuse_missing(s, path, err);
 }
 
+/* before other mounts cover it */
+static int chardev_restore(struct restart *r, struct object *object, struct error *err)
+{
+	const ChardevState *s = object_state(object, ChardevState);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
+
+	if (!place_is_covered(r, s->mount, path))
+		return 0;
+	int *kept = object->live = xmalloc(sizeof(*kept));
+	*kept = place_open(place_base(r, s->mount), path, O_PATH);
+	return *kept < 0 ? refuse_missing(s, path, err) : 0;
+}
+
+static void chardev_release(struct object *object)
+{
+	if (object->live)
+		close_p(object->live);
+	free(take_ptr(object->live));
+}
+
 static int chardev_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                         struct error *err)
 {
@@ -147,12 +167,13 @@ static int chardev_open(struct restart *r, struct object *object, uint32_t flags
 	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	_cleanup_(close_p) int fd = -1;
 	dev_t device = makedev(s->major, s->minor);
-	int base = place_base(r, s->mount);
+	int base = object->live ? *(int *)object->live : place_base(r, s->mount);
+	const char *below = object->live ? "/" : path;
 	struct stat st;
 
-	if (!leads_there(base, path, device))
+	if (!leads_there(base, below, device))
 		return refuse_missing(s, path, err);
-	fd = place_open(base, path, (int)flags | O_NOCTTY);
+	fd = place_open(base, below, (int)flags | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_raise(err, errno, "open %s", path);
 	if (!is_device(&st, device))
@@ -167,6 +188,8 @@ const struct kind chardev_kind = {
 	.message = &chardev_state__descriptor,
 	.validate = chardev_validate,
 	.preflight = chardev_preflight,
+	.restore = chardev_restore,
+	.release = chardev_release,
 	.claims = chardev_claims,
 	.collect_descriptor = chardev_collect,
 	.open = chardev_open,

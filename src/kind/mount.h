@@ -50,6 +50,9 @@ int mount_ghost_open(struct restart *r, const struct object *mount, uint32_t gho
 int mount_fd(struct restart *r, const struct object *mount);
 /* restart: whether its file system is made anew, so that inode numbers are others than recorded */
 bool mount_is_new(const struct restart *r, const struct object *mount);
+/* restart: whether something is mounted on @path of that mount, or above it, so that it has to be
+ * opened before all mounts are there, in restore() */
+bool mount_covers(const struct restart *r, const struct object *mount, const char *path);
 /* restart: what is at @path (below the mount's root, "" = that), lookup as in mount_of(): no
  * symlink is followed and the mount not left. The caller's, or -1 with errno. */
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags);

@@ -77,6 +77,11 @@ int place_base(struct restart *r, uint32_t mount)
 	return mount ? mount_fd(r, objects_by_id(r->objects, mount)) : -1;
 }
 
+bool place_is_covered(const struct restart *r, uint32_t mount, const char *path)
+{
+	return mount && mount_covers(r, objects_by_id(r->objects, mount), path);
+}
+
 uint32_t place_owner(const struct restart *r, uint32_t mount)
 {
 	return mount ? mount_owner(r, objects_by_id(r->objects, mount)) : 0;

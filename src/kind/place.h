@@ -34,6 +34,8 @@ int place_open(int base, const char *path, int flags);
 
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);
+/* restart: whether that leads elsewhere when all mounts are there; open it in restore(), then */
+bool place_is_covered(const struct restart *r, uint32_t mount, const char *path);
 /*
  * restart: the user namespace that must know who makes a file there, user_ns_author_begin(); 0:
  * ours

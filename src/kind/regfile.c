@@ -187,7 +187,10 @@ static char *self_link(int fd, char room[40])
 
 static int open_kept(const struct regfile *f, const char *path, int flags)
 {
-	_cleanup_(close_p) int folder = flags & O_NOFOLLOW ? folder_nearest(f->base, path) : -1;
+	/* any directory of its mount will do */
+	_cleanup_(close_p) int folder = flags & O_NOFOLLOW
+	                                        ? folder_nearest(f->base, f->base < 0 ? path : "/")
+	                                        : -1;
 
 	return handle_reopen(f->keep, flags, folder);
 }

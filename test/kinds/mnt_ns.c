@@ -9,6 +9,7 @@
  * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
  * TEST open-files round-trip start=container except=map/????????????,fd/5 -- open_files
  * TEST covered round-trip start=container -- covered
+ * TEST covered-below round-trip start=container except=map/???????????? -- covered_below
  * TEST parts round-trip start=container -- parts
  * TEST two-namespaces round-trip start=container -- two
  * TEST propagation round-trip start=container -- propagation
@@ -143,6 +144,34 @@ static void covered(void)
 	check_text("t/low", "lowest!");
 }
 
+/* what is open on a directory, or is the file, that something has been mounted on since */
+static void covered_below(void)
+{
+	char text[8] = "", path[4096];
+
+	mount_tmpfs("t", NULL);
+	CHECK(mkdir("t/d", 0755) == 0 && mkdir("t/d/below", 0755) == 0);
+	CHECK(mknod("t/d/null", S_IFCHR | 0666, 0x103) == 0);
+	write_text("t/d/file", "abcd");
+	write_text("t/single", "single");
+	int file = open("t/d/file", O_RDWR), nofollow = open("t/d/file", O_RDONLY | O_NOFOLLOW);
+	int single = open("t/single", O_RDONLY), null = open("t/d/null", O_WRONLY);
+	int dir = open("t/d/below", O_RDONLY | O_DIRECTORY), place = open("t/d/file", O_PATH);
+	CHECK(file >= 0 && nofollow >= 0 && single >= 0 && null >= 0 && dir >= 0 && place >= 0);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+	CHECK(map != MAP_FAILED);
+	mount_tmpfs("t/d", NULL);
+	CHECK(mount("/proc/self/exe", "t/single", NULL, MS_BIND, NULL) == 0);
+	subject_checkpoint();
+	CHECK(write(file, "!", 1) == 1 && !memcmp(map, "!bcd", 4) && write(null, "x", 1) == 1);
+	CHECK(read(nofollow, text, 4) == 4 && !memcmp(text, "!bcd", 4));
+	CHECK(read(single, text, 6) == 6 && !memcmp(text, "single", 6));
+	CHECK(fchdir(dir) == 0 && getcwd(path, sizeof(path)) && chdir("../../..") == 0);
+	CHECK(access("t/d/file", F_OK) < 0 && umount("t/d") == 0 && umount("t/single") == 0);
+	check_text("t/d/file", "!bcd");
+	check_text("t/single", "single");
+}
+
 /* of a tmpfs only parts of which are mounted any more: each has what was in it */
 static void parts(void)
 {
@@ -241,6 +270,7 @@ static void detached(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
-	                     CASE(open_files), CASE(covered), CASE(two), CASE(propagation),
-	                     CASE(alone), CASE(nothing), CASE(detached), CASE(parts));
+	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(two),
+	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
+	                     CASE(parts));
 }

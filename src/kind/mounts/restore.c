@@ -256,6 +256,19 @@ bool mount_is_new(const struct restart *r, const struct object *mount)
 	return mount_build_is_new(r->mounts->build, mounts_index(r->mounts, mount));
 }
 
+bool mount_covers(const struct restart *r, const struct object *mount, const char *path)
+{
+	const struct mount_table *t = &r->mounts->table;
+	size_t line = mounts_index(r->mounts, mount);
+	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (t->mounts[i].parent == line && *t->mounts[i].rel &&
+		    mount_below(path + strspn(path, "/"), t->mounts[i].rel))
+			return true;
+	return false;
+}
+
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)
 {
 	int fd = mount_fd(r, mount);

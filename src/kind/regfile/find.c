@@ -49,11 +49,15 @@ int regfile_open_handle(const RegfileState *s, int base, const char *path, int f
 	return folder_open_handle(base, path, s->handle_type, &s->handle, flags);
 }
 
-/* where it was found, for open(); the descriptor is not kept: there may be thousands */
-static int found(struct object *object, const char *path, const struct stat *st)
+/* where it was found, for open(); @fd is kept only if nothing else will lead there: there may be
+ * thousands */
+static int found(struct restart *r, struct object *object, const char *path, int *fd,
+                 const struct stat *st)
 {
 	struct regfile *f = regfile_live(object);
 
+	if (place_is_covered(r, object_state(object, RegfileState)->mount, path))
+		f->keep = take_fd(fd);
 	free(f->path);
 	f->path = xstrdup(path);
 	f->device = st->st_dev;
@@ -81,7 +85,7 @@ static bool find_renamed(struct restart *r, struct object *object, const char *p
 	text[n] = 0;
 	if (lstat(text, &there) < 0 || there.st_dev != st.st_dev || there.st_ino != st.st_ino)
 		return false;
-	return found(object, text, &st) == 0;
+	return found(r, object, text, &fd, &st) == 0;
 }
 
 /* under its path; with --files-changed allow, whatever is there now */
@@ -104,7 +108,7 @@ static int find_here(struct restart *r, struct object *object, const char *path,
 		return -EOPNOTSUPP;
 	}
 	if (compare(r, s, &st, refusal) == 0 || (allow && same_type(s, &st)))
-		return found(object, path, &st);
+		return found(r, object, path, &fd, &st);
 	return find_renamed(r, object, path) ? 0 : -EOPNOTSUPP;
 }
 
