@@ -105,9 +105,16 @@ char *ipc_mq_name(const IpcMqState *state); /* a string, the caller's */
 int ipc_mq_open(const IpcMqState *state, int flags, struct error *err);
 /*
  * Copies of all messages. They are taken out and sent back, so nobody may use the queue meanwhile
- * or wait for it, and no notification may be set (state->notify_pid).
+ * or wait for it. Who is to be notified of the next one (state->notify) is, then, and not of others
+ * any more; if by a signal, of one that comes and goes where there are none.
  */
-int ipc_mq_read(const IpcMqState *state, struct ipc_stream *ret, struct error *err);
+struct ipc_mq_watch {
+	int (*begin)(void *arg); /* in the process that takes them, which cannot be stopped after */
+	int (*end)(void *arg, struct error *err); /* when that process has ended, well or not */
+	void *arg;
+};
+int ipc_mq_read(const IpcMqState *state, const struct ipc_mq_watch *watch, struct ipc_stream *ret,
+                struct error *err);
 int ipc_mq_write(const IpcMqState *state, const struct ipc_stream *stream, struct error *err);
 /* a new one, empty; in a helper, as ipc_shm_make() */
 int ipc_mq_make(const IpcMqState *state, struct error *err);

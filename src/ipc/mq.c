@@ -45,15 +45,14 @@ static int read_attributes(int fd, IpcMqState *s, struct error *err)
 	struct mq_attr attr;
 	char text[256];
 	struct stat st;
-	int pid = 0;
+	int how = 0, signal = 0, pid = 0;
 
 	ssize_t n = read(fd, text, sizeof(text) - 1);
 	if (n < 0 || fstat(fd, &st) < 0 || syscall(SYS_mq_getsetattr, fd, NULL, &attr) < 0)
 		return error_raise(err, errno, "look at message queue /%s", (char *)s->name.data);
 	text[n] = 0;
-	const char *notify = strstr(text, "NOTIFY_PID:");
-	if (sscanf(text, "QSIZE:%lu", &size) != 1 || !notify ||
-	    sscanf(notify, "NOTIFY_PID:%d", &pid) != 1)
+	if (sscanf(text, "QSIZE:%lu NOTIFY:%d SIGNO:%d NOTIFY_PID:%d", &size, &how, &signal,
+	           &pid) != 4)
 		return error_raise(err, EBADMSG, "message queue /%s reads '%s'",
 		                   (char *)s->name.data, text);
 	s->device = st.st_dev;
@@ -66,6 +65,12 @@ static int read_attributes(int fd, IpcMqState *s, struct error *err)
 	s->n_messages = (uint64_t)attr.mq_curmsgs;
 	s->stream_size = s->n_messages * IPC_STREAM_HEADER + size;
 	s->notify_pid = (uint32_t)pid;
+	if (!how && !signal && !pid)
+		return 0;
+	s->notify = xmalloc(sizeof(*s->notify));
+	ipc_mq_state__notify__init(s->notify);
+	s->notify->how = (uint32_t)how;
+	s->notify->signal = (uint32_t)signal;
 	return 0;
 }
 
@@ -161,6 +166,14 @@ static int borrow(int fd, struct borrowed *b, uint64_t n, size_t message_size, s
 	return 0;
 }
 
+static int send_one(int fd, const void *data, size_t size, unsigned priority)
+{
+	while (syscall(SYS_mq_timedsend, fd, data, size, priority, NULL) < 0)
+		if (errno != EINTR && errno != ENOMEM)
+			return -errno;
+	return 0;
+}
+
 static int give_back(int fd, const struct borrowed *b)
 {
 	const unsigned char *at = b->data;
@@ -170,44 +183,60 @@ static int give_back(int fd, const struct borrowed *b)
 		memcpy(&priority, at, sizeof(priority));
 		memcpy(&size, at + sizeof(uint64_t), sizeof(size));
 		at += IPC_STREAM_HEADER;
-		while (syscall(SYS_mq_timedsend, fd, at, size, priority, NULL) < 0)
-			if (errno != EINTR && errno != ENOMEM)
-				return -errno;
+		int r = send_one(fd, at, size, priority);
+		if (r < 0)
+			return r;
 		at += size;
 	}
 	return 0;
 }
 
-static void __attribute__((noreturn))
-borrower(int fd, const struct stat *st, struct borrowed *b, const IpcMqState *s, size_t room)
+/* into an empty queue a message comes, and goes again */
+static int knock(int fd, struct borrowed *b, size_t message_size)
+{
+	int r = send_one(fd, "", 0, 0);
+
+	if (r == 0 && syscall(SYS_mq_timedreceive, fd, b->data, message_size, NULL, NULL) < 0)
+		r = -errno;
+	return r;
+}
+
+static void put_times(int fd, const struct stat *st)
 {
 	const struct timespec times[] = { st->st_atim, st->st_mtim };
 
+	futimens(fd, times);
+}
+
+static void __attribute__((noreturn))
+borrower(int fd, const struct stat *st, struct borrowed *b, const IpcMqState *s, size_t room,
+         const struct ipc_mq_watch *watch)
+{
 	prctl(PR_SET_NAME, "stasis-mq");
+	b->result = watch->begin(watch->arg);
+	if (b->result < 0)
+		_exit(0);
 	b->result = borrow(fd, b, s->n_messages, s->message_size, room);
-	int r = give_back(fd, b);
+	int r = s->n_messages ? give_back(fd, b) : knock(fd, b, s->message_size);
 	if (r < 0)
 		b->result = r;
-	futimens(fd, times);
+	put_times(fd, st);
 	_exit(0);
 }
 
 /* nothing but SIGKILL to itself ends it between taking and giving back */
-static int run_borrower(int fd, const IpcMqState *s, struct borrowed *b, size_t room,
-                        struct error *err)
+static int run_borrower(int fd, const struct stat *st, const IpcMqState *s, struct borrowed *b,
+                        size_t room, const struct ipc_mq_watch *watch, struct error *err)
 {
 	sigset_t all, before;
 	int status = 0;
-	struct stat st;
 
-	if (fstat(fd, &st) < 0)
-		return error_raise(err, errno, "fstat of a message queue");
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid_t pid = fork();
 	if (pid == 0) {
 		setsid();
-		borrower(fd, &st, b, s, room);
+		borrower(fd, st, b, s, room, watch);
 	}
 	int saved = errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);
@@ -221,21 +250,29 @@ static int run_borrower(int fd, const IpcMqState *s, struct borrowed *b, size_t 
 	return 0;
 }
 
-int ipc_mq_read(const IpcMqState *s, struct ipc_stream *ret, struct error *err)
+int ipc_mq_read(const IpcMqState *s, const struct ipc_mq_watch *watch, struct ipc_stream *ret,
+                struct error *err)
 {
 	size_t room = s->stream_size + IPC_STREAM_HEADER + s->message_size;
 	size_t total = sizeof(struct borrowed) + room;
+	struct error ignored;
+	struct stat st;
 
-	if (s->n_messages == 0)
+	if (s->n_messages == 0 && !(s->notify && s->notify->signal))
 		return 0;
 	_cleanup_(close_p) int fd = ipc_mq_open(s, O_RDWR | O_NONBLOCK, err);
 	if (fd < 0)
 		return error_trace(err, fd);
+	if (fstat(fd, &st) < 0)
+		return error_raise(err, errno, "fstat of a message queue");
 	struct borrowed *b = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 	                          -1, 0);
 	if (b == MAP_FAILED)
 		return error_raise(err, errno, "map memory for messages");
-	int r = run_borrower(fd, s, b, room, err);
+	int r = run_borrower(fd, &st, s, b, room, watch, err);
+	int ended = watch->end(watch->arg, r < 0 ? &ignored : err);
+	put_times(fd, &st);
+	r = r < 0 ? r : ended;
 	if (r == 0) {
 		*ret = (struct ipc_stream){ .data = xmemdup(b->data, b->size),
 			                    .size = b->size,

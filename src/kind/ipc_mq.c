@@ -12,6 +12,7 @@
 #include "ipc/ipc.h"
 #include "kind/ipc_ns.h"
 #include "kind/ipc_ns/messages.h"
+#include "kind/ipc_ns/notify.h"
 #include "util/cleanup.h"
 
 #define MQUEUE_TYPE      0x19800202
@@ -19,20 +20,10 @@
 #define MESSAGE_SIZE_MAX 16777216 /* HARD_MSGSIZEMAX */
 #define NAME_LENGTH_MAX  255
 
-static void refuse_queue(struct checkpoint *c, const struct task *task, enum code code,
-                         const char *name, const char *what, const char *hint)
+static int read_queue(const ProtobufCMessage *state, void *context, struct ipc_stream *ret,
+                      struct error *err)
 {
-	struct error refusal;
-
-	error_refuse(&refusal, code, "%s", what);
-	error_object(&refusal, "message queue %s", name);
-	error_hint(&refusal, "%s", hint);
-	refuse(c, task, &refusal);
-}
-
-static int read_queue(const ProtobufCMessage *state, struct ipc_stream *ret, struct error *err)
-{
-	return ipc_mq_read((const IpcMqState *)state, ret, err);
+	return notify_read((const IpcMqState *)state, context, ret, err);
 }
 
 static int write_queue(const ProtobufCMessage *state, const struct ipc_stream *stream,
@@ -41,30 +32,34 @@ static int write_queue(const ProtobufCMessage *state, const struct ipc_stream *s
 	return ipc_mq_write((const IpcMqState *)state, stream, err);
 }
 
-static struct messages messages_of(const struct object *object, const char *name)
+static struct messages messages_of(const struct object *object, const char *name,
+                                   struct asking *asking)
 {
 	const IpcMqState *s = object_state(object, IpcMqState);
 
-	return (struct messages){ s->ns, s->stream_size, name, read_queue, write_queue };
+	return (struct messages){ s->ns, s->stream_size, name, asking, read_queue, write_queue };
 }
 
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const IpcMqState *s = object_state(object, IpcMqState);
 	_cleanup_(free_p) char *name = ipc_mq_name(s);
-	const struct messages m = messages_of(object, name);
+	struct asking asking = { .c = c };
+	const struct messages m = messages_of(object, name, &asking);
 
-	if (s->notify_pid)
-		refuse_queue(c, NULL, CODE_ipc_mq_notify, name,
-		             "a process is to be notified of its next message (mq_notify)",
-		             "the value that goes with the signal cannot be read; let it cancel "
-		             "that");
-	return messages_judge(&m, err);
+	int r = messages_judge(&m, err);
+	if (r < 0 || !s->notify)
+		return r;
+	r = notify_prepare(object, name, &asking, err);
+	if (r > 0)
+		r = messages_read(c, object, &m, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct messages m = messages_of(object, "a message queue");
+	struct asking asking = { .c = c };
+	const struct messages m = messages_of(object, "a message queue", &asking);
 
 	return messages_save(c, object, &m, err);
 }
@@ -83,8 +78,9 @@ static int validate(const struct objects *objects, const struct object *object, 
 
 	if (!ns || ns->kind != &ipc_ns_kind)
 		return error_raise(err, EBADMSG, "object %u is no IPC namespace", s->ns);
-	if (!name_valid(&s->name) || s->mode & ~07777u || s->notify_pid)
-		return error_raise(err, EBADMSG, "a message queue's name or mode is none");
+	if (!name_valid(&s->name) || s->mode & ~07777u || !notify_valid(s->notify))
+		return error_raise(err, EBADMSG,
+		                   "a message queue's name, mode or notification is none");
 	if (s->max_messages == 0 || s->max_messages > MESSAGES_MAX || s->message_size == 0 ||
 	    s->message_size > MESSAGE_SIZE_MAX || s->n_messages > s->max_messages ||
 	    !ipc_stream_valid(s->stream_size, s->n_messages, s->message_size))
@@ -94,7 +90,7 @@ static int validate(const struct objects *objects, const struct object *object, 
 
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
-	const struct messages m = messages_of(object, "a message queue");
+	const struct messages m = messages_of(object, "a message queue", NULL);
 
 	return messages_restore(r, object, &m, err);
 }
@@ -112,10 +108,14 @@ static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, 
 	const struct ipc_mq_key key = { d->st.st_dev, d->st.st_ino };
 
 	*ret = objects_find(c->objects, &ipc_mq_kind, &key, sizeof(key));
-	if (!*ret)
-		refuse_queue(c, d->task, CODE_ipc_mq_descriptor, d->link,
-		             "it has no name any more, or is not of an IPC namespace of the set",
-		             "close the descriptor");
+	if (*ret)
+		return 0;
+	struct error refusal;
+	error_refuse(&refusal, CODE_ipc_mq_descriptor,
+	             "it has no name any more, or is not of an IPC namespace of the set");
+	error_object(&refusal, "message queue %s", d->link);
+	error_hint(&refusal, "close the descriptor");
+	refuse(c, d->task, &refusal);
 	return 0;
 }
 
@@ -150,6 +150,7 @@ const struct kind ipc_mq_kind = {
 	.save_bulk = save_bulk,
 	.validate = validate,
 	.restore = restore,
+	.commit = notify_commit,
 	.restore_bulk = messages_restore_bulk,
 	.release = messages_release,
 	.claims = claims,

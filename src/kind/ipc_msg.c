@@ -8,7 +8,8 @@
 
 #define MESSAGE_MAX INT32_MAX /* kernel.msgmax as high as it goes */
 
-static int read_queue(const ProtobufCMessage *state, struct ipc_stream *ret, struct error *err)
+static int read_queue(const ProtobufCMessage *state, void *context, struct ipc_stream *ret,
+                      struct error *err)
 {
 	const IpcMsgState *s = (const IpcMsgState *)state;
 
@@ -32,7 +33,7 @@ static struct messages messages_of(const struct object *object, char name[40])
 	const IpcMsgState *s = object_state(object, IpcMsgState);
 
 	snprintf(name, 40, "message queue %d", s->perm->id);
-	return (struct messages){ s->ns, s->stream_size, name, read_queue, write_queue };
+	return (struct messages){ s->ns, s->stream_size, name, NULL, read_queue, write_queue };
 }
 
 static int judge(struct checkpoint *c, struct object *object, struct error *err)

@@ -258,6 +258,33 @@ int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n
 	return 0;
 }
 
+int tracer_owe(struct tracer *t, pid_t after, pid_t tid, const struct injection *calls, size_t n,
+               const void *buffer, struct error *err)
+{
+	struct message in = { .request = REQUEST_OWE, .tid = tid, .arg = { n, (uint64_t)after } },
+		       out;
+	const struct iovec parts[] = { { (void *)calls, n * sizeof(*calls) },
+		                       { (void *)buffer, INJECT_BUFFER_SIZE } };
+
+	return request(t, &in, parts, n ? 2 : 0, NULL, 0, &out, err);
+}
+
+int tracer_pay(struct tracer *t, struct injection *calls, size_t n, void *buffer, struct error *err)
+{
+	struct message in = { .request = REQUEST_PAY }, out;
+	size_t size = n * sizeof(*calls) + INJECT_BUFFER_SIZE;
+	_cleanup_(free_p) char *reply = xmalloc(size);
+
+	int r = request(t, &in, NULL, 0, reply, size, &out, err);
+	if (r < 0 || n == 0)
+		return r;
+	if (out.size != size)
+		return error_raise(err, EPROTO, "nothing is owed");
+	memcpy(calls, reply, n * sizeof(*calls));
+	memcpy(buffer, reply + n * sizeof(*calls), INJECT_BUFFER_SIZE);
+	return 0;
+}
+
 int tracer_release(struct tracer *t, const pid_t *tids, size_t n, struct error *err)
 {
 	struct message in = { .request = REQUEST_RELEASE }, out;

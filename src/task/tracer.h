@@ -106,6 +106,18 @@ struct injection {
 int tracer_inject(struct tracer *t, pid_t tid, struct injection *calls, size_t n, void *buffer,
                   struct error *err);
 
+/*
+ * Before something of a task is changed for a moment: what puts it right again. When process
+ * @after has ended, the task makes @calls, which must be right whatever has become of the change by
+ * then. That is done by tracer_pay() or, at the latest, before any task is let go, whatever becomes
+ * of the coordinator; once, and for one at a time. @n may be 0: then only @after is waited for.
+ */
+int tracer_owe(struct tracer *t, pid_t after, pid_t tid, const struct injection *calls, size_t n,
+               const void *buffer, struct error *err);
+/* does it now; @calls and @buffer: as tracer_inject() returns them, not touched when n was 0 */
+int tracer_pay(struct tracer *t, struct injection *calls, size_t n, void *buffer,
+               struct error *err);
+
 /* puts back what injections have left on the stacks of tasks */
 int tracer_rest(struct tracer *t, struct error *err);
 

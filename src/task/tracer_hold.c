@@ -343,6 +343,10 @@ void trace_release(struct trace *t, struct traced *task)
 
 void trace_thaw(struct trace *t, bool stop)
 {
+	struct error ignored;
+
+	trace_pay(t, NULL, &ignored);
+	trace_rest(t, &ignored);
 	/* a process is stopped before any of its threads can run */
 	for (size_t i = 0; stop && i < t->n; i++)
 		if (!t->tasks[i]->gone &&

@@ -63,6 +63,15 @@ struct cpu_clock {
 	double at_ms, ahead_ms;
 };
 
+/* see tracer_owe() */
+struct owed {
+	int after; /* pidfd; -1: nothing is owed */
+	pid_t tid;
+	size_t n;   /* calls */
+	void *body; /* struct injection[n], and the buffer */
+};
+#define OWED_NONE ((struct owed){ .after = -1 })
+
 struct trace {
 	int socket;
 	int coordinator; /* pidfd */
@@ -83,7 +92,8 @@ struct trace {
 	} * stacks; /* of the process that was last looked at, ascending */
 	size_t n_stacks;
 	pid_t stacks_of;
-	struct traced *open;              /* whose injection is under way: see tracer_inject.c */
+	struct traced *open; /* whose injection is under way: see tracer_inject.c */
+	struct owed owed;
 	struct libc_gadget *libc_gadgets; /* sigreturn instructions by inode */
 	size_t n_libc_gadgets;
 	struct cpu_clock *clocks; /* by CPU, for the time that timed calls have slept */
@@ -141,6 +151,12 @@ int list_map(struct trace *t, struct traced *task, struct error *err);
 int list_unmap(struct trace *t, struct traced *task, struct error *err);
 int list_run(struct trace *t, struct traced *task, struct injection *calls, size_t n,
              struct error *err);
+
+/* ---- tracer_owed.c ---- */
+/* takes the body */
+int trace_owe(struct trace *t, const struct owed *owed, pid_t after, struct error *err);
+/* @ret: the body, with results; NULL: they do not matter. Does nothing when nothing is owed. */
+int trace_pay(struct trace *t, void **ret, struct error *err);
 
 /* ---- tracer_timed.c: how interrupted calls go on ---- */
 void timed_before(struct traced *task); /* before the interrupt */

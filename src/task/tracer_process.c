@@ -191,6 +191,25 @@ static int do_inject(struct trace *t, struct exchange *x, struct error *err)
 	return r;
 }
 
+static int do_owe(struct trace *t, struct exchange *x, struct error *err)
+{
+	struct owed owed = { .tid = x->in.tid, .n = x->in.arg[0], .body = x->body };
+
+	if (owed.n && (!find_held(t, owed.tid, err) ||
+	               x->in.size != owed.n * sizeof(struct injection) + INJECT_BUFFER_SIZE))
+		return error_raise(err, EINVAL, "owe: bad request");
+	int r = trace_owe(t, &owed, (pid_t)x->in.arg[1], err);
+	if (r == 0)
+		x->body = NULL;
+	return r;
+}
+
+static int do_pay(struct trace *t, struct exchange *x, struct error *err)
+{
+	x->out.size = t->owed.n ? t->owed.n * sizeof(struct injection) + INJECT_BUFFER_SIZE : 0;
+	return trace_pay(t, &x->reply, err);
+}
+
 static int do_release(struct trace *t, struct exchange *x)
 {
 	const pid_t *tids = x->body;
@@ -257,6 +276,10 @@ static int dispatch(struct trace *t, struct exchange *x, struct error *err)
 		return do_registers(t, x, err);
 	case REQUEST_INJECT:
 		return do_inject(t, x, err);
+	case REQUEST_OWE:
+		return do_owe(t, x, err);
+	case REQUEST_PAY:
+		return do_pay(t, x, err);
 	case REQUEST_RELEASE:
 		return do_release(t, x);
 	case REQUEST_THAW:
@@ -343,7 +366,9 @@ static void detach_from_coordinator(int socket)
 
 void tracer_process(int socket, pid_t coordinator)
 {
-	struct trace t = { .socket = socket, .coordinator = -1, .by_tid = map_new() };
+	struct trace t = {
+		.socket = socket, .coordinator = -1, .by_tid = map_new(), .owed = OWED_NONE
+	};
 	sigset_t children;
 	bool go_on = true;
 
@@ -381,7 +406,6 @@ void tracer_process(int socket, pid_t coordinator)
 	if (t.restart) {
 		trace_kill_stubs(&t);
 	} else {
-		trace_rest(&t, &(struct error){ 0 });
 		trace_thaw(&t, false);
 	}
 	_exit(0);

@@ -17,7 +17,9 @@ enum request {
 	REQUEST_READ,      /* body: struct reading[], in the reply followed by what was read */
 	REQUEST_REGISTERS, /* body of the reply: struct held_registers */
 	REQUEST_INJECT,    /* arg[0] = calls, arg[1] = with buffer; body: injections, buffer */
-	REQUEST_RELEASE,   /* body: tids */
+	REQUEST_OWE,     /* arg[0] = calls, arg[1] = pid; body: injections, buffer; may be empty */
+	REQUEST_PAY,     /* body of the reply: what that was, with results */
+	REQUEST_RELEASE, /* body: tids */
 	REQUEST_REST,
 	REQUEST_CHECK,
 	REQUEST_THAW, /* arg[0] = stop */

@@ -11,7 +11,6 @@
  * TEST mq round-trip -- mq
  * TEST mq-descriptor round-trip -- mq_descriptor
  * TEST mq-unlinked refuse code=ipc.mq-descriptor -- mq_unlinked
- * TEST mq-notify refuse code=ipc.mq-notify -- mq_notified
  * TEST child round-trip -- child
  * TEST forced refuse code=ipc.shm-forced -- forced
  * TEST leak refuse code=leak -- leak
@@ -290,16 +289,6 @@ static void mq_unlinked(void)
 	subject_checkpoint();
 }
 
-static void mq_notified(void)
-{
-	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
-
-	CHECK(unshare(CLONE_NEWIPC) == 0);
-	mqd_t q = mq_open("/a", O_CREAT | O_RDWR, 0600, NULL);
-	CHECK(q >= 0 && mq_notify(q, &event) == 0);
-	subject_checkpoint();
-}
-
 /* two namespaces with the same ids and keys */
 static void child(void)
 {
@@ -343,5 +332,5 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
 	                     CASE(child), CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
-	                     CASE(mq_unlinked), CASE(mq_notified));
+	                     CASE(mq_unlinked));
 }

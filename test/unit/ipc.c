@@ -111,6 +111,17 @@ static void visits(void **state)
 	assert_true(semget(5, 1, 0600) < 0);
 }
 
+static int begin(void *arg)
+{
+	return 0;
+}
+
+static int end(void *arg, struct error *error)
+{
+	++*(int *)arg;
+	return 0;
+}
+
 /* no message is lost or out of order, whoever reads how often; the next one comes last */
 static void queues(void **state)
 {
@@ -118,6 +129,8 @@ static void queues(void **state)
 	struct ipc_stream first = { 0 }, second = { 0 };
 	IpcMqState **list = NULL;
 	size_t n = 0;
+	int ended = 0;
+	const struct ipc_mq_watch watch = { begin, end, &ended };
 	char text[100];
 	unsigned priority;
 
@@ -129,8 +142,8 @@ static void queues(void **state)
 	assert_int_equal(ipc_mq_list(&list, &n, &err), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(list[0]->n_messages, 9);
-	assert_int_equal(ipc_mq_read(list[0], &first, &err), 0);
-	assert_int_equal(ipc_mq_read(list[0], &second, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], &watch, &first, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], &watch, &second, &err), 0);
 	assert_true(first.size == second.size && first.size == list[0]->stream_size);
 	assert_memory_equal(first.data, second.data, first.size);
 	static const unsigned order[] = { 2, 5, 8, 1, 4, 7, 0, 3, 6 };
@@ -144,8 +157,9 @@ static void queues(void **state)
 	assert_int_equal(ipc_mq_make(list[0], &err), -EEXIST);
 	assert_int_equal(ipc_mq_write(list[0], &first, &err), 0);
 	ipc_stream_free(&second);
-	assert_int_equal(ipc_mq_read(list[0], &second, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], &watch, &second, &err), 0);
 	assert_memory_equal(first.data, second.data, first.size);
+	assert_int_equal(ended, 3);
 	ipc_stream_free(&first);
 	ipc_stream_free(&second);
 	protobuf_c_message_free_unpacked(&list[0]->base, NULL);

@@ -32,22 +32,32 @@ struct visit {
 static int read_inside(void *arg, struct error *err)
 {
 	const struct visit *v = arg;
-	int r = v->m->read(v->message, v->stream, err);
+	int r = v->m->read(v->message, v->m->context, v->stream, err);
 
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int messages_save(struct checkpoint *c, const struct object *object, const struct messages *m,
+int messages_read(struct checkpoint *c, struct object *object, const struct messages *m,
                   struct error *err)
 {
-	_cleanup_(ipc_stream_free) struct ipc_stream stream = { 0 };
-	struct visit v = { m, object->message, &stream };
+	struct ipc_stream *stream = object->live = xcalloc(1, sizeof(*stream));
+	struct visit v = { m, object->message, stream };
 	int r = ipc_ns_visit(c->objects, m->ns, read_inside, &v, err);
 
-	if (r == 0 && stream.size != m->size)
+	if (r == 0 && stream->size != m->size)
 		r = error_raise(err, EAGAIN, "%s changes", m->what);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int messages_save(struct checkpoint *c, struct object *object, const struct messages *m,
+                  struct error *err)
+{
+	int r = object->live ? 0 : messages_read(c, object, m, err);
+	const struct ipc_stream *stream = object->live;
+
 	if (r == 0)
-		r = bulk_save_bytes(c, object, stream.data, stream.size, err);
+		r = bulk_save_bytes(c, object, stream->data, stream->size, err);
+	messages_release(object);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -11,14 +11,19 @@ struct messages {
 	uint32_t ns;
 	uint64_t size; /* of the stream */
 	const char *what;
-	int (*read)(const ProtobufCMessage *state, struct ipc_stream *ret, struct error *err);
+	void *context; /* of read */
+	int (*read)(const ProtobufCMessage *state, void *context, struct ipc_stream *ret,
+	            struct error *err);
 	int (*write)(const ProtobufCMessage *state, const struct ipc_stream *stream,
 	             struct error *err);
 };
 
 /* whether they are not too many */
 int messages_judge(const struct messages *m, struct error *err);
-int messages_save(struct checkpoint *c, const struct object *object, const struct messages *m,
+/* reads them before they are saved */
+int messages_read(struct checkpoint *c, struct object *object, const struct messages *m,
+                  struct error *err);
+int messages_save(struct checkpoint *c, struct object *object, const struct messages *m,
                   struct error *err);
 /* takes the blocks that come next, and writes them; object->live is for messages_release() */
 int messages_restore(struct restart *r, struct object *object, const struct messages *m,

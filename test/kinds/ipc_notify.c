@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who is to be notified of the next message in a POSIX message queue is, once, with the value that
+ * goes with it, and not before.
+ *
+ * TEST handled round-trip -- handled
+ * TEST blocked round-trip -- blocked
+ * TEST ignored round-trip -- ignored
+ * TEST realtime round-trip -- realtime
+ * TEST full round-trip -- full
+ * TEST none round-trip -- none
+ * TEST none-full round-trip -- none_full
+ * TEST zero round-trip -- zero
+ * TEST two round-trip -- two
+ * TEST child round-trip -- child
+ * TEST receiver round-trip -- receiver
+ * TEST stopped round-trip -- stopped
+ * TEST filtered round-trip -- filtered
+ * TEST container round-trip start="unshare -p -f" -- child
+ *
+ * Refused, and all that is said above still holds.
+ *
+ * TEST thread refuse code=ipc.mq-notify -- thread
+ * TEST job-control refuse code=ipc.mq-notify -- job_control
+ * TEST pending refuse code=ipc.mq-notify -- pending
+ * TEST limit refuse code=ipc.mq-notify -- limit
+ * TEST leader refuse code=ipc.mq-notify -- leader
+ * TEST executed refuse code=ipc.mq-notify -- executed
+ */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <mqueue.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "cases.h"
+
+#define VALUE 0xfedcba9876543210
+
+static volatile sig_atomic_t handled_n;
+static volatile uintptr_t handled_value;
+
+static void handler(int signal, siginfo_t *info, void *context)
+{
+	handled_n += signal == info->si_signo && info->si_code == SI_MESGQ ? 1 : 1000;
+	handled_value = (uintptr_t)info->si_value.sival_ptr;
+}
+
+static void handle(int signal)
+{
+	const struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+
+	CHECK(sigaction(signal, &action, NULL) == 0);
+}
+
+static mqd_t make(const char *name)
+{
+	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = 32 };
+	mqd_t q = mq_open(name, O_CREAT | O_EXCL | O_RDWR | O_NONBLOCK, 0600, &attr);
+
+	CHECK(q >= 0);
+	return q;
+}
+
+static mqd_t queue(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	return make("/q");
+}
+
+static int ask_for(mqd_t q, int how, int signal, uintptr_t value)
+{
+	struct sigevent event = { .sigev_notify = how, .sigev_signo = signal };
+
+	event.sigev_value.sival_ptr = (void *)value;
+	return (int)syscall(SYS_mq_notify, q, &event);
+}
+
+static void notify(mqd_t q, int how, int signal, uintptr_t value)
+{
+	CHECK(ask_for(q, how, signal, value) == 0);
+}
+
+static void put(mqd_t q, const char *text)
+{
+	CHECK(mq_send(q, text, strlen(text), 1) == 0);
+}
+
+static void take(mqd_t q, const char *text)
+{
+	char buffer[32];
+	unsigned priority = 0;
+
+	CHECK(mq_receive(q, buffer, sizeof(buffer), &priority) == (ssize_t)strlen(text));
+	CHECK(!memcmp(buffer, text, strlen(text)) && priority == 1);
+}
+
+static bool is_empty(mqd_t q)
+{
+	struct mq_attr attr;
+
+	CHECK(mq_getattr(q, &attr) == 0);
+	return attr.mq_curmsgs == 0;
+}
+
+static bool is_pending(int signal)
+{
+	sigset_t set;
+
+	CHECK(sigpending(&set) == 0);
+	return sigismember(&set, signal);
+}
+
+/* into the empty queue two messages come, one after the other: the handler is called for one */
+static void check_handler(mqd_t q, uintptr_t value)
+{
+	int before = handled_n;
+
+	CHECK(is_empty(q) && ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
+	for (int i = 0; i < 2; i++) {
+		put(q, "x");
+		CHECK_EQ(handled_n, before + 1);
+		CHECK_EQ(handled_value, value);
+		take(q, "x");
+	}
+	notify(q, SIGEV_NONE, 0, 0); /* nobody is to be notified any more */
+}
+
+static void handled(void)
+{
+	mqd_t q = queue();
+
+	handle(SIGUSR1);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	subject_checkpoint();
+	CHECK_EQ(handled_n, 0);
+	check_handler(q, VALUE);
+}
+
+/* of two messages the first leaves the signal */
+static void check_blocked(int signal)
+{
+	mqd_t q = queue();
+	const struct timespec at_once = { 0 };
+	sigset_t set;
+	siginfo_t info;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	notify(q, SIGEV_SIGNAL, signal, VALUE);
+	subject_checkpoint();
+	CHECK(!is_pending(signal));
+	for (int i = 0; i < 2; i++) {
+		put(q, "x");
+		take(q, "x");
+	}
+	CHECK(sigtimedwait(&set, &info, &at_once) == signal);
+	CHECK(info.si_code == SI_MESGQ && (uintptr_t)info.si_value.sival_ptr == VALUE);
+	CHECK(info.si_pid == getpid());
+	CHECK(sigtimedwait(&set, &info, &at_once) < 0 && errno == EAGAIN);
+}
+
+static void blocked(void)
+{
+	check_blocked(SIGTERM);
+}
+
+static void realtime(void)
+{
+	check_blocked(SIGRTMAX);
+}
+
+static void ignored(void)
+{
+	mqd_t q = queue();
+
+	signal(SIGUSR2, SIG_IGN);
+	notify(q, SIGEV_SIGNAL, SIGUSR2, VALUE);
+	subject_checkpoint();
+	CHECK(ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
+	handle(SIGUSR2);
+	check_handler(q, VALUE);
+}
+
+/* messages that are there notify nobody, and go by their own way */
+static void full(void)
+{
+	mqd_t q = queue();
+
+	put(q, "a");
+	put(q, "bc");
+	put(q, "");
+	handle(SIGRTMIN);
+	notify(q, SIGEV_SIGNAL, SIGRTMIN, VALUE);
+	subject_checkpoint();
+	put(q, "d");
+	take(q, "a");
+	take(q, "bc");
+	take(q, "");
+	take(q, "d");
+	CHECK_EQ(handled_n, 0);
+	check_handler(q, VALUE);
+}
+
+static void check_none(mqd_t q, const char *left)
+{
+	CHECK(ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
+	if (left)
+		take(q, left);
+	CHECK(ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
+	put(q, "x");
+	notify(q, SIGEV_NONE, 0, 0);
+}
+
+static void none(void)
+{
+	mqd_t q = queue();
+
+	notify(q, SIGEV_NONE, 0, VALUE);
+	subject_checkpoint();
+	check_none(q, NULL);
+}
+
+static void none_full(void)
+{
+	mqd_t q = queue();
+
+	put(q, "a");
+	notify(q, SIGEV_NONE, 0, VALUE);
+	subject_checkpoint();
+	check_none(q, "a");
+}
+
+/* no signal, which the kernel accepts */
+static void zero(void)
+{
+	mqd_t q = queue();
+
+	put(q, "a");
+	notify(q, SIGEV_SIGNAL, 0, VALUE);
+	subject_checkpoint();
+	check_none(q, "a");
+}
+
+static void two(void)
+{
+	mqd_t a = queue(), b = make("/r"), c = make("/s");
+
+	handle(SIGUSR1);
+	put(b, "b");
+	notify(a, SIGEV_SIGNAL, SIGUSR1, 1);
+	notify(b, SIGEV_SIGNAL, SIGUSR1, 2);
+	notify(c, SIGEV_SIGNAL, SIGUSR1, 3);
+	subject_checkpoint();
+	take(b, "b");
+	CHECK_EQ(handled_n, 0);
+	check_handler(c, 3);
+	check_handler(a, 1);
+	check_handler(b, 2);
+}
+
+/* who can only read is to be notified of what another sends */
+static void child(void)
+{
+	mqd_t q = queue();
+
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(mq_close(q) == 0);
+		q = mq_open("/q", O_RDONLY | O_NONBLOCK);
+		handle(SIGUSR1);
+		notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+		subject_settle("child");
+		CHECK_EQ(handled_n, 0);
+		subject_mark("checked");
+		subject_wait("sent");
+		CHECK_EQ(handled_n, 1);
+		CHECK_EQ(handled_value, VALUE);
+		take(q, "x");
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	subject_wait("checked");
+	put(q, "x");
+	subject_mark("sent");
+	subject_check_exit(pid, 0);
+}
+
+/* a message for who waits for it notifies nobody */
+static void receiver(void)
+{
+	mqd_t q = queue();
+	char buffer[32];
+
+	handle(SIGUSR1);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		mqd_t waiting = mq_open("/q", O_RDONLY);
+		CHECK(waiting >= 0);
+		CHECK(mq_receive(waiting, buffer, sizeof(buffer), NULL) == 1 && *buffer == 'r');
+		_exit(0);
+	}
+	subject_wait_call(pid, SYS_mq_timedreceive);
+	subject_checkpoint();
+	subject_wait_call(pid, SYS_mq_timedreceive);
+	put(q, "r");
+	subject_check_exit(pid, 0);
+	CHECK_EQ(handled_n, 0);
+	check_handler(q, VALUE);
+}
+
+static void stopped(void)
+{
+	mqd_t q = queue();
+	int status;
+
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		handle(SIGUSR1);
+		notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+		raise(SIGSTOP);
+		CHECK_EQ(handled_n, 0);
+		check_handler(q, VALUE);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	subject_checkpoint();
+	CHECK(kill(pid, SIGCONT) == 0);
+	subject_check_exit(pid, 0);
+}
+
+/* its calls are allowed because its filter is suspended */
+static void filtered(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+	mqd_t q = queue();
+
+	handle(SIGUSR1);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0);
+	subject_checkpoint();
+	CHECK_EQ(handled_n, 0);
+	check_handler(q, VALUE);
+}
+
+/* ---- refused ---- */
+
+static void called(union sigval value)
+{
+}
+
+static void thread(void)
+{
+	mqd_t q = queue();
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD, .sigev_notify_function = called };
+
+	CHECK(mq_notify(q, &event) == 0);
+	subject_checkpoint();
+}
+
+static void job_control(void)
+{
+	mqd_t q = queue();
+
+	handle(SIGCONT);
+	notify(q, SIGEV_SIGNAL, SIGCONT, VALUE);
+	subject_checkpoint();
+	check_handler(q, VALUE);
+}
+
+static void pending(void)
+{
+	mqd_t q = queue();
+	sigset_t set;
+
+	handle(SIGUSR1);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && kill(getpid(), SIGUSR1) == 0);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	subject_checkpoint();
+	CHECK(sigwaitinfo(&set, NULL) == SIGUSR1);
+	CHECK(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
+	check_handler(q, VALUE);
+}
+
+static void limit(void)
+{
+	struct rlimit limit;
+	mqd_t q = queue();
+
+	CHECK(getrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+	CHECK(setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){ 0, limit.rlim_max }) == 0);
+	handle(SIGUSR1);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	subject_checkpoint();
+	CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+	check_handler(q, VALUE);
+}
+
+static void *outlive(void *arg)
+{
+	const mqd_t *q = arg;
+
+	subject_wait_go();
+	check_handler(*q, VALUE);
+	_exit(0);
+}
+
+static void leader(void)
+{
+	static mqd_t q;
+	pthread_t t;
+
+	q = queue();
+	handle(SIGUSR1);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	CHECK(pthread_create(&t, NULL, outlive, &q) == 0);
+	subject_mark("ready");
+	pthread_exit(NULL);
+}
+
+/* the kernel notifies no program that has not asked for it, and nobody else meanwhile */
+static void executed(void)
+{
+	mqd_t q = queue();
+
+	CHECK(fcntl(q, F_SETFD, 0) == 0 && q == 3);
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	execl("/proc/self/exe", "ipc_notify", "after", NULL);
+	FAIL("exec");
+}
+
+static void after(void)
+{
+	subject_checkpoint();
+	check_none(3, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return SUBJECT_CASES(argc, argv, CASE(handled), CASE(blocked), CASE(ignored),
+	                     CASE(realtime), CASE(full), CASE(none), CASE(none_full), CASE(zero),
+	                     CASE(two), CASE(child), CASE(receiver), CASE(stopped), CASE(filtered),
+	                     CASE(thread), CASE(job_control), CASE(pending), CASE(limit),
+	                     CASE(leader), CASE(executed), CASE(after));
+}
