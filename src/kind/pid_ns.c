@@ -297,8 +297,11 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		refuse_pid_ns(c, first, "the init of its pid namespace is outside the set");
 		return 0;
 	}
-	if (!ns->init && ns->parent && is_dead(ns->parent->live))
-		refuse_pid_ns(c, first, "a pid namespace that is dead is below another one");
+	const struct pid_ns *up = ns->parent ? ns->parent->live : NULL;
+	if (!ns->init && up && up->init && is_dead(up))
+		refuse_pid_ns(c, first,
+		              "a pid namespace that is dead is below one whose init nobody has "
+		              "waited for yet");
 	int r = ns_judge(c, object, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -449,23 +452,63 @@ struct object *pid_ns_owner(const struct restart *r, const struct plan_ns *ns)
 	return owner ? objects_by_id(r->objects, owner) : NULL;
 }
 
-/* one that has no init any more; its descriptor */
-static int restore_dead(struct restart *r, struct object *object, struct error *err)
+/* it has no init any more, not even a dead one */
+static bool is_gone(const struct restart *r, const struct object *object)
 {
-	uint32_t above = object_state(object, PidNsState)->parent;
-	int fd = -1;
+	const struct plan_ns *ns = tree_ns(&r->image.namespaces, object->id);
 
-	if (!above)
-		above = r->image.namespaces.root;
-	if (above)
-		fd = pid_ns_fd(r, objects_by_id(r->objects, above), err);
-	if (above && fd < 0)
-		return error_trace(err, fd);
-	fd = pid_ns_make_dead(fd, user_ns_fd(r, object_state(object, PidNsState)->owner), err);
-	if (fd < 0)
-		return error_trace(err, fd);
-	live(object)->ns.fd = fd;
-	return fd;
+	return ns && ns->init == PLAN_NONE && object_state(object, PidNsState)->dead;
+}
+
+static struct object *above(const struct restart *r, const struct object *object)
+{
+	uint32_t id = object_state(object, PidNsState)->parent;
+
+	if (!id)
+		id = r->image.namespaces.root;
+	return id ? objects_by_id(r->objects, id) : NULL;
+}
+
+/* @top, and those below it that are gone, too: parents come first */
+static size_t list_gone(const struct restart *r, struct object *top, struct object **all,
+                        struct pid_ns_dead *list)
+{
+	size_t n = 0, cursor = 0;
+
+	for (struct object *o; (o = objects_next(r->objects, &pid_ns_kind, &cursor));) {
+		size_t at = 0;
+		while (at < n && all[at] != above(r, o))
+			at++;
+		if (o != top && (at == n || !is_gone(r, o)))
+			continue;
+		list[n].above = at;
+		list[n].owner = user_ns_fd(r, object_state(o, PidNsState)->owner);
+		list[n].fd = -1;
+		all[n++] = o;
+	}
+	return n;
+}
+
+/* one that is gone, with all above and below it that are; its descriptor */
+static int restore_gone(struct restart *r, struct object *object, struct error *err)
+{
+	struct object *top = object, *up;
+	int e = 0, fd = -1;
+
+	while ((up = above(r, top)) && is_gone(r, up))
+		top = up;
+	if (up)
+		e = fd = pid_ns_fd(r, up, err);
+	if (e < 0)
+		return error_trace(err, e);
+	size_t n = objects_count(r->objects);
+	_cleanup_(free_p) struct object **all = xcalloc(n, sizeof(struct object *));
+	_cleanup_(free_p) struct pid_ns_dead *list = xcalloc(n, sizeof(*list));
+	n = list_gone(r, top, all, list);
+	e = pid_ns_make_dead(fd, list, n, err);
+	for (size_t i = 0; i < n; i++)
+		live(all[i])->ns.fd = list[i].fd;
+	return e < 0 ? error_trace(err, e) : live(object)->ns.fd;
 }
 
 /* they are made by the clones of their inits: by then each can be had */
@@ -477,8 +520,8 @@ int pid_ns_fd(struct restart *r, struct object *object, struct error *err)
 
 	if (p->ns.fd >= 0)
 		return p->ns.fd;
-	if (ns && ns->init == PLAN_NONE && object_state(object, PidNsState)->dead)
-		return restore_dead(r, object, err);
+	if (is_gone(r, object))
+		return restore_gone(r, object, err);
 	if (!init)
 		return error_raise(err, ESRCH, "find the init of pid namespace %u", object->id);
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", init);

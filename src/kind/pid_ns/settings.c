@@ -6,13 +6,14 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/enter.h"
 #include "host/helper.h"
 #include "kind/namespace/ns.h"
+#include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 
@@ -27,7 +28,6 @@ struct job {
 	helper_fn *fn;
 	struct pid_ns_settings settings;
 	uint32_t host_pid_max;
-	int owner;
 };
 
 /* setns(2) of a pid namespace is for children: the child of this helper is in it */
@@ -133,31 +133,71 @@ int pid_ns_write_last_pid(int fd, uint32_t last_pid, struct error *err)
 	return do_job(&job, err);
 }
 
-/* runs in the namespace above: what has had an init, which is gone, is dead for ever */
-static int make_dead(void *arg, struct error *err)
-{
-	const struct job *job = arg;
-	int r = ns_enter_owner(job->owner, err);
+/* ---- dead ones: what has had an init, which is gone, is so for ever ---- */
 
-	if (r < 0)
-		return error_trace(err, r);
-	if (unshare(CLONE_NEWPID) < 0)
-		return error_raise(err, errno, "make a pid namespace");
-	pid_t pid = fork();
-	if (pid == 0)
-		_exit(0);
-	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
-		return error_raise(err, errno, "end a pid namespace");
-	int fd = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? error_raise(err, errno, "open a pid namespace") : fd;
+struct dying {
+	int above;
+	size_t at, n;
+	struct pid_ns_dead list[];
+};
+
+static int run_dying(helper_fn *fn, struct dying *d, struct error *err)
+{
+	return helper_run(fn, d, sizeof(*d) + d->n * sizeof(d->list[0]), err);
 }
 
-int pid_ns_make_dead(int above, int owner, struct error *err)
-{
-	struct job job = { .fd = above, .fn = make_dead, .owner = owner };
-	/* not in our memory: the owner's rights are for a copy of it */
-	int fd = above < 0 ? helper_run(make_dead, &job, 0, err)
-	                   : helper_run(run_job, &job, 0, err);
+static helper_fn make_dead;
 
-	return fd < 0 ? error_trace(err, fd) : fd;
+/* its init: all that are below it are made while it lives */
+static int be_init(void *arg, struct error *err)
+{
+	struct dying *d = arg;
+	size_t at = d->at;
+	int r = 0;
+
+	for (size_t i = at + 1; r == 0 && i < d->n; i++) {
+		d->at = i;
+		if (d->list[i].above == at)
+			r = run_dying(make_dead, d, err);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* runs in the namespace above */
+static int make_dead(void *arg, struct error *err)
+{
+	struct dying *d = arg;
+	size_t at = d->at;
+	int r = ns_enter_owner(d->list[at].owner, err);
+
+	if (r == 0 && unshare(CLONE_NEWPID) < 0)
+		r = error_raise(err, errno, "make a pid namespace");
+	if (r == 0)
+		r = run_dying(be_init, d, err);
+	if (r < 0)
+		return error_trace(err, r);
+	int fd = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	d->list[at].fd = fd;
+	return fd < 0 ? error_raise(err, errno, "open a pid namespace") : 0;
+}
+
+static int make_dead_below(void *arg, struct error *err)
+{
+	struct dying *d = arg;
+
+	if (namespace_enter(d->above, CLONE_NEWPID) < 0)
+		return error_raise(err, errno, "enter a pid namespace");
+	return run_dying(make_dead, d, err);
+}
+
+int pid_ns_make_dead(int above, struct pid_ns_dead *list, size_t n, struct error *err)
+{
+	_cleanup_(free_p) struct dying *d = xmalloc(sizeof(*d) + n * sizeof(*list));
+
+	*d = (struct dying){ .above = above, .n = n };
+	memcpy(d->list, list, n * sizeof(*list));
+	/* not in our memory: the owner's rights are for a copy of it */
+	int r = run_dying(above < 0 ? make_dead : make_dead_below, d, err);
+	memcpy(list, d->list, n * sizeof(*list));
+	return r < 0 ? error_trace(err, r) : 0;
 }

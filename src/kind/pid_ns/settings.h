@@ -20,9 +20,16 @@ int pid_ns_read_settings(int fd, struct pid_ns_settings *ret, struct error *err)
 /* what differs from what it has */
 int pid_ns_write_settings(int fd, const struct pid_ns_settings *settings, struct error *err);
 int pid_ns_write_last_pid(int fd, uint32_t last_pid, struct error *err);
+
+/* to be made; its init has ended then */
+struct pid_ns_dead {
+	size_t above; /* its place in the list, before its own; of the first there is none */
+	int owner;    /* the user namespace that is to own it; -1: our own */
+	int fd;       /* of it, the caller's */
+};
+
 /**
- * pid_ns_make_dead() - a new namespace whose init has ended already; a descriptor of it
- * @above:	the namespace that it is below; -1: our own
- * @owner:	the user namespace that is to own it; -1: our own
+ * pid_ns_make_dead() - new namespaces that are dead: the first, and those that are below it
+ * @above:	the namespace that the first is below; -1: our own
  */
-int pid_ns_make_dead(int above, int owner, struct error *err);
+int pid_ns_make_dead(int above, struct pid_ns_dead *list, size_t n, struct error *err);
