@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Cgroup namespaces. See cgroup_ns.h. Nobody tells the roots of one: they follow from the path of a
- * task that is below them, as seen from inside and from outside. A new namespace has its roots
- * where the task is that makes it.
+ * task that is below them, as seen from inside and from outside; without one, from what a mount
+ * that is made inside shows outside. A new namespace has its roots where the task is that makes it.
  */
 #include "kind/cgroup_ns.h"
 
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "cgroup.pb-c.h"
@@ -26,6 +28,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 
 #define CAP_SYS_ADMIN 21
 #define TEXT_SIZE     16384
@@ -79,33 +82,111 @@ static char *root_of(const char *outer, const char *inner)
 	return size == whole ? xstrdup("/") : xstrndup(outer, whole - size);
 }
 
-static bool add_root(CgroupNsState *s, const CgroupMembership *outer, const CgroupState *inside)
+static CgroupNsState *new_state(struct object *object)
+{
+	CgroupNsState *s = xmalloc(sizeof(*s));
+
+	cgroup_ns_state__init(s);
+	s->owner = ns_owner(object);
+	object->message = &s->base;
+	return s;
+}
+
+struct looking {
+	int ns;
+	const CgroupState *outside; /* the hierarchies that there are */
+};
+
+/* over "/", in a mount namespace that nobody else is in; returns a descriptor of its mountinfo */
+static int mount_in_helper(void *arg, struct error *err)
+{
+	const struct looking *l = arg;
+
+	if (namespace_enter(l->ns, CLONE_NEWCGROUP) < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return error_raise(err, errno, "enter a cgroup namespace");
+	for (size_t i = 0; i < l->outside->n_memberships; i++) {
+		_cleanup_(free_p) char *name = bytes_text(&l->outside->memberships[i]->hierarchy);
+		_cleanup_(free_p) char *v1 =
+			xasprintf("%s%s", strncmp(name, "name=", 5) ? "" : "none,", name);
+		if (mount("none", "/", *name ? "cgroup" : "cgroup2", 0, *name ? v1 : NULL) < 0)
+			return error_raise(err, errno, "mount the cgroup hierarchy %s", name);
+	}
+	int fd = open("/proc/thread-self/mountinfo", O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open the mountinfo of a helper") : fd;
+}
+
+/* the caller's; NULL: not a line of such a mount */
+static char *parse_mounted(const char *line)
+{
+	const char *tail = strstr(line, " - ");
+	_cleanup_(free_p) char *root = xstrdup(line);
+	char point[3];
+
+	if (!tail || strncmp(tail, " - cgroup", 9) != 0 ||
+	    sscanf(line, "%*u %*u %*s %s %2s", root, point) != 2 || strcmp(point, "/") != 0)
+		return NULL;
+	path_unescape(root);
+	return take_ptr(root);
+}
+
+/* the roots, one for each hierarchy in their order, as we see them; those left are NULL */
+static void find_mounted(int ns, const CgroupState *outside, char **roots)
+{
+	struct looking l = { ns, outside };
+	struct error ignored = ERROR_INIT;
+	int fd = helper_run(mount_in_helper, &l, 0, &ignored);
+	_cleanup_(fclose_p) FILE *f = fd < 0 ? NULL : fdopen(fd, "re");
+	_cleanup_(free_p) char *line = NULL;
+	size_t room = 0, n = 0;
+
+	while (f && n < outside->n_memberships && getline(&line, &room, f) > 0) {
+		roots[n] = parse_mounted(line);
+		n += roots[n] ? 1 : 0;
+	}
+}
+
+/* NULL: this task is not below it */
+static char *root_by_task(const CgroupMembership *outer, const CgroupState *inside)
 {
 	const CgroupMembership *in = cgroup_in(inside, &outer->hierarchy);
 	_cleanup_(free_p) char *o = bytes_text(&outer->path);
 	_cleanup_(free_p) char *i = in ? bytes_text(&in->path) : NULL;
-	_cleanup_(free_p) char *root = i ? root_of(o, i) : NULL;
 
-	if (!root)
-		return false;
-	CgroupMembership *m = *array_push(s->roots, s->n_roots) = xmalloc(sizeof(*m));
-	cgroup_membership__init(m);
-	m->hierarchy = (ProtobufCBinaryData){ .len = outer->hierarchy.len,
-		                              .data = xmemdup(outer->hierarchy.data,
-		                                              outer->hierarchy.len) };
-	m->path = bytes_of_text(root);
-	return true;
+	return i ? root_of(o, i) : NULL;
 }
 
-/* into object->message, if the task is below all roots */
-static int find_roots(struct task *task, struct object *object, struct error *err)
+static bool find_all(int ns, const CgroupState *outside, const CgroupState *inside, char **roots)
+{
+	size_t n = outside->n_memberships, found = 0;
+
+	for (; found < n; found++)
+		if (!(roots[found] = root_by_task(outside->memberships[found], inside)))
+			break;
+	for (size_t i = 0; found < n && i < found; i++)
+		free(roots[i]);
+	if (found < n)
+		find_mounted(ns, outside, roots);
+	for (found = 0; found < n && roots[found] && !cgroup_is_outside(roots[found]);)
+		found++;
+	return found == n;
+}
+
+static void add_root(CgroupNsState *s, const ProtobufCBinaryData *hierarchy, const char *root)
+{
+	CgroupMembership *m = *array_push(s->roots, s->n_roots) = xmalloc(sizeof(*m));
+
+	cgroup_membership__init(m);
+	m->hierarchy = bytes_copy(hierarchy->data, hierarchy->len);
+	m->path = bytes_of_text(root);
+}
+
+/* into object->message, if the roots are known */
+static int find_roots(const struct task *task, struct object *object, struct error *err)
 {
 	struct asking *a = xcalloc(1, sizeof(*a));
 	CgroupState *outside = NULL, *inside = NULL;
-	CgroupNsState *s = xmalloc(sizeof(*s));
-	bool found = true;
 
-	cgroup_ns_state__init(s);
 	a->ns = ((struct ns *)object->live)->fd;
 	a->tid = task->tid;
 	int r = helper_run_here(ask_in_helper, a, err);
@@ -113,13 +194,15 @@ static int find_roots(struct task *task, struct object *object, struct error *er
 		r = cgroup_parse(a->text, &inside, err);
 	if (r == 0)
 		r = cgroup_read_of(task->tid, &outside, err);
-	for (size_t i = 0; r == 0 && found && i < outside->n_memberships; i++)
-		found = add_root(s, outside->memberships[i], inside);
-	s->owner = ns_owner(object);
-	if (r == 0 && found)
-		object->message = &s->base;
-	else
-		cgroup_ns_state__free_unpacked(s, NULL);
+	size_t n = r == 0 ? outside->n_memberships : 0;
+	_cleanup_(free_p) char **roots = xcalloc(n + 1, sizeof(*roots));
+	if (r == 0 && find_all(a->ns, outside, inside, roots)) {
+		CgroupNsState *s = new_state(object);
+		for (size_t i = 0; i < n; i++)
+			add_root(s, &outside->memberships[i]->hierarchy, roots[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		free(roots[i]);
 	cgroup_state__free_unpacked(inside, NULL);
 	cgroup_state__free_unpacked(outside, NULL);
 	free(a);
@@ -127,13 +210,31 @@ static int find_roots(struct task *task, struct object *object, struct error *er
 }
 
 static int collect_trees(struct checkpoint *c, struct task *task, const CgroupNsState *s,
-                         struct error *err)
+                         bool movable, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < s->n_roots; i++)
-		r = cgroup_tree_collect(c, task, s->roots[i], task == c->tasks[0], err);
+		r = cgroup_tree_collect(c, task, s->roots[i], movable, err);
 	return r;
+}
+
+/* @inside: the task is in it */
+static int find_state(struct checkpoint *c, struct task *task, struct object *object, bool inside,
+                      struct error *err)
+{
+	int r = 0;
+
+	if (object->message)
+		return 0;
+	if (c->options->cgroup == CGROUP_IGNORE)
+		new_state(object);
+	else
+		r = find_roots(task, object, err);
+	if (r == 0 && object->message)
+		r = collect_trees(c, task, object_state(object, CgroupNsState),
+		                  inside && task == c->tasks[0], err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int collect(struct checkpoint *c, struct task *task, struct error *err)
@@ -141,18 +242,18 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 	struct object *object;
 	int r = ns_collect(c, task, &cgroup_ns_kind, &type, &object, err);
 
-	if (r < 0 || !object || object->message)
-		return r;
-	if (c->options->cgroup == CGROUP_IGNORE) {
-		CgroupNsState *s = xmalloc(sizeof(*s));
-		cgroup_ns_state__init(s);
-		s->owner = ns_owner(object);
-		object->message = &s->base;
-		return 0;
-	}
-	r = find_roots(task, object, err);
-	if (r == 0 && object->message)
-		r = collect_trees(c, task, object_state(object, CgroupNsState), err);
+	if (r == 0 && object)
+		r = find_state(c, task, object, true, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int cgroup_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd,
+                         struct object **ret, struct error *err)
+{
+	int r = ns_collect_fd(c, task, nsfd, &cgroup_ns_kind, &type, ret, NULL, err);
+
+	if (r == 0 && *ret)
+		r = find_state(c, (struct task *)task, *ret, false, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -163,7 +264,8 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 
 	if (!object->message) {
 		error_refuse(&refusal, CODE_cgroup_outside,
-		             "no task is below the root of its cgroup namespace");
+		             "it begins at a cgroup that has been removed, or that stasis does "
+		             "not see");
 		error_object(&refusal, "%s", ns->link);
 		error_hint(&refusal, "checkpoint with --cgroup ignore");
 		refuse(c, ns->task, &refusal);

@@ -27,7 +27,11 @@
  * TEST not-mounted-here restart-refuse code=cgroup.mount before="umount -l /sys/fs/cgroup/unified" -- own
  * TEST parent-gone restart-refuse code=cgroup.path before="sh remove" -- parent_gone
  * TEST capability restart-refuse code=capability.missing under="setpriv --bounding-set -sys_admin" -- own
- * TEST outside refuse code=cgroup.outside -- outside
+ * TEST outside round-trip before="sh remove" -- outside
+ * TEST descriptor round-trip before="sh remove" -- descriptor
+ * TEST descriptor-deep round-trip -- descriptor_deep
+ * TEST bound round-trip restart="--mntns new" before="sh remove" -- bound
+ * TEST removed refuse code=cgroup.outside -- removed
  * TEST leak refuse code=leak -- leak
  *
  * setting: no kernel here has one that is not known, so something else lies over the group.
@@ -451,10 +455,97 @@ static void parent_gone(void)
 	subject_checkpoint();
 }
 
+/* it is not below the root of its namespace */
 static void outside(void)
 {
 	enter();
 	write_in(V2, "cgroup.procs", "0");
+	subject_checkpoint();
+	check_path("", "/..");
+	check_path("pids", "/");
+}
+
+/* in @inner, with this process and its groups left as they were */
+static int visit(const char *inner)
+{
+	pid_t pid = fork();
+	char path[64];
+
+	if (pid == 0) {
+		make_group(V2, inner);
+		make_group(PIDS, inner);
+		join(V2, inner);
+		join(PIDS, inner);
+		CHECK(unshare(CLONE_NEWCGROUP) == 0);
+		subject_mark("inside");
+		subject_wait("opened");
+		_exit(0);
+	}
+	subject_wait("inside");
+	snprintf(path, sizeof(path), "/proc/%d/ns/cgroup", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	subject_mark("opened");
+	subject_check_exit(pid, 0);
+	return fd;
+}
+
+static void check_visited(int fd, const char *group)
+{
+	char inner[64];
+
+	snprintf(inner, sizeof(inner), "%s/inner", group);
+	CHECK(setns(fd, CLONE_NEWCGROUP) == 0);
+	join(V2, group);
+	check_path("", "/");
+	join(PIDS, group);
+	check_path("pids", "/");
+	make_group(V2, inner);
+	join(V2, inner);
+	check_path("", "/inner");
+}
+
+/* no task is in it, nor in its groups */
+static void descriptor(void)
+{
+	int fd = visit("");
+
+	subject_checkpoint();
+	check_visited(fd, "");
+}
+
+/* below a group that others use, too */
+static void descriptor_deep(void)
+{
+	make_group(V2, "");
+	make_group(PIDS, "");
+	int fd = visit("/in a group");
+
+	subject_checkpoint();
+	check_visited(fd, "/in a group");
+}
+
+static void bound(void)
+{
+	char link[64];
+
+	private_mounts();
+	mount_tmpfs("/mnt", NULL);
+	int fd = visit("");
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	write_text("/mnt/cgroup", "");
+	bind_mount(link, "/mnt/cgroup");
+	close(fd);
+	subject_checkpoint();
+	check_visited(open("/mnt/cgroup", O_RDONLY | O_CLOEXEC), "");
+}
+
+static void removed(void)
+{
+	make_group(V2, "");
+	make_group(PIDS, "");
+	CHECK(visit("/gone") >= 0);
+	CHECK(rmdir(at(V2, "/gone")) == 0 && rmdir(at(PIDS, "/gone")) == 0);
 	subject_checkpoint();
 }
 
@@ -473,5 +564,6 @@ int main(int argc, char **argv)
 	                     CASE(settings_v1), CASE(cpuset), CASE(devices), CASE(handed_over),
 	                     CASE(child), CASE(thread), CASE(below_shared), CASE(shared_gone),
 	                     CASE(mounted), CASE(ignored), CASE(frozen), CASE(parent_gone),
-	                     CASE(outside), CASE(leak));
+	                     CASE(outside), CASE(descriptor), CASE(descriptor_deep), CASE(bound),
+	                     CASE(removed), CASE(leak));
 }

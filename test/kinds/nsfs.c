@@ -18,15 +18,21 @@
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid
  * TEST used-outside refuse code=leak -- used_outside
- * TEST time-by-descriptor refuse code=namespace.reference -- time_descriptor
+ * TEST time-by-descriptor round-trip -- time_descriptor
+ * TEST time-bound round-trip restart="--mntns new" -- time_bound
+ * TEST time-for-children round-trip -- time_for_children
  * TEST dead-pid round-trip -- dead_pid
  * TEST dead-pid-container round-trip start=container -- dead_pid
- * TEST dead-below-dead refuse code=namespace.other -- dead_below
+ * TEST dead-below-dead round-trip -- dead_below
+ * TEST dead-below-dead-container round-trip start=container -- dead_below
  * TEST pid-outside refuse code=leak -- pid_outside
  * TEST net-undeclared refuse code=namespace.network -- net_descriptor
  */
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -34,6 +40,10 @@
 
 #include "cases.h"
 #include "mounts.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
 
 static void own_namespace(void)
 {
@@ -72,6 +82,14 @@ static void check_name(int fd, const char *name)
 	if (strcmp(names.nodename, name) != 0)
 		FAIL("the host name is %s, not %s", names.nodename, name);
 	close(own);
+}
+
+static const char *link_of(int fd)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return path;
 }
 
 static void check_same(int fd, const char *path)
@@ -437,29 +455,74 @@ static int open_dead(void)
 	return fd;
 }
 
-/* one above it has, too */
-static void dead_below(void)
+static void check_dead(int fd)
 {
-	int number[2];
+	pid_t pid = fork();
 
-	CHECK(pipe(number) == 0);
-	pid_t pid = fork(), init;
 	if (pid == 0) {
-		CHECK(unshare(CLONE_NEWPID) == 0);
-		init = fork();
-		if (init == 0) {
-			end_init();
-			_exit(0);
-		}
-		CHECK(write(number[1], &init, sizeof(init)) == sizeof(init));
-		subject_check_exit(init, 0);
+		CHECK(setns(fd, CLONE_NEWPID) == 0);
+		CHECK(fork() < 0 && errno == ENOMEM);
 		_exit(0);
 	}
-	CHECK(read(number[0], &init, sizeof(init)) == sizeof(init));
-	subject_wait("dead");
-	open_for_children(init);
 	subject_check_exit(pid, 0);
+}
+
+static pid_t fork_with_files(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+
+	CHECK(pid >= 0);
+	return pid;
+}
+
+static const unsigned above[] = { 0, 0, 0, 1 };
+static int *fds; /* of them, in a table that all share */
+
+static void make_dead(unsigned at)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t init = fork_with_files();
+	for (unsigned i = at + 1; init == 0 && i < 4; i++) {
+		pid_t pid = above[i] == at ? fork_with_files() : -1;
+		if (pid == 0) {
+			make_dead(i);
+			_exit(0);
+		}
+		CHECK(pid < 0 || waitpid(pid, NULL, 0) == pid);
+	}
+	if (init == 0)
+		_exit(0);
+	CHECK(waitpid(init, NULL, 0) == init);
+	fds[at] = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	CHECK(fds[at] >= 0);
+}
+
+/* dead ones above have no descriptors, some */
+static void dead_below(void)
+{
+	size_t size = 4 * sizeof(*fds);
+
+	fds = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(fds != MAP_FAILED);
+	pid_t pid = fork_with_files();
+	if (pid == 0) {
+		make_dead(0);
+		_exit(0);
+	}
+	subject_check_exit(pid, 0);
+	CHECK(close(fds[0]) == 0);
 	subject_checkpoint();
+	fds[0] = ioctl(fds[2], NS_GET_PARENT);
+	CHECK(fds[0] >= 0);
+	for (unsigned i = 0; i < 4; i++) {
+		int up = ioctl(fds[i], NS_GET_PARENT);
+		CHECK(up >= 0);
+		if (i)
+			check_same(up, link_of(fds[above[i]]));
+		else
+			check_same(up, "/proc/self/ns/pid");
+		check_dead(fds[i]);
+	}
 }
 
 /* nothing can be made in it */
@@ -472,16 +535,100 @@ static void dead_pid(void)
 	CHECK(fork() < 0 && errno == ENOMEM);
 }
 
-/* no task is in it, nor makes children in it */
-static void time_descriptor(void)
+struct offsets {
+	long long monotonic, boottime; /* ns */
+};
+
+static struct offsets read_offsets(void)
 {
-	const int new_time = 0x80; /* CLONE_NEWTIME */
+	long long s[2], ns[2];
+	FILE *f = fopen("/proc/self/timens_offsets", "re");
+
+	CHECK(f && fscanf(f, "monotonic %lld %lld boottime %lld %lld", &s[0], &ns[0], &s[1],
+	                  &ns[1]) == 4);
+	fclose(f);
+	return (struct offsets){ s[0] * 1000000000 + ns[0], s[1] * 1000000000 + ns[1] };
+}
+
+/* one that no task is in, nor makes children in */
+static int visit_time(const char *offsets)
+{
 	int own = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
 
-	CHECK(own >= 0 && unshare(new_time) == 0);
-	CHECK(open("/proc/self/ns/time_for_children", O_RDONLY) >= 0);
-	CHECK(setns(own, new_time) == 0 && close(own) == 0);
+	CHECK(own >= 0 && unshare(CLONE_NEWTIME) == 0);
+	write_text("/proc/self/timens_offsets", offsets);
+	int fd = open("/proc/self/ns/time_for_children", O_RDONLY);
+	CHECK(fd >= 0 && setns(own, CLONE_NEWTIME) == 0 && close(own) == 0);
+	return fd;
+}
+
+/* behind by the time that the checkpoint and the restart have taken, which goes on in ours */
+static struct offsets check_ahead(int fd, int monotonic, int boottime)
+{
+	struct offsets own = read_offsets();
+
+	CHECK(setns(fd, CLONE_NEWTIME) == 0);
+	struct offsets o = read_offsets();
+	long long passed = own.monotonic + monotonic * 1000000000ll - o.monotonic;
+	CHECK(passed >= -10 && passed < 500 * 1000000000ll);
+	passed = own.boottime + boottime * 1000000000ll - o.boottime;
+	CHECK(passed >= -10 && passed < 500 * 1000000000ll);
+	return o;
+}
+
+/* one with two descriptors; and what two of them differ by is exact */
+static void time_descriptor(void)
+{
+	int own = open("/proc/self/ns/time", O_RDONLY);
+	int fd = visit_time("monotonic 5000 5\nboottime 9000 7\n");
+	int other = visit_time("monotonic 6000 0\nboottime 9000 1\n");
+	int again = open(link_of(fd), O_RDONLY);
+
+	CHECK(again >= 0);
 	subject_checkpoint();
+	check_same(again, link_of(fd));
+	struct offsets a = check_ahead(fd, 5000, 9000);
+	CHECK(setns(own, CLONE_NEWTIME) == 0);
+	struct offsets b = check_ahead(other, 6000, 9000);
+	CHECK(b.monotonic - a.monotonic == 1000 * 1000000000ll - 5);
+	CHECK(b.boottime - a.boottime == -6);
+}
+
+static void time_bound(void)
+{
+	own_namespace();
+	bind_fd(visit_time("monotonic 5000 5\nboottime 9000 7\n"), "/mnt/time");
+	subject_checkpoint();
+	check_ahead(open("/mnt/time", O_RDONLY), 5000, 9000);
+}
+
+/* a process that comes later has the namespace for its children, and may still set its offsets */
+static void time_for_children(void)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWTIME) == 0);
+		write_text("/proc/self/timens_offsets", "monotonic 5000 5\nboottime 9000 7\n");
+		subject_mark("unshared");
+		subject_wait("checked");
+		write_text("/proc/self/timens_offsets", "monotonic 7000 5\nboottime 7000 7\n");
+		subject_mark("set");
+		subject_wait("done");
+		_exit(0);
+	}
+	subject_wait("unshared");
+	snprintf(path, sizeof(path), "/proc/%d/ns/time_for_children", pid);
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0);
+	subject_checkpoint();
+	check_same(fd, path);
+	subject_mark("checked");
+	subject_wait("set");
+	check_ahead(fd, 7000, 7000);
+	subject_mark("done");
+	subject_check_exit(pid, 0);
 }
 
 /* somebody outside of the set is in it */
@@ -509,11 +656,11 @@ static void pid_outside(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(own), CASE(of_set), CASE(path_only),
-	                     CASE(uts_descriptor), CASE(ipc_descriptor), CASE(user_descriptor),
-	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
-	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
-	                     CASE(bound_chain), CASE(bound_shared), CASE(bound_pid),
-	                     CASE(used_outside), CASE(dead_pid), CASE(time_descriptor),
-	                     CASE(dead_below), CASE(pid_outside));
+	return SUBJECT_CASES(
+		argc, argv, CASE(own), CASE(of_set), CASE(path_only), CASE(uts_descriptor),
+		CASE(ipc_descriptor), CASE(user_descriptor), CASE(mnt_descriptor),
+		CASE(net_descriptor), CASE(net_external), CASE(bound), CASE(bound_open),
+		CASE(bound_only), CASE(bound_mnt), CASE(bound_chain), CASE(bound_shared),
+		CASE(bound_pid), CASE(used_outside), CASE(dead_pid), CASE(time_descriptor),
+		CASE(time_bound), CASE(time_for_children), CASE(dead_below), CASE(pid_outside));
 }

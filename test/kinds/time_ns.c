@@ -9,6 +9,10 @@
  * TEST relatives round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- relatives
  * TEST for-children round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- for_children
  * TEST childless round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- childless
+ * TEST unfrozen round-trip -- unfrozen
+ * TEST frozen round-trip -- frozen
+ * TEST threaded round-trip -- threaded
+ * TEST owned round-trip -- owned
  * TEST deadline round-trip under="unshare -Tf --monotonic 1000" -- deadline
  * TEST timers round-trip under="unshare -Tf --monotonic 1000" -- timers
  * TEST pending round-trip under="unshare -Tf --monotonic 1000" -- pending
@@ -19,6 +23,7 @@
  * TEST capability restart-refuse code=capability.missing under="setpriv --bounding-set -sys_time" -- own
  * TEST container round-trip start="unshare -pfT --monotonic 7000" under="unshare -Tf --monotonic 1000" -- container
  * TEST shared-memory refuse code=namespace.time -- shared_memory
+ * TEST adopted refuse code=namespace.time -- adopted
  * TEST leak refuse code=leak -- leak
  *
  * clock-*: the restart is in another namespace than the checkpoint, or makes one that was not.
@@ -28,9 +33,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cases.h"
+#include "text.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -242,6 +249,41 @@ static void childless(void)
 	subject_check_exit(pid, 0);
 }
 
+static bool may_set_offsets(void)
+{
+	int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	ssize_t n = write(fd, "monotonic 7000 5\n", 17);
+
+	CHECK(fd >= 0 && close(fd) == 0 && (n == 17 || errno == EACCES));
+	return n == 17;
+}
+
+static pid_t child_that_ends(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	return pid;
+}
+
+/* nobody has been in it: its offsets can still be set, during and after the checkpoint */
+static void unfrozen(void)
+{
+	unshare_time(9000);
+	subject_checkpoint();
+	CHECK(may_set_offsets());
+}
+
+/* a child has been in it */
+static void frozen(void)
+{
+	unshare_time(9000);
+	subject_check_exit(child_that_ends(), 0);
+	subject_checkpoint();
+	CHECK(!may_set_offsets());
+}
+
 static void sleep_until(struct timespec deadline)
 {
 	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL);
@@ -369,14 +411,70 @@ static void *wait_only(void *arg)
 	return arg;
 }
 
-static void shared_memory(void)
+/* one thread has it for its children, the other has not */
+static void threaded(void)
 {
 	pthread_t t;
 
 	CHECK(pthread_create(&t, NULL, wait_only, NULL) == 0);
 	unshare_time(5000);
 	subject_checkpoint();
+	CHECK(may_set_offsets());
 	CHECK(pthread_join(t, NULL) == 0);
+}
+
+/* and a child is in it */
+static void shared_memory(void)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, wait_only, NULL) == 0);
+	unshare_time(5000);
+	child("child", 0);
+	subject_wait("child");
+	subject_checkpoint();
+	CHECK(pthread_join(t, NULL) == 0);
+	subject_mark("seen");
+	CHECK(wait(NULL) > 0);
+}
+
+/* a nested user namespace owns it */
+static void owned(void)
+{
+	CHECK(chmod(".", 0777) == 0 && unshare(CLONE_NEWUSER) == 0);
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/uid_map", "0 0 1");
+	write_text("/proc/self/gid_map", "0 0 1");
+	unshare_time(9000);
+	subject_checkpoint();
+	CHECK(may_set_offsets());
+}
+
+/* who is in it is not a child of whom it is for */
+static void adopted(void)
+{
+	char path[64];
+	pid_t maker = fork(), other;
+
+	if (maker == 0) {
+		unshare_time(5000);
+		subject_mark("unshared");
+		subject_wait_go();
+		_exit(0);
+	}
+	subject_wait("unshared");
+	snprintf(path, sizeof(path), "/proc/%d/ns/time_for_children", maker);
+	other = fork();
+	if (other == 0) {
+		CHECK(setns(open(path, O_RDONLY | O_CLOEXEC), CLONE_NEWTIME) == 0);
+		subject_mark("entered");
+		subject_wait_go();
+		_exit(0);
+	}
+	subject_wait("entered");
+	subject_checkpoint();
+	subject_check_exit(maker, 0);
+	subject_check_exit(other, 0);
 }
 
 /* the one outside is in it, too */
@@ -392,5 +490,6 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(own), CASE(threads), CASE(relatives),
 	                     CASE(for_children), CASE(childless), CASE(deadline), CASE(timers),
 	                     CASE(pending), CASE(plain), CASE(plain_deadline), CASE(container),
-	                     CASE(jumps), CASE(shared_memory), CASE(leak));
+	                     CASE(jumps), CASE(unfrozen), CASE(frozen), CASE(threaded), CASE(owned),
+	                     CASE(adopted), CASE(shared_memory), CASE(leak));
 }

@@ -23,7 +23,6 @@
 #include "kind/user_ns.h"
 #include "kind/uts_ns.h"
 #include "task/task.h"
-#include "time_ns.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -37,9 +36,8 @@ typedef int collect_fd_fn(struct checkpoint *c, const struct task *task, int nsf
 static const struct sort {
 	uint32_t type;
 	const char *link;
-	const struct kind *kind; /* NULL: only the coordinator's own */
-	/* adds one that no task need be in; NULL: it is nothing without tasks */
-	collect_fd_fn *collect;
+	const struct kind *kind;
+	collect_fd_fn *collect; /* adds one that no task need be in */
 } sorts[] = {
 	{ CLONE_NEWUTS, "uts", &uts_ns_kind, uts_ns_collect_fd },
 	{ CLONE_NEWIPC, "ipc", &ipc_ns_kind, ipc_ns_collect_fd },
@@ -47,8 +45,8 @@ static const struct sort {
 	{ CLONE_NEWUSER, "user", &user_ns_kind, user_ns_collect },
 	{ CLONE_NEWNS, "mnt", &mnt_ns_kind, mnt_ns_collect_fd },
 	{ CLONE_NEWPID, "pid", &pid_ns_kind, pid_ns_collect_fd },
-	{ CLONE_NEWTIME, "time", &time_ns_kind, NULL },
-	{ CLONE_NEWCGROUP, "cgroup", &cgroup_ns_kind, NULL },
+	{ CLONE_NEWTIME, "time", &time_ns_kind, time_ns_collect_fd },
+	{ CLONE_NEWCGROUP, "cgroup", &cgroup_ns_kind, cgroup_ns_collect_fd },
 };
 
 static const struct sort *find_sort(uint32_t type)
@@ -97,7 +95,7 @@ int ns_reference_collect(struct checkpoint *c, const struct task *task, int fd,
 		return -EOPNOTSUPP;
 	}
 	*ret = (struct ns_reference){ sort->type, st.st_ino };
-	if (!sort->collect || is_own(sort, st.st_ino) ||
+	if (is_own(sort, st.st_ino) ||
 	    objects_find(c->objects, sort->kind, &ret->inode, sizeof(ret->inode)))
 		return 0;
 	int r = sort->collect(c, task, fd, &object, err);
@@ -117,7 +115,7 @@ const struct object *ns_reference_find(const struct checkpoint *c, const struct 
 {
 	const struct sort *sort = find_sort(ref->type);
 
-	return sort->kind && ref->type != CLONE_NEWNET /* those stay outside */
+	return ref->type != CLONE_NEWNET /* those stay outside */
 	               ? objects_find(c->objects, sort->kind, &ref->inode, sizeof(ref->inode))
 	               : NULL;
 }
@@ -126,17 +124,16 @@ int ns_reference_judge(struct checkpoint *c, const struct ns_reference *ref, uin
                        struct error *err)
 {
 	const struct sort *sort = find_sort(ref->type);
-	const struct object *o = sort->kind ? objects_find(c->objects, sort->kind, &ref->inode,
-	                                                   sizeof(ref->inode))
-	                                    : NULL;
+	const struct object *o = objects_find(c->objects, sort->kind, &ref->inode,
+	                                      sizeof(ref->inode));
 
 	*ret_id = o ? o->id : 0;
 	if (o)
 		return 0;
 	if (!is_own(sort, ref->inode))
-		return refuse_outside(sort, ref->inode, "that no task of the set is in", err);
+		return refuse_outside(sort, ref->inode, "that is not of the set", err);
 	/* what the container shares with the host is nothing that it could not name otherwise */
-	if (checkpoint_is_container(c) && sort->kind && task_object(c->tasks[0], sort->kind))
+	if (checkpoint_is_container(c) && task_object(c->tasks[0], sort->kind))
 		return refuse_outside(sort, ref->inode, "outside of the container", err);
 	return 0;
 }
@@ -167,7 +164,8 @@ int ns_reference_open(struct restart *r, uint32_t type, uint32_t id)
 	struct error later = ERROR_INIT;
 	int fd = -1;
 
-	if (!o)
+	/* without --clock continue everybody stays in ours */
+	if (!o || (type == CLONE_NEWTIME && !time_ns_is_made(r, o)))
 		return open(path, O_RDONLY | O_CLOEXEC);
 	if (type == CLONE_NEWPID)
 		fd = pid_ns_fd(r, o, &later); /* as soon as its init is there */
@@ -177,9 +175,6 @@ int ns_reference_open(struct restart *r, uint32_t type, uint32_t id)
 		fd = user_ns_fd(r, id);
 	else if (o->live)
 		fd = ((const struct ns *)o->live)->fd;
-	/* --clock continue was not said: everybody stays in ours */
-	if (fd < 0 && type == CLONE_NEWTIME && object_state(o, TimeNsState)->outer)
-		return ns_reference_open(r, type, 0);
 	if (fd < 0)
 		errno = ENOENT;
 	return fd < 0 ? -1 : open_again(fd);
