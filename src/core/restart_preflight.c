@@ -12,6 +12,7 @@
 #include "core/external.h"
 #include "core/pidns.h"
 #include "core/restart_parts.h"
+#include "core/spawn.h"
 #include "host/features.h"
 #include "kind/kind.h"
 #include "proc/stat.h"
@@ -214,6 +215,8 @@ int restart_preflight(struct restart *r, struct error *err)
 	check_pids(r);
 	check_groups(r);
 	int e = check_kinds(r, err);
+	if (e == 0)
+		e = spawn_preflight(r, err);
 	if (e < 0)
 		return error_trace(err, e);
 	check_externals(r);

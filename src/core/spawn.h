@@ -5,8 +5,10 @@
 #include "core/restart.h"
 #include "util/error.h"
 
+/* chooses the number of the stubs' socket, and raises our limit of open files up to it */
+int spawn_preflight(struct restart *r, struct error *err);
 /*
- * Makes r->area, the socket and a struct stub for each node of r->plan; none of the tasks exists
+ * After spawn_preflight(): makes r->area, the socket and a struct stub for each node of r->plan; none of the tasks exists
  * yet. r->tracer may be NULL (tests): then nobody holds the tasks.
  */
 int spawn_prepare(struct restart *r, struct error *err);

@@ -158,8 +158,24 @@ static int find_gap(const struct restart *r, rlim_t limit)
 	return -1;
 }
 
-/* a descriptor number above all that the set uses, and room below it for a full batch */
-static int choose_socket(struct restart *r, struct error *err)
+static int refuse_limit(struct restart *r, int highest, rlim_t limit)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_files_limit,
+	             "restart needs a descriptor that no task has, number %d at most, and the hard "
+	             "limit of open files is %llu",
+	             highest + 1, (unsigned long long)limit);
+	error_hint(&refusal, "restart where it is %d or more (ulimit -Hn)", highest + 2);
+	restart_refuse(r, &refusal);
+	return 0;
+}
+
+/*
+ * For the stubs' socket: a descriptor number above all that the set uses, and room below it for a
+ * full batch. The stubs inherit our limit; the kind rlimit puts their own back.
+ */
+int spawn_preflight(struct restart *r, struct error *err)
 {
 	struct rlimit limit;
 	size_t cursor = 0;
@@ -171,7 +187,6 @@ static int choose_socket(struct restart *r, struct error *err)
 	if (highest >= FD_MAX)
 		return error_refuse(err, CODE_image_invalid, "descriptor %d is too high", highest);
 	r->stub_socket = highest + 1;
-	/* the stubs inherit this; the kind rlimit puts their own back */
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return error_raise(err, errno, "read the limit of open files");
 	limit.rlim_cur = limit.rlim_max;
@@ -180,12 +195,10 @@ static int choose_socket(struct restart *r, struct error *err)
 			                     (rlim_t)r->stub_socket + 1 };
 		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
 			return 0;
-		int errnum = errno;
 		r->stub_socket = (rlim_t)highest < limit.rlim_max ? find_gap(r, limit.rlim_max)
 		                                                  : -1;
 		if (r->stub_socket < 0)
-			return error_raise(err, errnum, "raise the limit of open files to %d",
-			                   highest + 2);
+			return refuse_limit(r, highest, limit.rlim_max);
 	}
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return error_raise(err, errno, "raise the soft limit of open files");
@@ -194,10 +207,8 @@ static int choose_socket(struct restart *r, struct error *err)
 
 static int open_socket(struct restart *r, struct error *err)
 {
-	int pair[2], e = choose_socket(r, err);
+	int pair[2];
 
-	if (e < 0)
-		return e;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_raise(err, errno, "make a socket pair");
 	r->socket = pair[0];

@@ -11,6 +11,7 @@
  * TEST alike round-trip observe=no -- alike
  * TEST high round-trip -- high
  * TEST highest round-trip -- highest
+ * TEST each-number restart-refuse code=files.limit under="setpriv --bounding-set=-sys_resource prlimit --nofile=300" -- each_number
  * TEST threads round-trip -- threads
  * TEST processes round-trip -- processes
  * TEST memory-apart round-trip -- memory_apart
@@ -176,6 +177,16 @@ static void highest(void)
 	open_many((int)limit.rlim_max - 300, 300, 1);
 	subject_checkpoint();
 	check_many((int)limit.rlim_max - 300, 300, 1);
+}
+
+/* for a restart with the same limit no number is free but a low one */
+static void each_number(void)
+{
+	const struct rlimit limit = { 300, 300 };
+
+	open_many(4, 296, 1);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	subject_checkpoint();
 }
 
 static void *opener(void *arg)
@@ -412,11 +423,12 @@ static void a_mount(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(numbers), CASE(empty), CASE(many), CASE(full),
-	                     CASE(alike), CASE(high), CASE(highest), CASE(threads), CASE(processes),
-	                     CASE(memory_apart), CASE(own_table), CASE(dead_leader), CASE(too_many),
-	                     CASE_NAMED("socket", a_socket), CASE_NAMED("epoll", an_epoll),
-	                     CASE_NAMED("inotify", an_inotify), CASE_NAMED("fanotify", a_fanotify),
-	                     CASE_NAMED("memfd", a_memfd), CASE_NAMED("memfd-secret", a_secret),
+	                     CASE(alike), CASE(high), CASE(highest), CASE(each_number),
+	                     CASE(threads), CASE(processes), CASE(memory_apart), CASE(own_table),
+	                     CASE(dead_leader), CASE(too_many), CASE_NAMED("socket", a_socket),
+	                     CASE_NAMED("epoll", an_epoll), CASE_NAMED("inotify", an_inotify),
+	                     CASE_NAMED("fanotify", a_fanotify), CASE_NAMED("memfd", a_memfd),
+	                     CASE_NAMED("memfd-secret", a_secret),
 	                     CASE_NAMED("io-uring", an_io_uring), CASE_NAMED("perf", a_perf_event),
 	                     CASE_NAMED("bpf", a_bpf_map), CASE_NAMED("userfaultfd", a_userfaultfd),
 	                     CASE_NAMED("pidfd", a_pidfd), CASE_NAMED("mqueue", an_mqueue),

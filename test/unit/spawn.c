@@ -170,6 +170,7 @@ static int spawn_and_compare(void (*make)(struct restart *r))
 	check(plan_make(r.plan_tasks, r.n_tasks, &r.plan, &err), &err);
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	check(tracer_start(&r.tracer, &err), &err);
+	check(spawn_preflight(&r, &err), &err);
 	check(spawn_prepare(&r, &err), &err);
 	check(spawn_tree(&r, &err), &err);
 	clock_gettime(CLOCK_MONOTONIC, &b);
