@@ -3,6 +3,7 @@
 """Usage errors end with 2 and touch nothing; --help of every command has a worked example."""
 import os
 import re
+import resource
 
 from cli import done, expect, stasis
 
@@ -59,6 +60,10 @@ for words in WRONG:
     expect(code == 2, f"{words}: exit {code}, expected 2: {err}")
     expect(err.startswith(f"stasis {words[0]}: ") and "--help" in err and not out, f"{words}: message {err!r}")
 expect(os.listdir(".") == [], f"usage errors left {os.listdir('.')}")
+
+for limit, expected in [(16, 1), (32, 0)]:
+    code, _, err = stasis("check", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 64)))
+    expect(code == expected and ("hint: ulimit -n 32" in err) == (limit < 32), f"check with {limit} open files: {code} {err}")
 
 code, _, err = stasis("check", env=dict(os.environ, STASIS_WITHOUT="no_such_feature"))
 expect(code == 2 and "no_such_feature" in err, f"STASIS_WITHOUT with an unknown name: {code} {err}")
