@@ -4,8 +4,7 @@
  * there, the rest is asked from inside.
  *
  * Not seen by anybody, hence not kept: the timer slack that PR_SET_TIMERSLACK 0 goes back to (the
- * parent's at the time of the fork), PR_SET_PTRACER (Yama). Left to the kernel: the size of the
- * private futex hash (PR_FUTEX_HASH), which only speed depends on.
+ * parent's at the time of the fork), PR_SET_PTRACER (Yama).
  */
 #include "kind/prctl.h"
 
@@ -101,6 +100,7 @@ enum question {
 	ASK_MDWE,
 	ASK_MERGE,
 	ASK_MEMBARRIER,
+	ASK_FUTEX_HASH,
 	N_QUESTIONS
 };
 
@@ -154,6 +154,7 @@ static void add_of_process(struct inquiry *q)
 	add_prctl(q, ASK_THP, PR_GET_THP_DISABLE, 0);
 	add_prctl(q, ASK_MDWE, PR_GET_MDWE, 0);
 	add_prctl(q, ASK_MERGE, PR_GET_MEMORY_MERGE, 0);
+	add_prctl(q, ASK_FUTEX_HASH, PR_FUTEX_HASH, PR_FUTEX_HASH_GET_SLOTS);
 	add(q, ASK_MEMBARRIER,
 	    (struct injection){ .nr = __NR_membarrier, .arg = { MEMBARRIER_GET_REGISTRATIONS } });
 }
@@ -193,6 +194,7 @@ static int take_process(const struct task *task, PrctlState *s, const struct inq
 	p->thp_disable = number(q, ASK_THP);
 	p->deny_write_execute = number(q, ASK_MDWE);
 	p->memory_merge = number(q, ASK_MERGE);
+	p->futex_hash = number(q, ASK_FUTEX_HASH);
 	p->membarrier = feature(FEATURE_membarrier_registrations) ? number(q, ASK_MEMBARRIER)
 	                                                          : MEMBARRIER_REGISTERS;
 	if (read_file(task->tid, "coredump_filter", text, sizeof(text)))
@@ -290,6 +292,8 @@ static int validate_process(const PrctlProcess *p, struct error *err)
 	if (p->thp_disable & ~(THP_DISABLE_ALL | PR_THP_DISABLE_EXCEPT_ADVISED) ||
 	    p->thp_disable == PR_THP_DISABLE_EXCEPT_ADVISED)
 		return error_raise(err, EBADMSG, "THP disable 0x%x", p->thp_disable);
+	if (p->futex_hash == 1 || p->futex_hash & (p->futex_hash - 1))
+		return error_raise(err, EBADMSG, "%u futex slots", p->futex_hash);
 	if (p->membarrier & ~MEMBARRIER_REGISTERS || p->coredump_filter & ~COREDUMP_FILTER)
 		return error_raise(err, EBADMSG, "membarrier 0x%x, core dump filter 0x%x",
 		                   p->membarrier, p->coredump_filter);
@@ -530,19 +534,37 @@ static int prctl_commit(struct restart *r, struct object *object, struct stub *s
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* when all threads of an address space have their credentials: each change of ids clears it */
+/*
+ * The size of the futex hash, if the threads, which all exist by now, have not got it by
+ * themselves: what is set does not grow any more. A kernel that has no such thing is only slower.
+ */
+static int finish_stub(struct stub *stub, const PrctlProcess *p, struct error *err)
+{
+	const struct call ask = { .nr = __NR_prctl,
+		                  .arg = { PR_FUTEX_HASH, PR_FUTEX_HASH_GET_SLOTS },
+		                  .may_fail = true };
+
+	/* when all threads of the address space have their credentials: each change clears it */
+	if (p->dumpable != DUMPABLE_BY_ROOT)
+		SET(stub, PR_SET_DUMPABLE, p->dumpable, 0, 0, 0);
+	unsigned slots = calls_add(stub->calls, &ask);
+	int e = calls_run(stub->calls, err);
+	int64_t have = e < 0 ? -1 : calls_result(stub->calls, slots);
+	if (have >= 0 && have != p->futex_hash) {
+		SET(stub, PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, p->futex_hash, 0, 0);
+		e = calls_run(stub->calls, err);
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 static int prctl_finish(struct restart *r, struct object *object, struct error *err)
 {
 	const PrctlProcess *p = object_state(object, PrctlState)->process;
 
-	if (!p || p->dumpable == DUMPABLE_BY_ROOT)
-		return 0;
-	for (size_t i = 0; i < r->n_stubs; i++) {
-		struct stub *stub = r->stubs[i];
-		if (stub_object(stub, &prctl_kind) != object)
+	for (size_t i = 0; p && i < r->n_stubs; i++) {
+		if (stub_object(r->stubs[i], &prctl_kind) != object)
 			continue;
-		SET(stub, PR_SET_DUMPABLE, p->dumpable, 0, 0, 0);
-		int e = calls_run(stub->calls, err);
+		int e = finish_stub(r->stubs[i], p, err);
 		if (e < 0)
 			return error_trace(err, e);
 	}

@@ -14,6 +14,9 @@
  * TEST machine-check-late round-trip -- mce_late
  * TEST subreaper round-trip -- subreaper
  * TEST timer-ids round-trip -- timer_ids
+ * TEST futex-hash round-trip -- futex_hash
+ * TEST futex-hash-global round-trip -- futex_hash_global
+ * TEST futex-hash-of-dead-threads round-trip -- futex_hash_left
  * TEST not-dumpable round-trip -- not_dumpable
  * TEST dumpable-again round-trip -- dumpable_again
  * TEST dumpable-with-threads round-trip -- dumpable_threads
@@ -56,6 +59,7 @@
 #define SET_MEMORY_MERGE   67
 #define GET_MEMORY_MERGE   68
 #define TIMER_RESTORE_IDS  77
+#define FUTEX_HASH         78
 #define THP_EXCEPT_ADVISED 2
 #define GET_REGISTRATIONS  (1 << 9)
 
@@ -252,6 +256,51 @@ static void timer_ids(void)
 		SKIP("before Linux 6.16");
 	subject_checkpoint();
 	CHECK_EQ(prctl(TIMER_RESTORE_IDS, 2, 0, 0, 0), 1);
+}
+
+static void set_futex_hash(long slots)
+{
+	if (prctl(FUTEX_HASH, 1, slots, 0, 0) < 0)
+		SKIP("before Linux 6.16");
+	subject_checkpoint();
+	CHECK_EQ(prctl(FUTEX_HASH, 2, 0, 0, 0), slots);
+}
+
+static void futex_hash(void)
+{
+	set_futex_hash(32);
+}
+
+static void *until_go(void *arg)
+{
+	subject_wait_go();
+	return arg;
+}
+
+/* the kernel itself would give a process with threads one of its own */
+static void futex_hash_global(void)
+{
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, until_go, NULL), 0);
+	set_futex_hash(0);
+}
+
+static void *ends(void *arg)
+{
+	return arg;
+}
+
+/* what the kernel has given to threads that have ended */
+static void futex_hash_left(void)
+{
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, ends, NULL), 0);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	int slots = prctl(FUTEX_HASH, 2, 0, 0, 0);
+	subject_checkpoint();
+	CHECK_EQ(prctl(FUTEX_HASH, 2, 0, 0, 0), slots);
 }
 
 static void not_dumpable(void)
@@ -462,6 +511,7 @@ int main(int argc, char **argv)
 	                     CASE(timer_slack), CASE(timer_slack_rt), CASE(parent_death),
 	                     CASE(parent_death_thread), CASE(parent_death_root), CASE(tsc),
 	                     CASE(mce_early), CASE(mce_late), CASE(subreaper), CASE(timer_ids),
+	                     CASE(futex_hash), CASE(futex_hash_global), CASE(futex_hash_left),
 	                     CASE(not_dumpable), CASE(dumpable_again), CASE(dumpable_threads),
 	                     CASE(dumpable_root), CASE(thp), CASE(thp_advised), CASE(mdwe),
 	                     CASE(mdwe_no_inherit), CASE(merge), CASE(membarrier),
