@@ -345,6 +345,7 @@ static void drop_objects(struct checkpoint *c)
 	objects_free(take_ptr(c->objects));
 	mounts_free(take_ptr(c->mounts));
 	mm_forget_smaps(c);
+	mm_forget_descriptors(c);
 	for (size_t i = 0; i < KCMP_TYPES; i++)
 		kcmp_set_done(&c->kcmp[i]);
 	kcmp_reap_nobody(c);

@@ -11,6 +11,7 @@
 
 #include "core/checkpoint.h"
 #include "core/contents.h"
+#include "task/area.h"
 #include "task/calls.h"
 #include "util/error.h"
 
@@ -20,7 +21,6 @@ struct mounts;
 struct plan;
 struct plan_task;
 struct stub;
-struct stub_area;
 struct user_ns_data;
 
 /* what CLOCK_MONOTONIC and CLOCK_BOOTTIME are for a tree without a time namespace of its own */
@@ -47,6 +47,7 @@ struct restart {
 	struct contents image;
 	struct objects *objects; /* of the image, as are tasks, plan_tasks and plan below */
 	struct stub_area *area;  /* the memory shared with all stubs */
+	struct range inherited;  /* mapped by kinds in prepare(), for all stubs until install */
 	struct stub **stubs;     /* in order of the plan */
 	size_t n_stubs;
 	struct refusals refusals;

@@ -71,7 +71,8 @@ static void add_close(struct restart *r, struct calls *calls)
 	CALL(calls, close_range, r->stub_socket + 1, UINT32_MAX, 0);
 }
 
-/* everything goes but the stub area, and the vDSO with its data, which the mm kind moves */
+/* everything goes but the stub area, what kinds have mapped, and the vDSO with its data, which the
+ * mm kind moves */
 static int add_unmap(struct restart *r, struct calls *calls, struct error *err)
 {
 	static const char *const names[] = { "[vdso]", "[vvar", NULL };
@@ -82,6 +83,8 @@ static int add_unmap(struct restart *r, struct calls *calls, struct error *err)
 	if (e < 0)
 		return e;
 	ranges_add(&keep, r->area->start, r->area->start + r->area->size);
+	if (r->inherited.start < r->inherited.end)
+		ranges_add(&keep, r->inherited.start, r->inherited.end);
 	ranges_sort(&keep);
 	for (size_t i = 0; i < keep.n; i++) {
 		if (keep.items[i].start > at)

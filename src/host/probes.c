@@ -156,6 +156,20 @@ static bool scan_category(uint64_t category)
 	return ioctl(fd, PAGEMAP_SCAN, &arg) >= 0;
 }
 
+bool probe_map_files(void)
+{
+	char path[64];
+	char *page = mmap(NULL, 1, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)page,
+	         (unsigned long)page + 4096);
+	_cleanup_(close_p) int fd = open(path, O_PATH | O_CLOEXEC);
+	munmap(page, 1);
+	return fd >= 0;
+}
+
 bool probe_pagemap_scan(void)
 {
 	return scan_category(PAGE_IS_PRESENT);

@@ -32,8 +32,9 @@ struct descriptor {
 	int fd;   /* number in the task; -1 for a mapping, cwd, root, exe */
 	int live; /* the coordinator's own reference (pidfd_getfd, or O_PATH through /proc); -1 when
 	             it cannot be had without attaching (check PID) */
-	const char *what; /* "fd 7", "mapping 7f...-7f...", "cwd": for messages */
-	const char *link; /* text of the /proc link, " (deleted)" included */
+	const char *what;   /* "fd 7", "mapping 7f...-7f...", "cwd": for messages */
+	const char *link;   /* text of the /proc link, " (deleted)" included */
+	const char *source; /* of a mapping: a link under /proc that opens the same file anew */
 	struct stat st;
 	uint32_t flags; /* O_* of the open file description; O_PATH for a mapping, cwd, root */
 	uint32_t mnt_id;
@@ -187,9 +188,13 @@ struct kind {
 	 * caller's. */
 	int (*open)(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
 	            struct error *err);
-	/* Instead of open, for what mmap(2) cannot map: makes the shared mapping in a stub. */
+	/*
+	 * Instead of open, for what mmap(2) cannot map: makes the shared mapping in a stub. For
+	 * kinds that have both, is_inherited tells whether it has to be attach here.
+	 */
 	int (*attach)(struct restart *r, struct object *object, struct stub *stub,
 	              const struct attachment *a, struct error *err);
+	bool (*is_inherited)(const struct object *object);
 };
 
 /* all kinds in the order of kinds.def */

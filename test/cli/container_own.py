@@ -298,19 +298,30 @@ def halfway():
     nobody_left("halfway: failed")
 
 
-def refused():
-    """a user has no map_files; and no mounts without those that are locked on them"""
+def shared():
+    """anonymous memory"""
     program = """import mmap, os, time
 for fd in range(3): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
 m = mmap.mmap(-1, 8192)
-open("/tmp/count", "w").write("4")
-time.sleep(1000)"""
-    runner, pid = begin("refused", [*ISOLATE, "--", "/usr/bin/python3", "-c", program])
-    code, _, err = stasis("checkpoint", pid, "-o", "none", preexec_fn=become)
-    expect(code == 1 and "mm.file-link" in err and "it needs CAP_CHECKPOINT_RESTORE" in err, f"refused: {code} {err}")
-    os.kill(pid, signal.SIGKILL)
-    runner.wait()
-    nobody_left("refused")
+m[:1] = b"x"
+if os.fork() == 0:
+    while True:
+        m[1:2] = b"y" if m[1] else b"x"
+        time.sleep(0.005)
+n = 0
+while True:
+    n += bool(m[1]) and m[:1] == b"x"
+    open("/tmp/count.new", "w").write(str(n))
+    os.rename("/tmp/count.new", "/tmp/count")
+    m[1] = 0
+    time.sleep(0.02)"""
+    for root in there_and_back("shared", [*ISOLATE, "--", "/usr/bin/python3", "-c", program], 2):
+        counts_on("shared", root)
+        end(root)
+
+
+def refused():
+    """a user has no mounts without those that are locked on them"""
     os.makedirs("outer/inner")
     runner, pid = begin("refused", [*ISOLATE, "--bind", os.path.abspath("outer") + ":/mnt", "--", "/bin/bash", "-c", counting("")])
     checkpoint("refused", runner, pid, preexec_fn=become)
@@ -324,6 +335,6 @@ time.sleep(1000)"""
     end(root)
 
 
-for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, refused:
+for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, shared, refused:
     case()
 done()

@@ -46,15 +46,52 @@ if code == 0:
     expect(before == after, f"its credentials: {before}, {after}")
     os.kill(pid, 9)
 
+# what processes share: anonymous memory, and a deleted file that is also open (multiprocessing's values)
+p = subprocess.Popen([*AS_USER, sys.executable, "-c", """
+import mmap, multiprocessing, os, time
+value, anonymous = multiprocessing.RawValue("L", 0), mmap.mmap(-1, 1 << 24)
+anonymous[1 << 23] = 7
+if os.fork() == 0:
+    while True:
+        value.value += 1
+        anonymous[:4] = value.value.to_bytes(4, "little")
+        time.sleep(0.005)
+while True:
+    with open("shared.new", "w") as f:
+        print(value.value, int.from_bytes(anonymous[:4], "little"), anonymous[1 << 23], file=f)
+    os.rename("shared.new", "shared")
+    time.sleep(0.01)"""], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def shared():
+    if not os.path.exists("shared"):
+        return 0
+    with open("shared") as f:
+        of_file, of_memory, mark = map(int, f.read().split())
+    expect(of_memory >= of_file - 1 and mark == 7, f"what is shared: {of_file}, {of_memory}, {mark}")
+    return of_file
+
+
+wait_for(lambda: shared() > 3, "they work")
+code, out, err = as_user("checkpoint", p.pid, "-o", "image4")
+expect(code == 0, f"checkpoint of what is shared: {code} {err}")
+p.wait()
+seen = shared()
+code, out, err = as_user("restart", "image4", "--new-pidns", "--detach")
+expect(code == 0, f"restart of what is shared: {code} {err}")
+if code == 0:
+    wait_for(lambda: shared() > seen + 3, "they go on")
+    os.kill(int(out), 9)
+
 # mapped files that their user may not reach any more, or that have no name
 for n, hide in enumerate(["os.chmod('folder', 0)", "os.unlink('folder/mapped')"]):
     p = subprocess.Popen([*AS_USER, sys.executable, "-c", f"""
-import mmap, os, time
+import ctypes, mmap, os, time
 os.makedirs("folder", exist_ok=True)
 f = open("folder/mapped", "w+b")
 f.write(b"x" * 8192)
 f.flush()
-m = mmap.mmap(f.fileno(), 8192, mmap.MAP_PRIVATE, mmap.PROT_READ)
+ctypes.CDLL(None).mmap(None, 8192, mmap.PROT_READ, mmap.MAP_PRIVATE, f.fileno(), 0)
 f.close()
 {hide}
 os.mkdir("ready{n}")

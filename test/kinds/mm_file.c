@@ -10,7 +10,7 @@
  * TEST many round-trip -- many
  * TEST zero-device round-trip -- zero_device
  * TEST exe round-trip -- exe
- * TEST odd-name round-trip -- odd_name
+ * TEST odd-name round-trip needs=map_files -- odd_name
  */
 #include <sys/stat.h>
 

@@ -4,12 +4,32 @@
  *
  * TEST alone round-trip -- alone
  * TEST relatives round-trip -- relatives
- * TEST parts round-trip -- parts
+ * TEST parts round-trip needs=map_files -- parts
  * TEST sparse round-trip -- sparse
  * TEST orphans round-trip -- orphans
  * TEST protections round-trip -- protections
  * TEST large round-trip -- large
+ * TEST outsider refuse code=leak -- outsider
+ *
+ * Without map_files, seen through the mappings of the tasks:
+ * TEST seen-alone round-trip without=map_files -- alone
+ * TEST seen-relatives round-trip without=map_files -- relatives
+ * TEST seen-sparse round-trip without=map_files -- sparse
+ * TEST seen-orphans round-trip without=map_files -- orphans
+ * TEST seen-protections round-trip without=map_files -- protections
+ * TEST seen-large round-trip without=map_files -- large
+ * TEST seen-together round-trip without=map_files -- together
+ * TEST seen-named round-trip without=map_files -- named
+ * TEST seen-parts refuse without=map_files code=mm.shared-parts -- parts
+ * TEST seen-start refuse without=map_files code=mm.shared-parts -- start
+ * TEST seen-grown refuse without=map_files code=mm.shared-parts -- grown
+ * TEST private restart-refuse needs=map_files without=map_files code=not.supported -- private
+ * TEST reserved restart-refuse needs=map_files without=map_files code=not.supported -- reserved
  */
+#include <poll.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+
 #include "cases.h"
 #include "mm.h"
 
@@ -156,6 +176,119 @@ static void protections(void)
 	mm_check(p, 12, 2);
 }
 
+/* no task has all of it, but one the one part and another the other; they overlap */
+static void together(void)
+{
+	char *p = mm_anon(16, PROT_READ | PROT_WRITE, MAP_SHARED);
+	pid_t child;
+
+	mm_fill(p, 10, 1);
+	mm_fill(p + 13 * PAGE, 1, 2);
+	child = fork();
+	if (child == 0) {
+		CHECK(munmap(p, 4 * PAGE) == 0);
+		subject_mark("child");
+		subject_wait_go();
+		CHECK_EQ(*(uint64_t *)(p + 5 * PAGE), mm_word(1, 5, 0));
+		mm_check(p + 13 * PAGE, 1, 2);
+		_exit(0);
+	}
+	subject_wait("child");
+	CHECK(munmap(p + 8 * PAGE, 8 * PAGE) == 0);
+	subject_wait_call(child, SYS_clock_nanosleep);
+	subject_checkpoint();
+	mm_reap(child);
+	mm_check(p, 8, 1);
+}
+
+static void named(void)
+{
+	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 4 * PAGE, "called so"); /* Linux 6.2 */
+	mm_fill(p, 3, 1);
+	subject_checkpoint();
+	mm_check(p, 3, 1);
+}
+
+/* what comes behind it nobody sees */
+static void start(void)
+{
+	char *p = mm_anon(8, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	mm_fill(p, 8, 1);
+	CHECK(munmap(p + 4 * PAGE, 4 * PAGE) == 0);
+	subject_checkpoint();
+	mm_check(p, 4, 1);
+}
+
+/* where there is nothing */
+static void grown(void)
+{
+	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	mm_fill(p, 4, 1);
+	p = mremap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED);
+	subject_checkpoint();
+	mm_check(p, 4, 1);
+}
+
+/* the file of it, which the kernel shows those who may see it */
+static int open_file(char *p, size_t pages)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)p,
+	         (unsigned long)(p + pages * PAGE));
+	int fd = open(path, O_RDWR);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void private(void)
+{
+	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+	int fd = open_file(p, 4);
+
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0) != MAP_FAILED);
+	close(fd);
+	subject_checkpoint();
+}
+
+static void reserved(void)
+{
+	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+	int fd = open_file(p, 4);
+
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0) != MAP_FAILED);
+	close(fd);
+	subject_checkpoint();
+}
+
+/* a child has left the set, since its parent has ended */
+static void outsider(void)
+{
+	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
+	int subject = pidfd_open(getpid(), 0);
+	pid_t child = fork();
+
+	mm_fill(p, 4, 1);
+	if (child == 0) {
+		if (fork())
+			_exit(0);
+		subject_mark("outside");
+		while (poll(&(struct pollfd){ .fd = subject, .events = POLLIN }, 1, -1) < 0)
+			;
+		_exit(0);
+	}
+	mm_reap(child);
+	close(subject);
+	subject_wait("outside");
+	subject_checkpoint();
+	mm_check(p, 4, 1);
+}
+
 static void large(void)
 {
 	const uint64_t n = 16384; /* 64 MiB */
@@ -169,5 +302,7 @@ static void large(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(relatives), CASE(parts), CASE(sparse), CASE(orphans),
-	                     CASE(protections), CASE(large), CASE(alone));
+	                     CASE(protections), CASE(large), CASE(alone), CASE(together),
+	                     CASE(named), CASE(start), CASE(grown), CASE(private), CASE(reserved),
+	                     CASE(outsider));
 }

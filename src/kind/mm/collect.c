@@ -123,37 +123,73 @@ static int open_by_name(const struct task *task, const struct proc_map *map)
 	return -1;
 }
 
-/*
- * The coordinator's own O_PATH reference to the mapped file, -1 with errno; and its exact name,
- * which map_files shows without escapes.
- */
-static int open_map_file(const struct task *task, const struct proc_map *map, char **ret_link)
-{
-	char path[96], link[PATH_MAX + 16];
+/* a mapped file, as open_map_file() finds it */
+struct map_file {
+	char *link;   /* its exact name, which links under /proc show without escapes */
+	char *source; /* a link under /proc */
+};
 
+static void map_file_done(struct map_file *f)
+{
+	free(f->link);
+	free(f->source);
+}
+
+static int open_link(struct map_file *f)
+{
+	char link[PATH_MAX + 16];
+	int fd = open(f->source, O_PATH | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : readlink(f->source, link, sizeof(link));
+
+	if (n > 0 && n < (ssize_t)sizeof(link)) {
+		free(f->link);
+		f->link = xstrndup(link, (size_t)n);
+	}
+	return fd;
+}
+
+/* a descriptor that a task of the set has of it, too */
+static int open_by_descriptor(struct checkpoint *c, const struct proc_map *map, struct map_file *f)
+{
+	char *source = mm_find_descriptor(c, map->dev, map->inode);
+
+	if (!source) {
+		errno = EPERM;
+		return -1;
+	}
+	free(f->source);
+	f->source = source;
+	return open_link(f);
+}
+
+/* The coordinator's own O_PATH reference to the mapped file, -1 with errno. */
+static int open_map_file(struct checkpoint *c, const struct task *task, const struct proc_map *map,
+                         struct map_file *f)
+{
 	/* not under task/TID, but any thread's tid will do: a dead leader's are gone */
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)task->tid,
-	         (unsigned long long)map->start, (unsigned long long)map->end);
-	int fd = open(path, O_PATH | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : readlink(path, link, sizeof(link));
-	*ret_link = n > 0 && n < (ssize_t)sizeof(link) ? xstrndup(link, (size_t)n)
-	                                               : xstrdup(map->name);
+	f->source = xasprintf("/proc/%d/map_files/%llx-%llx", (int)task->tid,
+	                      (unsigned long long)map->start, (unsigned long long)map->end);
+	f->link = xstrdup(map->name);
+	int fd = feature(FEATURE_map_files) ? open_link(f) : (errno = EPERM, -1);
 	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
 		return fd;
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
 	bool forbidden = errno == EPERM;
 	fd = open_by_name(task, map);
-	if (fd < 0 && forbidden)
-		errno = EPERM;
-	return fd;
+	return fd < 0 && forbidden ? open_by_descriptor(c, map, f) : fd;
 }
 
+/* @source: NULL: what @what says */
 static int collect_descriptor(struct collector *l, int live, const char *what, const char *link,
-                              struct object **ret, struct error *err)
+                              const char *source, struct object **ret, struct error *err)
 {
-	struct descriptor d = {
-		.task = l->task, .fd = -1, .live = live, .what = what, .link = link, .flags = O_PATH
-	};
+	struct descriptor d = { .task = l->task,
+		                .fd = -1,
+		                .live = live,
+		                .what = what,
+		                .link = link,
+		                .source = source,
+		                .flags = O_PATH };
 	struct statx sx;
 
 	if (still_fstat(live, &d.st) < 0)
@@ -177,20 +213,27 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 		return 0;
 	}
 	*ret = NULL;
-	_cleanup_(free_p) char *link = NULL;
-	_cleanup_(close_p) int fd = open_map_file(l->task, map, &link);
+	_cleanup_(map_file_done) struct map_file file = { 0 };
+	_cleanup_(close_p) int fd = open_map_file(l->c, l->task, map, &file);
 	if (fd < 0) {
 		if (errno != EPERM && errno != EACCES)
 			return error_raise(err, errno, "opening the mapped file %s", map->name);
-		error_refuse(&refusal, CODE_mm_file_link,
-		             "the mapped file can be opened neither through map_files nor by name");
-		error_hint(&refusal, "it needs CAP_CHECKPOINT_RESTORE");
+		*ret = shmem_seen_by(l->c, l->task, map);
+		if (*ret)
+			return 0;
+		error_refuse(
+			&refusal, CODE_mm_file_link,
+			"the mapped file can be opened neither through map_files nor by name, and "
+			"no task has a descriptor of it");
+		error_hint(&refusal,
+		           "it needs CAP_CHECKPOINT_RESTORE: run stasis as root; or let the "
+		           "program keep its descriptor open");
 		refuse_mapping(l, map, &refusal);
 		return 0;
 	}
 	snprintf(what, sizeof(what), "mapping %llx-%llx", (unsigned long long)map->start,
 	         (unsigned long long)map->end);
-	int r = collect_descriptor(l, fd, what, link, ret, err);
+	int r = collect_descriptor(l, fd, what, file.link, file.source, ret, err);
 	if (r < 0)
 		return error_trace(err, r);
 	l->last = *ret;
@@ -248,8 +291,8 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 static void collect_segment(struct collector *l, struct proc_map *map, Mapping *m)
 {
 	struct error refusal = ERROR_INIT;
-	_cleanup_(free_p) char *link = NULL;
-	_cleanup_(close_p) int fd = open_map_file(l->task, map, &link);
+	_cleanup_(map_file_done) struct map_file file = { 0 };
+	_cleanup_(close_p) int fd = open_map_file(l->c, l->task, map, &file);
 	struct object *object = ipc_shm_attached_by(l->c, l->task, fd, map);
 
 	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
@@ -361,7 +404,7 @@ static int collect_exe(struct collector *l, struct error *err)
 	_cleanup_(close_p) int fd = task_openat(l->task, "exe", O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return error_raise(err, -fd, "opening the exe link");
-	r = collect_descriptor(l, fd, "exe", link, &object, err);
+	r = collect_descriptor(l, fd, "exe", link, NULL, &object, err);
 	if (r < 0)
 		return error_trace(err, r);
 	l->state->exe = object ? object->id : 0;

@@ -113,14 +113,15 @@ static int end_batch(struct restart *r, struct stub *stub, struct batch *b, stru
 	return ret < 0 ? error_trace(err, ret) : 0;
 }
 
-/* the object, if it is one that maps itself: System V shared memory */
+/* the object, if it is one that maps itself: System V shared memory, what stubs inherit */
 static struct object *attached(const struct restart *r, const Mapping *m)
 {
 	struct object *o = m->backing == MM_STATE__MAPPING__BACKING__OBJECT
 	                           ? objects_by_id(r->objects, m->object)
 	                           : NULL;
 
-	return o && o->kind->attach ? o : NULL;
+	return o && o->kind->attach && (!o->kind->is_inherited || o->kind->is_inherited(o)) ? o
+	                                                                                    : NULL;
 }
 
 static int attach_all(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
@@ -137,6 +138,9 @@ static int attach_all(struct restart *r, const MmState *s, struct stub *stub, st
 		if (ret < 0)
 			return error_trace(err, ret);
 	}
+	if (r->inherited.start < r->inherited.end) /* nobody needs it there any more */
+		CALL(stub->calls, munmap, r->inherited.start,
+		     r->inherited.end - r->inherited.start);
 	return 0;
 }
 

@@ -194,12 +194,10 @@ static int check_filesystem(const struct look *l, struct error *refusal)
 /* the link under /proc that opens the same file anew */
 static char *source_of(const struct descriptor *d)
 {
-	const char *space = strrchr(d->what, ' ');
-
 	if (d->fd >= 0)
 		return xasprintf("/proc/%d/task/%d/fd/%d", d->task->tgid, d->task->tid, d->fd);
-	if (!strncmp(d->what, "mapping ", 8) && space)
-		return xasprintf("/proc/%d/map_files/%s", d->task->tgid, space + 1);
+	if (d->source)
+		return xstrdup(d->source);
 	return xasprintf("/proc/%d/task/%d/%s", d->task->tgid, d->task->tid, d->what);
 }
 
