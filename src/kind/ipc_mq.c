@@ -13,6 +13,7 @@
 #include "kind/ipc_ns.h"
 #include "kind/ipc_ns/messages.h"
 #include "kind/ipc_ns/notify.h"
+#include "task/task.h"
 #include "util/cleanup.h"
 
 #define MQUEUE_TYPE      0x19800202
@@ -53,7 +54,12 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	r = notify_prepare(object, name, &asking, err);
 	if (r > 0)
 		r = messages_read(c, object, &m, err);
-	return r < 0 ? error_trace(err, r) : 0;
+	if (r == 0)
+		return 0;
+	if (asking.task)
+		error_task(err, asking.task->tid, asking.task->comm);
+	error_object(err, "message queue %s", name);
+	return error_trace(err, r);
 }
 
 static int save_bulk(struct checkpoint *c, struct object *object, struct error *err)

@@ -15,8 +15,9 @@
  * TEST child round-trip -- child
  * TEST receiver round-trip -- receiver
  * TEST stopped round-trip -- stopped
- * TEST filtered round-trip -- filtered
+ * TEST filtered round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- filtered
  * TEST container round-trip start="unshare -p -f" -- child
+ * TEST user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- child
  *
  * Refused, and all that is said above still holds.
  *
@@ -70,6 +71,18 @@ static mqd_t queue(void)
 {
 	CHECK(unshare(CLONE_NEWIPC) == 0);
 	return make("/q");
+}
+
+/* who is to be notified is the same after, as the kernel shows it */
+static void checkpoint(mqd_t q)
+{
+	char before[256] = "", after[256] = "";
+
+	CHECK(pread(q, before, sizeof(before) - 1, 0) > 0);
+	subject_checkpoint();
+	CHECK(pread(q, after, sizeof(after) - 1, 0) > 0);
+	if (strcmp(before, after) != 0)
+		FAIL("%s became %s", before, after);
 }
 
 static int ask_for(mqd_t q, int how, int signal, uintptr_t value)
@@ -136,7 +149,7 @@ static void handled(void)
 
 	handle(SIGUSR1);
 	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	CHECK_EQ(handled_n, 0);
 	check_handler(q, VALUE);
 }
@@ -153,7 +166,7 @@ static void check_blocked(int signal)
 	sigaddset(&set, signal);
 	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
 	notify(q, SIGEV_SIGNAL, signal, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	CHECK(!is_pending(signal));
 	for (int i = 0; i < 2; i++) {
 		put(q, "x");
@@ -181,7 +194,7 @@ static void ignored(void)
 
 	signal(SIGUSR2, SIG_IGN);
 	notify(q, SIGEV_SIGNAL, SIGUSR2, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	CHECK(ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
 	handle(SIGUSR2);
 	check_handler(q, VALUE);
@@ -197,7 +210,7 @@ static void full(void)
 	put(q, "");
 	handle(SIGRTMIN);
 	notify(q, SIGEV_SIGNAL, SIGRTMIN, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	put(q, "d");
 	take(q, "a");
 	take(q, "bc");
@@ -222,7 +235,7 @@ static void none(void)
 	mqd_t q = queue();
 
 	notify(q, SIGEV_NONE, 0, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	check_none(q, NULL);
 }
 
@@ -232,7 +245,7 @@ static void none_full(void)
 
 	put(q, "a");
 	notify(q, SIGEV_NONE, 0, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	check_none(q, "a");
 }
 
@@ -243,7 +256,7 @@ static void zero(void)
 
 	put(q, "a");
 	notify(q, SIGEV_SIGNAL, 0, VALUE);
-	subject_checkpoint();
+	checkpoint(q);
 	check_none(q, "a");
 }
 
