@@ -14,6 +14,7 @@
  * TEST two round-trip -- two
  * TEST child round-trip -- child
  * TEST receiver round-trip -- receiver
+ * TEST waiting round-trip -- waiting
  * TEST stopped round-trip -- stopped
  * TEST filtered round-trip needs=ptrace_suspend_seccomp,ptrace_seccomp_filter -- filtered
  * TEST container round-trip start="unshare -p -f" -- child
@@ -331,6 +332,32 @@ static void receiver(void)
 	check_handler(q, VALUE);
 }
 
+/* who waits for the signal does not get that of the question */
+static void waiting(void)
+{
+	mqd_t q = queue();
+
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		sigset_t set;
+		siginfo_t info;
+		sigemptyset(&set);
+		sigaddset(&set, SIGUSR1);
+		CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+		notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+		CHECK(sigwaitinfo(&set, &info) == SIGUSR1 && info.si_code == SI_MESGQ);
+		CHECK((uintptr_t)info.si_value.sival_ptr == VALUE);
+		take(q, "x");
+		_exit(0);
+	}
+	subject_wait_call(pid, SYS_rt_sigtimedwait);
+	subject_checkpoint();
+	subject_wait_call(pid, SYS_rt_sigtimedwait);
+	put(q, "x");
+	subject_check_exit(pid, 0);
+}
+
 static void stopped(void)
 {
 	mqd_t q = queue();
@@ -471,7 +498,7 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(handled), CASE(blocked), CASE(ignored),
 	                     CASE(realtime), CASE(full), CASE(none), CASE(none_full), CASE(zero),
-	                     CASE(two), CASE(child), CASE(receiver), CASE(stopped), CASE(filtered),
-	                     CASE(thread), CASE(job_control), CASE(pending), CASE(limit),
-	                     CASE(leader), CASE(executed), CASE(after));
+	                     CASE(two), CASE(child), CASE(receiver), CASE(waiting), CASE(stopped),
+	                     CASE(filtered), CASE(thread), CASE(job_control), CASE(pending),
+	                     CASE(limit), CASE(leader), CASE(executed), CASE(after));
 }
