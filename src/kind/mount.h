@@ -45,8 +45,8 @@ uint32_t mount_n_ghosts(const struct objects *objects, const struct object *moun
  */
 int mount_ghost_open(struct restart *r, const struct object *mount, uint32_t ghost,
                      const char *path, int folder);
-/* restart, after its restore(): the root of the mount, O_PATH, lent; -1: it is late (a proc of a
- * pid namespace of the set), and there after the last task has been cloned */
+/* restart, after its restore(): the root of the mount, O_PATH, lent; -1: it is of a proc of a pid
+ * namespace of the set, and there after the last task has been cloned */
 int mount_fd(struct restart *r, const struct object *mount);
 /* restart: whether its file system is made anew, so that inode numbers are others than recorded */
 bool mount_is_new(const struct restart *r, const struct object *mount);

@@ -67,6 +67,8 @@ void place_done(struct place *place)
 
 int place_open(int base, const char *path, int flags)
 {
+	if (base == PLACE_NOT_YET)
+		return errno = ENOENT, -1;
 	if (base < 0)
 		return open(path, flags | O_CLOEXEC);
 	return mount_open_below(base, path + strspn(path, "/"), (uint32_t)flags);
@@ -74,7 +76,9 @@ int place_open(int base, const char *path, int flags)
 
 int place_base(struct restart *r, uint32_t mount)
 {
-	return mount ? mount_fd(r, objects_by_id(r->objects, mount)) : -1;
+	int fd = mount ? mount_fd(r, objects_by_id(r->objects, mount)) : -1;
+
+	return mount && fd < 0 ? PLACE_NOT_YET : fd;
 }
 
 bool place_is_covered(const struct restart *r, uint32_t mount, const char *path)

@@ -32,6 +32,7 @@ void place_done(struct place *place);
  */
 int place_open(int base, const char *path, int flags);
 
+#define PLACE_NOT_YET (-2) /* a base on which nothing can be opened: mount_fd() */
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);
 /* restart: whether that leads elsewhere when all mounts are there; open it in restore(), then */

@@ -65,18 +65,23 @@ static size_t find_origin(struct mount_build *b, const struct mount_entry *m, si
 	return b->n_origins - 1;
 }
 
-/* whether @mount or anything that it is on is of a superblock that must wait */
+/* whether what @mount shows is not there yet */
+static bool must_wait(const struct mount_build *b, size_t mount)
+{
+	size_t sb = b->t->mounts[mount].sb;
+	const struct mount_anchor *a = b->origins[b->origin_of[mount]].anchor;
+
+	return (a && a->late) || (b->t->sbs[sb].key && b->in.key_fds[sb] < 0);
+}
+
+/* the same of anything that it is on, but what a copy brings along is not made of that */
 static bool is_late(const struct mount_build *b, size_t mount)
 {
-	for (; mount != MOUNT_NONE; mount = b->t->mounts[mount].parent) {
-		const struct mount_sb *sb = &b->t->sbs[b->t->mounts[mount].sb];
-		const struct mount_anchor *a = b->origins[b->origin_of[mount]].anchor;
-		if (a && a->late)
-			return true;
-		if (sb->key && b->in.key_fds[b->t->mounts[mount].sb] < 0)
-			return true;
-	}
-	return false;
+	while (mount != MOUNT_NONE && !must_wait(b, mount))
+		mount = build_is_copied(b, mount) && !b->t->mounts[mount].locked
+		                ? MOUNT_NONE
+		                : b->t->mounts[mount].parent;
+	return mount != MOUNT_NONE;
 }
 
 static void layout_fds(struct mount_build *b)
@@ -170,6 +175,28 @@ int mount_build_mounts(struct mount_build *b, struct error *err)
 	if (r == 0)
 		r = helper_run(build_attach_roots, b, 0, err);
 	return end_step(r, err);
+}
+
+struct early {
+	struct mount_build *b;
+	size_t mount;
+};
+
+static int clone_early(void *arg, struct error *err)
+{
+	const struct early *early = arg;
+	int r = build_enter(*early->b->yard, err);
+
+	return r < 0 ? error_trace(err, r) : build_clone(early->b, early->mount, err);
+}
+
+int mount_build_early(struct mount_build *b, size_t mount, struct error *err)
+{
+	struct early early = { b, mount };
+
+	if (!b->late[mount] || b->mount[mount] >= 0 || must_wait(b, mount))
+		return 0;
+	return end_step(helper_run(clone_early, &early, sizeof(early), err), err);
 }
 
 int mount_build_late(struct mount_build *b, struct error *err)

@@ -71,6 +71,8 @@ struct mount_build;
 struct mount_build *mount_build_new(const struct mount_input *input);
 int mount_build_superblocks(struct mount_build *b, struct error *err);
 int mount_build_mounts(struct mount_build *b, struct error *err);
+/* a late one, unless what it shows is not there yet: for who has to open something on it now */
+int mount_build_early(struct mount_build *b, size_t mount, struct error *err);
 int mount_build_late(struct mount_build *b, struct error *err);
 int mount_build_finish(struct mount_build *b, struct error *err);
 /*

@@ -194,7 +194,7 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 	int r = build_enter(*b->yard, err);
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
-		if (b->late[i] == late)
+		if (b->late[i] == late && b->mount[i] < 0)
 			r = build_clone(b, i, err);
 	return r;
 }

@@ -29,16 +29,20 @@ bool build_is_owned(const struct mount_build *b, size_t ns)
 	return b->in.owner_fds && b->in.owner_fds[ns] >= 0;
 }
 
+bool build_is_copied(const struct mount_build *b, size_t mount)
+{
+	const struct mount_entry *m = &b->t->mounts[mount];
+
+	return build_is_owned(b, m->namespace) && (m->locked || m->locked_attributes);
+}
+
 /*
  * Whether it has to come by way of a copy. What is late comes without: a proc that a user has
  * mounted, of which only the times of access are locked; see lost.def.
  */
 static bool is_inherited(const struct mount_build *b, size_t mount)
 {
-	const struct mount_entry *m = &b->t->mounts[mount];
-
-	return build_is_owned(b, m->namespace) && (m->locked || m->locked_attributes) &&
-	       !b->late[mount];
+	return build_is_copied(b, mount) && !b->late[mount];
 }
 
 static bool is_late_lock(const struct mount_build *b, size_t mount)

@@ -71,6 +71,8 @@ int build_attach_root(const struct mount_build *b, size_t ns, struct error *err)
 
 /* ---- namespaces of other user namespaces ---- */
 bool build_is_owned(const struct mount_build *b, size_t ns);
+/* whether it has locks that only a copy of its namespace gives it */
+bool build_is_copied(const struct mount_build *b, size_t mount);
 /* what a mount is given when it is cloned */
 uint64_t build_early_attributes(const struct mount_build *b, size_t mount);
 bool build_early_unbindable(const struct mount_build *b, size_t mount);

@@ -13,6 +13,9 @@
  * TEST parts round-trip start=container -- parts
  * TEST two-namespaces round-trip start=container -- two
  * TEST propagation round-trip start=container -- propagation
+ * Those on the /proc of a pid namespace that only tasks make:
+ * TEST on-proc round-trip start=container except=mountinfo -- on_proc
+ * TEST on-proc-owned round-trip start=container except=mountinfo -- on_proc_owned
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone
@@ -243,6 +246,63 @@ static void propagation(void)
 	CHECK(access("a/point/own", F_OK) < 0);
 }
 
+/* init of a pid namespace with a /proc of its own, and files on what is mounted on that */
+static void use_proc(void)
+{
+	CHECK(mkdir("p", 0755) == 0 && mount("p", "p", "proc", 0, NULL) == 0);
+	mount_tmpfs("p/fs", NULL);
+	CHECK(mount("t", "p/bus", NULL, MS_BIND, NULL) == 0);
+	int file = open("p/fs/file", O_RDWR | O_CREAT, 0600);
+	int host = open("p/bus/file", O_RDWR | O_CREAT, 0600);
+	int gone = open("p/bus/gone", O_RDWR | O_CREAT, 0600);
+	CHECK(file >= 0 && host >= 0 && gone >= 0 && unlink("p/bus/gone") == 0);
+	CHECK(write(gone, "gone", 4) == 4);
+	subject_mark("child");
+	subject_wait_go();
+	CHECK(write(file, "of child", 8) == 8 && write(host, "shared", 6) == 6);
+	check_text("p/fs/file", "of child");
+	check_text("p/bus/file", "shared");
+	CHECK(umount("p/fs") < 0 && errno == EBUSY && close(file) == 0 && umount("p/fs") == 0);
+	_exit(3);
+}
+
+static void on_proc_in(int namespaces)
+{
+	mount_tmpfs("t", NULL);
+	CHECK(mount(NULL, "t", NULL, MS_REMOUNT | MS_BIND | MS_NOSUID, NULL) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(namespaces) == 0);
+		if (namespaces & CLONE_NEWUSER) {
+			write_text("/proc/self/uid_map", "0 0 1");
+			write_text("/proc/self/setgroups", "deny");
+			write_text("/proc/self/gid_map", "0 0 1");
+		}
+		pid_t init = fork();
+		CHECK(init >= 0);
+		if (init == 0)
+			use_proc();
+		subject_check_exit(init, 3);
+		_exit(3);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 3);
+	check_text("t/file", "shared");
+}
+
+static void on_proc(void)
+{
+	on_proc_in(CLONE_NEWPID | CLONE_NEWNS);
+}
+
+/* the attributes of what it bound are locked */
+static void on_proc_owned(void)
+{
+	on_proc_in(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER);
+}
+
 /* its memory and its output are from before: of the namespace that stasis is in */
 static void alone(void)
 {
@@ -270,7 +330,7 @@ static void detached(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
-	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(two),
-	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
-	                     CASE(parts));
+	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(on_proc),
+	                     CASE(on_proc_owned), CASE(two), CASE(propagation), CASE(alone),
+	                     CASE(nothing), CASE(detached), CASE(parts));
 }

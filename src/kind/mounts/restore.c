@@ -241,7 +241,11 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 
 int mount_fd(struct restart *r, const struct object *mount)
 {
-	return mount_build_mount(r->mounts->build, mounts_index(r->mounts, mount));
+	size_t line = mounts_index(r->mounts, mount);
+	struct error ignored; /* mount_build_late() tells it */
+
+	(void)mount_build_early(r->mounts->build, line, &ignored);
+	return mount_build_mount(r->mounts->build, line);
 }
 
 uint32_t mount_owner(const struct restart *r, const struct object *mount)
