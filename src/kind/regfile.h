@@ -11,3 +11,11 @@
 #include "kind/kind.h"
 
 extern const struct kind regfile_kind;
+
+struct proc_map;
+/*
+ * A file that was deleted, of which nobody has a descriptor that we may take: what a shared mapping
+ * shows of it. Each of its mappings has to be told. *ret = NULL: it cannot be had like that.
+ */
+int regfile_seen_by(struct checkpoint *c, const struct task *task, const struct proc_map *map,
+                    struct object **ret, struct error *err);

@@ -20,7 +20,6 @@
 #include "image/image.h"
 #include "kind/mm.h"
 #include "kind/mm/flags.h"
-#include "kind/mm/pages.h"
 #include "kind/shmem/contents.h"
 #include "kind/shmem/seen.h"
 #include "mm.pb-c.h"
@@ -143,7 +142,7 @@ struct object *shmem_seen_by(struct checkpoint *c, const struct task *task,
 		m->dev = map->dev;
 		m->ino = map->inode;
 	}
-	shmem_seen_add(&m->seen, task, map);
+	shmem_seen_add(&m->seen, task, map, true);
 	return object;
 }
 
@@ -157,7 +156,7 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	if (r > 0)
 		refuse_leak(c, m->task, "shared anonymous memory", NULL, holder);
 	if (r >= 0 && !m->path)
-		r = shmem_seen_judge(c, &m->seen, &s->size, err);
+		r = shmem_seen_judge(c, &m->seen, "shared anonymous memory", &s->size, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -166,7 +165,7 @@ static uint64_t bulk_bytes(struct object *object)
 	struct stat st;
 
 	if (!live(object)->path)
-		return pages_bytes(live(object)->seen.pages, live(object)->seen.n_pages);
+		return shmem_seen_bytes(&live(object)->seen);
 	return stat(live(object)->path, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 

@@ -46,14 +46,15 @@ if code == 0:
     expect(before == after, f"its credentials: {before}, {after}")
     os.kill(pid, 9)
 
-# what processes share: anonymous memory, and a deleted file that is also open (multiprocessing's values)
+# what processes share: anonymous memory; deleted files, one that is also open, and a semaphore, which is not
 p = subprocess.Popen([*AS_USER, sys.executable, "-c", """
 import mmap, multiprocessing, os, time
-value, anonymous = multiprocessing.RawValue("L", 0), mmap.mmap(-1, 1 << 24)
+value, anonymous = multiprocessing.Value("L", 0), mmap.mmap(-1, 1 << 24)
 anonymous[1 << 23] = 7
 if os.fork() == 0:
     while True:
-        value.value += 1
+        with value.get_lock():
+            value.value += 1
         anonymous[:4] = value.value.to_bytes(4, "little")
         time.sleep(0.005)
 while True:

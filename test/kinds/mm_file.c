@@ -11,7 +11,17 @@
  * TEST zero-device round-trip -- zero_device
  * TEST exe round-trip -- exe
  * TEST odd-name round-trip needs=map_files -- odd_name
+ *
+ * Without map_files (the dates of a deleted file that is only mapped nobody sees):
+ * TEST descriptor round-trip without=map_files -- descriptor
+ * TEST seen round-trip without=map_files -- seen
+ * TEST other-name round-trip without=map_files except=map* -- other_name
+ * TEST seen-private refuse without=map_files code=mm.file-link -- seen_private
+ * TEST seen-part refuse without=map_files code=mm.shared-parts -- seen_part
+ * TEST seen-outsider refuse without=map_files code=leak -- seen_outsider
  */
+#include <poll.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 
 #include "cases.h"
@@ -186,9 +196,127 @@ static void odd_name(void)
 		mm_check(p[i], 1, i);
 }
 
+/* deleted, and mapped as a whole; the descriptor is the caller's */
+static char *deleted(int flags, int *ret_fd)
+{
+	*ret_fd = file("deleted", 4, 1);
+	char *p = map(*ret_fd, 4, PROT_READ | PROT_WRITE, flags, 0);
+
+	CHECK(unlink("deleted") == 0);
+	return p;
+}
+
+/* another process has that, and has not mapped it */
+static void descriptor(void)
+{
+	int fd;
+	char *p = deleted(MAP_SHARED, &fd);
+	pid_t child = fork();
+
+	if (child == 0) {
+		CHECK(munmap(p, 4 * PAGE) == 0);
+		subject_mark("child");
+		subject_wait_go();
+		uint64_t word = 0;
+		while (word != 7)
+			CHECK(pread(fd, &word, 8, 0) == 8);
+		_exit(0);
+	}
+	close(fd);
+	subject_wait("child");
+	subject_wait_call(child, SYS_clock_nanosleep);
+	subject_checkpoint();
+	CHECK_EQ(*(uint64_t *)(p + PAGE), mm_word(2, 0, 0));
+	*(volatile uint64_t *)p = 7;
+	mm_reap(child);
+}
+
+static void seen(void)
+{
+	int fd;
+	volatile uint64_t *p = (void *)deleted(MAP_SHARED, &fd);
+	pid_t child;
+
+	close(fd);
+	p[1] = 0;
+	child = fork();
+	if (child == 0) {
+		subject_wait_go();
+		p[1] = 7;
+		_exit(0);
+	}
+	subject_wait_call(child, SYS_clock_nanosleep);
+	subject_checkpoint();
+	mm_reap(child);
+	CHECK_EQ(p[1], 7);
+	for (uint64_t i = 1; i < 4; i++)
+		CHECK_EQ(p[i * 512], mm_word(1 + i, 0, 0));
+}
+
+/* as sem_open(3) does it; nothing tells then under which it was opened */
+static void other_name(void)
+{
+	int fd = file("temporary", 1, 1);
+	char *p = map(fd, 1, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	close(fd);
+	CHECK(link("temporary", "name") == 0 && unlink("temporary") == 0);
+	subject_checkpoint();
+	mm_fill(p, 1, 5);
+	fd = open("name", O_RDWR);
+	CHECK(fd >= 0);
+	mm_check(map(fd, 1, PROT_READ, MAP_SHARED, 0), 1, 5);
+}
+
+static void seen_private(void)
+{
+	int fd;
+	char *p = deleted(MAP_PRIVATE, &fd);
+
+	close(fd);
+	subject_checkpoint();
+	CHECK_EQ(*(uint64_t *)p, mm_word(1, 0, 0));
+}
+
+static void seen_part(void)
+{
+	int fd;
+	char *p = deleted(MAP_SHARED, &fd);
+
+	close(fd);
+	CHECK(munmap(p + 2 * PAGE, 2 * PAGE) == 0);
+	subject_checkpoint();
+	CHECK_EQ(*(uint64_t *)p, mm_word(1, 0, 0));
+}
+
+/* a child has left the set, since its parent has ended */
+static void seen_outsider(void)
+{
+	int fd;
+	char *p = deleted(MAP_SHARED, &fd);
+	int subject = pidfd_open(getpid(), 0);
+	pid_t child = fork();
+
+	close(fd);
+	if (child == 0) {
+		if (fork())
+			_exit(0);
+		subject_mark("outside");
+		while (poll(&(struct pollfd){ .fd = subject, .events = POLLIN }, 1, -1) < 0)
+			;
+		_exit(0);
+	}
+	mm_reap(child);
+	close(subject);
+	subject_wait("outside");
+	subject_checkpoint();
+	CHECK_EQ(*(uint64_t *)p, mm_word(1, 0, 0));
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(shared), CASE(read_only), CASE(beyond_end),
 	                     CASE(many), CASE(zero_device), CASE(exe), CASE(odd_name),
-	                     CASE(private));
+	                     CASE(private), CASE(descriptor), CASE(seen), CASE(other_name),
+	                     CASE(seen_private), CASE(seen_part), CASE(seen_outsider));
 }

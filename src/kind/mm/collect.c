@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: what /proc and the task itself tell of an address space becomes its message. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -18,11 +19,13 @@
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
 #include "kind/mm/pkeys.h"
+#include "kind/regfile.h"
 #include "kind/shmem.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/path.h"
 #include "util/still.h"
 
 /* one collection at work */
@@ -148,6 +151,27 @@ static int open_link(struct map_file *f)
 	return fd;
 }
 
+/* another name that it has in the folder where this one was deleted: sem_open(3) leaves that */
+static int open_by_other_name(const struct task *task, const struct proc_map *map)
+{
+	_cleanup_(free_p) char *folder = path_folder(map->name);
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/root%s", (int)task->tid, folder);
+	_cleanup_(closedir_p) DIR *dir = path_ends_deleted(map->name) ? opendir(path) : NULL;
+	struct dirent *entry;
+	struct stat st;
+
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_ino != map->inode)
+			continue;
+		_cleanup_(close_p) int fd = openat(dirfd(dir), entry->d_name,
+		                                   O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && still_fstat(fd, &st) == 0 && st.st_dev == map->dev &&
+		    st.st_ino == map->inode)
+			return take_fd(&fd);
+	}
+	return -1;
+}
+
 /* a descriptor that a task of the set has of it, too */
 static int open_by_descriptor(struct checkpoint *c, const struct proc_map *map, struct map_file *f)
 {
@@ -176,7 +200,13 @@ static int open_map_file(struct checkpoint *c, const struct task *task, const st
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
 	bool forbidden = errno == EPERM;
 	fd = open_by_name(task, map);
-	return fd < 0 && forbidden ? open_by_descriptor(c, map, f) : fd;
+	if (fd < 0 && forbidden)
+		fd = open_by_descriptor(c, map, f);
+	if (fd < 0 && forbidden)
+		fd = open_by_other_name(task, map);
+	if (fd < 0 && forbidden)
+		errno = EPERM;
+	return fd;
 }
 
 /* @source: NULL: what @what says */
@@ -219,8 +249,9 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 		if (errno != EPERM && errno != EACCES)
 			return error_raise(err, errno, "opening the mapped file %s", map->name);
 		*ret = shmem_seen_by(l->c, l->task, map);
-		if (*ret)
-			return 0;
+		int r = *ret ? 0 : regfile_seen_by(l->c, l->task, map, ret, err);
+		if (r < 0 || *ret)
+			return r < 0 ? error_trace(err, r) : 0;
 		error_refuse(
 			&refusal, CODE_mm_file_link,
 			"the mapped file can be opened neither through map_files nor by name, and "

@@ -182,11 +182,18 @@ static int find_name(struct look *l, struct error *refusal)
 	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(r, refusal);
 }
 
-static int check_filesystem(const struct look *l, struct error *refusal)
+bool regfile_is_supported(uint32_t magic)
 {
 	for (size_t i = 0; i < sizeof(filesystems) / sizeof(filesystems[0]); i++)
-		if (l->d->magic == filesystems[i].magic)
-			return 0;
+		if (magic == filesystems[i].magic)
+			return true;
+	return false;
+}
+
+static int check_filesystem(const struct look *l, struct error *refusal)
+{
+	if (regfile_is_supported(l->d->magic))
+		return 0;
 	return error_refuse(refusal, CODE_regfile_filesystem,
 	                    "files of its file system (type %x) are not supported", l->d->magic);
 }
@@ -357,8 +364,12 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 int regfile_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	RegfileState *s = object_state(object, RegfileState);
-	int r;
+	int r = 0;
 
+	if (regfile_live(object)->seen.n_views)
+		r = regfile_judge_seen(c, object, err);
+	if (r < 0)
+		return error_trace(err, r);
 	if (!s->mount || s->name == REGFILE_STATE__NAME__HERE)
 		return 0;
 	r = mount_ghost(c, objects_by_id(c->objects, s->mount), s->inode,

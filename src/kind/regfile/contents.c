@@ -168,6 +168,8 @@ uint64_t regfile_bulk_bytes(struct object *object)
 
 	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
 		return 0;
+	if (!regfile_live(object)->source)
+		return shmem_seen_bytes(&regfile_live(object)->seen);
 	return stat(regfile_live(object)->source, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
@@ -178,6 +180,10 @@ int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error 
 
 	if (!s->deleted || s->ghost || !S_ISREG(s->mode))
 		return 0;
+	if (!f->source) {
+		int r = shmem_seen_save(c, object, &f->seen, err);
+		return r < 0 ? error_trace(err, r) : 0;
+	}
 	_cleanup_(close_p) int fd = open_source(f->source, 0);
 	if (fd < 0)
 		return error_raise(err, errno, "open the deleted file %s", f->source);

@@ -7,6 +7,7 @@
 
 #include "kind/kind.h"
 #include "kind/regfile/names.h"
+#include "kind/shmem/seen.h"
 #include "regfile.pb-c.h"
 
 #define REGFILE_ATTRIBUTES 0x008000f9u /* what ioctl_iflags(2) can set: s, S, i, a, d, A, C... */
@@ -15,7 +16,8 @@
 /* object->live */
 struct regfile {
 	/* checkpoint */
-	char *source; /* deleted: a /proc link through which its contents can be read */
+	char *source; /* deleted: a /proc link through which its contents can be read; NULL: seen */
+	struct shmem_seen seen;
 
 	/* restart */
 	int base;   /* what path is below: place_open() */
@@ -48,8 +50,11 @@ int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
  */
 int regfile_collect_deleted(int live, const char *source, RegfileState *s, struct error *err);
 bool regfile_is_unnamed(const RegfileState *s); /* by its name: of O_TMPFILE */
-/* what comes with its file system, which others refer to as well */
+/* what of it only mappings show; and what comes with its file system, which others refer to as well
+ */
 int regfile_judge(struct checkpoint *c, struct object *object, struct error *err);
+int regfile_judge_seen(struct checkpoint *c, struct object *object, struct error *err);
+bool regfile_is_supported(uint32_t magic); /* of its file system */
 int regfile_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 uint64_t regfile_bulk_bytes(struct object *object);
 

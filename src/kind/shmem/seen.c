@@ -20,11 +20,12 @@
 
 #define PAGE 4096ull
 
-void shmem_seen_add(struct shmem_seen *seen, const struct task *task, const struct proc_map *map)
+void shmem_seen_add(struct shmem_seen *seen, const struct task *task, const struct proc_map *map,
+                    bool in_memory)
 {
 	*array_push(seen->views,
 	            seen->n_views) = (struct shmem_view){ task, map->start, map->end - map->start,
-		                                          map->offset, map->swap != 0 };
+		                                          map->offset, !in_memory || map->swap };
 }
 
 void shmem_seen_done(struct shmem_seen *seen)
@@ -53,7 +54,6 @@ static int refuse_parts(const char *what, struct error *err)
 {
 	error_refuse(err, CODE_mm_shared_parts,
 	             "%s: without CAP_CHECKPOINT_RESTORE it cannot be saved", what);
-	error_object(err, "shared anonymous memory");
 	error_hint(err,
 	           "run stasis as root, or with that capability; or let the program keep all of it "
 	           "mapped");
@@ -157,7 +157,7 @@ static int find_all_pages(struct checkpoint *c, struct shmem_seen *seen, struct 
 
 	for (size_t i = 0; r == 0 && i < seen->n_views; i++) {
 		const struct shmem_view *v = &seen->views[i];
-		if (v->swapped)
+		if (v->unclear)
 			add_pages(seen, end, view_end(v));
 		else
 			r = find_pages(c, seen, v, end, err);
@@ -166,8 +166,8 @@ static int find_all_pages(struct checkpoint *c, struct shmem_seen *seen, struct 
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int shmem_seen_judge(struct checkpoint *c, struct shmem_seen *seen, uint64_t *ret_size,
-                     struct error *err)
+int shmem_seen_judge(struct checkpoint *c, struct shmem_seen *seen, const char *what,
+                     uint64_t *ret_size, struct error *err)
 {
 	const struct task *task = seen->views[0].task;
 	int r = find_cover(seen, err);
@@ -181,6 +181,7 @@ int shmem_seen_judge(struct checkpoint *c, struct shmem_seen *seen, uint64_t *re
 	if (r == 0 && c->tracer)
 		r = find_all_pages(c, seen, err);
 	if (r == -EOPNOTSUPP) {
+		error_object(err, "%s", what);
 		refuse(c, task, err);
 		return 0;
 	}
@@ -239,6 +240,11 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
 		at += size;
 	}
 	return 0;
+}
+
+uint64_t shmem_seen_bytes(const struct shmem_seen *seen)
+{
+	return pages_bytes(seen->pages, seen->n_pages);
 }
 
 int shmem_seen_save(struct checkpoint *c, const struct object *object,
