@@ -23,6 +23,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/file.h"
 #include "util/map.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -56,35 +57,11 @@ static struct hold *find_hold(const struct freezer *f, pid_t tid)
 
 /* ---- looking ---- */
 
-/* reads a small file of /proc; -errno, or its length */
-static ssize_t read_file(const char *path, char **ret)
-{
-	size_t size = 0, room = 4096;
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	_cleanup_(free_p) char *text = xmalloc(room);
-	for (;;) {
-		ssize_t n = read(fd, text + size, room - size - 1);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			break;
-		size += n > 0 ? (size_t)n : 0;
-		if (room - size < 2)
-			text = xrealloc(text, room *= 2, 1);
-	}
-	text[size] = 0;
-	*ret = take_ptr(text);
-	return (ssize_t)size;
-}
-
 static int read_stat(pid_t tgid, pid_t tid, struct proc_stat *ret, struct error *err)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/stat", tgid, tid);
 	_cleanup_(free_p) char *text = NULL;
-	ssize_t n = read_file(path, &text);
+	ssize_t n = file_read(AT_FDCWD, path, &text);
 
 	if (n < 0)
 		return (int)n;
@@ -152,7 +129,7 @@ static int scan_children(struct freezer *f, struct scan *s, size_t index, struct
 	const struct found item = s->items[index];
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/children", item.tgid, item.tid);
 	_cleanup_(free_p) char *text = NULL;
-	ssize_t n = read_file(path, &text);
+	ssize_t n = file_read(AT_FDCWD, path, &text);
 
 	if (n == -ENOENT && find_hold(f, item.tid))
 		return error_raise(err, ENOENT, "read %s, which needs CONFIG_PROC_CHILDREN", path);
@@ -192,7 +169,7 @@ static void refuse_tid(struct freezer *f, pid_t tid, struct error *refusal)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/comm", tid), *comm = NULL;
 
-	if (read_file(path, &comm) > 0 && comm)
+	if (file_read(AT_FDCWD, path, &comm) > 0 && comm)
 		comm[strcspn(comm, "\n")] = 0;
 	error_task(refusal, tid, comm);
 	refuse(f->c, NULL, refusal);

@@ -15,6 +15,7 @@
 #include "core/spawn.h"
 #include "host/features.h"
 #include "kind/kind.h"
+#include "proc/read.h"
 #include "proc/stat.h"
 #include "task/plan.h"
 #include "util/alloc.h"
@@ -32,17 +33,12 @@ bool preflight_pid_in_use(pid_t pid)
 /* the parent of a process that is dead; 0 when it is alive, -1 when it has gone altogether */
 static pid_t parent_of_dead(pid_t pid)
 {
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/stat", pid);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char text[1024];
 	struct proc_stat stat;
 	struct error ignored;
 
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return -1;
-	text[n] = 0;
-	if (proc_stat_parse(text, &stat, &ignored) < 0)
+	if (proc_read(pid, "stat", text, sizeof(text)) <= 0 ||
+	    proc_stat_parse(text, &stat, &ignored) < 0)
 		return -1;
 	return stat.state == 'Z' || stat.state == 'X' ? stat.ppid : 0;
 }

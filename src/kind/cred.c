@@ -156,21 +156,11 @@ static void check_capabilities(struct restart *r, const CredState *s, const stru
 	}
 }
 
-/* a small file of our own in /proc */
-static void read_own(const char *path, char *text, size_t size)
-{
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
-
-	text[n > 0 ? n : 0] = 0;
-}
-
 static uint32_t own_login_uid(void)
 {
-	char text[32];
+	_cleanup_(free_p) char *text = NULL;
 
-	read_own("/proc/self/loginuid", text, sizeof(text));
-	return cred_login_uid(text);
+	return file_read(AT_FDCWD, "/proc/self/loginuid", &text) < 0 ? 0 : cred_login_uid(text);
 }
 
 /* the stubs inherit it, and only one's own can be written: all must have the same */
@@ -195,10 +185,11 @@ static void check_login(struct restart *r, const CredState *s, const struct cred
 
 static void check_label(struct restart *r, const CredState *s)
 {
-	char own[LABEL_MAX];
+	_cleanup_(free_p) char *own = NULL;
 	struct error refusal;
 
-	read_own("/proc/thread-self/attr/current", own, sizeof(own));
+	if (file_read(AT_FDCWD, "/proc/thread-self/attr/current", &own) < 0)
+		own = xstrdup("");
 	if (cred_label_size(own) == s->label.len &&
 	    (!s->label.len || !memcmp(own, s->label.data, s->label.len)))
 		return;

@@ -26,6 +26,7 @@
 #include "kind/cred.h"
 #include "kind/task.h"
 #include "prctl.pb-c.h"
+#include "proc/read.h"
 #include "task/plan.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -66,17 +67,6 @@ static uint32_t *speculation_field(PrctlState *s, size_t i)
 static int own_speculation(size_t i)
 {
 	return prctl(PR_GET_SPECULATION_CTRL, speculations[i], 0, 0, 0);
-}
-
-/* a small file of /proc/TID, for which any thread's tid does; false when it is not there */
-static bool read_file(pid_t tid, const char *name, char *text, size_t size)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", tid, name);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	text[n > 0 ? n : 0] = 0;
-	return n > 0;
 }
 
 /* ---- checkpoint ---- */
@@ -197,7 +187,7 @@ static int take_process(const struct task *task, PrctlState *s, const struct inq
 	p->futex_hash = number(q, ASK_FUTEX_HASH);
 	p->membarrier = feature(FEATURE_membarrier_registrations) ? number(q, ASK_MEMBARRIER)
 	                                                          : MEMBARRIER_REGISTERS;
-	if (read_file(task->tid, "coredump_filter", text, sizeof(text)))
+	if (proc_read(task->tid, "coredump_filter", text, sizeof(text)) > 0)
 		p->coredump_filter = (uint32_t)strtoul(text, NULL, 16);
 	if (p->deny_write_execute & ~MDWE_ALL || p->membarrier & ~MEMBARRIER_REGISTERS ||
 	    p->thp_disable & ~(THP_DISABLE_ALL | PR_THP_DISABLE_EXCEPT_ADVISED))
@@ -239,7 +229,7 @@ static int read_outside(const struct task *task, PrctlState *s, bool *ret_slack,
 	if (r < 0)
 		return error_trace(err, r);
 	s->personality = (uint32_t)strtoul(personality, NULL, 16);
-	*ret_slack = read_file(task->tid, "timerslack_ns", slack, sizeof(slack));
+	*ret_slack = proc_read(task->tid, "timerslack_ns", slack, sizeof(slack)) > 0;
 	s->timer_slack_ns = strtoull(slack, NULL, 10);
 	s->no_new_privs = task->status.no_new_privs;
 	s->io_flusher = (task->stat.flags & PF_IO_FLUSHER) == PF_IO_FLUSHER;
@@ -499,7 +489,7 @@ static int set_coredump_filter(const PrctlProcess *p, pid_t tid, struct error *e
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/coredump_filter", tid);
 	char text[32];
 
-	if (!read_file(tid, "coredump_filter", text, sizeof(text)) ||
+	if (proc_read(tid, "coredump_filter", text, sizeof(text)) <= 0 ||
 	    strtoul(text, NULL, 16) == p->coredump_filter)
 		return 0;
 	int e = file_write(path, err, "0x%x", p->coredump_filter);

@@ -23,11 +23,13 @@
 #include "core/restart.h"
 #include "host/features.h"
 #include "proc/cpus.h"
+#include "proc/read.h"
 #include "sched.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/uapi.h"
 
 /* <linux/sched/types.h>, which defines struct sched_param a second time */
@@ -80,35 +82,13 @@ static uint64_t default_slice(void)
 	return own.runtime;
 }
 
-/* /proc/TID/NAME, which works for any thread; -errno */
-static int open_proc(pid_t tid, const char *name, int flags)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", tid, name);
-	int fd = open(path, flags | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static int read_proc(pid_t tid, const char *name, char *text, size_t size)
-{
-	_cleanup_(close_p) int fd = open_proc(tid, name, O_RDONLY);
-	ssize_t n = fd < 0 ? fd : read(fd, text, size - 1);
-
-	text[n > 0 ? n : 0] = 0;
-	return fd < 0 ? fd : n < 0 ? -errno : 0;
-}
-
+/* /proc/TID/NAME, which works for any thread */
 static int write_proc(pid_t tid, const char *name, int value, struct error *err)
 {
-	_cleanup_(close_p) int fd = open_proc(tid, name, O_WRONLY);
-	char text[16];
-	int size = snprintf(text, sizeof(text), "%d", value);
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", tid, name);
+	int r = file_write(path, err, "%d", value);
 
-	if (fd < 0)
-		return error_raise(err, -fd, "open %s", name);
-	if (write(fd, text, (size_t)size) < 0)
-		return error_raise(err, errno, "write %d to %s", value, name);
-	return 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* "/autogroup-ID nice N"; 0 when there is none */
@@ -118,7 +98,7 @@ static int autogroup_nice(pid_t tid, long *ret_id)
 	int nice = 0;
 
 	*ret_id = 0;
-	if (read_proc(tid, "autogroup", text, sizeof(text)) < 0 ||
+	if (proc_read(tid, "autogroup", text, sizeof(text)) < 0 ||
 	    sscanf(text, "/autogroup-%ld nice %d", ret_id, &nice) != 2)
 		return 0;
 	return nice;
@@ -173,7 +153,7 @@ static int read_of_process(const struct task *task, SchedState *s, struct error 
 	char text[32];
 	long id;
 
-	int r = read_proc(task->tid, "oom_score_adj", text, sizeof(text));
+	int r = (int)proc_read(task->tid, "oom_score_adj", text, sizeof(text));
 	if (r < 0)
 		return error_raise(err, -r, "read /proc/%d/oom_score_adj", task->tid);
 	s->oom_score_adj = atoi(text);
@@ -350,7 +330,7 @@ static void check_score(struct restart *r, const SchedState *s)
 	struct error refusal;
 	char text[32] = "0";
 
-	read_proc(getpid(), "oom_score_adj", text, sizeof(text));
+	proc_read(getpid(), "oom_score_adj", text, sizeof(text));
 	if (s->oom_score_adj >= atoi(text) || may_lower_score(s->oom_score_adj))
 		return;
 	error_refuse(&refusal, CODE_sched_oom_score,
@@ -480,7 +460,7 @@ static int set_of_process(const SchedState *s, pid_t tid, struct error *err)
 	long id, own_id;
 	int e = 0;
 
-	read_proc(tid, "oom_score_adj", text, sizeof(text));
+	proc_read(tid, "oom_score_adj", text, sizeof(text));
 	if (atoi(text) != s->oom_score_adj)
 		e = write_proc(tid, "oom_score_adj", s->oom_score_adj, err);
 	autogroup_nice(getpid(), &own_id);

@@ -9,6 +9,7 @@
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 /* "1: FLOCK  ADVISORY  WRITE 255 08:04:1234 0 EOF"; a waiter's has "-> " after the number */
 static bool parse_line(const char *line, struct proc_locks_entry *ret)
@@ -45,24 +46,11 @@ int proc_locks_parse(const char *text, struct proc_locks_entry **ret, size_t *re
 
 int proc_locks_read(struct proc_locks_entry **ret, size_t *ret_n, struct error *err)
 {
-	_cleanup_(close_p) int fd = open("/proc/locks", O_RDONLY | O_CLOEXEC);
 	_cleanup_(free_p) char *text = NULL;
-	size_t size = 0, room = 65536;
-	ssize_t n;
+	ssize_t size = file_read(AT_FDCWD, "/proc/locks", &text);
 
-	if (fd < 0)
-		return error_raise(err, errno, "open /proc/locks");
-	text = xmalloc(room);
-	while ((n = read(fd, text + size, room - size - 1)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_raise(err, errno, "read /proc/locks");
-		size += (size_t)n;
-		if (room - size < 4096)
-			text = xrealloc(text, room *= 2, 1);
-	}
-	text[size] = '\0';
+	if (size < 0)
+		return error_raise(err, (int)-size, "read /proc/locks");
 	int r = proc_locks_parse(text, ret, ret_n, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

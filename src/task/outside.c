@@ -8,24 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proc/read.h"
 #include "proc/stat.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/map.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h; a kernel thread holds nothing */
-
-/* false when it has ended, or may not be read */
-static bool read_text(pid_t pid, const char *name, char *text, size_t size)
-{
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-	text[n < 0 ? 0 : n] = 0;
-	return n > 0;
-}
 
 /* ---- whether it has run ---- */
 
@@ -35,7 +24,7 @@ static bool read_text(pid_t pid, const char *name, char *text, size_t size)
  */
 static void read_runs(pid_t pid, char *runs, size_t size)
 {
-	if (!read_text(pid, "schedstat", runs, size) || !strcmp(runs, "0 0 0\n"))
+	if (proc_read(pid, "schedstat", runs, size) <= 0 || !strcmp(runs, "0 0 0\n"))
 		*runs = 0;
 }
 
@@ -47,7 +36,7 @@ static bool has_run(const struct process *p)
 {
 	char text[sizeof(p->runs)];
 
-	if (!*p->runs || !read_text(p->pid, "syscall", text, sizeof(text)) ||
+	if (!*p->runs || proc_read(p->pid, "syscall", text, sizeof(text)) <= 0 ||
 	    !strncmp(text, "running", 7))
 		return true;
 	read_runs(p->pid, text, sizeof(text));
@@ -63,7 +52,7 @@ static struct process *read_process(struct outside *o, pid_t pid)
 	struct error ignored;
 
 	read_runs(pid, runs, sizeof(runs)); /* before all else of it */
-	if (!read_text(pid, "stat", text, sizeof(text)) ||
+	if (proc_read(pid, "stat", text, sizeof(text)) <= 0 ||
 	    proc_stat_parse(text, &stat, &ignored) < 0)
 		return NULL;
 	struct process *p = *array_push(o->made, o->n_made) = xcalloc(1, sizeof(*p));

@@ -8,6 +8,7 @@
 #include "kind/object.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/map.h"
 
 #define FEW_OBJECTS 32 /* that are compared one by one */
@@ -67,32 +68,14 @@ int task_openat(const struct task *task, const char *relative, int flags)
 int task_read(const struct task *task, const char *relative, char **ret, size_t *ret_size,
               struct error *err)
 {
-	_cleanup_(close_p) int fd = task_openat(task, relative, O_RDONLY);
-	size_t size = 0, room = 4096;
+	char path[128];
 
-	if (fd < 0)
-		return error_raise(err, -fd, "open /proc/%d/task/%d/%s", task->tgid, task->tid,
-		                   relative);
-	_cleanup_(free_p) char *text = xmalloc(room);
-	for (;;) {
-		ssize_t n = read(fd, text + size, room - size - 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_raise(err, errno, "read /proc/%d/task/%d/%s", task->tgid,
-			                   task->tid, relative);
-		if (n == 0)
-			break;
-		size += (size_t)n;
-		if (room - size < 2048) {
-			room *= 2;
-			text = xrealloc(text, room, 1);
-		}
-	}
-	text[size] = 0;
+	task_path(task, relative, path, sizeof(path));
+	ssize_t size = file_read(AT_FDCWD, path, ret);
+	if (size < 0)
+		return error_raise(err, (int)-size, "read %s", path);
 	if (ret_size)
-		*ret_size = size;
-	*ret = take_ptr(text);
+		*ret_size = (size_t)size;
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/read.h"
 #include "task/tracer_private.h"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION /* 5.13 */
@@ -67,17 +68,10 @@ int trace_open_mem(struct traced *task)
 /* the process and the state letter of a task; false when it is not there any more */
 static bool look(pid_t tid, pid_t *ret_tgid, char *ret_state, pid_t *ret_tracer)
 {
-	char path[64], text[4096];
+	char text[4096];
 
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (proc_read(tid, "status", text, sizeof(text)) <= 0)
 		return false;
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-	text[n] = 0;
 	const char *tgid = strstr(text, "\nTgid:"), *state = strstr(text, "\nState:");
 	const char *tracer = strstr(text, "\nTracerPid:");
 	if (!tgid || !state || !tracer)

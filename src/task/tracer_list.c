@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "proc/read.h"
 #include "task/tracer_private.h"
 #include "util/cleanup.h"
 
@@ -76,14 +77,10 @@ static int harmless_signal(const char *status, uint64_t blocked)
 
 bool list_read_self(struct traced *task)
 {
-	char path[64], text[4096];
+	char text[4096];
 
-	snprintf(path, sizeof(path), "/proc/%d/status", task->tid);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
+	if (proc_read(task->tid, "status", text, sizeof(text)) <= 0)
 		return false;
-	text[n] = 0;
 	const char *seccomp = strstr(text, "\nSeccomp:");
 	task->self = (struct self){
 		.tid = last_number(text, "\nNSpid:"),

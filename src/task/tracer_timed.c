@@ -23,32 +23,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proc/read.h"
 #include "task/tracer_private.h"
 #include "util/alloc.h"
-
-/* reads a small file of /proc/TID; false when it cannot be read */
-static bool read_proc(pid_t tid, const char *name, char *text, size_t size)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ssize_t n = read(fd, text, size - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-	text[n] = 0;
-	return true;
-}
 
 /* one number of /proc/PID/sched, proc(5); -1 unknown */
 static double sched_value(pid_t tid, const char *key)
 {
 	char text[4096];
 
-	if (!read_proc(tid, "sched", text, sizeof(text)))
+	if (proc_read(tid, "sched", text, sizeof(text)) <= 0)
 		return -1;
 	const char *p = strstr(text, key);
 	p = p ? strchr(p, ':') : NULL;
@@ -67,7 +51,7 @@ static int last_cpu(pid_t tid)
 	char text[1024];
 	int cpu;
 
-	if (!read_proc(tid, "stat", text, sizeof(text)))
+	if (proc_read(tid, "stat", text, sizeof(text)) <= 0)
 		return -1;
 	const char *p = strrchr(text, ')');
 	for (int field = 2; p && field < 39; field++)
@@ -117,7 +101,7 @@ static long call_in_kernel(pid_t tid, const uint64_t args[6])
 {
 	char stack[2048];
 
-	if (!read_proc(tid, "stack", stack, sizeof(stack)))
+	if (proc_read(tid, "stack", stack, sizeof(stack)) <= 0)
 		return __NR_restart_syscall;
 	if (strstr(stack, "nanosleep"))
 		return args[0] < 4096 ? __NR_clock_nanosleep : __NR_nanosleep;
@@ -164,7 +148,7 @@ void timed_before(struct traced *task)
 	task->blocked_nr = -1;
 	task->blocked_since_ms = -1;
 	task->blocked_kernel = __NR_restart_syscall;
-	if (!read_proc(task->tid, "syscall", text, sizeof(text)))
+	if (proc_read(task->tid, "syscall", text, sizeof(text)) <= 0)
 		return;
 	if (sscanf(text, "%ld %lx %lx %lx %lx %lx %lx %lx", &nr, &args[0], &args[1], &args[2],
 	           &args[3], &args[4], &args[5], &task->blocked_sp) != 8)
@@ -239,7 +223,7 @@ static bool deliverable_signal(const struct traced *task)
 {
 	char text[4096];
 
-	if (!read_proc(task->tid, "status", text, sizeof(text)))
+	if (proc_read(task->tid, "status", text, sizeof(text)) <= 0)
 		return false;
 	return (hex_after(text, "SigPnd:") | hex_after(text, "ShdPnd:")) & ~task->sigmask;
 }

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proc/read.h"
 #include "task/tracer_private.h"
 #include "util/alloc.h"
 
@@ -97,33 +98,21 @@ int trace_wait(struct traced *task, unsigned timeout_ms, int *ret_status)
 	}
 }
 
-static bool read_small(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	if (fd >= 0)
-		close(fd);
-	text[n > 0 ? n : 0] = 0;
-	return n > 0;
-}
-
 /*
  * The init of a pid namespace that is on its way out (PF_EXITING, proc_pid_stat(5)) and waits until
  * those in it have been waited for, by parents that need not be ours.
  */
 static bool is_ending_init(pid_t tid)
 {
-	char path[64], text[4096];
+	char text[4096];
 	unsigned flags = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	const char *fields = read_small(path, text, sizeof(text)) ? strrchr(text, ')') : NULL;
+	proc_read(tid, "stat", text, sizeof(text));
+	const char *fields = strrchr(text, ')');
 	if (!fields || sscanf(fields, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1 || !(flags & 4))
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	const char *numbers = read_small(path, text, sizeof(text)) ? strstr(text, "\nNSpid:")
-	                                                           : NULL;
+	proc_read(tid, "status", text, sizeof(text));
+	const char *numbers = strstr(text, "\nNSpid:");
 	const char *end = numbers ? strchr(numbers + 1, '\n') : NULL;
 	return end && end[-1] == '1' && end[-2] == '\t' && numbers + 8 < end - 2;
 }

@@ -10,6 +10,31 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
+ssize_t file_read(int dir, const char *path, char **ret)
+{
+	_cleanup_(close_p) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	size_t size = 0, room = 4096;
+
+	if (fd < 0)
+		return -errno;
+	_cleanup_(free_p) char *text = xmalloc(room);
+	for (;;) {
+		ssize_t n = read(fd, text + size, room - size - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		size += (size_t)n;
+		if (room - size < room / 2)
+			text = xrealloc(text, room *= 2, 1);
+	}
+	text[size] = 0;
+	*ret = take_ptr(text);
+	return (ssize_t)size;
+}
+
 int file_write(const char *path, struct error *err, const char *format, ...)
 {
 	_cleanup_(close_p) int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -9,6 +9,7 @@
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 #define VALUE_MAX 65536
 
@@ -155,19 +156,12 @@ int cgroup_file_compare(const struct cgroup_file *a, const struct cgroup_file *b
 
 static int read_text(int dir, const char *name, char **ret, struct error *err)
 {
-	_cleanup_(close_p) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	_cleanup_(free_p) char *text = xmalloc(VALUE_MAX + 1);
-	size_t size = 0;
-	ssize_t n = fd < 0 ? -1 : 1;
+	_cleanup_(free_p) char *text = NULL;
+	ssize_t size = file_read(dir, name, &text);
 
-	while (n > 0 && size < VALUE_MAX) {
-		n = read(fd, text + size, VALUE_MAX - size);
-		size += n > 0 ? (size_t)n : 0;
-	}
-	if (n < 0)
-		return error_raise(err, errno, "read the cgroup's %s", name);
-	if (size == VALUE_MAX)
-		return error_raise(err, E2BIG, "read the cgroup's %s", name);
+	if (size < 0 || size > VALUE_MAX)
+		return error_raise(err, size < 0 ? (int)-size : E2BIG, "read the cgroup's %s",
+		                   name);
 	while (size && text[size - 1] == '\n')
 		size--;
 	text[size] = 0;

@@ -94,27 +94,18 @@ static int start_child(int nsfd, struct child *ret, struct error *err)
 
 /* ---- reading ---- */
 
-static int read_file(pid_t pid, const char *name, char *text, size_t size, struct error *err)
+static int read_file(pid_t pid, const char *name, char **ret, struct error *err)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/%s", pid, name);
-	_cleanup_(close_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t n = 0;
-	ssize_t got = fd < 0 ? -1 : 1;
+	ssize_t size = file_read(AT_FDCWD, path, ret);
 
-	while (got > 0 && n < size - 1) {
-		got = read(fd, text + n, size - 1 - n);
-		n += got > 0 ? (size_t)got : 0;
-	}
-	if (got != 0)
-		return error_raise(err, got < 0 ? errno : EFBIG, "read %s", path);
-	text[n] = 0;
-	return 0;
+	return size < 0 ? error_raise(err, (int)-size, "read %s", path) : 0;
 }
 
 static int read_map(pid_t pid, const char *name, struct id_map *ret, struct error *err)
 {
-	_cleanup_(free_p) char *text = xmalloc(ID_MAP_MAX * 36 + 2);
-	int r = read_file(pid, name, text, ID_MAP_MAX * 36 + 2, err);
+	_cleanup_(free_p) char *text = NULL;
+	int r = read_file(pid, name, &text, err);
 
 	if (r < 0)
 		return error_trace(err, r);
@@ -136,7 +127,7 @@ static int read_in_helper(void *arg, struct error *err)
 	struct user_ns_data *d = &reading->data;
 	_cleanup_(end_child) struct child child = { 0 };
 	int r = start_child(reading->nsfd, &child, err);
-	char setgroups[32];
+	_cleanup_(free_p) char *setgroups = NULL;
 	uid_t owner;
 
 	if (r < 0)
@@ -150,7 +141,7 @@ static int read_in_helper(void *arg, struct error *err)
 	if (r == 0)
 		r = read_map(child.seen, "projid_map", &d->projid, err);
 	if (r == 0)
-		r = read_file(child.seen, "setgroups", setgroups, sizeof(setgroups), err);
+		r = read_file(child.seen, "setgroups", &setgroups, err);
 	if (r < 0)
 		return error_trace(err, r);
 	d->setgroups_denied = strncmp(setgroups, "allow", 5) != 0;
