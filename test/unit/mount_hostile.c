@@ -22,8 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kind/kind.h"
+#include "kind/superblock.h"
 #include "mount/build.h"
 #include "mount/ghosts.h"
+#include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -354,14 +357,39 @@ static void limit_of_descriptors(void **state)
 	run_child(few_descriptors);
 }
 
+/* a file system that is made anew is never one of a disk, which its source would name */
+static void class_of_another_type(void **state)
+{
+	static const struct {
+		const char *type;
+		enum mount_class class;
+		bool good;
+	} cases[] = { { "tmpfs", MOUNT_CONTENT, true },     { "ext4", MOUNT_EXTERNAL, true },
+		      { "tmpfs", MOUNT_EXTERNAL, true },    { "ext4", MOUNT_CONTENT, false },
+		      { "devtmpfs", MOUNT_CONTENT, false }, { "cgroup2", MOUNT_INSTANCE, false },
+		      { "ext4", MOUNT_SINGLETON, false },   { "fuse", MOUNT_INSTANCE, false },
+		      { "ext4", MOUNT_REFUSED, false },     { "proc", MOUNT_CONTENT, false } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		SuperblockState s = SUPERBLOCK_STATE__INIT;
+		struct object object = { .kind = &superblock_kind, .message = &s.base };
+		struct error err = ERROR_INIT;
+		s.type = bytes_of_text(cases[i].type);
+		s.class_ = (SuperblockState__Class)cases[i].class;
+		assert_int_equal(superblock_kind.validate(NULL, &object, &err) == 0, cases[i].good);
+		free(s.type.data);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(root_through_link),    cmocka_unit_test(point_through_link),
-		cmocka_unit_test(ghost_elsewhere),      cmocka_unit_test(ghost_missing),
-		cmocka_unit_test(overlay_elsewhere),    cmocka_unit_test(overlay_of_itself),
-		cmocka_unit_test(overlay_out_of_order), cmocka_unit_test(layers_elsewhere),
-		cmocka_unit_test(limit_of_namespaces),  cmocka_unit_test(limit_of_descriptors),
+		cmocka_unit_test(root_through_link),     cmocka_unit_test(point_through_link),
+		cmocka_unit_test(ghost_elsewhere),       cmocka_unit_test(ghost_missing),
+		cmocka_unit_test(overlay_elsewhere),     cmocka_unit_test(overlay_of_itself),
+		cmocka_unit_test(overlay_out_of_order),  cmocka_unit_test(layers_elsewhere),
+		cmocka_unit_test(class_of_another_type), cmocka_unit_test(limit_of_namespaces),
+		cmocka_unit_test(limit_of_descriptors),
 	};
 
 	if (geteuid() != 0)

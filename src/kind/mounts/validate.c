@@ -14,6 +14,7 @@
 #include "kind/user_ns.h"
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
+#include "mount/class.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -57,15 +58,26 @@ static const struct object *first_of(const struct objects *objects, const struct
 	return objects_next(objects, kind, &cursor);
 }
 
+/* a disk of the host's is not to be mounted, let alone filled, as what is made anew */
+static bool is_class(const SuperblockState *s)
+{
+	_cleanup_(free_p) char *type = bytes_text(&s->type);
+	unsigned class = (unsigned)s->class_;
+
+	return class == MOUNT_EXTERNAL ||
+	       (class < MOUNT_REFUSED && class == (unsigned)mount_class_of_type(type));
+}
+
 int superblock_validate(const struct objects *objects, const struct object *object,
                         struct error *err)
 {
 	const SuperblockState *s = object_state(object, SuperblockState);
 
-	if ((unsigned)s->class_ >= MOUNT_REFUSED)
-		return error_raise(err, EBADMSG, "a superblock of class %d", (int)s->class_);
 	if (!s->type.len || !is_text(&s->type, NAME_SIZE) || !is_text(&s->subtype, NAME_SIZE))
 		return error_raise(err, EBADMSG, "the type of a superblock");
+	if (!is_class(s))
+		return error_raise(err, EBADMSG, "a %.*s of class %d", (int)s->type.len,
+		                   (const char *)s->type.data, (int)s->class_);
 	if (s->flags & ~MOUNT_SB_FLAGS || s->n_options > OPTIONS_MAX)
 		return error_raise(err, EBADMSG, "a superblock with flags %x, %zu options",
 		                   s->flags, s->n_options);
