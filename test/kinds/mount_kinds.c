@@ -14,6 +14,7 @@
  * TEST unbindable round-trip restart="--mntns new" -- unbindable
  * TEST masked-proc round-trip restart="--mntns new" -- masked_proc
  * TEST kernel round-trip restart="--mntns new" -- kernel
+ * TEST kernel-own round-trip restart="--mntns new" -- kernel_own
  * TEST own-terminals round-trip start=container -- own_terminals
  * TEST empty-instances round-trip restart="--mntns new" -- instances
  * TEST pivoted round-trip needs=statmount_ns restart="--mntns new" -- pivoted
@@ -254,6 +255,24 @@ static void kernel(void)
 	subject_checkpoint();
 }
 
+/* 40: and the host has not mounted them */
+static void kernel_own(void)
+{
+	static const char *const types[] = { "debugfs", "tracefs", "securityfs", "fusectl",
+		                             "binfmt_misc" };
+	char path[16];
+	unsigned mounted = 0;
+
+	private_mounts();
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		snprintf(path, sizeof(path), "k%zu", i);
+		CHECK(mkdir(path, 0755) == 0);
+		mounted += mount("mine", path, types[i], MS_NOEXEC, NULL) == 0;
+	}
+	CHECK(mounted > 0);
+	subject_checkpoint();
+}
+
 /* 37: terminals of one's own, none of them open */
 static void own_terminals(void)
 {
@@ -339,6 +358,6 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(special_binds), CASE(options), CASE(each_flag),
 	                     CASE(no_symlinks), CASE(names), CASE(chain), CASE(disjoint),
 	                     CASE(dead_group), CASE(unbindable), CASE(masked_proc), CASE(kernel),
-	                     CASE(own_terminals), CASE(instances), CASE(pivoted), CASE(chrooted),
-	                     CASE(point));
+	                     CASE(kernel_own), CASE(own_terminals), CASE(instances), CASE(pivoted),
+	                     CASE(chrooted), CASE(point));
 }

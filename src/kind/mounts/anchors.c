@@ -22,6 +22,7 @@
 #include "mount.pb-c.h"
 #include "mount/build.h"
 #include "mount/reach.h"
+#include "mount/superblock.h"
 #include "superblock.pb-c.h"
 #include "task.pb-c.h"
 #include "util/alloc.h"
@@ -215,10 +216,29 @@ static bool same_options(const struct mount_sb *a, const struct mount_sb *b)
 	return true;
 }
 
+/*
+ * Mounted nowhere here: made as mount(8) would do it. Not with options, nor a cgroup's: there is
+ * one for all namespaces, and it would get them.
+ */
+static void make_singleton(struct mounts *m, size_t sb)
+{
+	const struct mount_sb *want = &m->table.sbs[sb];
+	size_t first = mount_of_sb(&m->table, sb, MOUNT_NONE);
+	struct error ignored = ERROR_INIT;
+	int fd = -1;
+
+	if (first == MOUNT_NONE || want->n_options || !strncmp(want->type, "cgroup", 6))
+		return;
+	const struct mount_entry *e = &m->table.mounts[first];
+	if (mount_superblock_make(want, e->source, -1, -1, &fd, &ignored) == 0)
+		add_host(m, sb, "/", fd, e);
+}
+
 static void find_singleton(struct mounts *m, int own, size_t sb)
 {
 	const struct mount_sb *want = &m->table.sbs[sb];
 	bool by_options = !strcmp(want->type, "cgroup"); /* one per hierarchy */
+	size_t n_before = m->n_anchors;
 
 	for (size_t i = 0; i < m->host.n_mounts; i++) {
 		const struct mount_entry *e = &m->host.mounts[i];
@@ -232,6 +252,8 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 			continue;
 		add_reached(m, sb, e->root, fd, e);
 	}
+	if (m->n_anchors == n_before)
+		make_singleton(m, sb);
 }
 
 /* made again, if it is missing */
