@@ -3,6 +3,7 @@
 #include "mount/build.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -116,6 +117,7 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	b->ghosts = xcalloc(b->t->n_sbs + 1, sizeof(*b->ghosts));
 	for (size_t i = 0; i < b->t->n_sbs; i++)
 		b->ghosts[i].fd = -1;
+	b->cpu = sched_getcpu();
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
 	for (size_t i = 0; i < b->t->n_mounts; i++)
 		b->origin_of[i] = find_origin(b, &b->t->mounts[i], last);

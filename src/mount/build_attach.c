@@ -202,11 +202,14 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 int build_attach_roots(void *build, struct error *err)
 {
 	struct mount_build *b = build;
-	int r = clone_all(b, false, err);
+	_cleanup_(free_p) size_t *order = build_order(b);
 
+	build_stay_on_one_cpu(b);
+	int r = clone_all(b, false, err);
 	if (r == 0)
 		r = open_places(b, false, err);
-	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+	for (size_t k = 0; r == 0 && k < b->t->n_namespaces; k++) {
+		size_t i = order[k];
 		if (build_is_owned(b, i)) {
 			r = build_owned(b, i, err);
 			continue;

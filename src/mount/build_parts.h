@@ -32,13 +32,14 @@ struct mount_build {
 	struct mount_origin *origins;
 	size_t n_origins;
 	size_t *origin_of; /* per mount */
-	bool *late;        /* per mount: it, or what it is on, has to wait for a pid namespace */
+	bool *late;        /* per mount: it, or what it is on, has to wait for another namespace */
 	/*
 	 * Descriptors, in memory that helpers share; each is open here, too, as they share our
 	 * table. -1: not made yet.
 	 */
 	int *fds;
 	size_t n_fds;
+	int cpu;     /* on which namespaces are made */
 	int *yard;   /* the yard's namespace */
 	int *ns;     /* per namespace */
 	int *origin; /* per origin */
@@ -81,6 +82,13 @@ int build_owned(struct mount_build *b, size_t ns, struct error *err);
 /* in the namespace, when all is attached: only the top of a detached tree takes attributes */
 int build_finish_owned(const struct mount_build *b, size_t ns, struct error *err);
 
+/*
+ * Ids of namespaces come in batches per CPU, and a namespace can only be bound in an older one: for
+ * the helpers that make some, always the same.
+ */
+void build_stay_on_one_cpu(const struct mount_build *b);
+/* the namespaces in the order in which they are made for that; the caller's */
+size_t *build_order(const struct mount_build *b);
 /* enters a namespace of the build, or the yard */
 int build_enter(int nsfd, struct error *err);
 /* adds which mount it is */

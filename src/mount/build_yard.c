@@ -35,15 +35,13 @@ int build_enter(int nsfd, struct error *err)
 	return 0;
 }
 
-/* ids of namespaces come in batches per CPU, and a namespace can only be bound in an older one */
-static void stay_on_one_cpu(void)
+void build_stay_on_one_cpu(const struct mount_build *b)
 {
 	cpu_set_t set;
-	int cpu = sched_getcpu();
 
 	CPU_ZERO(&set);
-	if (cpu >= 0 && cpu < CPU_SETSIZE) {
-		CPU_SET(cpu, &set);
+	if (b->cpu >= 0 && b->cpu < CPU_SETSIZE) {
+		CPU_SET(b->cpu, &set);
 		sched_setaffinity(0, sizeof(set), &set);
 	}
 }
@@ -113,33 +111,43 @@ static int make_ns(void *arg, struct error *err)
 	return n->b->ns[n->ns] < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;
 }
 
-/* whether one that has not been made yet has a file of it: that must be older */
-static bool must_wait(const struct mount_build *b, size_t ns)
+/* whether one that is not in order yet has a file of it: that must be older */
+static bool must_wait(const struct mount_build *b, const bool *ordered, size_t ns)
 {
 	for (size_t i = 0; i < b->t->n_mounts; i++)
-		if (b->t->mounts[i].target == ns + 1 && b->ns[b->t->mounts[i].namespace] < 0 &&
+		if (b->t->mounts[i].target == ns + 1 && !ordered[b->t->mounts[i].namespace] &&
 		    b->t->mounts[i].namespace != ns)
 			return true;
 	return false;
 }
 
 /* if they wait for each other, they cannot have been like that, and the bind will fail */
-static int make_all(struct mount_build *b, struct error *err)
+size_t *build_order(const struct mount_build *b)
 {
-	bool progress = true;
-	int r = 0;
+	size_t n = b->t->n_namespaces, done = 0, *order = xcalloc(n + 1, sizeof(*order));
+	_cleanup_(free_p) bool *ordered = xcalloc(n + 1, sizeof(*ordered));
 
-	for (size_t left = b->t->n_namespaces; r == 0 && left;) {
+	for (bool progress = true; done < n;) {
 		bool wait = progress;
 		progress = false;
-		for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
-			struct new_ns n = { b, i };
-			if (b->ns[i] >= 0 || (wait && must_wait(b, i)))
+		for (size_t i = 0; i < n; i++) {
+			if (ordered[i] || (wait && must_wait(b, ordered, i)))
 				continue;
-			r = helper_run_here(make_ns, &n, err);
-			progress = true;
-			left--;
+			order[done++] = i;
+			progress = ordered[i] = true;
 		}
+	}
+	return order;
+}
+
+static int make_all(struct mount_build *b, struct error *err)
+{
+	_cleanup_(free_p) size_t *order = build_order(b);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++) {
+		struct new_ns n = { b, order[i] };
+		r = helper_run_here(make_ns, &n, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -149,7 +157,7 @@ int build_yard(void *build, struct error *err)
 	struct mount_build *b = build;
 	int r;
 
-	stay_on_one_cpu();
+	build_stay_on_one_cpu(b);
 	r = build_enter(-1, err);
 	if (r == 0)
 		r = make_yard(b, err);

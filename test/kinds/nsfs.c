@@ -15,8 +15,10 @@
  * TEST bound-only round-trip restart="--mntns new" -- bound_only
  * TEST bound-mnt round-trip restart="--mntns new" -- bound_mnt
  * TEST bound-mnt-chain round-trip restart="--mntns new" -- bound_chain
+ * TEST bound-mnt-user round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- bound_alone
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid
+ * TEST outside-of-container refuse code=namespace.reference start="sh -c 'exec 9</proc/self/ns/uts && exec unshare -pfu \"$@\"' sh" checkpoint=--subtree -- inherited
  * TEST used-outside refuse code=leak -- used_outside
  * TEST time-by-descriptor round-trip -- time_descriptor
  * TEST time-bound round-trip restart="--mntns new" -- time_bound
@@ -126,6 +128,12 @@ static void of_set(void)
 	check_same(ipc, "/proc/self/ns/ipc");
 	check_same(pid, "/proc/self/ns/pid");
 	check_same(net, "/proc/self/ns/net");
+}
+
+static void inherited(void)
+{
+	CHECK(fcntl(9, F_GETFD) >= 0);
+	subject_checkpoint();
 }
 
 static void path_only(void)
@@ -332,6 +340,17 @@ static void bound_mnt(void)
 {
 	one_processor();
 	own_namespace();
+	bind_fd(make_mnt(), "/mnt/ns");
+	end_mnt();
+	subject_checkpoint();
+	check_inside(open("/mnt/ns", O_RDONLY));
+}
+
+/* in the mount namespace of the container, which a user namespace owns */
+static void bound_alone(void)
+{
+	one_processor();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
 	bind_fd(make_mnt(), "/mnt/ns");
 	end_mnt();
 	subject_checkpoint();
@@ -656,11 +675,12 @@ static void pid_outside(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(
-		argc, argv, CASE(own), CASE(of_set), CASE(path_only), CASE(uts_descriptor),
-		CASE(ipc_descriptor), CASE(user_descriptor), CASE(mnt_descriptor),
-		CASE(net_descriptor), CASE(net_external), CASE(bound), CASE(bound_open),
-		CASE(bound_only), CASE(bound_mnt), CASE(bound_chain), CASE(bound_shared),
-		CASE(bound_pid), CASE(used_outside), CASE(dead_pid), CASE(time_descriptor),
-		CASE(time_bound), CASE(time_for_children), CASE(dead_below), CASE(pid_outside));
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(of_set), CASE(path_only), CASE(inherited),
+	                     CASE(uts_descriptor), CASE(ipc_descriptor), CASE(user_descriptor),
+	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
+	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
+	                     CASE(bound_alone), CASE(bound_chain), CASE(bound_shared),
+	                     CASE(bound_pid), CASE(used_outside), CASE(dead_pid),
+	                     CASE(time_descriptor), CASE(time_bound), CASE(time_for_children),
+	                     CASE(dead_below), CASE(pid_outside));
 }

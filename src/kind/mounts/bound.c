@@ -7,6 +7,7 @@
 #include "core/restart.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
+#include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
 #include "mount/reach.h"
 #include "util/alloc.h"
@@ -35,6 +36,15 @@ void mounts_find_bound(struct mounts *m)
 	}
 }
 
+/*
+ * Mount namespaces are made by the builder, which needs no file of one before it has; those of
+ * other user namespaces are made once more when they are put together.
+ */
+static bool is_ours(const struct restart *r, uint32_t target)
+{
+	return !object_state(objects_by_id(r->objects, target), MntNsState)->owner;
+}
+
 int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct error *err)
 {
 	for (size_t i = 0; i < m->n_bound; i++) {
@@ -42,9 +52,11 @@ int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct err
 		const MountState *s = object_state(m->mounts[m->bound[i]], MountState);
 		if (a->fd >= 0)
 			continue;
-		/* made by the builder, which needs no file of it before it has */
-		if (s->target_type == CLONE_NEWNS && s->target && !m->build)
+		if (s->target_type == CLONE_NEWNS && s->target && !late &&
+		    !(m->build && is_ours(r, s->target))) {
+			a->late = !is_ours(r, s->target);
 			continue;
+		}
 		_cleanup_(close_p) int nsfd = ns_reference_open(r, s->target_type, s->target);
 		a->late = nsfd < 0 && errno == ENOENT;
 		if (nsfd >= 0)
