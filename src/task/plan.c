@@ -74,6 +74,7 @@ static int index_tasks(struct planner *p)
 			                         .next_child = PLAN_NONE,
 			                         .first_thread = PLAN_NONE,
 			                         .next_thread = PLAN_NONE,
+			                         .oldest_thread = PLAN_NONE,
 			                         .first_product = PLAN_NONE,
 			                         .last_product = PLAN_NONE,
 			                         .next_product = PLAN_NONE };
@@ -93,6 +94,8 @@ static int link_thread(struct planner *p, uint32_t i)
 		return 0;
 	if (p->tasks[leader].state == PLAN_ZOMBIE || p->tasks[i].state != PLAN_LIVE)
 		return plan_invalid(p, i, "a thread of a dead process");
+	if (p->members[leader].oldest_thread == PLAN_NONE)
+		p->members[leader].oldest_thread = i;
 	m->next_thread = p->members[leader].first_thread;
 	p->members[leader].first_thread = i;
 	return 0;
@@ -171,7 +174,7 @@ static int walk(struct planner *p)
 	return p->n_order == processes ? 0 : plan_invalid(p, p->plan->root, "parents form a ring");
 }
 
-/* what a dead leader had is gone: it gets what its first thread has, so that it can make threads */
+/* what a dead leader had is gone: it gets what its oldest thread has, which it can make first */
 static int complete_dead_leaders(struct planner *p, struct plan_task *tasks)
 {
 	for (uint32_t i = 0; i < p->n; i++) {
@@ -179,7 +182,7 @@ static int complete_dead_leaders(struct planner *p, struct plan_task *tasks)
 			continue;
 		if (!is_leader(p, i) || p->members[i].first_thread == PLAN_NONE)
 			return plan_invalid(p, i, "a dead leader without threads");
-		memcpy(tasks[i].share, tasks[p->members[i].first_thread].share,
+		memcpy(tasks[i].share, tasks[p->members[i].oldest_thread].share,
 		       sizeof(tasks[i].share));
 	}
 	return 0;

@@ -3,6 +3,7 @@
  * The tree planner: processes whose parent is dead. Those of a session are made within it, and come
  * to their reaper when who made them ends. See plan.h.
  */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "task/plan_building.h"
@@ -14,17 +15,17 @@ static uint32_t reaper_of(const struct planner *p, const struct foreign *f)
 	return p->members[p->members[f->node].parent].leader;
 }
 
-/* orphans come to the leader of their reaper, or if that is dead to the oldest of its other threads
- */
-static bool comes_to_parent(const struct planner *p, uint32_t node)
+/* one that never was an orphan: its session's dead leader, a sibling of it, made it */
+static int make_sibling(struct planner *p, uint32_t maker, uint32_t node)
 {
-	uint32_t parent = p->members[node].parent, heir = p->members[parent].leader;
+	struct plan_node *n = &p->plan->nodes[node];
+	const struct plan_node *m = &p->plan->nodes[maker];
 
-	if (p->tasks[heir].state != PLAN_LIVE) /* the list begins with the youngest */
-		for (uint32_t t = p->members[heir].first_thread; t != PLAN_NONE;
-		     t = p->members[t].next_thread)
-			heir = t;
-	return parent == heir;
+	if (m->creator != p->members[node].parent || m->exit_signal != p->tasks[node].exit_signal)
+		return plan_bad_shape(p, node, "no relative could have put it into its session");
+	n->flags |= CLONE_PARENT;
+	n->exit_signal = 0;
+	return 0;
 }
 
 /* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
@@ -38,12 +39,15 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
 		                             p->members[o->maker].group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
-		const struct foreign *f = &p->foreign[i];
-		if (!comes_to_parent(p, f->node))
-			return plan_bad_shape(p, f->node,
-			                      "it would come to another thread of its parent");
-		p->plan->nodes[f->node].creator = maker;
-		r = plan_make_node(p, b, maker, f->node, f->sid, p->members[maker].group);
+		uint32_t node = p->foreign[i].node, creator = maker;
+		if (!plan_was_orphan(p, node)) {
+			creator = o->maker;
+			r = make_sibling(p, creator, node);
+		}
+		p->plan->nodes[node].creator = creator;
+		if (r == 0)
+			r = plan_make_node(p, b, creator, node, p->foreign[i].sid,
+			                   p->members[creator].group);
 	}
 	if (!o->maker_ends)
 		plan_add_step(p, PLAN_EXIT, maker, reaper);
@@ -172,11 +176,17 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
 	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
 	pid_t sid = p->foreign[start].sid;
-	int r = 0;
+	int r = 0, exit_signal = 0;
 
 	while (!plan_ns_within(who->ns, ns_of(p, above)))
 		above = p->members[p->members[above].parent].leader;
+	for (size_t i = start; i < limit; i++)
+		if (!plan_was_orphan(p, p->foreign[i].node)) {
+			above = p->members[p->foreign[i].node].parent;
+			exit_signal = p->tasks[p->foreign[i].node].exit_signal;
+		}
 	leader = plan_add_placeholder(p, above, *who, sid);
+	p->plan->nodes[leader].exit_signal = exit_signal;
 	plan_lead_session(p, b, leader, sid, deepest);
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);

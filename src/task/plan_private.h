@@ -17,6 +17,7 @@ struct member {                               /* what the planner knows of a nod
 	uint32_t leader, parent;              /* nodes */
 	uint32_t first_child, next_child;     /* of a process: processes; by leader's node */
 	uint32_t first_thread, next_thread;   /* of a process: its threads but the leader */
+	uint32_t oldest_thread;               /* of those */
 	uint32_t first_product, last_product; /* of a task: what it makes, in order */
 	uint32_t next_product;
 	uint32_t enter, leave; /* interval of the depth-first walk, for descent */
@@ -24,6 +25,7 @@ struct member {                               /* what the planner knows of a nod
 	pid_t birth;           /* leaders of sessions: the session to be born into */
 	bool foreign;          /* made by a placeholder, then handed to its parent */
 	bool orphan;           /* the same, by a placeholder of the one that is to make it */
+	bool sibling;          /* made by its sibling that leads its session (CLONE_PARENT) */
 	bool led;              /* made by a placeholder that leads its session, or comes from it */
 	bool made, built;      /* it is there; it has made what must be born before its setsid(2) */
 	pid_t group, birth_group; /* where it is while steps are played */
@@ -120,6 +122,8 @@ int plan_settle_sessions(struct planner *p);
 /* the session into which a process must be born; FREE for a leader whose children do not care */
 pid_t plan_birth(const struct planner *p, uint32_t node);
 bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
+/* whether it can have come to its parent when who made it ended */
+bool plan_was_orphan(const struct planner *p, uint32_t node);
 
 /* ---- plan_sharing.c ---- */
 

@@ -25,36 +25,54 @@ pid_t plan_birth(const struct planner *p, uint32_t node)
 }
 
 /*
- * Whether a process can have been in @session before its own setsid: it leads a session, and so do
- * those above it, up to one that is in @session.
+ * Who made a process was in its session and descended from its parent; if the parent itself was in
+ * that session, then or before its own setsid(2), it can do so. Otherwise the session began below
+ * the parent, and the process is one that was left behind: an orphan. What follows is forced where
+ * the leader lives; where it is dead, there is a choice of where it was. Those that left sessions
+ * behind are then either above that place, or were born in the session, and so on for who has them.
  */
-static bool began_in(const struct planner *p, uint32_t process, pid_t session)
+
+static uint32_t process_above(const struct planner *p, uint32_t process)
 {
-	while (leads_session(p, process) && process != p->plan->root) {
-		if (p->members[process].birth != FREE && p->members[process].birth != session)
-			return false;
-		process = p->members[p->members[process].parent].leader;
-		if (p->members[process].sid == session)
-			return true;
-	}
-	return false;
+	return p->members[p->members[process].parent].leader;
+}
+
+/* whether a process can have been in @session before its own setsid(2) */
+static bool can_begin_in(const struct planner *p, uint32_t process, pid_t session)
+{
+	pid_t birth = p->members[process].birth;
+
+	return leads_session(p, process) && (birth == FREE || birth == session) &&
+	       (process != p->plan->root || session == OUTSIDE);
+}
+
+static bool has_been_in(const struct planner *p, uint32_t process, pid_t session)
+{
+	return p->members[process].sid == session ||
+	       (leads_session(p, process) && p->members[process].birth == session);
+}
+
+/* the first above that has been in @session, or cannot have begun in it; or @process itself */
+static uint32_t climb(const struct planner *p, uint32_t process, pid_t session)
+{
+	while (process != p->plan->root && !has_been_in(p, process, session) &&
+	       can_begin_in(p, process, session))
+		process = process_above(p, process);
+	return process;
 }
 
 /*
- * Whether what a member of the leader's session left behind came to @parent: when that is above the
- * leader, or the init of a pid namespace that the member had entered from outside, setns(2).
+ * Orphans come to the first thread of their reaper, or if that is dead to the oldest of the others,
+ * and send SIGCHLD from then on: what is otherwise was made by its parent, or by a sibling
+ * (CLONE_PARENT).
  */
-static bool left_by_member(const struct planner *p, uint32_t leader, uint32_t parent, pid_t session)
+bool plan_was_orphan(const struct planner *p, uint32_t node)
 {
-	uint32_t above;
+	uint32_t parent = p->members[node].parent, heir = p->members[parent].leader;
 
-	if (plan_descends(p, leader, parent))
-		return true;
-	if (!plan_is_init(p, parent) || !plan_ns_within(ns_of(p, parent), ns_of(p, leader)))
-		return false;
-	above = p->members[p->members[parent].parent].leader;
-	return !leads_session(p, parent) ||
-	       (p->members[above].sid != session && !began_in(p, above, session));
+	if (p->tasks[heir].state != PLAN_LIVE)
+		heir = p->members[heir].oldest_thread;
+	return parent == heir && p->tasks[node].exit_signal == SIGCHLD;
 }
 
 /*
@@ -72,55 +90,105 @@ static bool was_adopted(const struct planner *p, uint32_t parent, uint32_t child
 	       !plan_group_visible(p, p->members[parent].pgid, ns_of(p, child));
 }
 
-/* decides how a child is born, its own birth session being known */
-static int settle_birth(struct planner *p, uint32_t parent, uint32_t child)
-{
-	struct member *m = &p->members[parent];
-	pid_t want = plan_birth(p, child);
-	/* orphans go to the first thread that lives; a child of another one was made by it */
-	bool left_to_thread = p->members[child].parent != parent &&
-	                      p->tasks[parent].state != PLAN_DEAD_LEADER;
-	uint32_t leader;
+/* where a session is from: the process that leads it or below which its dead leader was made */
+struct place {
+	pid_t sid;
+	const struct plan_ns *ns;
+	uint32_t process; /* PLAN_NONE: outside */
+	bool dead;
+};
 
-	if (want == m->sid && was_adopted(p, parent, child)) {
-		p->members[child].foreign = true;
-		*array_push(p->foreign, p->n_foreign) = (struct foreign){ child, want };
-		return 0;
-	}
-	if (want == FREE || want == m->sid || plan_maker(p, child) != p->members[child].parent)
-		return 0;
-	leader = want == OUTSIDE ? PLAN_NONE : plan_find(p, want);
-	if (leader != PLAN_NONE && !leads_session(p, leader))
-		return plan_invalid(p, child, "a session whose leader is not in it");
-	if (want != OUTSIDE && want != m->birth &&
-	    (leader == PLAN_NONE ? !left_to_thread && !began_in(p, parent, want)
-	                         : left_by_member(p, leader, parent, want))) {
-		if (left_to_thread)
-			return plan_bad_shape(p, child, "it was left to a thread that leads none");
-		p->members[child].foreign = true;
-		*array_push(p->foreign, p->n_foreign) = (struct foreign){ child, want };
-		return 0;
-	}
-	if (!leads_session(p, parent))
-		return plan_bad_shape(p, child, "no relative could have put it into its session");
-	if (m->birth != FREE && m->birth != want)
-		return plan_bad_shape(p, parent, "its children are from three sessions");
-	m->birth = want;
-	return 0;
+/*
+ * Whether what a member of the session left behind came to @reaper: when that is above the leader,
+ * or the init of a pid namespace that the member had entered from outside, setns(2).
+ */
+static bool comes_to(const struct planner *p, const struct place *place, uint32_t reaper)
+{
+	if (place->process == PLAN_NONE && !place->dead)
+		return false;
+	if (plan_is_init(p, reaper) && plan_ns_within(ns_of(p, reaper), place->ns) &&
+	    !has_been_in(p, climb(p, reaper, place->sid), place->sid))
+		return true;
+	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }
 
-/* children of other threads than the leader first: they leave less choice */
-static int settle_children(struct planner *p, uint32_t process, bool of_threads)
+static void add_foreign(struct planner *p, uint32_t node, pid_t session)
 {
-	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
-	     c = p->members[c].next_child) {
-		if ((p->members[c].parent != process) != of_threads)
-			continue;
-		int r = settle_birth(p, process, c);
-		if (r < 0)
-			return r;
+	p->members[node].foreign = true;
+	*array_push(p->foreign, p->n_foreign) = (struct foreign){ node, session };
+}
+
+/* how @child was born into a session, and so those above it that must have been born there */
+static int settle_birth(struct planner *p, const struct place *place, uint32_t child)
+{
+	for (;;) {
+		uint32_t parent = process_above(p, child);
+		if (plan_maker(p, child) != p->members[child].parent)
+			return 0;
+		if (!leads_session(p, child) && p->members[parent].sid == place->sid &&
+		    was_adopted(p, parent, child)) {
+			add_foreign(p, child, place->sid);
+			return 0;
+		}
+		if (has_been_in(p, parent, place->sid))
+			return 0;
+		bool orphan = plan_was_orphan(p, child);
+		if (!orphan && !place->dead && place->process != PLAN_NONE &&
+		    p->members[place->process].parent == p->members[child].parent &&
+		    p->tasks[place->process].exit_signal == p->tasks[child].exit_signal) {
+			p->members[child].sibling = true;
+			return 0;
+		}
+		if (orphan ? comes_to(p, place, parent)
+		           : place->dead && !can_begin_in(p, parent, place->sid)) {
+			add_foreign(p, child, place->sid);
+			return 0;
+		}
+		if (!can_begin_in(p, parent, place->sid))
+			return plan_bad_shape(p, child,
+			                      "no relative could have put it into its session");
+		p->members[parent].birth = place->sid;
+		if (parent == p->plan->root)
+			return 0;
+		child = parent;
 	}
-	return 0;
+}
+
+/* how far down the dead leader must have been for what it left to @child's parent; *ret: deeper */
+static void lower_place(const struct planner *p, struct place *place, uint32_t *top, uint32_t child)
+{
+	uint32_t reaper = process_above(p, child), stop = climb(p, reaper, place->sid);
+
+	if (has_been_in(p, stop, place->sid) || ns_of(p, reaper) != place->ns ||
+	    (plan_was_orphan(p, child) && plan_is_init(p, reaper)))
+		return;
+	if (!plan_was_orphan(p, child))
+		reaper = stop;
+	if (*top == PLAN_NONE || p->members[stop].enter > p->members[*top].enter ||
+	    (stop == *top && p->members[reaper].enter > p->members[place->process].enter)) {
+		*top = stop;
+		place->process = reaper;
+	}
+}
+
+static int settle_session(struct planner *p, const uint32_t *children, size_t n)
+{
+	pid_t sid = p->members[children[0]].sid;
+	uint32_t leader = sid == OUTSIDE ? PLAN_NONE : plan_find(p, sid), top = PLAN_NONE;
+	struct place place = { sid, NULL, leader, sid != OUTSIDE && leader == PLAN_NONE };
+	int r = 0;
+
+	if (leader != PLAN_NONE && !leads_session(p, leader))
+		return plan_invalid(p, children[0], "a session whose leader is not in it");
+	if (leader != PLAN_NONE)
+		place.ns = ns_of(p, leader);
+	else if (place.dead)
+		place.ns = plan_dead_leader(p, sid)->ns;
+	for (size_t i = 0; place.dead && i < n; i++)
+		lower_place(p, &place, &top, children[i]);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = settle_birth(p, &place, children[i]);
+	return r;
 }
 
 /* ---- dead leaders whose turn is known ---- */
@@ -216,16 +284,40 @@ static void find_leaders(struct planner *p)
 	p->n_foreign = kept;
 }
 
+/* living leaders first: they leave no choice */
+static int by_leader(const void *a, const void *b, void *arg)
+{
+	const struct planner *p = arg;
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	pid_t s = p->members[x].sid, t = p->members[y].sid;
+	bool dead_s = s != OUTSIDE && plan_find(p, s) == PLAN_NONE;
+	bool dead_t = t != OUTSIDE && plan_find(p, t) == PLAN_NONE;
+
+	if (dead_s != dead_t)
+		return dead_s ? 1 : -1;
+	if (s != t)
+		return s < t ? -1 : 1;
+	return p->members[x].enter < p->members[y].enter ? -1 : 1;
+}
+
 int plan_settle_sessions(struct planner *p)
 {
-	for (size_t i = p->n_order; i-- > 0;) {
-		uint32_t node = p->order[i];
-		int r = settle_children(p, node, true);
-		if (r == 0)
-			r = settle_children(p, node, false);
-		if (r < 0)
-			return r;
+	uint32_t *list = xcalloc(p->n_order, sizeof(*list));
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_order; i++)
+		if (p->order[i] != p->plan->root && !leads_session(p, p->order[i]))
+			list[n++] = p->order[i];
+	if (n)
+		qsort_r(list, n, sizeof(*list), by_leader, p);
+	for (size_t i = 0, end; r == 0 && i < n; i = end) {
+		for (end = i; end < n && p->members[list[end]].sid == p->members[list[i]].sid;)
+			end++;
+		r = settle_session(p, list + i, end - i);
 	}
-	find_leaders(p);
-	return 0;
+	free(list);
+	if (r == 0)
+		find_leaders(p);
+	return r;
 }

@@ -208,7 +208,9 @@ static void connect_children(struct planner *p, uint32_t process, uint32_t *scra
 
 	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
 	     c = p->members[c].next_child)
-		if (!p->members[c].foreign)
+		if (p->members[c].sibling)
+			add_product(p, plan_find(p, plan_birth(p, c)), c);
+		else if (!p->members[c].foreign)
 			scratch[n++] = c;
 	qsort_r(scratch, n, sizeof(*scratch), by_parent, p);
 	for (size_t i = 0, end; i < n; i = end) {

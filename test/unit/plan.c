@@ -34,6 +34,7 @@ struct model {
 	size_t n;
 	uint32_t next_share;
 	pid_t out_sid, out_pgid;
+	bool wild; /* with CLONE_PARENT, subreapers no more, and a root that may do as it likes */
 	struct plan_ns spaces[MAX]; /* pid namespaces below the root's; init is a tid here */
 	size_t n_spaces;
 };
@@ -255,6 +256,10 @@ static size_t to_tasks(struct model *m, struct plan_task *ret)
 			                 .pgid = t->pgid,
 			                 .sid = t->sid,
 			                 .exit_signal = t->exit_signal };
+		if (m->wild && t->sid == m->out_sid) /* as it is told of a leader outside that lives */
+			p->sid = 0;
+		if (m->wild && t->pgid == m->out_pgid)
+			p->pgid = 0;
 		memcpy(p->share, t->share, sizeof(p->share));
 		set_inner(m, t, n - 1, p);
 		if (t->state == ZOMBIE)
@@ -526,6 +531,12 @@ static void end_model(struct model *m, struct thread *t)
 		get(m, tgid)->state = GONE;
 }
 
+/* clone(2): not for an init */
+static uint64_t any_parent(struct model *m, const struct thread *t)
+{
+	return m->wild && t->tgid != 1000 && !is_init(t) && any(4) == 0 ? CLONE_PARENT : 0;
+}
+
 static void one_event(struct model *m, pid_t *next, bool sharing)
 {
 	const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
@@ -537,7 +548,7 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 	case 0:
 	case 1:
 	case 2:
-		clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD);
+		clone_model(m, t, (*next)++, any_flags(sharing) | any_parent(m, t), SIGCHLD);
 		break;
 	case 3:
 		clone_model(m, t, (*next)++,
@@ -548,7 +559,7 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 			clone_model(m, t, (*next)++, thread | any_flags(true), 0);
 		break;
 	case 5:
-		if (!is_root)
+		if (!is_root || m->wild)
 			setsid_model(m, t);
 		break;
 	case 6:
@@ -565,6 +576,8 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 		break;
 	case 9:
 		get(m, t->tgid)->subreaper |= any(3) == 0;
+		if (m->wild && !is_root && any(2))
+			get(m, t->tgid)->subreaper = false;
 		break;
 	default:
 		if (!is_root)
@@ -574,12 +587,13 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 }
 
 /* a process whose last thread is gone is a zombie; nothing to do, but threads that lead none */
-static struct model *history(uint64_t s, unsigned events, bool root_leads, bool sharing,
-                             bool nested)
+static struct model *history_of(uint64_t s, unsigned events, bool root_leads, bool sharing,
+                                bool nested, bool wild)
 {
 	struct model *m = xcalloc(1, sizeof(*m));
 	pid_t next = 1001;
 
+	m->wild = wild;
 	seed = s * 977 + 12345;
 	m->out_sid = OUT_SID;
 	m->out_pgid = OUT_PGID;
@@ -596,6 +610,12 @@ static struct model *history(uint64_t s, unsigned events, bool root_leads, bool 
 			one_event(m, &next, sharing);
 	}
 	return m;
+}
+
+static struct model *history(uint64_t s, unsigned events, bool root_leads, bool sharing,
+                             bool nested)
+{
+	return history_of(s, events, root_leads, sharing, nested, false);
 }
 
 static void trees_of_random_histories(void **state)
