@@ -154,40 +154,67 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 	}
 }
 
-/* how far down the dead leader must have been for what it left to @child's parent; *ret: deeper */
-static void lower_place(const struct planner *p, struct place *place, uint32_t *top, uint32_t child)
+/*
+ * One that never was an orphan (plan_was_orphan()) was made by its parent before that one's
+ * setsid(2), which then was born there too; or else the dead leader was its sibling.
+ */
+static void settle_siblings(struct planner *p, struct place *place, uint32_t **list, size_t *n)
 {
-	uint32_t reaper = process_above(p, child), stop = climb(p, reaper, place->sid);
-
-	if (has_been_in(p, stop, place->sid) || ns_of(p, reaper) != place->ns ||
-	    (plan_was_orphan(p, child) && plan_is_init(p, reaper)))
-		return;
-	if (!plan_was_orphan(p, child))
-		reaper = stop;
-	if (*top == PLAN_NONE || p->members[stop].enter > p->members[*top].enter ||
-	    (stop == *top && p->members[reaper].enter > p->members[place->process].enter)) {
-		*top = stop;
-		place->process = reaper;
+	for (size_t i = 0; i < *n; i++) {
+		uint32_t child = (*list)[i], parent = process_above(p, child);
+		if (plan_was_orphan(p, child) || has_been_in(p, parent, place->sid))
+			continue;
+		if (!can_begin_in(p, parent, place->sid)) {
+			place->process = parent;
+			continue;
+		}
+		p->members[parent].birth = place->sid;
+		*array_push(*list, *n) = parent;
 	}
 }
 
-static int settle_session(struct planner *p, const uint32_t *children, size_t n)
+/*
+ * A dead leader was below all that cannot have begun in its session and got orphans of it, and so
+ * may all above the deepest of them; the others began in it.
+ */
+static void find_place(const struct planner *p, struct place *place, const uint32_t *list, size_t n)
 {
-	pid_t sid = p->members[children[0]].sid;
-	uint32_t leader = sid == OUTSIDE ? PLAN_NONE : plan_find(p, sid), top = PLAN_NONE;
+	uint32_t top = PLAN_NONE;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t reaper = process_above(p, list[i]), stop = climb(p, reaper, place->sid);
+		if (has_been_in(p, stop, place->sid) || ns_of(p, reaper) != place->ns ||
+		    plan_is_init(p, reaper))
+			continue;
+		if (top == PLAN_NONE || p->members[stop].enter > p->members[top].enter ||
+		    (stop == top &&
+		     p->members[reaper].enter > p->members[place->process].enter)) {
+			top = stop;
+			place->process = reaper;
+		}
+	}
+}
+
+/* @list: all of the session but its leader; those that have begun in it are added */
+static int settle_session(struct planner *p, uint32_t **list, size_t *n)
+{
+	pid_t sid = p->members[(*list)[0]].sid;
+	uint32_t leader = sid == OUTSIDE ? PLAN_NONE : plan_find(p, sid);
 	struct place place = { sid, NULL, leader, sid != OUTSIDE && leader == PLAN_NONE };
 	int r = 0;
 
 	if (leader != PLAN_NONE && !leads_session(p, leader))
-		return plan_invalid(p, children[0], "a session whose leader is not in it");
+		return plan_invalid(p, (*list)[0], "a session whose leader is not in it");
 	if (leader != PLAN_NONE)
 		place.ns = ns_of(p, leader);
-	else if (place.dead)
+	if (place.dead) {
 		place.ns = plan_dead_leader(p, sid)->ns;
-	for (size_t i = 0; place.dead && i < n; i++)
-		lower_place(p, &place, &top, children[i]);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = settle_birth(p, &place, children[i]);
+		settle_siblings(p, &place, list, n);
+	}
+	if (place.dead && place.process == PLAN_NONE)
+		find_place(p, &place, *list, *n);
+	for (size_t i = 0; r == 0 && i < *n; i++)
+		r = settle_birth(p, &place, (*list)[i]);
 	return r;
 }
 
@@ -302,20 +329,23 @@ static int by_leader(const void *a, const void *b, void *arg)
 
 int plan_settle_sessions(struct planner *p)
 {
-	uint32_t *list = xcalloc(p->n_order, sizeof(*list));
+	uint32_t *all = xcalloc(p->n_order, sizeof(*all)), *list = NULL;
 	size_t n = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < p->n_order; i++)
 		if (p->order[i] != p->plan->root && !leads_session(p, p->order[i]))
-			list[n++] = p->order[i];
+			all[n++] = p->order[i];
 	if (n)
-		qsort_r(list, n, sizeof(*list), by_leader, p);
-	for (size_t i = 0, end; r == 0 && i < n; i = end) {
-		for (end = i; end < n && p->members[list[end]].sid == p->members[list[i]].sid;)
-			end++;
-		r = settle_session(p, list + i, end - i);
+		qsort_r(all, n, sizeof(*all), by_leader, p);
+	for (size_t i = 0; r == 0 && i < n;) {
+		pid_t sid = p->members[all[i]].sid;
+		size_t n_list = 0;
+		while (i < n && p->members[all[i]].sid == sid)
+			*array_push(list, n_list) = all[i++];
+		r = settle_session(p, &list, &n_list);
 	}
+	free(all);
 	free(list);
 	if (r == 0)
 		find_leaders(p);
