@@ -187,8 +187,7 @@ static void find_place(const struct planner *p, struct place *place, const uint3
 		    plan_is_init(p, reaper))
 			continue;
 		if (top == PLAN_NONE || p->members[stop].enter > p->members[top].enter ||
-		    (stop == top &&
-		     p->members[reaper].enter > p->members[place->process].enter)) {
+		    (stop == top && p->members[reaper].enter > p->members[place->process].enter)) {
 			top = stop;
 			place->process = reaper;
 		}
