@@ -180,12 +180,14 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 
 	while (!plan_ns_within(who->ns, ns_of(p, above)))
 		above = p->members[p->members[above].parent].leader;
+	uint32_t creator = above;
 	for (size_t i = start; i < limit; i++)
 		if (!plan_was_orphan(p, p->foreign[i].node)) {
-			above = p->members[p->foreign[i].node].parent;
+			creator = p->members[p->foreign[i].node].parent;
+			above = p->members[creator].leader;
 			exit_signal = p->tasks[p->foreign[i].node].exit_signal;
 		}
-	leader = plan_add_placeholder(p, above, *who, sid);
+	leader = plan_add_placeholder(p, creator, *who, sid);
 	p->plan->nodes[leader].exit_signal = exit_signal;
 	plan_lead_session(p, b, leader, sid, deepest);
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {

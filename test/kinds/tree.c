@@ -9,11 +9,15 @@
  * TEST dead-group-leader round-trip -- dead_group
  * TEST dead-session-leader round-trip -- dead_session
  * TEST orphans round-trip -- orphans
+ * TEST orphans-of-one-session round-trip -- orphans_of_one_session
+ * TEST thread-of-a-dead-session round-trip -- thread_of_dead_session
+ * TEST siblings-of-leaders round-trip -- siblings
  * TEST subreapers round-trip -- subreapers
  * TEST exit-signals round-trip -- exit_signals
  * TEST names round-trip -- names
  * TEST hundred round-trip -- hundred
  */
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -206,6 +210,124 @@ static void orphans(void)
 	reap(3);
 }
 
+/*
+ * Two that leave a session for their own, each with a child that stays in it; and the one that led
+ * it ends. They come to us, and neither is above the other.
+ */
+static void orphans_of_one_session(void)
+{
+	CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+	pid_t leader = child();
+	if (!leader) {
+		CHECK(setsid() == getpid());
+		for (int i = 0; i < 2; i++) {
+			pid_t session = getsid(0);
+			if (child())
+				continue;
+			if (!child()) {
+				await(2);
+				stay();
+				CHECK_EQ(getsid(0), session);
+				_exit(0);
+			}
+			CHECK(setsid() == getpid());
+			while (getppid() == session)
+				usleep(1000);
+			here();
+			stay();
+			reap(1);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	CHECK(waitpid(leader, NULL, 0) == leader);
+	await(6);
+	subject_checkpoint();
+	reap(2);
+}
+
+/* a child that a thread makes, which alone can wait for it so; the others have no such child */
+static void *make_child(void *arg)
+{
+	pid_t (*make)(void) = arg, pid = make();
+
+	here();
+	subject_wait_go();
+	int status;
+	CHECK(waitpid(pid, &status, __WALL | __WNOTHREAD) == pid && status == 0);
+	return NULL;
+}
+
+static pid_t child_that_stays(void)
+{
+	pid_t pid = child();
+
+	if (pid)
+		return pid;
+	stay();
+	_exit(0);
+}
+
+/* made by a thread before its process left a session, whose leader has ended since */
+static void thread_of_dead_session(void)
+{
+	CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+	pid_t leader = child();
+	if (!leader) {
+		pid_t session = setsid();
+		if (child())
+			_exit(0);
+		pthread_t thread;
+		CHECK(pthread_create(&thread, NULL, make_child, (void *)child_that_stays) == 0);
+		await(2);
+		CHECK(setsid() == getpid());
+		while (getppid() == session)
+			usleep(1000);
+		stay();
+		CHECK(waitpid(-1, NULL, __WALL | __WNOTHREAD | WNOHANG) < 0 && errno == ECHILD);
+		CHECK(pthread_join(thread, NULL) == 0);
+		_exit(0);
+	}
+	CHECK(waitpid(leader, NULL, 0) == leader);
+	await(3);
+	subject_checkpoint();
+	reap(1);
+}
+
+/* of one that leads a session, and in it; from a thread of ours */
+static pid_t sibling_of_leader(void)
+{
+	volatile pid_t *made = (volatile pid_t *)(alive + 1);
+	pid_t leader = child();
+
+	if (!leader) {
+		CHECK(setsid() == getpid());
+		pid_t pid = (pid_t)syscall(SYS_clone, CLONE_PARENT, NULL, NULL, NULL, 0);
+		CHECK(pid >= 0);
+		if (!pid) {
+			while (!*made)
+				usleep(1000);
+			stay();
+			_exit(0);
+		}
+		*made = pid;
+		_exit(0);
+	}
+	CHECK(waitpid(leader, NULL, 0) == leader);
+	return *made;
+}
+
+static void siblings(void)
+{
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, make_child, (void *)sibling_of_leader) == 0);
+	await(2);
+	subject_checkpoint();
+	CHECK(waitpid(-1, NULL, __WALL | __WNOTHREAD | WNOHANG) < 0 && errno == ECHILD);
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
 /* where orphans go afterwards follows from who is a subreaper, and from who its descendants are */
 static void subreapers(void)
 {
@@ -306,6 +428,8 @@ int main(int argc, char **argv)
 	alive = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(alive != MAP_FAILED);
 	return SUBJECT_CASES(argc, argv, CASE(nested), CASE(groups), CASE(sessions),
-	                     CASE(dead_group), CASE(dead_session), CASE(orphans), CASE(subreapers),
-	                     CASE(exit_signals), CASE(names), CASE(hundred));
+	                     CASE(dead_group), CASE(dead_session), CASE(orphans),
+	                     CASE(orphans_of_one_session), CASE(thread_of_dead_session),
+	                     CASE(siblings), CASE(subreapers), CASE(exit_signals), CASE(names),
+	                     CASE(hundred));
 }

@@ -77,6 +77,8 @@ static bool is_visible(struct model *m, pid_t tid, const struct plan_ns *ns)
 
 static bool group_exists(struct model *m, pid_t pgid, pid_t sid)
 {
+	if (pgid == m->out_pgid && (sid == 0 || sid == m->out_sid)) /* the coordinator's */
+		return true;
 	for (size_t i = 0; i < m->n; i++)
 		if (m->t[i].state != GONE && m->t[i].pgid == pgid &&
 		    (sid == 0 || m->t[i].sid == sid))
