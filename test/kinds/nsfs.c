@@ -21,12 +21,16 @@
  * TEST outside-of-container refuse code=namespace.reference start="unshare -pf unshare -u" -- outside
  * TEST used-outside refuse code=leak -- used_outside
  * TEST time-by-descriptor round-trip -- time_descriptor
+ * TEST time-by-descriptor-user round-trip start="$TOP/test/tools/in_user_ns pT 0,100000,5000 0,200000,5000" -- time_descriptor
+ * TEST time-clock-continue round-trip except=ns/time,ns/time_for_children,fd/4 restart="--clock continue" under="unshare -Tf --monotonic 1000 --boottime 3000" -- time_continue
  * TEST time-bound round-trip restart="--mntns new" -- time_bound
  * TEST time-for-children round-trip -- time_for_children
  * TEST dead-pid round-trip -- dead_pid
  * TEST dead-pid-container round-trip start=container -- dead_pid
  * TEST dead-below-dead round-trip -- dead_below
  * TEST dead-below-dead-container round-trip start=container -- dead_below
+ * TEST dead-below-dead-user round-trip start="$TOP/test/tools/in_user_ns p 0,100000,5000 0,200000,5000" -- dead_below
+ * TEST dead-below-zombie refuse code=namespace.other -- dead_below_zombie
  * TEST pid-outside refuse code=leak -- pid_outside
  * TEST net-undeclared refuse code=namespace.network -- net_descriptor
  */
@@ -545,6 +549,23 @@ static void dead_below(void)
 	}
 }
 
+/* the init of the one above has been waited for by nobody */
+static void dead_below_zombie(void)
+{
+	fds = mmap(NULL, 4 * sizeof(*fds), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+	           0);
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+	CHECK(fds != MAP_FAILED && pid >= 0);
+	if (pid == 0) {
+		make_dead(2);
+		_exit(0);
+	}
+	siginfo_t info;
+	CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0);
+	subject_checkpoint();
+	subject_check_exit(pid, 0);
+}
+
 /* nothing can be made in it */
 static void dead_pid(void)
 {
@@ -612,6 +633,20 @@ static void time_descriptor(void)
 	struct offsets b = check_ahead(other, 6000, 9000);
 	CHECK(b.monotonic - a.monotonic == 1000 * 1000000000ll - 5);
 	CHECK(b.boottime - a.boottime == -6);
+}
+
+/* ours is made again, too: nothing has changed between the two */
+static void time_continue(void)
+{
+	struct offsets own = read_offsets();
+	int fd = visit_time("monotonic 5000 5\nboottime 9000 7\n");
+
+	subject_checkpoint();
+	struct offsets now = read_offsets();
+	CHECK(setns(fd, CLONE_NEWTIME) == 0);
+	struct offsets its = read_offsets();
+	CHECK(its.monotonic - now.monotonic == 5000 * 1000000000ll + 5 - own.monotonic);
+	CHECK(its.boottime - now.boottime == 9000 * 1000000000ll + 7 - own.boottime);
 }
 
 static void time_bound(void)
@@ -682,6 +717,7 @@ int main(int argc, char **argv)
 	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
 	                     CASE(bound_alone), CASE(bound_chain), CASE(bound_shared),
 	                     CASE(bound_pid), CASE(used_outside), CASE(dead_pid),
-	                     CASE(time_descriptor), CASE(time_bound), CASE(time_for_children),
-	                     CASE(dead_below), CASE(pid_outside));
+	                     CASE(time_descriptor), CASE(time_bound), CASE(time_continue),
+	                     CASE(dead_below_zombie), CASE(time_for_children), CASE(dead_below),
+	                     CASE(pid_outside));
 }

@@ -8,6 +8,7 @@
  * TEST threads round-trip under="unshare -Tf --monotonic 1000" -- threads
  * TEST relatives round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- relatives
  * TEST for-children round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- for_children
+ * TEST for-children-user round-trip start="$TOP/test/tools/in_user_ns pm 0,100000,5000 0,200000,5000" checkpoint=--subtree -- for_children
  * TEST childless round-trip under="unshare -Tf --monotonic 1000 --boottime 1000" -- childless
  * TEST unfrozen round-trip -- unfrozen
  * TEST frozen round-trip -- frozen

@@ -168,7 +168,8 @@ static int make_dead(void *arg, struct error *err)
 {
 	struct dying *d = arg;
 	size_t at = d->at;
-	int r = ns_enter_owner(d->list[at].owner, err);
+	bool is_there = at && d->list[at].owner == d->list[d->list[at].above].owner;
+	int r = is_there ? 0 : ns_enter_owner(d->list[at].owner, err);
 
 	if (r == 0 && unshare(CLONE_NEWPID) < 0)
 		r = error_raise(err, errno, "make a pid namespace");
