@@ -278,7 +278,12 @@ static void own_terminals(void)
 {
 	CHECK(mkdir("d", 0755) == 0);
 	CHECK(mount("d", "d", "devpts", 0, "newinstance,mode=620,gid=5,ptmxmode=666,max=9") == 0);
+	CHECK(chown("d", 3, 4) == 0 && chmod("d", 0711) == 0 && chown("d/ptmx", 5, 6) == 0);
 	subject_checkpoint();
+	struct stat st;
+	CHECK(stat("d", &st) == 0 && st.st_uid == 3 && st.st_gid == 4);
+	CHECK_EQ(st.st_mode, S_IFDIR | 0711);
+	CHECK(stat("d/ptmx", &st) == 0 && st.st_uid == 5 && st.st_gid == 6);
 	CHECK(access("d/ptmx", R_OK | W_OK) == 0);
 }
 

@@ -25,6 +25,7 @@
 #include "mount/build.h"
 #include "mount/content.h"
 #include "mount/ghosts.h"
+#include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/path.h"
@@ -413,6 +414,9 @@ static int settle_one(struct restart *r, struct mounts *m, size_t sb, size_t *ne
 	_cleanup_(user_ns_author_end) struct user_ns_author author = { 0 };
 	int e = user_ns_author_begin(r, (uint32_t)m->table.sbs[sb].owner, &author, err);
 
+	if (e == 0)
+		e = superblock_restore_nodes(object_state(m->sbs[sb], SuperblockState),
+		                             mount_build_sb(m->build, sb), err);
 	if (e == 0)
 		e = mount_ghosts_bury(m->build, sb, err);
 	for (; e == 0 && *next < m->n_filled && m->filled[*next].sb == sb; ++*next)

@@ -73,6 +73,11 @@ void superblock_save_layers(const struct mount_sb *sb, struct SuperblockState *s
 int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line,
                              struct error *err);
 
+/* ---- nodes.c: what is in every new file system of a type, and who it belongs to ---- */
+void superblock_save_nodes(const struct mount_sb *sb, int root, struct SuperblockState *s);
+bool superblock_nodes_valid(const struct SuperblockState *s); /* pure */
+int superblock_restore_nodes(const struct SuperblockState *s, int root, struct error *err);
+
 /* ---- bound.c: restart, namespaces that are bound to files ---- */
 void mounts_find_bound(struct mounts *m);
 /* those that are there by now; the others must wait for tasks, unless @late */

@@ -97,6 +97,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		return error_raise(err, EBADMSG, "a superblock of object %u", s->owner);
 	if (s->key && !objects_by_id(objects, s->key))
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
+	if (!superblock_nodes_valid(s))
+		return error_raise(err, EBADMSG, "the nodes of a new superblock");
 	for (size_t i = 0; i < s->n_anchors; i++) {
 		const SuperblockAnchor *a = s->anchors[i];
 		bool is_there = a->name.len ? !a->path.len && is_text(&a->name, NAME_SIZE)
