@@ -136,6 +136,44 @@ static int stop_waited(const struct task *task, bool *ret, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* signals that are pending for any thread of the process of @leader */
+static uint64_t pending_signals(const struct checkpoint *c, const struct task *leader)
+{
+	uint64_t pending = leader->status.shared_pending;
+
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (c->tasks[i]->leader == leader)
+			pending |= c->tasks[i]->status.sig_pending;
+	return pending;
+}
+
+/*
+ * Whether the parent could still be told that the process was continued: only it can ask. Not seen
+ * with a SIGCONT that is pending, since to be continued again would add to that or take it away.
+ */
+static int was_continued(const struct checkpoint *c, const struct task *task, bool *ret,
+                         struct error *err)
+{
+	_Alignas(siginfo_t) char buffer[INJECT_BUFFER_SIZE] = { 0 };
+	const struct task *parent = task->parent;
+	const struct proc_status *s = &task->status;
+
+	*ret = false;
+	if (task != task->leader || task->state != TASK_HELD || !parent ||
+	    (parent->state != TASK_HELD && parent->state != TASK_STOPPED))
+		return 0;
+	struct injection call = { .nr = __NR_waitid,
+		                  .arg = { P_PID, (uint64_t)s->ns_pid[parent->status.n_ns_pids - 1],
+		                           0, WCONTINUED | WNOHANG | WNOWAIT | __WALL },
+		                  .buffer_args = 1 << 2 };
+	int r = tracer_inject(c->tracer, parent->tid, &call, 1, buffer, err);
+	if (r < 0)
+		return error_trace(err, r);
+	*ret = call.result == 0 && ((siginfo_t *)buffer)->si_pid &&
+	       !(pending_signals(c, task) & 1ull << (SIGCONT - 1));
+	return 0;
+}
+
 /* its numbers below the root's pid namespace */
 static void save_inner(const struct checkpoint *c, const struct task *task, TaskState *s)
 {
@@ -188,14 +226,13 @@ static int task_save(struct checkpoint *c, struct object *object, struct error *
 	s->comm.len = strnlen(task->comm, COMM_MAX);
 	s->comm.data = xmemdup(task->comm, s->comm.len);
 	list_objects(task, s);
-	if (task->state == TASK_STOPPED) {
-		bool waited;
-		int r = stop_waited(task, &waited, err);
-		if (r < 0)
-			return error_trace(err, r);
-		s->stop_waited = waited;
-	}
-	return 0;
+	bool continued, waited = false;
+	int r = was_continued(c, task, &continued, err);
+	if (r == 0 && task->state == TASK_STOPPED)
+		r = stop_waited(task, &waited, err);
+	s->continued = continued;
+	s->stop_waited = waited;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int task_validate(const struct objects *objects, const struct object *object,
@@ -227,6 +264,8 @@ static int task_validate(const struct objects *objects, const struct object *obj
 		return error_raise(err, EBADMSG, "a dead task's nice value %d", t->dead_nice);
 	if (t->stop_waited && !t->stop_signal)
 		return error_raise(err, EBADMSG, "a stop that did not happen was waited for");
+	if (t->continued && (t->state != TASK_STATE__STATE__LIVE || t->tid != t->tgid))
+		return error_raise(err, EBADMSG, "what does not run was continued");
 	if (t->n_stand_ins > PLAN_STAND_INS_MAX)
 		return error_raise(err, EBADMSG, "%zu placeholders", t->n_stand_ins);
 	if (t->exit_signal > 64)
@@ -289,6 +328,7 @@ static int task_commit(struct restart *r, struct object *object, struct stub *st
 
 	stub->launch.stop_signal = (int)t->stop_signal; /* 0 unless it is STOPPED */
 	stub->launch.stop_waited = t->stop_waited;
+	stub->launch.continued = t->continued;
 	return 0;
 }
 

@@ -157,6 +157,7 @@ struct launch {
 	uint64_t sigmask;
 	int stop_signal;  /* job-control stopped by it; 0 = it runs */
 	bool stop_waited; /* its parent has been told of that, and has waited for it */
+	bool continued;   /* it was stopped once, and that it goes on its parent may still ask */
 	/*
 	 * A timed call to be taken up again (nr 0: none): it is made with these arguments and
 	 * interrupted at once, so that the kernel itself holds the rest of the time and goes on

@@ -211,6 +211,7 @@ int trace_launch(struct trace *t, struct launch *l, struct error *err)
 	task->syscall_ip = l->syscall_ip;
 	task->stop_signal = l->stop_signal;
 	task->stop_waited = l->stop_waited;
+	task->continued = l->continued;
 	int r = stop_stub(t, task, err);
 	if (r == 0 && trace_set_sigmask(l->tid, UINT64_MAX) < 0)
 		r = error_raise(err, ESRCH, "block the signals of stub %d", l->tid);

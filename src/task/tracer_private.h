@@ -34,6 +34,7 @@ struct traced {
 	bool has_registers;
 	bool list_tried;  /* to map the two pages of @list */
 	bool stop_waited; /* restart: launch.stop_waited */
+	bool continued;   /* restart: launch.continued */
 	int stop_signal;
 	uint64_t sigmask;    /* valid when the registers are; at restart both are what it ends in */
 	uint64_t syscall_ip; /* restart: launch.syscall_ip */

@@ -3,6 +3,7 @@
  * Processes that job control had stopped are stopped again while they are still held, so that none
  * of their code runs, and so that what the stop tells their parents can be taken back where the
  * parents knew of it: wait status and SIGCHLD. All signals of the stubs are blocked meanwhile.
+ * Those that had been continued, which their parents may ask for, are stopped and continued.
  */
 #include <errno.h>
 #include <signal.h>
@@ -110,33 +111,44 @@ static struct map *launched_threads(const struct trace *t)
 	return processes;
 }
 
-/* takes a pending SIGCHLD, with the arguments on dead stack; put back afterwards */
-static int take_sigchld(struct trace *t, struct traced *parent, struct error *err)
+/* takes a pending signal, with the arguments on dead stack; put back afterwards */
+static int take_pending(struct trace *t, struct traced *task, int signal, struct error *err)
 {
 	struct {
 		struct timespec zero;
 		uint64_t set, pad;
-	} data = { .set = bit(SIGCHLD) }, saved;
-	uint64_t address = trace_dead_stack(parent, sizeof(data));
+	} data = { .set = bit(signal) }, saved;
+	uint64_t address = trace_dead_stack(task, sizeof(data));
 	const uint64_t arg[6] = { address + offsetof(typeof(data), set), 0, address, 8 };
 	long result;
 
-	int r = trace_open_mem(parent);
+	int r = trace_open_mem(task);
 	if (r < 0)
-		return error_raise(err, -r, "open /proc/%d/mem", parent->tid);
-	if (!trace_is_stack(t, parent, address, address + sizeof(data)) ||
-	    pread(parent->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved) ||
-	    pwrite(parent->mem, &data, sizeof(data), (off_t)address) != sizeof(data))
-		return error_raise(err, EFAULT, "the stack of %d has no room", parent->tid);
-	r = trace_call(t, parent, __NR_rt_sigtimedwait, arg, &result, err);
+		return error_raise(err, -r, "open /proc/%d/mem", task->tid);
+	if (!trace_is_stack(t, task, address, address + sizeof(data)) ||
+	    pread(task->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved) ||
+	    pwrite(task->mem, &data, sizeof(data), (off_t)address) != sizeof(data))
+		return error_raise(err, EFAULT, "the stack of %d has no room", task->tid);
+	r = trace_call(t, task, __NR_rt_sigtimedwait, arg, &result, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (pwrite(parent->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved))
-		return error_raise(err, EFAULT, "put the stack of %d back", parent->tid);
+	if (pwrite(task->mem, &saved, sizeof(saved), (off_t)address) != sizeof(saved))
+		return error_raise(err, EFAULT, "put the stack of %d back", task->tid);
 	return 0;
 }
 
-/* the parent has been told that the child has stopped: takes back what it knew already */
+/* a task that has made calls: ready to go on */
+static int ready_again(struct trace *t, struct traced *task, struct error *err)
+{
+	int r = trace_settle(t, task, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	r = trace_set_regs(task->tid, &task->regs);
+	return r < 0 ? error_raise(err, -r, "registers of %d", task->tid) : 0;
+}
+
+/* the parent has been told what the child does: takes back what it knew already */
 static int hush(struct trace *t, struct traced *parent, pid_t child, bool waited, bool had_sigchld,
                 struct error *err)
 {
@@ -149,13 +161,10 @@ static int hush(struct trace *t, struct traced *parent, pid_t child, bool waited
 	if (r == 0 && result < 0)
 		r = error_raise(err, (int)-result, "waitid for %d in %d", child, parent->tid);
 	if (r == 0 && !had_sigchld)
-		r = take_sigchld(t, parent, err);
+		r = take_pending(t, parent, SIGCHLD, err);
 	if (r == 0)
-		r = trace_settle(t, parent, err);
-	if (r < 0)
-		return error_trace(err, r);
-	r = trace_set_regs(parent->tid, &parent->regs);
-	return r < 0 ? error_raise(err, -r, "registers of %d", parent->tid) : 0;
+		r = ready_again(t, parent, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* the numbers that a process has on the levels of pid namespaces from ours down to its own */
@@ -188,13 +197,22 @@ static pid_t number_for(pid_t pid, pid_t parent)
 	return level > 0 && level <= n ? own[level - 1] : pid;
 }
 
+/* of a process: its parent, if that is of the set, and whether that has a SIGCHLD to come */
+static struct traced *parent_of(const struct map *processes, pid_t tgid, bool *ret_had_sigchld)
+{
+	pid_t ppid = (pid_t)status_value(tgid, "PPid:", 10, 0);
+	struct traced *parent = ppid ? map_get(processes, &ppid, sizeof(ppid)) : NULL;
+
+	*ret_had_sigchld = parent && status_value(ppid, "ShdPnd:", 16, 0) & bit(SIGCHLD);
+	return parent;
+}
+
 static int stop_process(struct trace *t, const struct map *processes, struct traced *first,
                         struct error *err)
 {
 	pid_t tgid = first->tgid;
-	pid_t ppid = (pid_t)status_value(tgid, "PPid:", 10, 0);
-	struct traced *parent = ppid ? map_get(processes, &ppid, sizeof(ppid)) : NULL;
-	bool had = parent && status_value(ppid, "ShdPnd:", 16, 0) & bit(SIGCHLD);
+	bool had;
+	struct traced *parent = parent_of(processes, tgid, &had);
 	int signal = usable_signal(first->tid, first->stop_signal), r = 0;
 
 	if (kill(tgid, SIGSTOP) < 0)
@@ -202,7 +220,29 @@ static int stop_process(struct trace *t, const struct map *processes, struct tra
 	for (struct traced *task = first; r == 0 && task; task = task->next_thread)
 		r = enter_stop(t, task, signal, err);
 	if (r == 0 && parent)
-		r = hush(t, parent, number_for(tgid, ppid), first->stop_waited, had, err);
+		r = hush(t, parent, number_for(tgid, parent->tgid), first->stop_waited, had, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+/* all its threads are in the stop; the first one tells the parent when it runs, in the kernel */
+static int continue_process(struct trace *t, const struct map *processes, struct traced *first,
+                            struct error *err)
+{
+	bool had;
+	struct traced *parent = parent_of(processes, first->tgid, &had);
+	int status;
+
+	if (kill(first->tgid, SIGCONT) < 0 || ptrace(PTRACE_CONT, first->tid, 0, 0) < 0)
+		return error_raise(err, errno, "continue %d", first->tgid);
+	first->stopped = false;
+	int r = trace_wait(first, STOP_TIMEOUT, &status);
+	if (r <= 0)
+		return error_raise(err, r < 0 ? ESRCH : ETIMEDOUT, "%d does not go on", first->tid);
+	r = take_pending(t, first, SIGCONT, err);
+	if (r == 0)
+		r = ready_again(t, first, err);
+	if (r == 0 && parent)
+		r = hush(t, parent, 0, false, had, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -215,13 +255,15 @@ int trace_stop_processes(struct trace *t, bool all, struct error *err)
 		if (!is_launched(task) ||
 		    map_get(processes, &task->tgid, sizeof(task->tgid)) != task)
 			continue;
-		if (!task->stop_signal && !all)
+		if (!task->stop_signal && !all && !task->continued)
 			continue;
 		if (!task->stop_signal) { /* nobody is to notice */
 			task->stop_signal = SIGSTOP;
 			task->stop_waited = true;
 		}
 		int r = stop_process(t, processes, task, err);
+		if (r == 0 && task->continued && !all)
+			r = continue_process(t, processes, task, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}

@@ -10,6 +10,10 @@
  * TEST threads round-trip -- threads
  * TEST pending round-trip -- pending
  * TEST siginfo round-trip -- sigchld
+ * TEST continued round-trip -- was_continued
+ * TEST continued-threads round-trip -- was_continued_threads
+ * TEST continued-timed round-trip -- was_continued_timed
+ * TEST continued-asked round-trip -- was_continued_asked
  */
 #include <pthread.h>
 #include <signal.h>
@@ -207,8 +211,117 @@ static void sigchld(void)
 	go_on(pid);
 }
 
+static bool reports_continued(pid_t pid, int options)
+{
+	siginfo_t info = { 0 };
+
+	CHECK(waitid(P_PID, (id_t)pid, &info, WCONTINUED | WNOHANG | options) == 0);
+	return info.si_pid == pid && info.si_status == SIGCONT;
+}
+
+/* runs after a stop, of which the parent knows; that it goes on it has not asked yet */
+static pid_t stop_and_continue(pid_t pid)
+{
+	CHECK(signal(SIGCHLD, on_child) != SIG_ERR);
+	CHECK(kill(pid, SIGSTOP) == 0);
+	await_stop(pid, SIGSTOP, 0);
+	CHECK(kill(pid, SIGCONT) == 0);
+	while (told < 2)
+		usleep(1000);
+	CHECK(reports_continued(pid, WNOWAIT));
+	return pid;
+}
+
+/* it may ask once, and no second SIGCHLD or SIGCONT comes */
+static void check_continued(pid_t pid, int status)
+{
+	CHECK(reports_continued(pid, 0));
+	CHECK(!reports_continued(pid, 0) && !reports_stop(pid));
+	CHECK_EQ(told, 2);
+	CHECK(kill(pid, SIGUSR1) == 0);
+	subject_check_exit(pid, status);
+}
+
+static void on_usr1(int sig)
+{
+	(void)sig;
+	_exit(30 + continued);
+}
+
+static void until_usr1(void)
+{
+	CHECK(signal(SIGUSR1, on_usr1) != SIG_ERR);
+	for (;;)
+		pause();
+}
+
+static pid_t make_lasting(void (*prepare)(void), void (*then)(void))
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(signal(SIGCONT, on_cont) != SIG_ERR);
+		if (prepare)
+			prepare();
+		subject_mark("lasts");
+		then();
+	}
+	while (access("lasts", F_OK) < 0)
+		usleep(1000);
+	return pid;
+}
+
+static void was_continued(void)
+{
+	pid_t pid = stop_and_continue(make_lasting(NULL, until_usr1));
+
+	subject_checkpoint();
+	check_continued(pid, 31);
+}
+
+static void was_continued_threads(void)
+{
+	pid_t pid = stop_and_continue(make_lasting(make_threads, until_usr1));
+
+	subject_checkpoint();
+	check_continued(pid, 31);
+}
+
+static void sleeps(void)
+{
+	CHECK(signal(SIGUSR1, on_usr1) != SIG_ERR);
+	CHECK(signal(SIGCONT, SIG_DFL) != SIG_ERR);
+	for (;;)
+		if (nanosleep(&(struct timespec){ .tv_sec = 1000 }, NULL) < 0)
+			_exit(99);
+}
+
+/* a call that goes on after the stop is not interrupted by the one at restart */
+static void was_continued_timed(void)
+{
+	pid_t pid = stop_and_continue(make_lasting(NULL, sleeps));
+
+	subject_checkpoint();
+	check_continued(pid, 30);
+}
+
+static void was_continued_asked(void)
+{
+	pid_t pid = stop_and_continue(make_lasting(NULL, until_usr1));
+
+	CHECK(reports_continued(pid, 0));
+	subject_checkpoint();
+	CHECK(!reports_continued(pid, 0));
+	CHECK_EQ(told, 2);
+	CHECK(kill(pid, SIGUSR1) == 0);
+	subject_check_exit(pid, 31);
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(waited), CASE(unwaited), CASE(tstp),
-	                     CASE(tstp_unwaited), CASE(threads), CASE(pending), CASE(sigchld));
+	                     CASE(tstp_unwaited), CASE(threads), CASE(pending), CASE(sigchld),
+	                     CASE(was_continued), CASE(was_continued_threads),
+	                     CASE(was_continued_timed), CASE(was_continued_asked));
 }
