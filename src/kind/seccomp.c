@@ -112,7 +112,9 @@ static int read_filters(struct checkpoint *c, const struct task *task, SeccompSt
 	if (!feature(FEATURE_ptrace_seccomp_filter)) {
 		error_refuse(err, CODE_seccomp_unreadable, "its seccomp filters cannot be read");
 		error_hint(err, "run as root of the initial user namespace (CAP_SYS_ADMIN), "
-		                "without a filter of one's own");
+		                "without a filter of one's own; or start it without one: podman "
+		                "and docker with "
+		                "--security-opt seccomp=unconfined");
 		return -EOPNOTSUPP;
 	}
 	for (size_t i = 0; i < task->status.seccomp_filters; i++) {

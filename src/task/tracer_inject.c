@@ -48,7 +48,9 @@ static int may_inject(struct traced *task, struct error *err)
 		error_refuse(err, CODE_inject_seccomp,
 		             "it has a seccomp filter, which cannot be suspended here");
 		error_hint(err, "run as root of the initial user namespace (CAP_SYS_ADMIN), "
-		                "without a filter of one's own");
+		                "without a filter of one's own; or start it without one: podman "
+		                "and docker with "
+		                "--security-opt seccomp=unconfined");
 		return -EOPNOTSUPP;
 	}
 	if (is_dispatched(task))

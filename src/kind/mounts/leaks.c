@@ -120,7 +120,10 @@ static void refuse_shared_sb(struct checkpoint *c, const struct mounts *m,
 	             m->table.sbs[e->sb].type, other->old_id, other->point,
 	             (unsigned long long)m->outside.namespaces[other->namespace].inode);
 	_cleanup_(free_p) char *key = mount_key(m, e);
-	error_hint(&refusal, "leave it outside: --external %s=NAME", key);
+	error_hint(&refusal, "leave it outside: --external %s=NAME%s", key,
+	           m->table.sbs[e->sb].class == MOUNT_EXTERNAL
+	                   ? "; or all that is the host's, too: --subtree"
+	                   : "");
 	refuse_mount(c, m, e, &refusal);
 }
 
