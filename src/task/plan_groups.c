@@ -68,12 +68,27 @@ bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_n
 	return pgid == OUTSIDE ? !ns : plan_ns_within(find_group(p, pgid)->leader.ns, ns);
 }
 
+/* who can put it into its group when all are there: itself, or its parent; PLAN_NONE: nobody */
+static uint32_t mover_of(const struct planner *p, uint32_t node)
+{
+	const struct member *m = &p->members[node];
+
+	if (plan_group_visible(p, m->pgid, ns_of(p, node)))
+		return node;
+	/* those of a dead leader come to it when all is over */
+	return m->parent != PLAN_NONE && !m->foreign &&
+	                       p->members[p->members[m->parent].leader].sid == m->sid &&
+	                       plan_group_visible(p, m->pgid, ns_of(p, m->parent))
+	               ? m->parent
+	               : PLAN_NONE;
+}
+
 void plan_settle_births_in_groups(struct planner *p)
 {
 	for (size_t i = p->n_order; i-- > 0;) {
 		uint32_t node = p->order[i], creator = p->plan->nodes[node].creator;
 		struct member *m = &p->members[node];
-		if (!plan_group_visible(p, m->pgid, ns_of(p, node)))
+		if (mover_of(p, node) == PLAN_NONE)
 			m->birth_in = m->pgid;
 		if (!m->birth_in || creator == PLAN_COORDINATOR)
 			continue;
@@ -188,10 +203,12 @@ static void go(struct planner *p, uint32_t node)
 	const struct member *m = &p->members[node];
 	const struct group *g = m->pgid == OUTSIDE ? NULL : find_group(p, m->pgid);
 
+	uint32_t mover = mover_of(p, node);
+
 	/* its group at birth is needed as long as others are to be born into it */
-	if (m->built && !m->n_heirs && (!g || g->founded) &&
-	    plan_group_visible(p, m->pgid, ns_of(p, node)))
-		enter_group(p, node, node, m->pgid);
+	if (m->built && !m->n_heirs && (!g || g->founded) && mover != PLAN_NONE &&
+	    p->members[p->members[mover].leader].built)
+		enter_group(p, mover, node, m->pgid);
 }
 
 void plan_finish_groups(struct planner *p, unsigned level)

@@ -32,12 +32,15 @@ static int make_sibling(struct planner *p, uint32_t maker, uint32_t node)
 static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
 	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
+	pid_t group = p->members[p->foreign[o->start].node].birth_in;
 	int r = 0;
 
 	if (!o->maker_ends)
 		maker = plan_add_placeholder(p, o->maker,
 		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
 		                             p->members[o->maker].group);
+	if (!o->maker_ends && group && plan_group_visible(p, group, ns_of(p, o->maker)))
+		r = plan_put_into(p, o->maker, maker, group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
 		uint32_t node = p->foreign[i].node, creator = maker;
 		if (!plan_was_orphan(p, node)) {
@@ -119,14 +122,17 @@ static size_t session_end(const struct planner *p, size_t start)
 	return end;
 }
 
-/* of one reaper, and on one level */
+/* of one reaper, in one namespace, born into one group; and its init alone, which must be there before the others */
 static size_t reaper_end(const struct planner *p, size_t start, size_t limit)
 {
 	const struct foreign *first = &p->foreign[start];
-	size_t end = start;
+	size_t end = start + 1;
 
-	while (end < limit && reaper_of(p, &p->foreign[end]) == reaper_of(p, first) &&
-	       plan_level(p, p->foreign[end].node) == plan_level(p, first->node))
+	while (end < limit && !plan_is_init(p, first->node) &&
+	       !plan_is_init(p, p->foreign[end].node) &&
+	       reaper_of(p, &p->foreign[end]) == reaper_of(p, first) &&
+	       ns_of(p, p->foreign[end].node) == ns_of(p, first->node) &&
+	       p->members[p->foreign[end].node].birth_in == p->members[first->node].birth_in)
 		end++;
 	return end;
 }

@@ -87,7 +87,7 @@ static bool was_adopted(const struct planner *p, uint32_t parent, uint32_t child
 	return plan_is_init(p, parent) && leader != PLAN_NONE && !leads_session(p, child) &&
 	       m->parent == parent && m->pgid != p->members[parent].pgid &&
 	       !plan_group_visible(p, m->pgid, ns_of(p, child)) &&
-	       !plan_group_visible(p, p->members[parent].pgid, ns_of(p, child));
+	       !plan_group_visible(p, p->members[parent].pgid, ns_of(p, parent));
 }
 
 /* where a session is from: the process that leads it or below which its dead leader was made */
