@@ -126,6 +126,14 @@ static uint32_t maker_of(const struct planner *p, const struct group *g)
 	return leader;
 }
 
+/* whether the leader of a group is there and can begin it: all is born that is not to be in it */
+static bool can_begin_group(const struct planner *p, uint32_t leader)
+{
+	const struct member *m = &p->members[leader];
+
+	return m->made && !m->n_heirs && (m->built || !leads_session(p, leader));
+}
+
 bool plan_group_ready(const struct planner *p, uint32_t node)
 {
 	pid_t pgid = p->members[node].birth_in;
@@ -134,7 +142,7 @@ bool plan_group_ready(const struct planner *p, uint32_t node)
 
 	if (!g || g->founded || leader >= p->n)
 		return !g || g->founded || leader != PLAN_NONE || maker_of(p, g) != PLAN_NONE;
-	return p->members[leader].built && !p->members[leader].n_heirs;
+	return can_begin_group(p, leader);
 }
 
 /* whether the group is there now, with its leader or a placeholder for it */
@@ -150,11 +158,37 @@ static bool found_group(struct planner *p, struct group *g)
 			return false;
 		leader = plan_add_placeholder(p, maker, g->leader, p->members[maker].group);
 		*array_push(p->ending, p->n_ending) = leader;
-	} else if (leader < p->n && (!p->members[leader].built || p->members[leader].n_heirs)) {
+	} else if (leader < p->n && !can_begin_group(p, leader)) {
 		return false;
 	}
 	g->founded = true;
 	enter_group(p, leader, leader, g->pgid);
+	return true;
+}
+
+/* in which it is while steps are played */
+static pid_t session_now(const struct planner *p, uint32_t process)
+{
+	const struct member *m = &p->members[process];
+
+	return leads_session(p, process) && !m->built ? m->birth_session : m->sid;
+}
+
+bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
+{
+	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
+	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
+	struct member *m = &p->members[process];
+	pid_t session = session_now(p, process);
+
+	if (plan_group_visible(p, pgid, ns_of(p, maker)) || m->group == pgid ||
+	    parent == PLAN_NONE || m->foreign || session == p->tasks[process].tid ||
+	    session != session_now(p, p->members[parent].leader) ||
+	    session != (g ? g->session : OUTSIDE) ||
+	    !plan_group_visible(p, pgid, ns_of(p, parent)) || (g && !found_group(p, g)))
+		return false;
+	enter_group(p, parent, process, pgid);
+	p->members[process].birth_group = pgid;
 	return true;
 }
 

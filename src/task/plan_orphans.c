@@ -122,7 +122,8 @@ static size_t session_end(const struct planner *p, size_t start)
 	return end;
 }
 
-/* of one reaper, in one namespace, born into one group; and its init alone, which must be there before the others */
+/* of one reaper, in one namespace, born into one group; and its init alone, which must be there
+ * before the others */
 static size_t reaper_end(const struct planner *p, size_t start, size_t limit)
 {
 	const struct foreign *first = &p->foreign[start];

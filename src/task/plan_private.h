@@ -156,6 +156,8 @@ bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_n
 bool plan_group_ready(const struct planner *p, uint32_t node);
 /* member.birth_in, when it is known who makes whom */
 void plan_settle_births_in_groups(struct planner *p);
+/* the parent of @maker puts it into a group that it cannot name, for what it is to make there */
+bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid);
 /* @creator has just made @node, which its parent puts into that group before it goes on */
 int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid);
 /*

@@ -200,12 +200,15 @@ static int settle_session(struct planner *p, uint32_t **list, size_t *n)
 	pid_t sid = p->members[(*list)[0]].sid;
 	uint32_t leader = sid == OUTSIDE ? PLAN_NONE : plan_find(p, sid);
 	struct place place = { sid, NULL, leader, sid != OUTSIDE && leader == PLAN_NONE };
+	uint32_t root = p->plan->root;
 	int r = 0;
 
 	if (leader != PLAN_NONE && !leads_session(p, leader))
 		return plan_invalid(p, (*list)[0], "a session whose leader is not in it");
 	if (leader != PLAN_NONE)
 		place.ns = ns_of(p, leader);
+	if (sid == OUTSIDE && p->members[root].sid == OUTSIDE)
+		place.process = root;
 	if (place.dead) {
 		place.ns = plan_dead_leader(p, sid)->ns;
 		settle_siblings(p, &place, list, n);

@@ -87,6 +87,9 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 		return plan_bad_shape(p, node, "sharing and sessions contradict each other");
 	if (creator != PLAN_COORDINATOR && !plan_ns_within(ns_of(p, node), ns_of(p, creator)))
 		return plan_bad_shape(p, node, "who made it is in a pid namespace below its own");
+	if (m->birth_in && creator < p->n && plan_bring(p, creator, m->birth_in))
+		group = m->birth_in;
+	m = &p->members[node];
 	m->birth_session = session;
 	m->group = m->birth_group = group;
 	m->made = true;
@@ -262,6 +265,15 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 	return r;
 }
 
+/* whether a product is made before its process's setsid(2); others may need an init so early */
+static bool is_early(const struct planner *p, uint32_t process, uint32_t x)
+{
+	pid_t want = plan_birth(p, x);
+
+	return is_leader(p, x) && leads_session(p, process) && !p->members[x].led &&
+	       (want == FREE ? plan_is_init(p, x) : want != p->members[process].sid);
+}
+
 /* a product that must be early and cannot be made yet; PLAN_NONE: there is none */
 static uint32_t find_blocking(const struct planner *p, uint32_t process)
 {
@@ -271,9 +283,7 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 	     t = t == process ? m->first_thread : p->members[t].next_thread) {
 		for (uint32_t x = p->members[t].first_product; x != PLAN_NONE;
 		     x = p->members[x].next_product) {
-			pid_t want = plan_birth(p, x);
-			if (is_leader(p, x) && !p->members[x].made && leads_session(p, process) &&
-			    want != FREE && want != m->sid && !p->members[x].led)
+			if (!p->members[x].made && is_early(p, process, x))
 				return x;
 		}
 	}
@@ -307,16 +317,10 @@ static void make_threads(struct planner *p, uint32_t maker)
 static void add_products(const struct planner *p, uint32_t process, uint32_t maker, bool early,
                          uint32_t **list, size_t *n)
 {
-	const struct member *m = &p->members[process];
-
 	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
-	     x = p->members[x].next_product) {
-		pid_t want = plan_birth(p, x);
-		bool is_early = leads_session(p, process) && want != FREE && want != m->sid &&
-		                !p->members[x].led;
-		if (is_leader(p, x) && is_early == early)
+	     x = p->members[x].next_product)
+		if (is_leader(p, x) && is_early(p, process, x) == early)
 			*array_push(*list, *n) = x;
-	}
 }
 
 static int by_turn(const void *a, const void *b, void *context)
