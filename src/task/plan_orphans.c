@@ -43,7 +43,7 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 		r = plan_put_into(p, o->maker, maker, group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
 		uint32_t node = p->foreign[i].node, creator = maker;
-		if (!plan_was_orphan(p, node)) {
+		if (!plan_was_orphan(p, node, ns_of(p, o->maker))) {
 			creator = o->maker;
 			r = make_sibling(p, creator, node);
 		}
@@ -189,7 +189,7 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 		above = p->members[p->members[above].parent].leader;
 	uint32_t creator = above;
 	for (size_t i = start; i < limit; i++)
-		if (!plan_was_orphan(p, p->foreign[i].node)) {
+		if (!plan_was_orphan(p, p->foreign[i].node, who->ns)) {
 			creator = p->members[p->foreign[i].node].parent;
 			above = p->members[creator].leader;
 			exit_signal = p->tasks[p->foreign[i].node].exit_signal;

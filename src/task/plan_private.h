@@ -122,8 +122,8 @@ int plan_settle_sessions(struct planner *p);
 /* the session into which a process must be born; FREE for a leader whose children do not care */
 pid_t plan_birth(const struct planner *p, uint32_t node);
 bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
-/* whether it can have come to its parent when who made it ended */
-bool plan_was_orphan(const struct planner *p, uint32_t node);
+/* whether it can have come to its parent when who made it ended, in the namespace @ns */
+bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_ns *ns);
 
 /* ---- plan_sharing.c ---- */
 

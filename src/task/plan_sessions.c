@@ -63,16 +63,19 @@ static uint32_t climb(const struct planner *p, uint32_t process, pid_t session)
 
 /*
  * Orphans come to the first thread of their reaper, or if that is dead to the oldest of the others,
- * and send SIGCHLD from then on: what is otherwise was made by its parent, or by a sibling
+ * and send SIGCHLD from then on; none comes to another pid namespace, but to an init from outside,
+ * setns(2). What is otherwise was made by its parent, or by a sibling
  * (CLONE_PARENT).
  */
-bool plan_was_orphan(const struct planner *p, uint32_t node)
+bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_ns *ns)
 {
 	uint32_t parent = p->members[node].parent, heir = p->members[parent].leader;
 
 	if (p->tasks[heir].state != PLAN_LIVE)
 		heir = p->members[heir].oldest_thread;
-	return parent == heir && p->tasks[node].exit_signal == SIGCHLD;
+	return parent == heir && p->tasks[node].exit_signal == SIGCHLD &&
+	       (ns == ns_of(p, heir) ||
+	        (plan_is_init(p, p->members[parent].leader) && plan_ns_within(ns_of(p, heir), ns)));
 }
 
 /*
@@ -132,7 +135,7 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 		}
 		if (has_been_in(p, parent, place->sid))
 			return 0;
-		bool orphan = plan_was_orphan(p, child);
+		bool orphan = plan_was_orphan(p, child, place->ns);
 		if (!orphan && !place->dead && place->process != PLAN_NONE &&
 		    p->members[place->process].parent == p->members[child].parent &&
 		    p->tasks[place->process].exit_signal == p->tasks[child].exit_signal) {
@@ -162,7 +165,7 @@ static void settle_siblings(struct planner *p, struct place *place, uint32_t **l
 {
 	for (size_t i = 0; i < *n; i++) {
 		uint32_t child = (*list)[i], parent = process_above(p, child);
-		if (plan_was_orphan(p, child) || has_been_in(p, parent, place->sid))
+		if (plan_was_orphan(p, child, place->ns) || has_been_in(p, parent, place->sid))
 			continue;
 		if (!can_begin_in(p, parent, place->sid)) {
 			place->process = parent;
