@@ -112,6 +112,37 @@ static int write_offsets(const char *path, const struct offsets *o, struct error
 	                  o->monotonic.ns, o->boottime.s, o->boottime.ns);
 }
 
+struct asking {
+	int fd;
+	const char *path; /* of a process that has it for its children; NULL: none */
+	struct offsets offsets;
+	bool unfrozen;
+};
+
+/* what has been entered is frozen, which makes no difference if nobody can set it any more */
+static int ask_in_helper(void *arg, struct error *err)
+{
+	struct asking *a = arg;
+
+	if (namespace_enter(a->fd, CLONE_NEWTIME) < 0)
+		return error_raise(err, errno, "enter a time namespace");
+	return read_offsets("/proc/self/timens_offsets", &a->offsets, err);
+}
+
+/* our own: before Linux 6.3 unshare(1) without --fork leaves us another one for our children */
+static int read_own(struct offsets *ret, struct error *err)
+{
+	_cleanup_(close_p) int fd = open("/proc/thread-self/ns/time", O_RDONLY | O_CLOEXEC);
+	struct asking a = { .fd = fd };
+	int r;
+
+	if (namespace_is_own(fd, "time_for_children"))
+		return read_offsets("/proc/self/timens_offsets", ret, err);
+	r = helper_run(ask_in_helper, &a, sizeof(a), err);
+	*ret = a.offsets;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 /* ---- checkpoint ---- */
 
 static void refuse_time(struct checkpoint *c, const struct task *task, const char *link,
@@ -269,23 +300,6 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-struct asking {
-	int fd;
-	const char *path; /* of a process that has it for its children; NULL: none */
-	struct offsets offsets;
-	bool unfrozen;
-};
-
-/* what has been entered is frozen, which makes no difference if nobody can set it any more */
-static int ask_in_helper(void *arg, struct error *err)
-{
-	struct asking *a = arg;
-
-	if (namespace_enter(a->fd, CLONE_NEWTIME) < 0)
-		return error_raise(err, errno, "enter a time namespace");
-	return read_offsets("/proc/self/timens_offsets", &a->offsets, err);
-}
-
 /* to write what is there already changes nothing */
 static int try_in_helper(void *arg, struct error *err)
 {
@@ -338,7 +352,7 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	struct offsets own;
 	struct clocks now;
 	size_t cursor = 0;
-	int r = read_offsets("/proc/self/timens_offsets", &own, err);
+	int r = read_own(&own, err);
 
 	if (r == 0)
 		r = read_clocks(&now, err);
@@ -454,7 +468,7 @@ static int find_offsets(const struct restart *r, struct error *err)
 	struct offsets own;
 	struct clocks now;
 	size_t cursor = 0;
-	int e = read_offsets("/proc/self/timens_offsets", &own, err);
+	int e = read_own(&own, err);
 
 	if (e == 0)
 		e = read_clocks(&now, err);

@@ -21,7 +21,7 @@
  * TEST outside-of-container refuse code=namespace.reference start="unshare -pf unshare -u" -- outside
  * TEST used-outside refuse code=leak -- used_outside
  * TEST time-by-descriptor round-trip -- time_descriptor
- * TEST time-by-descriptor-user round-trip start="$TOP/test/tools/in_user_ns pT 0,100000,5000 0,200000,5000" -- time_descriptor
+ * TEST time-by-descriptor-user round-trip needs=statmount_ns start="$TOP/test/tools/in_user_ns pT 0,100000,5000 0,200000,5000" -- time_descriptor
  * TEST time-clock-continue round-trip except=ns/time,ns/time_for_children,fd/4 restart="--clock continue" under="unshare -Tf --monotonic 1000 --boottime 3000" -- time_continue
  * TEST time-bound round-trip restart="--mntns new" -- time_bound
  * TEST time-for-children round-trip -- time_for_children
