@@ -31,12 +31,29 @@ const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, s
 
 	for (size_t i = 0; i < n; i++) {
 		const struct mount_anchor *a = &anchors[i];
+		if (a->tree_of == m)
+			return a;
+		if (a->tree_of)
+			continue;
 		int better = best ? rank(a, m) - rank(best, m) : 1;
 		if (a->sb == m->sb && mount_below(m->root, a->root) &&
 		    (better > 0 || (!better && strlen(a->root) > strlen(best->root))))
 			best = a;
 	}
 	return best;
+}
+
+size_t mount_anchor_tree(const struct mount_anchor *anchors, size_t n, const struct mount_table *t,
+                         size_t mount)
+{
+	size_t top = mount;
+
+	while (t->mounts[top].locked && t->mounts[top].parent != MOUNT_NONE)
+		top = t->mounts[top].parent;
+	for (size_t i = 0; i < n && top != mount; i++)
+		if (anchors[i].tree_of == &t->mounts[top])
+			return top;
+	return MOUNT_NONE;
 }
 
 static const struct mount_anchor *find_anchor(const struct mount_build *b,
@@ -119,8 +136,12 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 		b->ghosts[i].fd = -1;
 	b->cpu = sched_getcpu();
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
-	for (size_t i = 0; i < b->t->n_mounts; i++)
-		b->origin_of[i] = find_origin(b, &b->t->mounts[i], last);
+	b->tree = xcalloc(b->t->n_mounts + 1, sizeof(*b->tree));
+	for (size_t i = 0; i < b->t->n_mounts; i++) {
+		size_t top = mount_anchor_tree(b->in.anchors, b->in.n_anchors, b->t, i);
+		b->tree[i] = top != MOUNT_NONE;
+		b->origin_of[i] = find_origin(b, &b->t->mounts[b->tree[i] ? top : i], last);
+	}
 	for (size_t i = 0; i < b->t->n_mounts; i++)
 		b->late[i] = is_late(b, i);
 	layout_fds(b);
@@ -261,6 +282,7 @@ void mount_build_free(struct mount_build *b)
 	free(b->origins);
 	free(b->origin_of);
 	free(b->late);
+	free(b->tree);
 	for (size_t i = 0; i < b->t->n_sbs; i++) {
 		free(b->ghosts[i].name);
 		close_p(&b->ghosts[i].fd);

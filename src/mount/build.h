@@ -34,6 +34,11 @@ struct mount_anchor {
 	bool late;          /* fd is -1, and not there before mount_build_late() */
 	bool supplied;      /* by the user: another file system may be in its place */
 	char *name;         /* for the mounts of that name; NULL: for all below @root */
+	/*
+	 * for this mount only, which has other mounts locked on it: @fd has clones of these on it,
+	 * which cannot be had one by one without CAP_SYS_ADMIN; NULL: for any
+	 */
+	const struct mount_entry *tree_of;
 };
 
 /*
@@ -43,6 +48,10 @@ struct mount_anchor {
  */
 const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
                                            const struct mount_entry *m);
+
+/* the line of the mount with whose tree it comes, locked there; MOUNT_NONE: by itself */
+size_t mount_anchor_tree(const struct mount_anchor *anchors, size_t n, const struct mount_table *t,
+                         size_t mount);
 
 /* a peer group of the host that mounts of the table receive from: @fd is a detached member */
 struct mount_group {

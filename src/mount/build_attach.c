@@ -78,7 +78,7 @@ int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, st
 	if (fd < 0)
 		return build_context(b, mount, err,
 		                     error_raise(err, errno, "find what it is to show"));
-	*ret_fd = mount_clone(fd);
+	*ret_fd = o->anchor && o->anchor->tree_of ? mount_clone_tree(fd) : mount_clone(fd);
 	if (*ret_fd < 0)
 		return build_context(b, mount, err, error_raise(err, errno, "clone a mount"));
 	return 0;
@@ -137,7 +137,7 @@ static int open_places(const struct mount_build *b, bool late, struct error *err
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++) {
 		size_t parent = b->t->mounts[i].parent;
-		if (parent != MOUNT_NONE && b->late[parent] == late)
+		if (parent != MOUNT_NONE && b->late[parent] == late && !b->tree[i])
 			r = build_open_place(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
@@ -194,8 +194,10 @@ static int clone_all(const struct mount_build *b, bool late, struct error *err)
 	int r = build_enter(*b->yard, err);
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
-		if (b->late[i] == late && b->mount[i] < 0)
+		if (b->late[i] == late && b->mount[i] < 0 && !b->tree[i])
 			r = build_clone(b, i, err);
+	if (r == 0 && !late)
+		build_find_trees(b);
 	return r;
 }
 

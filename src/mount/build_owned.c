@@ -244,6 +244,20 @@ static int by_depth(const void *a, const void *b, void *arg)
 	return depth ? depth : (x > y) - (x < y);
 }
 
+void build_find_trees(const struct mount_build *b)
+{
+	size_t *lines = NULL, n = 0;
+
+	for (size_t i = 0; i < b->t->n_mounts; i++)
+		if (b->tree[i])
+			*array_push(lines, n) = i;
+	if (n)
+		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)b->t);
+	for (size_t i = 0; i < n; i++)
+		find_locked(b, lines[i]);
+	free(lines);
+}
+
 static void find_all_locked(const struct owned *o)
 {
 	const struct mount_table *t = o->b->t;

@@ -32,6 +32,7 @@ struct mount_build {
 	struct mount_origin *origins;
 	size_t n_origins;
 	size_t *origin_of; /* per mount */
+	bool *tree;        /* per mount: it comes with a tree, mount_anchor_tree() */
 	bool *late;        /* per mount: it, or what it is on, has to wait for another namespace */
 	/*
 	 * Descriptors, in memory that helpers share; each is open here, too, as they share our
@@ -71,6 +72,8 @@ int build_attach_one(const struct mount_build *b, size_t mount, struct error *er
 int build_attach_root(const struct mount_build *b, size_t ns, struct error *err);
 
 /* ---- namespaces of other user namespaces ---- */
+/* opens what comes with the trees that have been cloned */
+void build_find_trees(const struct mount_build *b);
 bool build_is_owned(const struct mount_build *b, size_t ns);
 /* whether it has locks that only a copy of its namespace gives it */
 bool build_is_copied(const struct mount_build *b, size_t mount);

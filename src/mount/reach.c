@@ -37,18 +37,30 @@ static int refuse_unreachable(const struct reach *reach, const char *why, struct
 	return -EOPNOTSUPP;
 }
 
-int mount_clone(int fd)
+static int clone_private(int fd, unsigned recursive)
 {
 	struct mount_attr private = { .propagation = MS_PRIVATE };
-	int clone = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	int clone = open_tree(fd, "",
+	                      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | recursive);
 
 	/*
 	 * At once, before anything is done with it: a clone of a shared mount is its peer, and what
 	 * is mounted on one appears on the other.
 	 */
-	if (clone >= 0 && mount_setattr(clone, "", AT_EMPTY_PATH, &private, sizeof(private)) < 0)
+	if (clone >= 0 &&
+	    mount_setattr(clone, "", AT_EMPTY_PATH | recursive, &private, sizeof(private)) < 0)
 		close_p(&clone);
 	return clone;
+}
+
+int mount_clone(int fd)
+{
+	return clone_private(fd, 0);
+}
+
+int mount_clone_tree(int fd)
+{
+	return clone_private(fd, AT_RECURSIVE);
 }
 
 /* so that to look at it changes nothing; where noatime is locked, it is for others, too */

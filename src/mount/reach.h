@@ -23,3 +23,5 @@ int mount_reach_tops(const struct mount_table *t, int nsfd, const size_t *mounts
                      int *fds, struct error *err);
 /* a detached private clone of what @fd, a descriptor in our own namespace, shows; -1 with errno */
 int mount_clone(int fd);
+/* the same with all that is mounted on it */
+int mount_clone_tree(int fd);

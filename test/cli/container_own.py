@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from cli import STASIS, USER, become, done, expect, stasis, wait_for
-from containers import IMAGE, bubblewrap, checkpoint, children, count, counting, counts_on, end, inside, read, restart, start, tree
+from containers import IMAGE, bubblewrap, checkpoint, children, count, counting, counts_on, end, inside, mounts, read, restart, start, tree
 
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
@@ -320,6 +320,35 @@ while True:
         end(root)
 
 
+def hosts():
+    """the host's mounts, all together: they are locked, and some are covered; as root it needs no such care"""
+    os.makedirs("mnt")
+    os.makedirs("mine", exist_ok=True)
+    subprocess.run("mount -t tmpfs below mnt && mkdir mnt/a && mount -t tmpfs a mnt/a && mount -t tmpfs above mnt", shell=True, check=True)
+    for who in {"preexec_fn": become}, {}:
+        for more in ["--unshare-pid", "--as-pid-1"], []:
+            for how in ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"], ["--dev-bind", "/", "/", "--tmpfs", "/tmp"]:
+                what = " ".join(["hosts:", *how[:1], *more, *who])
+                runner, pid = start(what, ["bwrap", *more, *how, "--", "/bin/bash", "-c", counting("")], **who)
+                wait_for(lambda: count(pid) > 3, f"{what}: it works")
+                if more:
+                    code, _, err = stasis("checkpoint", pid, "-o", "none", **who)
+                    expect(code == 1 and "mount.shared-outside]" in err and "that is the host's, too: --subtree" in err, f"{what}: {code} {err}")
+                before = mounts(pid)
+                checkpoint(what, runner, pid, "--subtree", **who)
+                root, = restart(what, 1, "--new-pidns", "--mntns", "new", **who)
+                counts_on(what, root)
+                expect(mounts(root) == before, f"{what}: the mounts {mounts(root)} {before}")
+                end(root)
+                if not who:
+                    continue
+                subprocess.run(["mount", "-t", "tmpfs", "later", "mine"], check=True)
+                code, _, err = stasis("restart", IMAGE, "--detach", "--new-pidns", "--mntns", "new", **who)
+                expect(code == 1 and "takes CAP_SYS_ADMIN" in err and "mount.external-missing]" in err, f"{what}: one more: {code} {err}")
+                subprocess.run(["umount", "mine"], check=True)
+    subprocess.run("umount mnt; umount -R mnt", shell=True, check=True)
+
+
 def refused():
     """a user has no mounts without those that are locked on them"""
     os.makedirs("outer/inner")
@@ -335,6 +364,6 @@ def refused():
     end(root)
 
 
-for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, shared, refused:
+for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, shared, hosts, refused:
     case()
 done()

@@ -39,7 +39,8 @@ static void add_host(struct mounts *m, size_t sb, const char *root, int fd,
 static bool has_anchor(const struct mounts *m, size_t sb, const char *root)
 {
 	for (size_t i = 0; i < m->n_anchors; i++)
-		if (m->anchors[i].sb == sb && !strcmp(m->anchors[i].root, root))
+		if (m->anchors[i].sb == sb && !m->anchors[i].tree_of &&
+		    !strcmp(m->anchors[i].root, root))
 			return true;
 	return false;
 }
@@ -67,9 +68,10 @@ static void add_parts(struct mounts *m, size_t sb, const char *root, int fd,
 static void add_reached(struct mounts *m, size_t sb, const char *root, int fd,
                         const struct mount_entry *from)
 {
-	if (mount_id_of(fd) == from->id)
+	if (mount_id_of(fd) == from->id) {
+		mounts_add_trees(m, sb, fd, from);
 		add_parts(m, sb, root, fd, from);
-	else
+	} else
 		add_host(m, sb, root, fd, from);
 }
 
@@ -296,6 +298,8 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 		                     s->root_handle };
 	const struct mount_anchor *a = mount_anchor_of(m->anchors, m->n_anchors, e);
 
+	if (mount_anchor_tree(m->anchors, m->n_anchors, &m->table, mount) != MOUNT_NONE)
+		return NULL; /* mounts_add_trees() has compared it */
 	if (!a)
 		return "it shows a file system of the host that is not there";
 	if (a->fd < 0)

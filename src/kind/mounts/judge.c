@@ -188,7 +188,7 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 	if (e->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED))
 		return error_refuse(err, CODE_unknown_state, "it has attributes %#llx",
 		                    (unsigned long long)e->attributes);
-	if (sb->class == MOUNT_EXTERNAL && !mount_is_outside(m, e)) {
+	if (sb->class == MOUNT_EXTERNAL && !mount_is_outside(m, e) && !mount_is_copied(m, e)) {
 		error_refuse(err, CODE_mount_unreachable,
 		             "stasis sees the %s that it is of, but not %s in it", sb->type,
 		             e->root);

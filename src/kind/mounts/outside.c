@@ -5,12 +5,14 @@
  * restart below one of the host's, or below what the restart is given for a name.
  */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/external.h"
+#include "host/features.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "mount/build.h"
@@ -191,6 +193,19 @@ static const struct outside *outside_of(const struct mounts *m, const struct mou
 bool mount_is_outside(const struct mounts *m, const struct mount_entry *e)
 {
 	return outside_of(m, e);
+}
+
+bool mount_is_copied(const struct mounts *m, const struct mount_entry *e)
+{
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+	size_t hosts = mount_table_find_sb(&m->host, sb->major, sb->minor);
+
+	if (features_capability(CAP_SYS_ADMIN) || !m->owners[e->namespace] || hosts == MOUNT_NONE)
+		return false;
+	for (size_t i = MOUNT_NONE; (i = mount_of_sb(&m->host, hosts, i)) != MOUNT_NONE;)
+		if (!strcmp(m->host.mounts[i].root, e->root))
+			return true;
+	return false;
 }
 
 int mount_open_outside(const struct mounts *m, const struct mount_entry *e)

@@ -39,6 +39,9 @@ char *mount_key(const struct mounts *m, const struct mount_entry *e);
 int mounts_find_outside(struct checkpoint *c, struct mounts *m, struct error *err);
 /* whether restart can be given what a mount of an external file system shows */
 bool mount_is_outside(const struct mounts *m, const struct mount_entry *e);
+/* whether it may be a copy of one of the host's that is covered, which comes with a tree: trees.c
+ */
+bool mount_is_copied(const struct mounts *m, const struct mount_entry *e);
 /* what such a one shows, O_PATH, the caller's; -1: it cannot be looked at */
 int mount_open_outside(const struct mounts *m, const struct mount_entry *e);
 /* whether the user has named a mount of that file system */
@@ -77,6 +80,13 @@ int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line
 void superblock_save_nodes(const struct mount_sb *sb, int root, struct SuperblockState *s);
 bool superblock_nodes_valid(const struct SuperblockState *s); /* pure */
 int superblock_restore_nodes(const struct SuperblockState *s, int root, struct error *err);
+
+/* ---- trees.c ---- */
+/*
+ * Restart without CAP_SYS_ADMIN: a mount of the host's on which others are locked. Anchors for the
+ * mounts of the image that are the same, with the same ones locked on them. @fd: it in place; lent
+ */
+void mounts_add_trees(struct mounts *m, size_t sb, int fd, const struct mount_entry *from);
 
 /* ---- bound.c: restart, namespaces that are bound to files ---- */
 void mounts_find_bound(struct mounts *m);
