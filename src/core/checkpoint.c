@@ -342,6 +342,7 @@ struct run {
 /* the kinds' references are closed: a pipe's end held longer would delay the program's EOF */
 static void drop_objects(struct checkpoint *c)
 {
+	map_free(take_ptr(c->links));
 	objects_free(take_ptr(c->objects));
 	mounts_free(take_ptr(c->mounts));
 	mm_forget_smaps(c);
@@ -427,7 +428,8 @@ static struct checkpoint checkpoint_new(const struct checkpoint_options *options
 {
 	return (struct checkpoint){ .options = options,
 		                    .objects = objects_new(),
-		                    .by_tid = map_new() };
+		                    .by_tid = map_new(),
+		                    .links = map_new() };
 }
 
 static void checkpoint_done(struct checkpoint *c)

@@ -59,6 +59,7 @@ struct checkpoint {
 	struct map *by_tid; /* of tasks */
 	struct refusals refusals;
 	struct refusals unexamined; /* check PID: what only attaching reveals */
+	struct map *links;          /* of objects: link_collect() */
 	struct holders *holders;    /* who outside the set holds what; made on first use */
 	struct mounts *mounts;      /* kind/mounts/mounts.h; NULL: none yet */
 	struct smaps *smaps;        /* kind/mm/smaps.c; NULL: none yet */

@@ -30,20 +30,15 @@ static int collect_directory(struct checkpoint *c, const struct task *task, cons
 {
 	_cleanup_(free_p) char *link = NULL;
 	struct object *object = NULL;
-	struct statx sx;
 	int r = task_readlink(task, what, &link, err);
 
 	if (r < 0)
 		return error_trace(err, r);
 	_cleanup_(close_p) int fd = task_openat(task, what, O_PATH);
-	struct descriptor d = {
-		.task = task, .fd = -1, .live = fd, .what = what, .link = link, .flags = O_PATH
-	};
-	if (fd < 0 || still_fstat(fd, &d.st) < 0)
-		return error_raise(err, fd < 0 ? -fd : errno, "open the %s link", what);
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &sx) == 0)
-		d.mnt_id = (uint32_t)sx.stx_mnt_id;
-	r = descriptor_collect(c, &d, &object, err);
+	if (fd < 0)
+		return error_raise(err, -fd, "open the %s link", what);
+	const struct descriptor d = { .task = task, .live = fd, .what = what, .link = link };
+	r = link_collect(c, &d, &object, err);
 	*ret = object ? object->id : 0;
 	return r < 0 ? error_trace(err, r) : 0;
 }

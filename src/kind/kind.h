@@ -210,6 +210,12 @@ const struct kind *kind_by_name(const char *name);  /* NULL when unknown */
  */
 int descriptor_collect(struct checkpoint *c, const struct descriptor *d, struct object **ret,
                        struct error *err);
+/**
+ * link_collect() - the same for a link under /proc that is no descriptor's; once for each file
+ * @d:		task, live (O_PATH), what, link, source; the rest is found out
+ */
+int link_collect(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                 struct error *err);
 
 /* the message of an object as its own type, e.g. PipeState *s = state(object, PipeState) */
 #define object_state(object, type) ((type *)(object)->message)

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The table of kinds, made from kinds.def, and the walk over those behind descriptors. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/checkpoint.h"
 #include "kind/kind.h"
+#include "kind/mnt_ns.h"
 #include "kind/mount.h"
+#include "task/task.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/map.h"
+#include "util/still.h"
 
 #define KIND(number, name, covers) extern const struct kind name##_kind;
 #include "kind/kinds.def"
@@ -57,5 +66,52 @@ int descriptor_collect(struct checkpoint *c, const struct descriptor *given, str
 		             d->link);
 	error_fd(&refusal, d->fd);
 	refuse(c, d->task, &refusal);
+	return 0;
+}
+
+/* a program's files are mapped by all who run it */
+struct link_key {
+	uint64_t mount, inode;
+	uint32_t major, minor;
+	const struct object *ns; /* of the set, in which the task looks at it */
+	char text[];
+};
+
+static struct link_key *link_key(const struct task *task, const struct statx *sx, const char *link)
+{
+	struct link_key *key = xcalloc(1, sizeof(*key) + strlen(link));
+
+	key->mount = sx->stx_mnt_id;
+	key->inode = sx->stx_ino;
+	key->major = sx->stx_dev_major;
+	key->minor = sx->stx_dev_minor;
+	key->ns = task_object(task, &mnt_ns_kind);
+	memcpy(key->text, link, strlen(link));
+	return key;
+}
+
+int link_collect(struct checkpoint *c, const struct descriptor *given, struct object **ret,
+                 struct error *err)
+{
+	struct descriptor d = *given;
+	unsigned mask = STATX_BASIC_STATS | STATX_MNT_ID;
+	struct statx sx;
+
+	if (statx(d.live, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &sx) < 0)
+		return error_raise(err, errno, "statx of %s", d.link);
+	_cleanup_(free_p) struct link_key *key = link_key(d.task, &sx, d.link);
+	size_t key_size = sizeof(*key) + strlen(d.link);
+	if ((*ret = map_get(c->links, key, key_size)))
+		return 0;
+	if (still_fstat(d.live, &d.st) < 0)
+		return error_raise(err, errno, "fstat of %s", d.link);
+	d.fd = -1;
+	d.flags = O_PATH;
+	d.mnt_id = (uint32_t)sx.stx_mnt_id;
+	int r = descriptor_collect(c, &d, ret, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (*ret)
+		map_put(c->links, key, key_size, *ret);
 	return 0;
 }

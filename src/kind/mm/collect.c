@@ -209,27 +209,6 @@ static int open_map_file(struct checkpoint *c, const struct task *task, const st
 	return fd;
 }
 
-/* @source: NULL: what @what says */
-static int collect_descriptor(struct collector *l, int live, const char *what, const char *link,
-                              const char *source, struct object **ret, struct error *err)
-{
-	struct descriptor d = { .task = l->task,
-		                .fd = -1,
-		                .live = live,
-		                .what = what,
-		                .link = link,
-		                .source = source,
-		                .flags = O_PATH };
-	struct statx sx;
-
-	if (still_fstat(live, &d.st) < 0)
-		return error_raise(err, errno, "fstat of %s", link);
-	if (statx(live, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &sx) == 0)
-		d.mnt_id = (uint32_t)sx.stx_mnt_id;
-	int r = descriptor_collect(l->c, &d, ret, err);
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
 /* the object that is mapped; *ret = NULL when it was refused */
 static int collect_file(struct collector *l, struct proc_map *map, struct object **ret,
                         struct error *err)
@@ -264,7 +243,10 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 	}
 	snprintf(what, sizeof(what), "mapping %llx-%llx", (unsigned long long)map->start,
 	         (unsigned long long)map->end);
-	int r = collect_descriptor(l, fd, what, file.link, file.source, ret, err);
+	const struct descriptor d = {
+		.task = l->task, .live = fd, .what = what, .link = file.link, .source = file.source
+	};
+	int r = link_collect(l->c, &d, ret, err);
 	if (r < 0)
 		return error_trace(err, r);
 	l->last = *ret;
@@ -435,7 +417,8 @@ static int collect_exe(struct collector *l, struct error *err)
 	_cleanup_(close_p) int fd = task_openat(l->task, "exe", O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return error_raise(err, -fd, "opening the exe link");
-	r = collect_descriptor(l, fd, "exe", link, NULL, &object, err);
+	const struct descriptor d = { .task = l->task, .live = fd, .what = "exe", .link = link };
+	r = link_collect(l->c, &d, &object, err);
 	if (r < 0)
 		return error_trace(err, r);
 	l->state->exe = object ? object->id : 0;
