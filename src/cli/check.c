@@ -13,6 +13,10 @@ enum { OPTION_JSON = OPTION_LAST };
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
+	{ "container", no_argument, NULL, OPTION_CONTAINER },
+	{ "subtree", no_argument, NULL, OPTION_SUBTREE },
+	{ "external", required_argument, NULL, OPTION_EXTERNAL },
+	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ 0 },
@@ -100,8 +104,11 @@ static void print_unexamined(struct refusals *list)
 		if (next - i == 1 && list->items[i].pid)
 			printf("  %s of pid %d (%s)\n", list->items[i].cause, list->items[i].pid,
 			       list->items[i].comm);
-		else
+		else if (list->items[i].pid)
 			printf("  %s (%zu tasks)\n", list->items[i].cause, next - i);
+		else
+			printf("  %s\n", list->items[i].cause);
+		printf("    %s\n", list->items[i].hint);
 	}
 }
 
@@ -146,8 +153,12 @@ static int parse(int argc, char **argv, struct arguments *a)
 	                             &exit_code)) >= 0) {
 		if (option == OPTION_JSON)
 			a->json = true;
-		else
+		else if (option == 'v')
 			a->options.verbose = true;
+		else
+			exit_code = take_policy(&check_command, option, &a->options);
+		if (exit_code)
+			return exit_code;
 	}
 	if (option == -2)
 		return exit_code == EXIT_DONE ? -1 : exit_code;
@@ -180,7 +191,7 @@ const struct command check_command = {
 	.name = "check",
 	.run = check_main,
 	.summary = "say what this host allows, or what stands in the way of one tree",
-	.help = "usage: stasis check [PID] [--json]\n"
+	.help = "usage: stasis check [PID] [OPTIONS]\n"
 		"\n"
 		"Without PID: what this kernel and these privileges allow, one line per feature. "
 		"With\n"
@@ -190,6 +201,8 @@ const struct command check_command = {
 		"listed\n"
 		"as not examined.\n"
 		"\n"
+		"      --container, --subtree, --external KEY=NAME, --cgroup keep|ignore\n"
+		"                        what checkpoint will be given, see there\n"
 		"      --json            on standard output, as one JSON object\n"
 		"  -v, --verbose         also say where in Stasis a refusal arose\n"
 		"\n"

@@ -20,8 +20,6 @@ enum {
 	OPTION_RUNNING,
 	OPTION_STOPPED,
 	OPTION_COMPRESS,
-	OPTION_CONTAINER,
-	OPTION_SUBTREE,
 	OPTION_TIMEOUT
 };
 
@@ -81,24 +79,6 @@ static int set_after(struct arguments *a, enum aftermath after)
 	return 0;
 }
 
-static int set_container(struct arguments *a, enum container_mode mode)
-{
-	if (a->options.container != CONTAINER_AUTO && a->options.container != mode)
-		return usage_error(&checkpoint_command,
-		                   "--container and --subtree exclude each other");
-	a->options.container = mode;
-	return 0;
-}
-
-static int take_external(struct arguments *a)
-{
-	struct error err;
-
-	if (externals_add_key(a->options.externals, optarg, &err) < 0)
-		return usage_error(&checkpoint_command, "%s", err.cause);
-	return 0;
-}
-
 /* one option; 0 or an exit code */
 static int take_option(int option, struct arguments *a)
 {
@@ -120,12 +100,6 @@ static int take_option(int option, struct arguments *a)
 		return set_after(a, AFTER_LEAVE_RUNNING);
 	case OPTION_STOPPED:
 		return set_after(a, AFTER_LEAVE_STOPPED);
-	case OPTION_CONTAINER:
-		return set_container(a, CONTAINER_YES);
-	case OPTION_SUBTREE:
-		return set_container(a, CONTAINER_NO);
-	case OPTION_EXTERNAL:
-		return take_external(a);
 	case OPTION_COMPRESS:
 		return parse_compression(optarg, o)
 		               ? 0
@@ -135,12 +109,12 @@ static int take_option(int option, struct arguments *a)
 		return parse_seconds(optarg, &o->timeout_ms)
 		               ? 0
 		               : bad_value(&checkpoint_command, "--timeout", "seconds");
-	case OPTION_CGROUP:
-		return take_cgroup(&checkpoint_command, &o->cgroup);
 	case OPTION_LOG_FORMAT:
 		return take_log_format(&checkpoint_command, &o->json);
-	default:
+	case OPTION_PROGRESS:
 		return take_progress(&checkpoint_command, &a->show_bar);
+	default:
+		return take_policy(&checkpoint_command, option, o);
 	}
 }
 

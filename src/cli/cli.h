@@ -46,7 +46,15 @@ int next_option(const struct command *command, int argc, char **argv, const char
                 const struct option *options, int *ret_exit);
 
 /* options that several commands have, numbered above all characters */
-enum { OPTION_LOG_FORMAT = 256, OPTION_PROGRESS, OPTION_EXTERNAL, OPTION_CGROUP, OPTION_LAST };
+enum {
+	OPTION_LOG_FORMAT = 256,
+	OPTION_PROGRESS,
+	OPTION_EXTERNAL,
+	OPTION_CGROUP,
+	OPTION_CONTAINER,
+	OPTION_SUBTREE,
+	OPTION_LAST
+};
 
 /* the value of @option, in optarg, is none; @grammar says what it could be. Returns EXIT_USAGE. */
 int bad_value(const struct command *command, const char *option, const char *grammar);
@@ -55,6 +63,8 @@ int bad_value(const struct command *command, const char *option, const char *gra
 int take_log_format(const struct command *command, bool *ret_json);
 int take_progress(const struct command *command, bool *ret_progress); /* auto: on a terminal */
 int take_cgroup(const struct command *command, enum cgroup_mode *ret);
+/* what decides what is refused: --container, --subtree, --external, --cgroup; 0 or EXIT_USAGE */
+int take_policy(const struct command *command, int option, struct checkpoint_options *options);
 
 /* parse one value; false when it is no number in range */
 bool parse_seconds(const char *text, unsigned *ret_ms); /* "10", "0.5"; at most a day */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/external.h"
 
 int usage_error(const struct command *command, const char *format, ...)
 {
@@ -81,6 +82,33 @@ int take_cgroup(const struct command *command, enum cgroup_mode *ret)
 	if (*ret == CGROUP_IGNORE || !strcmp(optarg, "keep"))
 		return 0;
 	return bad_value(command, "--cgroup", "keep or ignore");
+}
+
+static int set_container(const struct command *command, enum container_mode mode,
+                         enum container_mode *ret)
+{
+	if (*ret != CONTAINER_AUTO && *ret != mode)
+		return usage_error(command, "--container and --subtree exclude each other");
+	*ret = mode;
+	return 0;
+}
+
+int take_policy(const struct command *command, int option, struct checkpoint_options *options)
+{
+	struct error err;
+
+	switch (option) {
+	case OPTION_CONTAINER:
+		return set_container(command, CONTAINER_YES, &options->container);
+	case OPTION_SUBTREE:
+		return set_container(command, CONTAINER_NO, &options->container);
+	case OPTION_CGROUP:
+		return take_cgroup(command, &options->cgroup);
+	default:
+		if (externals_add_key(options->externals, optarg, &err) < 0)
+			return usage_error(command, "%s", err.cause);
+		return 0;
+	}
 }
 
 bool parse_seconds(const char *text, unsigned *ret_ms)

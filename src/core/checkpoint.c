@@ -67,13 +67,19 @@ void refuse(struct checkpoint *c, const struct task *task, const struct error *r
 	add_refusal(&c->refusals, &copy);
 }
 
-void check_unexamined(struct checkpoint *c, const struct task *task, const char *what)
+void check_unexamined_codes(struct checkpoint *c, const struct task *task, const char *what,
+                            const enum code *codes, size_t n_codes)
 {
 	struct error note = ERROR_INIT;
+	char list[sizeof(note.hint) - 40] = "";
 
 	if (c->tracer)
 		return;
+	for (size_t i = 0, used = 0; i < n_codes; i++)
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "",
+		                         code_name(codes[i]));
 	error_raise(&note, EAGAIN, "%s", what);
+	error_hint(&note, "may be refused as %s", list);
 	if (task)
 		error_task(&note, task->tid, task->comm);
 	add_refusal(&c->unexamined, &note);
@@ -232,6 +238,18 @@ static void judge_externals(struct checkpoint *c)
 	refuse(c, NULL, &refusal);
 }
 
+/* what save alone would find */
+static int survey(struct checkpoint *c, struct error *err)
+{
+	size_t cursor = 0;
+	int r = 0;
+
+	for (struct object *o; r == 0 && (o = objects_next(c->objects, NULL, &cursor));)
+		if (o->kind->survey)
+			r = settle(c, NULL, err, o->kind->survey(c, o, err));
+	return r;
+}
+
 static int judge(struct checkpoint *c, struct error *err)
 {
 	size_t cursor = 0;
@@ -245,6 +263,10 @@ static int judge(struct checkpoint *c, struct error *err)
 	}
 	tree_judge(c);
 	judge_externals(c);
+	if (c->refusals.n || !c->tracer)
+		r = survey(c, err);
+	if (r < 0)
+		return error_trace(err, r);
 	return c->refusals.n ? -EOPNOTSUPP : 0;
 }
 
@@ -387,6 +409,8 @@ static int write_image(struct run *run, struct error *err)
 		r = finish_image(run, err);
 	if (r < 0 && run->c.image)
 		image_writer_fail(run->c.image, err);
+	if (r == -EOPNOTSUPP && settle(&run->c, NULL, err, r) == 0)
+		survey(&run->c, err); /* the first refusal was found; with it the others are */
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

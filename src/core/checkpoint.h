@@ -76,8 +76,15 @@ struct checkpoint {
  */
 void refuse(struct checkpoint *c, const struct task *task, const struct error *refusal);
 void refusals_done(struct refusals *refusals);
-/* notes for `check PID` that @what of @task was not examined; nothing when a tracer is there */
-void check_unexamined(struct checkpoint *c, const struct task *task, const char *what);
+/*
+ * check_unexamined() - note for `check PID` that @what of @task was not examined, and for which
+ * codes (the rest of the arguments) a checkpoint may refuse it; nothing when a tracer is there
+ */
+void check_unexamined_codes(struct checkpoint *c, const struct task *task, const char *what,
+                            const enum code *codes, size_t n_codes);
+#define check_unexamined(c, task, what, ...)                                      \
+	check_unexamined_codes((c), (task), (what), (enum code[]){ __VA_ARGS__ }, \
+	                       sizeof((enum code[]){ __VA_ARGS__ }) / sizeof(enum code))
 struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */
 /*
  * The number under which a task, or a process group with members in the set, is recorded: that of

@@ -421,6 +421,9 @@ static int add_task(struct freezer *f, const struct found *item, struct error *e
 	}
 	task->state = state_of(f, task);
 	task->stop_signal = hold && task->state == TASK_STOPPED ? hold->stop_signal : 0;
+	if (task->stat.state == 'D')
+		check_unexamined(c, task, "whether it wakes from uninterruptible sleep",
+		                 CODE_task_state);
 	if (c->tracer && !is_dead(task->stat.state) && task->stat.state != 't')
 		refuse_successor(c, task);
 	return 0;

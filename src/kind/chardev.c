@@ -86,7 +86,6 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 	bool is_new = false;
 
 	*ret = NULL;
-	/* check PID cannot have the descriptor itself */
 	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, err) : 0;
 	if (r < 0 && r != -EOPNOTSUPP)
 		return error_trace(err, r);

@@ -221,7 +221,10 @@ static int cpu_collect(struct checkpoint *c, struct task *task, struct error *er
 	task_refer(task, object);
 	judge_status(c, task);
 	if (!c->tracer) {
-		check_unexamined(c, task, "registers, breakpoints, I/O ports, 32-bit mode, LDT");
+		check_unexamined(c, task, "registers, breakpoints, I/O ports, 32-bit mode, LDT",
+		                 CODE_task_32bit, CODE_cpu_debug, CODE_cpu_ldt, CODE_cpu_ioperm,
+		                 CODE_cpu_dispatch, CODE_cpu_amx, CODE_cpu_call, CODE_inject_gadget,
+		                 CODE_inject_seccomp);
 		return 0;
 	}
 	CpuState *s = xmalloc(sizeof(*s));

@@ -61,8 +61,10 @@ static int list_descriptors(const struct task *task, int **ret, size_t *ret_n, s
 	return 0;
 }
 
-/* of the thread itself where the kernel can: after the leader has exited its table looks empty */
-static int open_pidfd(const struct task *task, int *ret, struct error *err)
+/* none in `check`; of the thread itself where the kernel can: after the leader has exited its table
+ * looks empty */
+static int open_pidfd(const struct checkpoint *c, const struct task *task, int *ret,
+                      struct error *err)
 {
 	bool thread = feature(FEATURE_pidfd_thread);
 
@@ -73,6 +75,8 @@ static int open_pidfd(const struct task *task, int *ret, struct error *err)
 		error_hint(err, "it needs Linux 6.9 or newer");
 		return -EOPNOTSUPP;
 	}
+	if (!c->tracer)
+		return 0;
 	*ret = (int)syscall(SYS_pidfd_open, task->tid, thread ? PIDFD_THREAD : 0);
 	return *ret < 0 ? error_raise(err, errno, "pidfd_open") : 0;
 }
@@ -105,8 +109,8 @@ static int collect_table(struct checkpoint *c, const struct task *task, FilesSta
 
 	if (r == 0 && n > DESCRIPTORS_MAX)
 		r = error_refuse(err, CODE_files_many, "%zu descriptors are open", n);
-	if (r == 0 && c->tracer)
-		r = open_pidfd(task, &pidfd, err);
+	if (r == 0)
+		r = open_pidfd(c, task, &pidfd, err);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = collect_one(c, task, numbers[i], pidfd, s, err);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -82,7 +82,8 @@ static int itimer_collect(struct checkpoint *c, struct task *task, struct error 
 	if (!task->speaks)
 		return 0;
 	if (!c->tracer) {
-		check_unexamined(c, task, "interval timers");
+		check_unexamined(c, task, "interval timers", CODE_inject_gadget,
+		                 CODE_inject_seccomp);
 		return 0;
 	}
 	int r = ask(c, task, values, err);

@@ -32,6 +32,8 @@ struct descriptor {
 	int fd;   /* number in the task; -1 for a mapping, cwd, root, exe */
 	int live; /* the coordinator's own reference (pidfd_getfd, or O_PATH through /proc); -1 when
 	             it cannot be had without attaching (check PID) */
+	bool by_path; /* live is of the inode only, O_PATH: the description is not to be had (check
+	                 PID, or a mapping, cwd, root) */
 	const char *what;   /* "fd 7", "mapping 7f...-7f...", "cwd": for messages */
 	const char *link;   /* text of the /proc link, " (deleted)" included */
 	const char *source; /* of a mapping: a link under /proc that opens the same file anew */
@@ -75,6 +77,11 @@ struct kind {
 	 * Looks at one object when all are known: leaks, gaps in sharing. refuse() what is wrong.
 	 */
 	int (*judge)(struct checkpoint *c, struct object *object, struct error *err);
+	/*
+	 * refuse() all that save_bulk would refuse, which itself ends with the first: a look
+	 * through the data, only taken for `check` and when the checkpoint is refused anyway.
+	 */
+	int (*survey)(struct checkpoint *c, struct object *object, struct error *err);
 	/*
 	 * Makes object->message (kind->message's type), unless collect did. All of it on the heap,
 	 * the engine frees it with protobuf_c_message_free_unpacked(). At most 1 MiB packed.

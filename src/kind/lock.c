@@ -239,9 +239,11 @@ void lock_collect(struct checkpoint *c, const struct task *task, int fd, const s
 	}
 }
 
-static bool in_set(const struct checkpoint *c, pid_t pid)
+static bool in_set(struct checkpoint *c, pid_t pid)
 {
 	/* -1, of an OFD lock, may be anybody; those of the set do not wait while they are held */
+	if (pid < 0)
+		check_unexamined(c, NULL, "who waits for an OFD lock", CODE_lock_waiter);
 	return pid < 0 ? !c->tracer : checkpoint_task(c, pid) != NULL;
 }
 

@@ -121,8 +121,10 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct error refusal = ERROR_INIT;
 	int r = 0;
 
-	if (is_first(c, object))
+	if (is_first(c, object)) {
 		judge_hole(c, mm);
+		check_unexamined(c, NULL, "contents of memory", CODE_mm_uprobes);
+	}
 	if (c->tracer && is_first(c, object)) { /* all are known now */
 		r = mm_scan_pages(c, err);
 		if (r >= 0)

@@ -157,7 +157,9 @@ static int pipe_judge(struct checkpoint *c, struct object *object, struct error 
 		return 0;
 	}
 	if (!name && !c->tracer) {
-		check_unexamined(c, task, "what is in its pipes");
+		check_unexamined(c, task, "what is in its pipes, and holders that no process shows",
+		                 CODE_pipe_contents, CODE_pipe_capacity, CODE_pipe_watch_queue,
+		                 CODE_leak);
 		return 0;
 	}
 	PipeState *s = xmalloc(sizeof(*s));

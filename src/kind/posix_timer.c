@@ -203,7 +203,7 @@ static int posix_timer_collect(struct checkpoint *c, struct task *task, struct e
 	task_refer(task, object);
 	r = parse_timers(c, task, text, s, err);
 	if (!c->tracer) {
-		check_unexamined(c, task, "overruns of POSIX timers");
+		check_unexamined(c, task, "overruns of POSIX timers", CODE_posix_timer_overrun);
 		return r < 0 ? error_trace(err, r) : 0;
 	}
 	for (size_t i = 0; r >= 0 && i < s->n_timers; i += N_CALLS) {

@@ -262,7 +262,8 @@ static int prctl_collect(struct checkpoint *c, struct task *task, struct error *
 	if (r == 0 && c->tracer)
 		r = ask(c, task, s, !has_slack, err);
 	else
-		check_unexamined(c, task, "settings of prctl(2) that /proc does not show");
+		check_unexamined(c, task, "settings of prctl(2) that /proc does not show",
+		                 CODE_cpu_amx);
 	if (r < 0) {
 		prctl_state__free_unpacked(s, NULL);
 		return error_trace(err, r);

@@ -106,7 +106,8 @@ static int read_filters(struct checkpoint *c, const struct task *task, SeccompSt
                         struct error *err)
 {
 	if (!c->tracer) {
-		check_unexamined(c, task, "seccomp filters");
+		check_unexamined(c, task, "seccomp filters", CODE_seccomp_notify,
+		                 CODE_seccomp_unreadable);
 		return 0;
 	}
 	if (!feature(FEATURE_ptrace_seccomp_filter)) {

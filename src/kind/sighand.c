@@ -118,7 +118,7 @@ static int sighand_collect(struct checkpoint *c, struct task *task, struct error
 	if (!new)
 		return 0;
 	if (!c->tracer) {
-		check_unexamined(c, task, "flags and masks of signal handlers");
+		check_unexamined(c, task, "flags and masks of signal handlers", CODE_inject_gadget);
 		return 0;
 	}
 	r = read_actions(c, task, object, err);

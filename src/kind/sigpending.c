@@ -47,7 +47,7 @@ static int sigpending_collect(struct checkpoint *c, struct task *task, struct er
 {
 	if (!c->tracer) {
 		if (task->status.sig_pending || (task->speaks && task->status.shared_pending))
-			check_unexamined(c, task, "pending signals");
+			check_unexamined(c, task, "pending signals", CODE_sigpending_many);
 		return 0;
 	}
 	struct object *object = objects_get(c->objects, &sigpending_kind, &task->tid,

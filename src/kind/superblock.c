@@ -10,6 +10,7 @@ const struct kind superblock_kind = {
 	.number = 70,
 	.message = &superblock_state__descriptor,
 	.judge = superblock_judge,
+	.survey = superblock_survey,
 	.save = superblock_save,
 	.save_bulk = superblock_save_bulk,
 	.validate = superblock_validate,

@@ -282,7 +282,8 @@ static int judge_set(void *context, int id, const struct semid_ds *ds, struct er
 		return 0;
 	if (!c->tracer) {
 		if (!j->noted)
-			check_unexamined(c, task, "adjustments of System V semaphores (SEM_UNDO)");
+			check_unexamined(c, task, "adjustments of System V semaphores (SEM_UNDO)",
+			                 CODE_sysvsem_undo);
 		j->noted = true;
 		return 0;
 	}

@@ -168,7 +168,8 @@ static int thread_collect(struct checkpoint *c, struct task *task, struct error 
 	struct answers answers;
 
 	if (!c->tracer) {
-		check_unexamined(c, task, "alternate signal stack, rseq, memory policy");
+		check_unexamined(c, task, "alternate signal stack, rseq, memory policy",
+		                 CODE_inject_gadget, CODE_inject_seccomp);
 		return 0;
 	}
 	ThreadState *s = xmalloc(sizeof(*s));

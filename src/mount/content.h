@@ -44,17 +44,22 @@ struct content_request {
 	bool covered;
 	/* whether a socket that is bound to this inode may be left behind; NULL: none may */
 	bool (*leaves)(void *context, uint64_t inode);
+	/* of a survey: each refusal */
+	void (*refused)(void *context, const struct error *refusal);
 	void *context;
 };
 
 /**
  * content_save() - read all of a file system
  * @root:	a directory, O_PATH or not, of a mount that covers all and has none on it
+ * @sink:	NULL for a survey: no data is read and nothing written, but all that would be
+ *refused is found, not only the first of it; others may be changing the file system
  * @request:	may be NULL
  * @ret:	may be NULL
  *
- * Nobody may be changing it meanwhile. -EOPNOTSUPP: @err is a refusal (content.*). Reading a
- * symbolic link sets its access time, so let the mount be noatime; nothing else is changed.
+ * Nobody may be changing it meanwhile, but for a survey. -EOPNOTSUPP: @err is a refusal
+ *(content.*). Reading a symbolic link sets its access time, so let the mount be noatime; nothing
+ *else is changed.
  */
 int content_save(int root, const struct byte_sink *sink, const struct content_request *request,
                  struct content_totals *ret, struct error *err);
@@ -67,7 +72,7 @@ struct content_inode {
 
 /* the same of single inodes: a stream whose root has them as "1", "2"... */
 int content_save_inodes(const struct content_inode *inodes, size_t n, const struct byte_sink *sink,
-                        struct error *err);
+                        const struct content_request *request, struct error *err);
 
 struct content;
 

@@ -103,6 +103,17 @@ static int put_covered(struct saver *s, uint32_t folder, const char *name, mode_
 	return r;
 }
 
+/* a survey goes on after a refusal, and without what somebody has changed meanwhile */
+static int go_on(struct saver *s, int r, struct error *err)
+{
+	if (s->sink || (r != -EOPNOTSUPP && r != -ENOENT && r != -EAGAIN))
+		return r;
+	if (r == -EOPNOTSUPP && err->code != CODE_NONE && s->request && s->request->refused)
+		s->request->refused(s->request->context, err);
+	*err = ERROR_INIT;
+	return 0;
+}
+
 /* anything but a directory */
 static int save_name(struct saver *s, int dir, uint32_t folder, const struct dirent64 *d,
                      struct error *err)
@@ -142,7 +153,7 @@ static int save_listed(struct saver *s, int dir, uint32_t folder, const struct d
 	if (is_dots(d->d_name))
 		return 0;
 	if (d->d_type != DT_DIR)
-		return save_name(s, dir, folder, d, err);
+		return go_on(s, save_name(s, dir, folder, d, err), err);
 	*array_push(s->waiting, s->n_waiting) = (struct waiting){ folder, xstrdup(d->d_name) };
 	return 0;
 }
@@ -175,7 +186,7 @@ static int save_folder(struct saver *s, uint32_t parent, const char *name, struc
 		return r;
 	if (fstat(i.fd, &i.st) < 0)
 		return saver_fail(s, &i, "stat", err);
-	r = saver_put_inode(s, &i, err);
+	r = go_on(s, saver_put_inode(s, &i, err), err);
 	return r < 0 ? r : save_listing(s, &i, folder, err);
 }
 
@@ -204,7 +215,7 @@ static int save_all(struct saver *s, struct error *err)
 		r = save_folder(s, 0, NULL, err);
 	while (r == 0 && s->n_waiting) {
 		struct waiting next = s->waiting[--s->n_waiting];
-		r = save_folder(s, next.folder, next.name, err);
+		r = go_on(s, save_folder(s, next.folder, next.name, err), err);
 		free(next.name);
 	}
 	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
@@ -306,7 +317,7 @@ static int put_singles(struct saver *s, const struct content_inode *inodes, size
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		_cleanup_(free_p) char *name = xasprintf("%zu", i + 1);
 		r = inodes[i].target ? put_marker(s, name, inodes[i].target, err)
-		                     : put_single(s, name, inodes[i].fd, err);
+		                     : go_on(s, put_single(s, name, inodes[i].fd, err), err);
 	}
 	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
 }
@@ -331,11 +342,12 @@ static int look_at_inodes(struct saver *s, const struct content_inode *inodes, s
 }
 
 int content_save_inodes(const struct content_inode *inodes, size_t n, const struct byte_sink *sink,
-                        struct error *err)
+                        const struct content_request *request, struct error *err)
 {
 	struct saver *s = saver_new(sink);
 	int r;
 
+	s->request = request;
 	s->folders.root = -1;
 	for (unsigned i = 0; i < FOLDERS_KEPT; i++)
 		s->folders.kept[i].fd = -1;

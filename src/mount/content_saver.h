@@ -16,8 +16,8 @@ struct waiting {
 };
 
 struct saver {
-	const struct byte_sink *sink;
-	uint64_t at; /* bytes of the stream so far */
+	const struct byte_sink *sink; /* NULL: a survey */
+	uint64_t at;                  /* bytes of the stream so far */
 	struct folders folders;
 	struct waiting *waiting;
 	size_t n_waiting;

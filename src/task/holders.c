@@ -61,7 +61,7 @@ static int look(struct checkpoint *c, struct holders *h, struct error *err)
 			unseen++;
 	}
 	if (unseen)
-		check_unexamined(c, NULL, "what other users' processes hold");
+		check_unexamined(c, NULL, "what other users' processes hold", CODE_leak);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
  * TEST executable refuse code=regfile.filesystem -- executable
  * TEST library refuse code=regfile.filesystem -- library
  * TEST open-fifo refuse code=mount.filesystem -- open_fifo
- * TEST open-fifo-unmounted refuse code=fifo.path -- open_fifo_unmounted
+ * TEST open-fifo-unmounted refuse code=fifo.path check=mount.detached -- open_fifo_unmounted
  * TEST open-file-unmounted refuse code=mount.detached -- open_file_unmounted
  * TEST working-directory-unmounted refuse code=mount.detached -- working_directory_unmounted
  * TEST mapped-unmounted refuse code=mount.detached -- mapped_unmounted

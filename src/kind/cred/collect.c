@@ -194,7 +194,8 @@ int cred_collect(struct checkpoint *c, struct task *task, struct error *err)
 	if (r == 0 && c->tracer)
 		r = ask(c, task, s, &is_free, err);
 	else
-		check_unexamined(c, task, "securebits, keyrings, Landlock");
+		check_unexamined(c, task, "securebits, keyrings, Landlock", CODE_cred_keyring,
+		                 CODE_cred_landlock);
 	if (r < 0) {
 		cred_state__free_unpacked(s, NULL);
 		return error_trace(err, r);

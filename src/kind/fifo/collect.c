@@ -55,7 +55,7 @@ static char *judge_path(struct checkpoint *c, const struct descriptor *d, uint32
 	struct error refusal = ERROR_INIT;
 	char *path = NULL;
 
-	/* check PID cannot have the descriptor itself */
+	/* what is on a mount that may wait forever is not looked at */
 	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, &refusal) : 0;
 	if (d->live < 0)
 		place.path = xstrdup(d->link);
@@ -93,13 +93,13 @@ static void look_at(struct fifo *f, struct fifo *owner, const struct descriptor 
 	pipe_ends_add(&f->ends, d);
 	if (f != owner)
 		pipe_ends_add(&owner->ends, d);
-	if (d->flags & O_PATH)
+	if (d->flags & O_PATH || d->by_path)
 		return;
 	if (access != O_WRONLY)
 		keep_duplicate(&owner->reader, d->live);
 	if (access != O_RDONLY)
 		keep_duplicate(&owner->writer, d->live);
-	if (access != O_RDONLY || d->live < 0 || poll(&p, 1, 0) < 0)
+	if (access != O_RDONLY || poll(&p, 1, 0) < 0)
 		return;
 	if (p.revents & POLLHUP)
 		*array_push(f->hung, f->n_hung) = d->flags;
@@ -280,7 +280,8 @@ int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
 		return 0;
 	}
 	if (!name && !f->owner && !c->tracer) {
-		check_unexamined(c, task, "what is in its FIFOs");
+		check_unexamined(c, task, "what is in its FIFOs, and holders that no process shows",
+		                 CODE_pipe_contents, CODE_pipe_capacity, CODE_leak);
 		return 0;
 	}
 	FifoState *s = new_state(f, name);

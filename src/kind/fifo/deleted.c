@@ -21,8 +21,6 @@ static bool has_xattrs(const struct descriptor *d)
 {
 	char link[40];
 
-	if (d->live < 0)
-		return false;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", d->live);
 	return listxattr(link, NULL, 0) > 0;
 }

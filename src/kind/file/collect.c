@@ -107,21 +107,24 @@ static int find_object(struct look *l, struct object **ret, bool *ret_new, struc
  * Our own reference. `check` takes none of the description, which would delay a close; one to the
  * inode (O_PATH) delays nothing.
  */
-static int take_reference(const struct look *l, int *ret, struct error *err)
+static int take_reference(const struct look *l, const char *link, int *ret, bool *ret_by_path,
+                          struct error *err)
 {
-	bool is_file = S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode);
 	char path[64];
 
 	*ret = -1;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", l->task->tgid, l->task->tid, l->fd);
 	/* a description of FUSE asks its server when we close it; all that comes is a refusal */
 	bool has_place = l->st.st_mode & S_IFMT && !S_ISSOCK(l->st.st_mode);
-	if (l->pidfd >= 0 && !(has_place && mount_may_wait(l->c, l->st.st_dev, path))) {
+	bool may_wait = has_place && mount_may_wait(l->c, l->st.st_dev, path);
+	if (l->pidfd >= 0 && !may_wait) {
 		*ret = (int)syscall(SYS_pidfd_getfd, l->pidfd, l->fd, 0);
 		return *ret < 0 ? error_raise(err, errno, "pidfd_getfd") : 0;
 	}
-	if (!is_file && !(l->info.flags & O_PATH))
+	bool is_file = S_ISREG(l->st.st_mode) || S_ISDIR(l->st.st_mode);
+	if ((link[0] != '/' || may_wait) && !(l->info.flags & O_PATH) && !is_file)
 		return 0;
+	*ret_by_path = true;
 	/* O_NOFOLLOW would make it one to the link itself: a symlink behind it is not followed */
 	*ret = open(path, O_PATH | O_CLOEXEC);
 	return *ret < 0 ? error_raise(err, errno, "open %s", path) : 0;
@@ -201,7 +204,8 @@ static void collect_owner(struct look *l, int fd, const char *link, struct objec
 	if (l->info.flags & O_PATH)
 		return;
 	if (!l->c->tracer) {
-		check_unexamined(l->c, l->task, "owners of open files (F_SETOWN)");
+		check_unexamined(l->c, l->task, "owners of open files (F_SETOWN)", CODE_file_owner,
+		                 CODE_file_async, CODE_file_dnotify);
 		return;
 	}
 	int signal = fcntl(fd, F_GETSIG);
@@ -340,12 +344,14 @@ static int examine(struct look *l, struct object *object, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	_cleanup_(close_p) int fd = -1;
-	r = take_reference(l, &fd, err);
+	bool by_path = false;
+	r = take_reference(l, link, &fd, &by_path, err);
 	if (r < 0)
 		return error_trace(err, r);
 	const struct descriptor d = { .task = l->task,
 		                      .fd = l->fd,
 		                      .live = fd,
+		                      .by_path = by_path,
 		                      .what = what,
 		                      .link = link,
 		                      .st = l->st,

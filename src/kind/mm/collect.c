@@ -497,7 +497,8 @@ static int collect_inside(struct collector *l, struct error *err)
 	size_t n = feature(FEATURE_pkeys) ? 2 + MM_PKEYS : 2;
 
 	if (!l->c->tracer) {
-		check_unexamined(l->c, l->task, "brk and mlockall(MCL_FUTURE)");
+		check_unexamined(l->c, l->task, "brk and mlockall(MCL_FUTURE)",
+		                 CODE_mm_lock_future);
 		return 0;
 	}
 	uint64_t locked = locked_bytes(l->task);

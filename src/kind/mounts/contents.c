@@ -205,7 +205,9 @@ int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err
 
 struct part {
 	struct checkpoint *c;
+	struct object *object;
 	size_t sb;
+	bool survey;
 };
 
 /* whether the user says so */
@@ -219,6 +221,44 @@ static bool leaves_socket(void *context, uint64_t inode)
 	return externals_name(p->c->options->externals, key);
 }
 
+static void name_refusal(const struct part *p, struct error *err)
+{
+	const struct mounts *m = p->c->mounts;
+	size_t line = mount_of_sb(&m->table, p->sb, MOUNT_NONE);
+
+	if (line != MOUNT_NONE)
+		mounts_name(m, &m->table.mounts[line], err);
+}
+
+static void refused(void *context, const struct error *refusal)
+{
+	const struct part *p = context;
+	struct error copy = *refusal;
+
+	name_refusal(p, &copy);
+	refuse(p->c, NULL, &copy);
+}
+
+/* a part into its page set, or a look through it */
+static int walk(struct part *p, int root, uint32_t part, struct content_request *request,
+                struct error *err)
+{
+	request->leaves = leaves_socket;
+	request->refused = refused;
+	request->context = p;
+	if (p->survey)
+		return content_save(root, NULL, request, NULL, err);
+	struct stream_out *out = stream_out_new(p->c->image, p->object->id, part,
+	                                        p->c->options->progress);
+	const struct byte_sink sink = stream_out_sink(out);
+	int r = content_save(root, &sink, request, NULL, err);
+
+	if (r == 0)
+		r = stream_out_end(out, err);
+	stream_out_free(out);
+	return r;
+}
+
 /* only with what is locked; not when it could only be had as it is, with all that is on it */
 static bool may_be_covered(const struct mounts *m, size_t sb, int root)
 {
@@ -230,20 +270,12 @@ static bool may_be_covered(const struct mounts *m, size_t sb, int root)
 }
 
 /* all that an overlay shows: it may be mounted in parts, its root is what was looked at */
-static int save_flattened(struct checkpoint *c, struct object *object, struct error *err)
+static int save_flattened(struct part *p, struct error *err)
 {
-	struct part p = { c, mounts_index(c->mounts, object) };
-	int root = c->mounts->roots[p.sb];
-	const struct content_request request = { .covered = may_be_covered(c->mounts, p.sb, root),
-		                                 .leaves = leaves_socket,
-		                                 .context = &p };
-	struct stream_out *out = stream_out_new(c->image, object->id, 0, c->options->progress);
-	const struct byte_sink sink = stream_out_sink(out);
-	int r = content_save(root, &sink, &request, NULL, err);
+	int root = p->c->mounts->roots[p->sb];
+	struct content_request request = { .covered = may_be_covered(p->c->mounts, p->sb, root) };
+	int r = root < 0 ? 0 : walk(p, root, 0, &request, err); /* it was refused */
 
-	if (r == 0)
-		r = stream_out_end(out, err);
-	stream_out_free(out);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -279,52 +311,76 @@ static int owner_of(const struct mounts *m, size_t mount)
 	               : -1;
 }
 
-static int save_part(struct checkpoint *c, struct object *object, size_t mount, uint32_t part,
-                     struct search *search, struct error *err)
+static int save_part(struct part *p, size_t mount, uint32_t number, struct search *search,
+                     struct error *err)
 {
 	_cleanup_(search_done) struct search found = { 0 };
-	int root, r = mount_reached(c, c->mounts->mounts[mount], &root, err);
+	const struct mounts *m = p->c->mounts;
+	int root, r = mount_reached(p->c, m->mounts[mount], &root, err);
 
 	if (r < 0)
 		return error_trace(err, r);
 	/* reading symbolic links sets their times of access, which nothing but this prevents */
 	struct mount_attr quiet = { .attr_set = MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME };
 	mount_setattr(root, "", AT_EMPTY_PATH, &quiet, sizeof(quiet));
-	struct stream_out *out = stream_out_new(c->image, object->id, part, c->options->progress);
-	const struct byte_sink sink = stream_out_sink(out);
 	for (size_t i = 0; i < search->n; i++)
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
-	struct part p = { c, c->mounts->table.mounts[mount].sb };
-	const struct content_request request = { found.wanted,
-		                                 found.n,
-		                                 owner_of(c->mounts, mount),
-		                                 c->mounts->table.mounts[mount].holds,
-		                                 leaves_socket,
-		                                 &p };
-	r = content_save(root, &sink, &request, NULL, err);
-	note_found(search, &found, c->mounts->table.mounts[mount].root);
+	struct content_request request = { .wanted = found.wanted,
+		                           .n_wanted = found.n,
+		                           .owner = owner_of(m, mount),
+		                           .covered = m->table.mounts[mount].holds };
+	r = walk(p, root, number, &request, err);
+	note_found(search, &found, m->table.mounts[mount].root);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+static int save_ghosts(struct part *p, uint32_t number, const struct search *search,
+                       struct error *err)
+{
+	const struct content_request request = { .refused = refused, .context = p };
+
+	return p->survey ? ghosts_survey(p->c, p->object, search->wanted, search->n, &request, err)
+	                 : ghosts_save(p->c, p->object, number, search->wanted, search->n, err);
+}
+
+static int save_all(struct part *p, struct error *err)
+{
+	const struct mounts *m = p->c->mounts;
+	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, p->sb);
+	_cleanup_(search_done) struct search search = { 0 };
+	int r = 0;
+
+	if (m->table.sbs[p->sb].flattened)
+		return save_flattened(p, err);
+	search.n = ghosts_wanted(m, p->sb, &search.wanted);
+	for (size_t i = 0; r == 0 && i < parts.n; i++)
+		r = save_part(p, parts.mounts[i], (uint32_t)i, &search, err);
 	if (r == 0)
-		r = stream_out_end(out, err);
-	stream_out_free(out);
+		r = save_ghosts(p, (uint32_t)parts.n, &search, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	_cleanup_(parts_done) struct parts parts = find_parts(&c->mounts->table,
-	                                                      mounts_index(c->mounts, object));
+	struct part p = { c, object, mounts_index(c->mounts, object), false };
+	int r = save_all(&p, err);
 
-	_cleanup_(search_done) struct search search = { 0 };
-	int r = 0;
-
-	if (c->mounts->table.sbs[mounts_index(c->mounts, object)].flattened)
-		return save_flattened(c, object, err);
-	search.n = ghosts_wanted(c->mounts, mounts_index(c->mounts, object), &search.wanted);
-	for (size_t i = 0; r == 0 && i < parts.n; i++)
-		r = save_part(c, object, parts.mounts[i], (uint32_t)i, &search, err);
-	if (r == 0)
-		r = ghosts_save(c, object, (uint32_t)parts.n, search.wanted, search.n, err);
+	if (r < 0)
+		name_refusal(&p, err);
 	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int superblock_survey(struct checkpoint *c, struct object *object, struct error *err)
+{
+	struct part p = { c, object, mounts_index(c->mounts, object), true };
+	int r = c->mounts->classified && c->mounts->roots ? save_all(&p, err) : 0;
+
+	if (r == -EOPNOTSUPP && err->code != CODE_NONE)
+		refused(&p, err);
+	else if (r < 0)
+		check_unexamined(c, NULL, "all that is in a tmpfs", CODE_content_socket,
+		                 CODE_content_lease, CODE_content_attributes);
+	return 0;
 }
 
 /* ---- restart ---- */

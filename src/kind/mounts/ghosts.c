@@ -136,12 +136,11 @@ static const char *path_of(const struct content_wanted *wanted, size_t n, uint64
 	return NULL;
 }
 
-int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
-                const struct content_wanted *wanted, size_t n_wanted, struct error *err)
+/* those without a name that can be reached; the list is the caller's */
+static int list_ghosts(const struct mounts *m, size_t sb, const struct content_wanted *wanted,
+                       size_t n_wanted, struct content_inode **ret, size_t *ret_n,
+                       struct error *err)
 {
-	const struct mounts *m = c->mounts;
-	size_t sb = mounts_index(m, object), n = 0;
-	struct content_inode *inodes = NULL;
 	int r = 0;
 
 	for (size_t i = 0; m->table.sbs[sb].n_ghosts && i < m->n_ghosts; i++) {
@@ -149,23 +148,46 @@ int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
 		if (g->sb != sb)
 			continue;
 		const char *path = g->fd < 0 ? path_of(wanted, n_wanted, g->inode) : NULL;
-		*array_push(inodes, n) = (struct content_inode){ g->fd, path };
+		*array_push(*ret, *ret_n) = (struct content_inode){ g->fd, path };
 		if (g->fd < 0 && !path)
 			r = error_refuse(err, CODE_mount_deleted,
 			                 "a file was deleted under the name that is in use, and "
 			                 "its other names are in no mounted part of the %s",
 			                 m->table.sbs[sb].type);
 	}
+	return r;
+}
+
+int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
+                const struct content_wanted *wanted, size_t n_wanted, struct error *err)
+{
+	_cleanup_(free_p) struct content_inode *inodes = NULL;
+	size_t n = 0;
+	int r = list_ghosts(c->mounts, mounts_index(c->mounts, object), wanted, n_wanted, &inodes,
+	                    &n, err);
+
 	if (r == 0 && n) {
 		struct stream_out *out = stream_out_new(c->image, object->id, page_set,
 		                                        c->options->progress);
 		const struct byte_sink sink = stream_out_sink(out);
-		r = content_save_inodes(inodes, n, &sink, err);
+		r = content_save_inodes(inodes, n, &sink, NULL, err);
 		if (r == 0)
 			r = stream_out_end(out, err);
 		stream_out_free(out);
 	}
-	free(inodes);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int ghosts_survey(struct checkpoint *c, struct object *object, const struct content_wanted *wanted,
+                  size_t n_wanted, const struct content_request *request, struct error *err)
+{
+	_cleanup_(free_p) struct content_inode *inodes = NULL;
+	size_t n = 0;
+	int r = list_ghosts(c->mounts, mounts_index(c->mounts, object), wanted, n_wanted, &inodes,
+	                    &n, err);
+
+	if (r == 0)
+		r = content_save_inodes(inodes, n, NULL, request, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -55,6 +55,9 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 /* whether a namespace still has the mounts that were recorded: they can arrive from outside */
 int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
+int superblock_survey(struct checkpoint *c, struct object *object, struct error *err);
+/* says in an error which mount it is about */
+void mounts_name(const struct mounts *m, const struct mount_entry *e, struct error *err);
 
 /* and those of restart */
 int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err);
@@ -99,6 +102,7 @@ int mounts_make_idmaps(struct mounts *m, struct error *err);
 
 /* ---- ghosts.c ---- */
 struct byte_source;
+struct content_request;
 struct content_wanted;
 /* numbers what a mount shows that has been deleted */
 int mounts_add_deleted(struct checkpoint *c, struct mounts *m, size_t line, struct error *err);
@@ -108,6 +112,8 @@ void mounts_add_stray(struct mounts *m, size_t line, const struct stat *st, int 
 size_t ghosts_wanted(const struct mounts *m, size_t sb, struct content_wanted **ret);
 int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
                 const struct content_wanted *wanted, size_t n_wanted, struct error *err);
+int ghosts_survey(struct checkpoint *c, struct object *object, const struct content_wanted *wanted,
+                  size_t n_wanted, const struct content_request *request, struct error *err);
 int ghosts_fill(struct mounts *m, size_t sb, const struct byte_source *source, struct error *err);
 
 /* ---- contents.c ---- */

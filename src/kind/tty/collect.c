@@ -279,7 +279,7 @@ static int collect_dev_tty(struct checkpoint *c, const struct descriptor *d, str
 	unsigned number = task ? (unsigned)task->stat.tty_nr : 0;
 
 	*ret = NULL;
-	if (d->live >= 0 && ioctl(d->live, TIOCGDEV, &number) < 0)
+	if (d->live >= 0 && !d->by_path && ioctl(d->live, TIOCGDEV, &number) < 0)
 		number = 0;
 	if (!task || !number) {
 		error_refuse(&refusal, CODE_tty_hung_up, "the terminal behind /dev/tty is gone");
@@ -313,6 +313,15 @@ static int find_mount(struct checkpoint *c, const struct descriptor *d, struct o
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+static void note_unexamined(struct checkpoint *c, const struct descriptor *d)
+{
+	char key[40];
+
+	externals_name(c->options->externals, tty_key(d->st.st_rdev, key)); /* it is used */
+	check_unexamined(c, d->task, "settings and input of its terminals", CODE_tty_discipline,
+	                 CODE_tty_exclusive, CODE_tty_locked, CODE_tty_input, CODE_tty_hung_up);
+}
+
 int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
                            struct error *err)
 {
@@ -328,7 +337,9 @@ int tty_collect_descriptor(struct checkpoint *c, const struct descriptor *d, str
 	*ret = mount ? other_name(c, object, d->st.st_rdev, mount) : object;
 	if (task && decode_tty_nr(task->stat.tty_nr) == d->st.st_rdev)
 		task_refer(task, object);
-	if (!object->message && d->live >= 0)
+	if (d->by_path)
+		note_unexamined(c, d);
+	else if (!object->message && d->live >= 0)
 		examine(c, d->task, object, d->live);
 	return 0;
 }
