@@ -82,9 +82,10 @@ void refusals_done(struct refusals *refusals);
  */
 void check_unexamined_codes(struct checkpoint *c, const struct task *task, const char *what,
                             const enum code *codes, size_t n_codes);
-#define check_unexamined(c, task, what, ...)                                      \
-	check_unexamined_codes((c), (task), (what), (enum code[]){ __VA_ARGS__ }, \
-	                       sizeof((enum code[]){ __VA_ARGS__ }) / sizeof(enum code))
+#define check_unexamined(c, task, what, first, ...)                                          \
+	check_unexamined_codes((c), (task), (what), (enum code[]){ (first), ##__VA_ARGS__ }, \
+	                       sizeof((enum code[]){ (first), ##__VA_ARGS__ }) /             \
+	                               sizeof(enum code))
 struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */
 /*
  * The number under which a task, or a process group with members in the set, is recorded: that of

@@ -220,7 +220,8 @@ int notify_prepare(struct object *object, const char *name, struct asking *askin
 	if (r < 0 || !may)
 		return r;
 	if (!c->tracer) {
-		check_unexamined(c, owner, "the value of a notification (mq_notify)");
+		check_unexamined(c, owner, "the value of a notification (mq_notify)",
+		                 CODE_ipc_mq_notify);
 		return 0;
 	}
 	task_refer(owner, object);

@@ -175,7 +175,7 @@ int shmem_seen_judge(struct checkpoint *c, struct shmem_seen *seen, const char *
 	if (r == 0) {
 		const struct shmem_view *last = &seen->views[seen->n_views - 1];
 		*ret_size = view_end(last);
-		check_unexamined(c, task, "where shared memory ends");
+		check_unexamined(c, task, "where shared memory ends", CODE_mm_shared_parts);
 		r = c->tracer ? check_end(c, last, err) : 0;
 	}
 	if (r == 0 && c->tracer)
