@@ -216,7 +216,7 @@ int build_attach_roots(void *build, struct error *err)
 			r = build_owned(b, i, err);
 			continue;
 		}
-		r = build_enter(b->ns[i], err);
+		r = build_enter_new(b, i, err);
 		if (r == 0)
 			r = build_attach_root(b, i, err);
 	}

@@ -92,6 +92,8 @@ int build_finish_owned(const struct mount_build *b, size_t ns, struct error *err
 void build_stay_on_one_cpu(const struct mount_build *b);
 /* the namespaces in the order in which they are made for that; the caller's */
 size_t *build_order(const struct mount_build *b);
+/* for a helper: enters one that is still empty, in its place in that order */
+int build_enter_new(struct mount_build *b, size_t ns, struct error *err);
 /* enters a namespace of the build, or the yard */
 int build_enter(int nsfd, struct error *err);
 /* adds which mount it is */

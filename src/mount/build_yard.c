@@ -152,6 +152,27 @@ static int make_all(struct mount_build *b, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* a file of it is in a namespace that has been made once more, and must be older */
+static bool must_follow(const struct mount_build *b, size_t ns)
+{
+	for (size_t i = 0; i < b->t->n_mounts; i++)
+		if (b->t->mounts[i].target == ns + 1 &&
+		    build_is_owned(b, b->t->mounts[i].namespace))
+			return true;
+	return false;
+}
+
+int build_enter_new(struct mount_build *b, size_t ns, struct error *err)
+{
+	struct new_ns n = { b, ns };
+	int r = build_enter(b->ns[ns], err);
+
+	if (r < 0 || !must_follow(b, ns))
+		return r;
+	close_p(&b->ns[ns]);
+	return make_ns(&n, err);
+}
+
 int build_yard(void *build, struct error *err)
 {
 	struct mount_build *b = build;

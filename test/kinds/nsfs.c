@@ -16,6 +16,7 @@
  * TEST bound-mnt round-trip restart="--mntns new" -- bound_mnt
  * TEST bound-mnt-chain round-trip restart="--mntns new" -- bound_chain
  * TEST bound-mnt-user round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- bound_alone
+ * TEST bound-mnt-of-root round-trip restart="--mntns new" -- bound_of_root
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid
  * TEST outside-of-container refuse code=namespace.reference start="unshare -pf unshare -u" -- outside
@@ -360,6 +361,47 @@ static void bound_alone(void)
 	end_mnt();
 	subject_checkpoint();
 	check_inside(open("/mnt/ns", O_RDONLY));
+}
+
+/* in the mount namespace of a user namespace, one that is not of it */
+static void bound_of_root(void)
+{
+	char path[64];
+
+	one_processor();
+	CHECK(chmod(".", 0777) == 0);
+	pid_t holder = fork();
+	if (holder == 0) {
+		CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+		subject_mark("holder");
+		subject_wait("seen");
+		_exit(access("/mnt/ns", F_OK) < 0);
+	}
+	subject_wait("holder");
+	write_proc(holder, "uid_map", "0 1000 10");
+	write_proc(holder, "gid_map", "0 1000 10");
+	int target = make_mnt();
+	end_mnt();
+	pid_t pid = fork();
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", holder);
+	if (pid == 0) {
+		CHECK(setns(open(path, O_RDONLY | O_CLOEXEC), CLONE_NEWNS) == 0);
+		CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+		bind_fd(target, "/mnt/ns");
+		_exit(0);
+	}
+	subject_check_exit(pid, 0);
+	subject_checkpoint();
+	check_inside(target);
+	pid = fork();
+	if (pid == 0) {
+		CHECK(setns(open(path, O_RDONLY | O_CLOEXEC), CLONE_NEWNS) == 0);
+		int fd = open("/mnt/ns", O_RDONLY);
+		_exit(fd < 0 || setns(fd, CLONE_NEWNS) < 0 || access("/mnt/inside", F_OK) < 0);
+	}
+	subject_check_exit(pid, 0);
+	subject_mark("seen");
+	subject_check_exit(holder, 0);
 }
 
 /* one holds the next, which holds a third */
@@ -715,9 +757,9 @@ int main(int argc, char **argv)
 	                     CASE(uts_descriptor), CASE(ipc_descriptor), CASE(user_descriptor),
 	                     CASE(mnt_descriptor), CASE(net_descriptor), CASE(net_external),
 	                     CASE(bound), CASE(bound_open), CASE(bound_only), CASE(bound_mnt),
-	                     CASE(bound_alone), CASE(bound_chain), CASE(bound_shared),
-	                     CASE(bound_pid), CASE(used_outside), CASE(dead_pid),
-	                     CASE(time_descriptor), CASE(time_bound), CASE(time_continue),
-	                     CASE(dead_below_zombie), CASE(time_for_children), CASE(dead_below),
-	                     CASE(pid_outside));
+	                     CASE(bound_alone), CASE(bound_of_root), CASE(bound_chain),
+	                     CASE(bound_shared), CASE(bound_pid), CASE(used_outside),
+	                     CASE(dead_pid), CASE(time_descriptor), CASE(time_bound),
+	                     CASE(time_continue), CASE(dead_below_zombie), CASE(time_for_children),
+	                     CASE(dead_below), CASE(pid_outside));
 }

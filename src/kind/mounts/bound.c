@@ -36,13 +36,25 @@ void mounts_find_bound(struct mounts *m)
 	}
 }
 
+static bool has_owner(const struct restart *r, uint32_t ns)
+{
+	return object_state(objects_by_id(r->objects, ns), MntNsState)->owner != 0;
+}
+
 /*
  * Mount namespaces are made by the builder, which needs no file of one before it has; those of
- * other user namespaces are made once more when they are put together.
+ * other user namespaces, and what is bound in them, are made once more when they are put together.
  */
-static bool is_ours(const struct restart *r, uint32_t target)
+static bool is_remade(const struct restart *r, const struct mounts *m, uint32_t target)
 {
-	return !object_state(objects_by_id(r->objects, target), MntNsState)->owner;
+	bool is = has_owner(r, target);
+
+	for (size_t i = 0; !is && i < m->n_bound; i++) {
+		const MountState *s = object_state(m->mounts[m->bound[i]], MountState);
+		is = s->target_type == CLONE_NEWNS && s->target == target &&
+		     has_owner(r, s->namespace_);
+	}
+	return is;
 }
 
 int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct error *err)
@@ -53,8 +65,8 @@ int mounts_open_bound(struct restart *r, struct mounts *m, bool late, struct err
 		if (a->fd >= 0)
 			continue;
 		if (s->target_type == CLONE_NEWNS && s->target && !late &&
-		    !(m->build && is_ours(r, s->target))) {
-			a->late = !is_ours(r, s->target);
+		    !(m->build && !is_remade(r, m, s->target))) {
+			a->late = is_remade(r, m, s->target);
 			continue;
 		}
 		_cleanup_(close_p) int nsfd = ns_reference_open(r, s->target_type, s->target);
