@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The root stub. See root.h. Its first list lies in its slot before it is cloned, so that no
- * moment is without protection: the list asks for death with the coordinator and then writes to the
- * socket, which is death by SIGPIPE if the coordinator has gone before.
+ * moment is without protection: the list asks for death with the coordinator, and then ends itself
+ * if that has gone before.
  */
 #include "core/root.h"
 
@@ -44,7 +44,6 @@
 static const struct {
 	uint64_t handler, flags, restorer, mask;
 } default_action;
-static const uint64_t all_signals = ~0ull;
 
 /* glibc's rseq area would be written to, and lies in memory that is about to go */
 static void add_forget(struct calls *calls)
@@ -99,20 +98,15 @@ static int add_unmap(struct restart *r, struct calls *calls, struct error *err)
 static void add_protect(struct restart *r, struct calls *calls)
 {
 	uint64_t action = calls_copy(calls, &default_action, sizeof(default_action));
-	uint64_t pipe = calls_copy(calls, &(uint64_t){ 1ull << (SIGPIPE - 1) }, 8);
-	uint64_t all = calls_copy(calls, &all_signals, 8);
 
-	CALL(calls, rt_sigaction, SIGPIPE, action, 0, 8);
 	/* ignored, it would let zombies vanish */
 	CALL(calls, rt_sigaction, SIGCHLD, action, 0, 8);
-	CALL(calls, prctl, PR_SET_PDEATHSIG, SIGKILL);
-	CALL(calls, rt_sigprocmask, SIG_UNBLOCK, pipe, 0, 8);
-	CALL(calls, write, r->stub_socket, calls_copy(calls, "r", 1), 1);
-	CALL(calls, rt_sigprocmask, SIG_SETMASK, all, 0, 8);
 	/* Yama would not let the tracer near, which is no ancestor; prctl(2) */
 	calls_add(calls, &(struct call){ .nr = __NR_prctl,
 	                                 .arg = { PR_SET_PTRACER, (uint64_t)-1 },
 	                                 .may_fail = true });
+	CALL(calls, prctl, PR_SET_PDEATHSIG, SIGKILL);
+	calls_add_guard(calls, r->stub_socket);
 }
 
 /* clone3, whose child jumps into the stub area: no C code runs in it */
@@ -233,7 +227,6 @@ static int adopt(struct restart *r, struct stub *root, struct error *err)
 
 int root_clone(struct restart *r, struct stub *root, struct error *err)
 {
-	char byte;
 	int e;
 
 	add_forget(root->calls);
@@ -254,8 +247,6 @@ int root_clone(struct restart *r, struct stub *root, struct error *err)
 	if (e < 0)
 		return error_trace(err, e);
 	close_p(&r->stub_socket_here);
-	if (recv(r->socket, &byte, 1, MSG_DONTWAIT) != 1)
-		return error_raise(err, EPROTO, "hear from the root stub");
 	e = adopt(r, root, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -67,6 +67,11 @@ void calls_free(struct calls *calls);                       /* takes NULL */
 void calls_set_comm(struct calls *calls, const char *comm); /* for errors */
 /* adds a clone3 (struct clone_args, copied) whose child waits at @slot; returns its index */
 unsigned calls_add_clone(struct calls *calls, const void *args, size_t args_size, uint64_t slot);
+/*
+ * adds, as the last of a list, that the stub ends itself if nobody has the other end of @socket any
+ * more, from which nothing is to be read
+ */
+void calls_add_guard(struct calls *calls, int socket);
 /* starts what is queued without waiting; calls_run() or calls_finish() waits */
 void calls_start(struct calls *calls);
 int calls_finish(struct calls *calls, struct error *err);

@@ -8,6 +8,7 @@ import re
 import subprocess
 
 from cli import STASIS, done, expect, live, stasis, wait_for
+from steps import steps
 
 CALLS = "linkat,link,unlink,unlinkat,mkdirat,mkdir,fsync,write,pwrite64,ftruncate,openat"
 libc = ctypes.CDLL(None)
@@ -66,23 +67,20 @@ subprocess.run(["strace", "-o", "trace", "-e", "trace=" + CALLS, STASIS, "restar
 open("go", "w").close()
 expect(os.waitstatus_to_exitcode(os.waitpid(p.pid, 0)[1]) == 0, "an undisturbed restart")
 os.unlink("go")
-with open("trace") as f:
-    lines = [line for line in f if re.match(r"\w+\(", line)]
-first = next((i for i, line in enumerate(lines) if "/run/stasis" in line), None)
-last = max((i for i, line in enumerate(lines) if "/run/stasis" in line), default=None)
-if first is None:
+found = steps()
+journal = [i for i, step in enumerate(found) if "/run/stasis" in step.line]
+if not journal:
     raise SystemExit("no journal was written")
 undone = 0
-for n in range(first, last + 3):
-    subprocess.run(["strace", "-o", "/dev/null", "-e", "trace=" + CALLS, "-e", f"inject={CALLS}:signal=KILL:when={n + 1}",
-                    STASIS, "restart", "image", "--detach"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+for step in found[journal[0]:journal[-1] + 3]:
+    subprocess.run(["strace", "-o", "/dev/null", *step.inject("signal=KILL"), STASIS, "restart", "image", "--detach"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
-    wait_for(lambda: not live(), f"killed at {n}: nothing runs")
+    wait_for(lambda: not live(), f"killed at {step}: nothing runs")
     left = names() != before
     code, _, err = stasis("cleanup")
-    expect(code == 0, f"killed at {n}, cleanup: {code} {err}")
+    expect(code == 0, f"killed at {step}, cleanup: {code} {err}")
     undone += left
-    expect(names() == before and not journals(), f"killed at {n} ({lines[n].strip()[:80]}): {set(names()) ^ set(before)} {journals()}")
+    expect(names() == before and not journals(), f"killed at {step} ({step.line[:80]}): {set(names()) ^ set(before)} {journals()}")
 expect(undone > 0, "no kill left a name: the test tests nothing")
 
 # the journal of one that lives is left alone; a hostile one harms nothing

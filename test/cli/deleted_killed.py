@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from cli import STASIS, done, expect, stasis, state, wait_for
+from steps import steps
 
 if not shutil.which("strace"):
     sys.exit(77)
@@ -61,19 +62,20 @@ def restart(*options):
     return q
 
 
-def killed_at(n):
-    """dies before the n-th of CALLS has its effect"""
-    q = restart("-e", f"inject={CALLS}:signal=KILL:when={n}")
-    expect(q.returncode == -signal.SIGKILL, f"call {n}: {q.returncode} {q.stderr}")
+def killed_at(step):
+    """dies before it has its effect"""
+    q = restart(*step.inject("signal=KILL"))
+    expect(q.returncode == -signal.SIGKILL, f"{step}: {q.returncode} {q.stderr}")
 
 
 def calls():
-    """which of them make names or remove them, in an undisturbed restart: their numbers"""
+    """from the first to behind the last that makes a name or removes one, in an undisturbed restart"""
     q = restart()
     expect(q.returncode == 0, f"restart: {q.stderr}")
-    with open("trace") as f:
-        lines = [line for line in f if line.split("(")[0] in CALLS.split(",")]
-    return [i + 1 for i, line in enumerate(lines) if line.startswith(("linkat", "unlinkat", "mkdirat", "mknodat"))]
+    found = steps()
+    names = [i for i, step in enumerate(found) if step.call in ("linkat", "unlinkat", "mkdirat", "mknodat")]
+    expect(len(names) >= 8, f"{names}")
+    return found[names[0]:names[-1] + 2]
 
 
 def names():
@@ -82,9 +84,7 @@ def names():
 
 def sweep(what, gone):
     left = set()
-    numbers = calls()
-    expect(len(numbers) >= 8, f"{what}: {numbers}")
-    for n in range(numbers[0], numbers[-1] + 2):
+    for n in calls():
         killed_at(n)
         wait_for(gone, "its tasks are gone")
         here = names()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from cli import STASIS, done, expect, stasis, state, wait_for
+from steps import steps
 
 if not shutil.which("strace"):
     sys.exit(77)
@@ -108,19 +109,15 @@ for i in range(2):
 finish(p, "left running")
 
 # at each of the coordinator's calls around those that wait for a helper, which has the questions asked
-with open("trace") as f:
-    lines = [line for line in f if "(" in line]
-names = [line.split("(")[0] for line in lines]
-helpers = [i for i, line in enumerate(lines) if "CLONE_VFORK" in line]
-calls = sorted({i + k for i in helpers for k in range(3)})
-expect(calls, "there are helpers")
-for i in calls:
+found = steps()
+helpers = [i for i, step in enumerate(found) if "CLONE_VFORK" in step.line]
+expect(helpers, "there are helpers")
+for i in sorted({i + k for i in helpers for k in range(3)}):
     p = start()
-    call, when = names[i], names[:i + 1].count(names[i])  # strace counts each call by itself
-    q = checkpoint(p, "-e", f"inject={call}:signal=KILL:when={when}")
-    expect(q.returncode == -signal.SIGKILL, f"{call} {when}: {q.returncode} {q.stderr}")
+    q = checkpoint(p, *found[i].inject("signal=KILL"))
+    expect(q.returncode == -signal.SIGKILL, f"{found[i]}: {q.returncode} {q.stderr}")
     wait_for(lambda: not named("stasis"), "the tracer ends")
-    finish(p, f"killed at {call} {when}")
+    finish(p, f"killed at {found[i]}")
 
 # while a question is being asked, and the process that asks is slow with each of its calls in turn
 for call in ("pidfd_open", "mq_timedsend", "mq_timedreceive"):
