@@ -121,6 +121,9 @@ const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid);
 int plan_settle_sessions(struct planner *p);
 /* the session into which a process must be born; FREE for a leader whose children do not care */
 pid_t plan_birth(const struct planner *p, uint32_t node);
+/* whether a process can have been in @session before its own setsid(2); and whether it has been */
+bool plan_can_begin_in(const struct planner *p, uint32_t process, pid_t session);
+bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session);
 bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
 /* whether it can have come to its parent when who made it ended, in the namespace @ns */
 bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_ns *ns);

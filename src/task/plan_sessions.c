@@ -37,8 +37,7 @@ static uint32_t process_above(const struct planner *p, uint32_t process)
 	return p->members[p->members[process].parent].leader;
 }
 
-/* whether a process can have been in @session before its own setsid(2) */
-static bool can_begin_in(const struct planner *p, uint32_t process, pid_t session)
+bool plan_can_begin_in(const struct planner *p, uint32_t process, pid_t session)
 {
 	pid_t birth = p->members[process].birth;
 
@@ -46,7 +45,7 @@ static bool can_begin_in(const struct planner *p, uint32_t process, pid_t sessio
 	       (process != p->plan->root || session == OUTSIDE);
 }
 
-static bool has_been_in(const struct planner *p, uint32_t process, pid_t session)
+bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session)
 {
 	return p->members[process].sid == session ||
 	       (leads_session(p, process) && p->members[process].birth == session);
@@ -55,8 +54,8 @@ static bool has_been_in(const struct planner *p, uint32_t process, pid_t session
 /* the first above that has been in @session, or cannot have begun in it; or @process itself */
 static uint32_t climb(const struct planner *p, uint32_t process, pid_t session)
 {
-	while (process != p->plan->root && !has_been_in(p, process, session) &&
-	       can_begin_in(p, process, session))
+	while (process != p->plan->root && !plan_has_been_in(p, process, session) &&
+	       plan_can_begin_in(p, process, session))
 		process = process_above(p, process);
 	return process;
 }
@@ -110,7 +109,7 @@ static bool comes_to(const struct planner *p, const struct place *place, uint32_
 	if (place->process == PLAN_NONE && !place->dead)
 		return false;
 	if (plan_is_init(p, reaper) && plan_ns_within(ns_of(p, reaper), place->ns) &&
-	    !has_been_in(p, climb(p, reaper, place->sid), place->sid))
+	    !plan_has_been_in(p, climb(p, reaper, place->sid), place->sid))
 		return true;
 	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }
@@ -133,7 +132,7 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 			add_foreign(p, child, place->sid);
 			return 0;
 		}
-		if (has_been_in(p, parent, place->sid))
+		if (plan_has_been_in(p, parent, place->sid))
 			return 0;
 		bool orphan = plan_was_orphan(p, child, place->ns);
 		if (!orphan && !place->dead && place->process != PLAN_NONE &&
@@ -143,11 +142,11 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 			return 0;
 		}
 		if (orphan ? comes_to(p, place, parent)
-		           : place->dead && !can_begin_in(p, parent, place->sid)) {
+		           : place->dead && !plan_can_begin_in(p, parent, place->sid)) {
 			add_foreign(p, child, place->sid);
 			return 0;
 		}
-		if (!can_begin_in(p, parent, place->sid))
+		if (!plan_can_begin_in(p, parent, place->sid))
 			return plan_bad_shape(p, child,
 			                      "no relative could have put it into its session");
 		p->members[parent].birth = place->sid;
@@ -165,9 +164,9 @@ static void settle_siblings(struct planner *p, struct place *place, uint32_t **l
 {
 	for (size_t i = 0; i < *n; i++) {
 		uint32_t child = (*list)[i], parent = process_above(p, child);
-		if (plan_was_orphan(p, child, place->ns) || has_been_in(p, parent, place->sid))
+		if (plan_was_orphan(p, child, place->ns) || plan_has_been_in(p, parent, place->sid))
 			continue;
-		if (!can_begin_in(p, parent, place->sid)) {
+		if (!plan_can_begin_in(p, parent, place->sid)) {
 			place->process = parent;
 			continue;
 		}
@@ -186,7 +185,7 @@ static void find_place(const struct planner *p, struct place *place, const uint3
 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t reaper = process_above(p, list[i]), stop = climb(p, reaper, place->sid);
-		if (has_been_in(p, stop, place->sid) || ns_of(p, reaper) != place->ns ||
+		if (plan_has_been_in(p, stop, place->sid) || ns_of(p, reaper) != place->ns ||
 		    plan_is_init(p, reaper))
 			continue;
 		if (top == PLAN_NONE || p->members[stop].enter > p->members[top].enter ||

@@ -343,6 +343,22 @@ static int check_gaps(struct planner *p)
 	return r;
 }
 
+/* what is made by a sibling, in a session that is not that one's, was so before its setsid(2) */
+static void settle_birth_of_maker(struct planner *p, uint32_t node)
+{
+	for (;;) {
+		pid_t want = plan_birth(p, node);
+		uint32_t creator = p->plan->nodes[node].creator;
+		uint32_t maker = creator < p->n ? p->members[creator].leader : PLAN_NONE;
+		if (!is_leader(p, node) || want == FREE || maker == PLAN_NONE ||
+		    p->members[node].led || plan_has_been_in(p, maker, want) ||
+		    !plan_can_begin_in(p, maker, want))
+			return;
+		p->members[maker].birth = want;
+		node = maker;
+	}
+}
+
 int plan_settle_sharing(struct planner *p)
 {
 	uint32_t *scratch = xcalloc(p->n + 1, sizeof(*scratch));
@@ -361,5 +377,7 @@ int plan_settle_sharing(struct planner *p)
 		if (r < 0)
 			return r;
 	}
+	for (uint32_t i = 0; i < p->n; i++)
+		settle_birth_of_maker(p, i);
 	return check_gaps(p);
 }

@@ -446,8 +446,10 @@ static enum code round_trip(struct model *m)
 {
 	enum code code = round_trip_with(m, false);
 
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(round_trip_with(m, true), code);
+	for (int i = 0; i < 3; i++) { /* another order may do what this one cannot, but no less */
+		enum code hinted = round_trip_with(m, true);
+		assert_true(hinted == code || code != CODE_NONE);
+	}
 	return code;
 }
 
@@ -639,7 +641,7 @@ static void sharing_in_random_histories(void **state)
 	for (unsigned i = 0; i < 4000; i++) {
 		struct model *m = history(i, 5 + i % 60, i % 3 > 0, true, false);
 		enum code code = round_trip(m);
-		if (code != CODE_NONE && code != CODE_sharing_gap && code != CODE_tree_shape)
+		if (code != CODE_NONE && code != CODE_sharing_gap)
 			fail_msg("history %u: %s", i, code_name(code));
 		refused += code != CODE_NONE;
 		free(m);
@@ -654,8 +656,8 @@ static void namespaces_in_random_histories(void **state)
 
 	for (unsigned i = 0; i < 4000; i++) {
 		bool sharing = i % 4 == 3;
-		struct model *m = history(i, 10 + i % (sharing ? 50 : 150), i % 3 > 0, sharing,
-		                          true);
+		struct model *m = history_of(i, 10 + i % (sharing ? 50 : 150), i % 3 > 0, sharing,
+		                             true, i % 2 == 0);
 		enum code code = round_trip(m);
 		if (code != CODE_NONE && code != CODE_tree_shape &&
 		    !(sharing && code == CODE_sharing_gap))
@@ -664,7 +666,7 @@ static void namespaces_in_random_histories(void **state)
 		free(m);
 	}
 	print_message("%u of 3000 refused\n", refused);
-	assert_true(refused < 150);
+	assert_true(refused < 15);
 }
 
 /* a group led by one who is dead, in a namespace whose init is made after the first of the group */
