@@ -26,6 +26,9 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 uint32_t mount_magic(struct checkpoint *c, int fd);
 /* whether it is such a one, by st_dev; @path leads there */
 bool mount_may_wait(struct checkpoint *c, dev_t device, const char *path);
+/* checkpoint, of a set without a mount namespace of its own (it is seen to with those otherwise):
+ * refuses namespaces of the set that are bound to files; once */
+int mounts_judge_bound(struct checkpoint *c, struct error *err);
 /* checkpoint: our own private clone of the mount, O_PATH, for opening what mount_of() has found;
  * kept until the end of the checkpoint, lent */
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err);

@@ -7,9 +7,12 @@
  * TEST child round-trip -- child
  * TEST thread round-trip -- thread
  * TEST leak refuse code=leak -- leak
+ * TEST bound refuse code=leak -- bound
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -86,7 +89,18 @@ static void leak(void)
 	subject_checkpoint();
 }
 
+/* to a file, in the mount namespace that is everybody's */
+static void bound(void)
+{
+	make("lighthouse");
+	close(open("bound", O_CREAT | O_CLOEXEC, 0600));
+	CHECK(mount("/proc/self/ns/uts", "bound", NULL, MS_BIND, NULL) == 0);
+	subject_checkpoint();
+	CHECK(umount("bound") == 0);
+}
+
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(own), CASE(child), CASE(thread), CASE(leak));
+	return SUBJECT_CASES(argc, argv, CASE(own), CASE(child), CASE(thread), CASE(leak),
+	                     CASE(bound));
 }

@@ -10,6 +10,7 @@
 
 #include "core/checkpoint.h"
 #include "kind/mnt_ns.h"
+#include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
 #include "kind/namespace/reference.h"
@@ -268,6 +269,19 @@ static int find_locks(struct checkpoint *c, struct mounts *m, struct error *err)
 			if (own[i])
 				note_owner(c, &m->table.sbs[i], owner);
 	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mounts_judge_bound(struct checkpoint *c, struct error *err)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	uint64_t unseen;
+
+	if (m->n_namespaces || m->outside.n_namespaces)
+		return 0;
+	int r = mount_scan(&m->outside, &m->table, &unseen, err);
+	for (size_t i = 0; r == 0 && i < m->outside.n_mounts; i++)
+		judge_bound(c, m, &m->outside.mounts[i]);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "core/checkpoint.h"
 #include "host/enter.h"
 #include "host/helper.h"
+#include "kind/mount.h"
 #include "kind/user_ns.h"
 #include "task/holders.h"
 #include "task/stub.h"
@@ -151,7 +152,8 @@ int ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 		return error_trace(err, r);
 	if (r > 0)
 		refuse_leak(c, ns->task, ns->link, NULL, holder);
-	return 0;
+	r = mounts_judge_bound(c, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- restart ---- */
