@@ -151,7 +151,10 @@ static bool may_list(struct checkpoint *c, const struct task *task)
 	error_refuse(&refusal, CODE_capability,
 	             "CAP_DAC_OVERRIDE is needed to see what it holds: it has other ids than "
 	             "stasis");
-	error_hint(&refusal, "run stasis as root");
+	error_hint(&refusal,
+	           "run stasis as root; or in the user namespace that maps these ids, with a "
+	           "mount namespace of its own: podman unshare, or nsenter -U "
+	           "--preserve-credentials -t PID unshare -m stasis checkpoint --subtree...");
 	refuse(c, task, &refusal);
 	return false;
 }

@@ -369,6 +369,12 @@ int mount_reach(const struct mount_table *t, int nsfd, size_t mount, int *ret_fd
 	bool own = namespace_is_own(nsfd, "mnt");
 	int fd = own ? clone_top(reach.m) : -1; /* needs no helper */
 
+	/* with rights over a user namespace of ours as well, if no more than what is locked is on
+	 * it */
+	if (fd < 0 && own && !features_initial_user_namespace()) {
+		fd = open_in_place(reach.m);
+		fd = fd ? fd : -1;
+	}
 	if (fd < 0)
 		fd = own && !features_capability(CAP_SYS_ADMIN) ? reach_own(&reach, err)
 		                                                : reach_other(&reach, err);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,7 @@
 #include "mount/read.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/map.h"
 #include "util/uapi.h"
 
@@ -231,6 +233,40 @@ int mount_refuse_hidden(struct error *err)
 	                    "it has mounts that nothing leads to: its root directory is covered");
 }
 
+/* ---- ids in options ---- */
+
+/* what our user namespace calls an id of the one above it; itself if it has no name for it */
+static unsigned long own_id(const char *map, unsigned long id)
+{
+	_cleanup_(free_p) char *text = NULL;
+	unsigned long inside, outside, count;
+	int used;
+
+	if (file_read(AT_FDCWD, map, &text) < 0)
+		return id;
+	for (const char *at = text;
+	     sscanf(at, " %lu %lu %lu%n", &inside, &outside, &count, &used) == 3; at += used)
+		if (id >= outside && id - outside < count)
+			return inside + (id - outside);
+	return id;
+}
+
+/* the kernel shows everybody those of the initial user namespace, but takes the mounter's own */
+static void name_ids(struct mount_sb *sb)
+{
+	for (size_t i = 0; i < sb->n_options; i++) {
+		char *option = sb->options[i];
+		bool user = !strncmp(option, "uid=", 4);
+		if (!user && strncmp(option, "gid=", 4) != 0)
+			continue;
+		sb->options[i] =
+			xasprintf("%.4s%lu", option,
+		                  own_id(user ? "/proc/self/uid_map" : "/proc/self/gid_map",
+		                         strtoul(option + 4, NULL, 10)));
+		free(option);
+	}
+}
+
 int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err)
 {
 	struct stat st;
@@ -249,9 +285,12 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 	ns->owner = owner_of(nsfd);
 	ns->member = member;
 	ns->first = t->n_mounts;
+	size_t first_sb = t->n_sbs;
 	int r = feature(FEATURE_statmount_ns) ? mount_read_statmount(t, nsfd, member, err)
 	                                      : mount_read_mountinfo(t, nsfd, member, err);
 	ns->n = t->n_mounts - ns->first;
+	for (; first_sb < t->n_sbs && !features_initial_user_namespace(); first_sb++)
+		name_ids(&t->sbs[first_sb]);
 	if (r == 0)
 		r = refuse_deleted_points(t, ns, err);
 	if (r == 0)

@@ -211,6 +211,42 @@ def ids():
         os.unlink(IMAGE)
 
 
+def subordinate():
+    """tasks under ids that only root can see from outside: stasis runs in the user namespace that has them, as podman unshare does it"""
+    holder = subprocess.Popen(["unshare", "-U", "sleep", "1000"], stdin=subprocess.DEVNULL, preexec_fn=become)
+    wait_for(lambda: os.readlink(f"/proc/{holder.pid}/ns/user") != os.readlink("/proc/self/ns/user"), "subordinate: the namespace")
+    for name in "uid_map", "gid_map":
+        with open(f"/proc/{holder.pid}/{name}", "w") as f:
+            f.write(f"0 {USER} 1\n1 100000 1000\n")
+    enter = ["nsenter", "-U", "--preserve-credentials", "-t", str(holder.pid)]
+    runner, pid = begin("subordinate", [*enter, *bubblewrap(),
+                                        counting("touch /tmp/other; chown 5:6 /tmp/other\nsetpriv --reuid 7 --clear-groups sleep 1000 &")])
+
+    def within(*words):
+        p = subprocess.run([*enter, "unshare", "-m", STASIS, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, preexec_fn=become)
+        return p.returncode, p.stdout, p.stderr.decode()
+
+    code, _, err = stasis("checkpoint", pid, "-o", "none", preexec_fn=become)
+    expect(code == 1 and "CAP_DAC_OVERRIDE" in err and "podman unshare" in err, f"subordinate: from outside: {code} {err}")
+    code, _, err = within("checkpoint", pid, "-o", IMAGE, "--subtree")
+    expect(code == 0, f"subordinate: {code} {err}")
+    runner.wait()
+    code, out, err = within("restart", IMAGE, "--detach")
+    expect(code == 0, f"subordinate: {code} {err}")
+    if code == 0:
+        root = int(out)
+        counts_on("subordinate", root)
+        st = os.stat(f"/proc/{root}/root/tmp/other")
+        expect((st.st_uid, st.st_gid) == (100004, 100005), f"subordinate: {st}")
+        users = set(re.findall(r"\nUid:\t(\d+)", "".join(read(f"/proc/{p}/status") for p in tree(root))))
+        expect(users == {str(USER), "100006"}, f"subordinate: {users}")
+        end(root)
+    os.unlink(IMAGE)
+    holder.kill()
+    holder.wait()
+
+
 def runtimes():
     """what runc(8) and crun(1) make for a user"""
     if not shutil.which("busybox"):
@@ -364,6 +400,6 @@ def refused():
     end(root)
 
 
-for case in ipc, files, overlay, below, views, inits, by_either, ids, runtimes, halfway, shared, hosts, refused:
+for case in ipc, files, overlay, below, views, inits, by_either, ids, subordinate, runtimes, halfway, shared, hosts, refused:
     case()
 done()
