@@ -156,7 +156,7 @@ static int find_deleted(struct look *l, struct error *refusal)
 	return check_folder(l, refusal);
 }
 
-static int refuse_path(int r, struct error *refusal)
+static int refuse_path(const struct look *l, int r, struct error *refusal)
 {
 	if (r < 0)
 		error_refuse(refusal, CODE_regfile_path, "it is not to be found under its path: %s",
@@ -165,8 +165,12 @@ static int refuse_path(int r, struct error *refusal)
 		error_refuse(refusal, CODE_regfile_path,
 		             "its path leads to another file: something is mounted over it, or it "
 		             "is of another mount namespace");
-	error_hint(refusal, "checkpoint from the mount namespace of the task, or let the "
-	                    "program close it first");
+	if (l->place.mount && r == -EXDEV) /* nothing else is in the way on a mount of the set */
+		error_hint(refusal, "let the program close or leave it first: what is mounted over "
+		                    "it is locked, or shared");
+	else
+		error_hint(refusal, "checkpoint from the mount namespace of the task, or let the "
+		                    "program close it first");
 	return -EOPNOTSUPP;
 }
 
@@ -179,7 +183,7 @@ static int find_name(struct look *l, struct error *refusal)
 		l->name = REGFILE_STATE__NAME__HERE;
 		return 0;
 	}
-	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(r, refusal);
+	return l->place.deleted ? find_deleted(l, refusal) : refuse_path(l, r, refusal);
 }
 
 bool regfile_is_supported(uint32_t magic)
