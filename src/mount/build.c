@@ -150,10 +150,7 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 
 int build_context(const struct mount_build *b, size_t mount, struct error *err, int r)
 {
-	const struct mount_entry *m = &b->t->mounts[mount];
-	const struct mount_sb *sb = &b->t->sbs[m->sb];
-
-	error_object(err, "mount %u %s (%s, root %s)", m->old_id, m->point, sb->type, m->root);
+	mount_error(err, b->t, &b->t->mounts[mount]);
 	return error_trace(err, r);
 }
 

@@ -33,7 +33,7 @@ struct reach {
 static int refuse_unreachable(const struct reach *reach, const char *why, struct error *err)
 {
 	error_refuse(err, CODE_mount_unreachable, "it cannot be reached: %s", why);
-	error_object(err, "mount %u %s", reach->m->old_id, reach->m->point);
+	mount_error(err, reach->t, reach->m);
 	return -EOPNOTSUPP;
 }
 

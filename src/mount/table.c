@@ -331,6 +331,15 @@ void mount_table_done(struct mount_table *t)
 	*t = (struct mount_table){ 0 };
 }
 
+void mount_error(struct error *err, const struct mount_table *t, const struct mount_entry *m)
+{
+	const struct mount_sb *sb = &t->sbs[m->sb];
+
+	error_object(err, "mnt:[%llu] mount %u %s (%s, root %s, dev %u:%u)",
+	             (unsigned long long)t->namespaces[m->namespace].inode, m->old_id, m->point,
+	             sb->type, m->root, sb->major, sb->minor);
+}
+
 const char *mount_below(const char *path, const char *root)
 {
 	size_t size = strcmp(root, "/") ? strlen(root) : 0;

@@ -142,6 +142,9 @@ size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
 /* the mounts of a superblock, one after the other: MOUNT_NONE comes before the first, after the
  * last */
 size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous);
+/* says which one an error is about: namespace, number, place, type and root of its file system,
+ * device */
+void mount_error(struct error *err, const struct mount_table *t, const struct mount_entry *m);
 void mount_table_done(struct mount_table *t); /* takes an empty one */
 /* @path below @root, both absolute, without leading '/'; NULL: it is not below */
 const char *mount_below(const char *path, const char *root);

@@ -53,7 +53,7 @@ static int differs(const struct comparison *c, const struct mount_entry *m, cons
                    const char *want, const char *have)
 {
 	error_refuse(c->err, CODE_mount_differs, "%s is '%s', and was '%s'", what, have, want);
-	error_object(c->err, "mount %u %s", m->old_id, m->point);
+	mount_error(c->err, c->want, m);
 	return -EOPNOTSUPP;
 }
 

@@ -37,7 +37,7 @@ struct error {
 	int32_t pid;      /* the task in the coordinator's pid namespace, 0 = none */
 	int32_t fd;       /* descriptor number in that task, -1 = none */
 	char comm[20];    /* of pid */
-	char object[128]; /* "pipe:[7]", "/etc/passwd", "7f0000000000-7f0000001000" */
+	char object[256]; /* "pipe:[7]", "/etc/passwd", "7f0000000000-7f0000001000" */
 	char cause[320];  /* what was attempted and failed, or why it is refused */
 	char hint[320];   /* what the user can do; empty = nothing known */
 	uint32_t n_frames;

@@ -103,7 +103,7 @@ def root_for_nothing():
 def memory_of_the_host():
     """a tmpfs that the host has mounted, too, is not copied behind its back"""
     runner, pid = start("--bind", "/dev/shm:/shm")
-    refused("a tmpfs of the host", ["mount.shared-outside", "--external mount:[/shm]=NAME"], "checkpoint", pid, "-o", "none")
+    refused("a tmpfs of the host", ["mount.shared-outside", f"pid {pid} (", "mnt:[", " /shm (tmpfs, root /, dev 0:", "--external mount:[/shm]=NAME"], "checkpoint", pid, "-o", "none")
     checkpoint("memory of the host", runner, pid, "--external", "mount:[/shm]=shm")
     with open("/dev/shm/of-the-host", "w") as f:
         f.write("here\n")

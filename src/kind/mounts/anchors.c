@@ -335,7 +335,7 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 
 	error_refuse(&refusal, CODE_mount_external_missing, "%s: %s of a %s", why, e->root,
 	             m->table.sbs[e->sb].type);
-	error_object(&refusal, "mount %u %s", e->old_id, e->point);
+	mount_error(&refusal, &m->table, e);
 	if (e->external)
 		error_hint(&refusal, "--external %s=PATH", e->external);
 	else if (is_locked(m, e))

@@ -396,6 +396,16 @@ void mounts_reach(struct mounts *m, const size_t *lines, size_t n)
 		done += reach_of_ns(m, lines + done, n - done, fds);
 }
 
+void mounts_blame(const struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
+                  struct error *err)
+{
+	const struct task *task = checkpoint_task(c, m->table.namespaces[e->namespace].member);
+
+	mount_error(err, &m->table, e);
+	if (task)
+		error_task(err, task->tid, task->comm);
+}
+
 int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struct error *err)
 {
 	struct mounts *m = mounts_of_checkpoint(c);

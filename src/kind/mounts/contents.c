@@ -227,7 +227,7 @@ static void name_refusal(const struct part *p, struct error *err)
 	size_t line = mount_of_sb(&m->table, p->sb, MOUNT_NONE);
 
 	if (line != MOUNT_NONE)
-		mounts_name(m, &m->table.mounts[line], err);
+		mounts_blame(p->c, m, &m->table.mounts[line], err);
 }
 
 static void refused(void *context, const struct error *refusal)

@@ -47,7 +47,7 @@ int mounts_make_idmaps(struct mounts *m, struct error *err)
 		r = make(e, &m->idmap_fds[i], err);
 		map_put(known, key, strlen(key), (void *)(uintptr_t)(i + 1));
 		if (r < 0)
-			error_object(err, "mount %u %s", e->old_id, e->point);
+			mount_error(err, &m->table, e);
 	}
 	return r;
 }

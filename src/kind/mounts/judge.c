@@ -18,13 +18,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-void mounts_name(const struct mounts *m, const struct mount_entry *e, struct error *err)
-{
-	error_object(err, "mnt:[%llu] mount %u %s",
-	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
-	             e->point);
-}
-
 /* a mount that shows all of it, and can be reached; MOUNT_NONE: no mount shows all of it */
 static int reach_root(struct mounts *m, size_t sb, struct error *err)
 {
@@ -156,7 +149,7 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 	if (r == 0)
 		r = judge_sb(c, m, line, err);
 	if (r < 0 && e)
-		mounts_name(m, e, err);
+		mounts_blame(c, m, e, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -243,6 +236,6 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 	if (r == 0 && e->deleted)
 		r = mounts_add_deleted(c, m, mounts_index(m, object), err);
 	if (r < 0)
-		mounts_name(m, e, err);
+		mounts_blame(c, m, e, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -50,9 +50,7 @@ const char *mount_outside_peer(const struct mounts *m, const struct mount_entry 
 static void refuse_mount(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
                          struct error *refusal)
 {
-	error_object(refusal, "mnt:[%llu] mount %u %s",
-	             (unsigned long long)m->table.namespaces[e->namespace].inode, e->old_id,
-	             e->point);
+	mounts_blame(c, m, e, refusal);
 	refuse(c, NULL, refusal);
 }
 

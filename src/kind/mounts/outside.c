@@ -111,7 +111,7 @@ static int add_name(struct checkpoint *c, struct mounts *m, size_t line, const c
 		error_refuse(err, CODE_mount_ambiguous,
 		             "--external %s names this mount and another that shows another thing",
 		             name);
-		error_object(err, "mount %u %s", e->old_id, e->point);
+		mounts_blame(c, m, e, err);
 		error_hint(err, "name one of them by its number: --external mount:[%u]=%s",
 		           e->old_id, name);
 		return -EOPNOTSUPP;

@@ -30,6 +30,9 @@ void identity_read(int fd, struct identity *ret); /* the handle is the caller's 
 bool identity_read_uuid(int fd, unsigned char uuid[UUID_SIZE]);
 bool identity_is(int fd, const struct identity *identity);
 
+/* collect.c: says which mount of the set an error is about, and a task that sees it */
+void mounts_blame(const struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
+                  struct error *err);
 /* collect.c: whether somebody else answers for a file system of that type, who may be held */
 bool mounts_type_may_wait(const char *type);
 
@@ -56,8 +59,6 @@ int superblock_judge(struct checkpoint *c, struct object *object, struct error *
 int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err);
 int superblock_survey(struct checkpoint *c, struct object *object, struct error *err);
-/* says in an error which mount it is about */
-void mounts_name(const struct mounts *m, const struct mount_entry *e, struct error *err);
 
 /* and those of restart */
 int mnt_ns_validate(const struct objects *objects, const struct object *object, struct error *err);

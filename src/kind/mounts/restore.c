@@ -73,7 +73,7 @@ static void refuse_terminal(struct restart *r, const struct mount_entry *e)
 	             "it shows terminal %s of a devpts of the set, which is not made without a "
 	             "terminal to restart on",
 	             e->root + 1);
-	error_object(&refusal, "mount %u %s", e->old_id, e->point);
+	mount_error(&refusal, &r->mounts->table, e);
 	error_hint(&refusal, "restart in the foreground on a terminal, without --external for it");
 	restart_refuse(r, &refusal);
 }
