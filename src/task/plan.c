@@ -3,10 +3,10 @@
  * The tree planner. See plan.h.
  *
  * Three things are decided here. (1) Sessions: a process is born into its creator's session, which
- * is the creator's present one or, before its setsid(2), the one it was born into itself. From the
- * leaves up each process learns into which session it must be born; where no creator can do that,
- * the process was an orphan: it is made by a placeholder that lives in that session and ends.
- * (2) Sharing: within a family (a process and its threads; a task and its children) tasks are made
+ * is the creator's present one or, before its setsid(2), the one it was born into itself. Session
+ * by session it is found out which leaders of others began in it; where no creator can make a
+ * process, it was an orphan: it is made by a placeholder that lives in that session and ends. (2)
+ * Sharing: within a family (a process and its threads; a task and its children) tasks are made
  * along a maximum spanning tree of what they share, which connects the holders of each object
  * whenever that is possible at all (the junction tree property). (3) Process groups, when all
  * processes are there. With pid namespaces below the root's all this happens level by level: those

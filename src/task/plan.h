@@ -91,7 +91,7 @@ struct plan_node {
 enum plan_action {
 	PLAN_CLONE,   /* actor clones node, as nodes[node] says */
 	PLAN_SETSID,  /* actor */
-	PLAN_SETPGID, /* node (actor, or a child that actor has just made) enters group pgid;
+	PLAN_SETPGID, /* node (actor, or a child of it) enters group pgid;
 	                 pgid 0: the restart's own group */
 	PLAN_EXIT,    /* placeholder actor ends, is reaped by its creator; its children go to node's
 	                 process (PLAN_NONE: it has none) */

@@ -111,6 +111,14 @@ static void enter_group(struct planner *p, uint32_t actor, uint32_t node, pid_t 
 	p->members[node].group = pgid;
 }
 
+/* in which it is while steps are played */
+static pid_t session_now(const struct planner *p, uint32_t process)
+{
+	const struct member *m = &p->members[process];
+
+	return leads_session(p, process) && !m->built ? m->birth_session : m->sid;
+}
+
 /* who can make the leader of a group, which is dead: in its session, and not below it */
 static uint32_t maker_of(const struct planner *p, const struct group *g)
 {
@@ -121,7 +129,7 @@ static uint32_t maker_of(const struct planner *p, const struct group *g)
 	if (p->members[g->member].made && plan_ns_within(g->leader.ns, ns_of(p, g->member)))
 		return g->member;
 	if (leader == PLAN_NONE || !plan_ns_within(g->leader.ns, ns_of(p, leader)) ||
-	    (leader < p->n && (!p->members[leader].made || p->members[leader].sid != g->session)))
+	    (leader < p->n && (!p->members[leader].made || session_now(p, leader) != g->session)))
 		return PLAN_NONE;
 	return leader;
 }
@@ -164,14 +172,6 @@ static bool found_group(struct planner *p, struct group *g)
 	g->founded = true;
 	enter_group(p, leader, leader, g->pgid);
 	return true;
-}
-
-/* in which it is while steps are played */
-static pid_t session_now(const struct planner *p, uint32_t process)
-{
-	const struct member *m = &p->members[process];
-
-	return leads_session(p, process) && !m->built ? m->birth_session : m->sid;
 }
 
 bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)

@@ -112,8 +112,7 @@ static int by_session(const void *a, const void *b, void *arg)
 	return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* the foreign processes [*ret_start, *ret_end) of a session, sorted by reaper */
-static size_t session_end(const struct planner *p, size_t start)
+size_t plan_session_end(const struct planner *p, size_t start)
 {
 	size_t end = start;
 
@@ -156,7 +155,7 @@ static size_t first_foreign(const struct planner *p, pid_t sid)
 static int orphans_of_session(struct planner *p, struct building *b, uint32_t maker, pid_t sid)
 {
 	size_t i = first_foreign(p, sid);
-	size_t limit = i < p->n_foreign ? session_end(p, i) : i;
+	size_t limit = i < p->n_foreign ? plan_session_end(p, i) : i;
 	int r = 0;
 
 	if (limit == i || p->foreign[i].sid != sid)
@@ -179,7 +178,7 @@ static bool comes_to(const struct planner *p, uint32_t above, const struct plan_
 /* orphans whose session's leader is dead: a placeholder leads the session until groups are set */
 static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 {
-	size_t limit = session_end(p, start);
+	size_t limit = plan_session_end(p, start);
 	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
 	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
 	pid_t sid = p->foreign[start].sid;
@@ -216,7 +215,7 @@ void plan_place_dead_sessions(struct planner *p, struct building *b)
 	if (p->n_foreign)
 		qsort_r(p->foreign, p->n_foreign, sizeof(*p->foreign), by_session, p);
 	for (size_t i = 0, end; i < p->n_foreign; i = end) {
-		end = session_end(p, i);
+		end = plan_session_end(p, i);
 		if (p->foreign[i].sid == OUTSIDE || plan_find(p, p->foreign[i].sid) != PLAN_NONE)
 			continue;
 		uint32_t reaper = reaper_of(p, &p->foreign[end - 1]);

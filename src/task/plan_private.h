@@ -117,7 +117,7 @@ const struct plan_pid *plan_dead_leader(const struct planner *p, pid_t tid);
 
 /* ---- plan_sessions.c ---- */
 
-/* from the leaves up: member.birth, and which processes are foreign */
+/* member.birth, and which processes are foreign */
 int plan_settle_sessions(struct planner *p);
 /* the session into which a process must be born; FREE for a leader whose children do not care */
 pid_t plan_birth(const struct planner *p, uint32_t node);
@@ -137,6 +137,11 @@ bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_n
 uint32_t plan_maker(const struct planner *p, uint32_t child);
 /* who makes whom, with which flags: the products of each task, and its node */
 int plan_settle_sharing(struct planner *p);
+
+/* ---- plan_orphans.c ---- */
+
+/* behind the last in p->foreign of the session of the one at @start; those are sorted by it */
+size_t plan_session_end(const struct planner *p, size_t start);
 
 /* ---- plan_steps.c ---- */
 

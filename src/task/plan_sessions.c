@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree planner: into which session each process must be born, from the leaves up, and who was
- * an orphan. See plan.h.
+ * The tree planner: into which session each process must be born, and who was an orphan. See
+ * plan.h.
  */
 #include "task/plan_private.h"
 
@@ -25,11 +25,21 @@ pid_t plan_birth(const struct planner *p, uint32_t node)
 }
 
 /*
- * Who made a process was in its session and descended from its parent; if the parent itself was in
- * that session, then or before its own setsid(2), it can do so. Otherwise the session began below
- * the parent, and the process is one that was left behind: an orphan. What follows is forced where
- * the leader lives; where it is dead, there is a choice of where it was. Those that left sessions
- * behind are then either above that place, or were born in the session, and so on for who has them.
+ * Each member of a session was made by another one, or by the leader of a session to be that had
+ * not called setsid(2) yet (it "began in" the session): they hang together below the leader. And a
+ * process only ever moves up, to one that was above who made it. So what is known of member c with
+ * parent q, of leader l:
+ *  - q has been in the session: then it can make c itself, for all that c knows.
+ *  - q is above l: a placeholder below l makes c and ends, while q is a subreaper.
+ *  - c was not left behind (plan_was_orphan()): q made it, and so began in the session; or l, its
+ *    sibling, did by CLONE_PARENT.
+ *  - Neither: q began in the session, and the same is asked of q and its parent.
+ * Nothing of this is a choice where l lives, unless l itself was below q for a while and then went
+ * past it, because q was a subreaper only in between: that is refused. Where l is dead it may have
+ * been anywhere: as deep as the deepest one needs that cannot have begun in the session, which then
+ * all others like it are above, for the same reason; who is not above it began in the session.
+ * Different sessions meddle with each other only where both want the same process to have begun in
+ * them; those of living leaders, which have no choice, come first.
  */
 
 static uint32_t process_above(const struct planner *p, uint32_t process)
@@ -63,8 +73,7 @@ static uint32_t climb(const struct planner *p, uint32_t process, pid_t session)
 /*
  * Orphans come to the first thread of their reaper, or if that is dead to the oldest of the others,
  * and send SIGCHLD from then on; none comes to another pid namespace, but to an init from outside,
- * setns(2). What is otherwise was made by its parent, or by a sibling
- * (CLONE_PARENT).
+ * setns(2). What is otherwise was made by its parent, or by a sibling (CLONE_PARENT).
  */
 bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_ns *ns)
 {
@@ -272,15 +281,6 @@ static void find_leader(struct planner *p, size_t start, size_t end)
 	map_put(p->leads, number, sizeof(*number), lead);
 }
 
-static size_t end_of_session(const struct planner *p, size_t start)
-{
-	size_t end = start;
-
-	while (end < p->n_foreign && p->foreign[end].sid == p->foreign[start].sid)
-		end++;
-	return end;
-}
-
 /*
  * A placeholder that stands in for a dead one can lead its session, for the sake of pages: then
  * they are made in their turn, like the others of that placeholder.
@@ -291,8 +291,8 @@ static void find_leaders(struct planner *p)
 
 	if (p->n_foreign)
 		qsort(p->foreign, p->n_foreign, sizeof(*p->foreign), by_sid);
-	for (size_t i = 0; i < p->n_foreign; i = end_of_session(p, i))
-		find_leader(p, i, end_of_session(p, i));
+	for (size_t i = 0; i < p->n_foreign; i = plan_session_end(p, i))
+		find_leader(p, i, plan_session_end(p, i));
 	for (uint32_t i = 0; i < p->n && map_size(p->leads); i++)
 		for (size_t k = 0; k < p->tasks[i].n_stand_ins; k++) {
 			struct lead *lead = find_lead(p, &p->tasks[i].stand_ins[k]);
@@ -301,7 +301,7 @@ static void find_leaders(struct planner *p)
 				lead->early = true;
 		}
 	for (size_t i = 0, end; i < p->n_foreign; i = end) {
-		end = end_of_session(p, i);
+		end = plan_session_end(p, i);
 		const struct lead *lead = find_lead(p, common_stand_in(p, i, end));
 		bool led = lead && lead->sid == p->foreign[i].sid && !lead->early;
 		for (size_t k = i; k < end; k++) {
