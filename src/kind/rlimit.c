@@ -190,6 +190,21 @@ static int rlimit_preflight(struct restart *r, struct object *object, struct err
 	return 0;
 }
 
+/* the stubs inherit ours until the end: a soft limit, of a shell for example, must not be in the
+ * way */
+static int rlimit_prepare(struct restart *r, struct object *object, struct error *err)
+{
+	for (int i = 0; i < (int)N_LIMITS; i++) {
+		struct rlimit64 own;
+		if (getrlimit64(i, &own) < 0)
+			return error_raise(err, errno, "read the limit of %s", names[i]);
+		own.rlim_cur = own.rlim_max;
+		if (setrlimit64(i, &own) < 0)
+			return error_raise(err, errno, "raise the soft limit of %s", names[i]);
+	}
+	return 0;
+}
+
 static int rlimit_commit(struct restart *r, struct object *object, struct stub *stub,
                          struct error *err)
 {
@@ -215,5 +230,6 @@ const struct kind rlimit_kind = {
 	.collect = rlimit_collect,
 	.validate = rlimit_validate,
 	.preflight = rlimit_preflight,
+	.prepare = rlimit_prepare,
 	.commit = rlimit_commit,
 };

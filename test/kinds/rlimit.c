@@ -7,9 +7,11 @@
  * TEST child round-trip -- child
  * TEST thread-of-dead-leader round-trip needs=pidfd_thread -- dead_leader
  * TEST no-descriptors-left round-trip -- nofile
+ * TEST soft-limits-here round-trip under="prlimit --as=40000000: --data=8000000: --fsize=0: --memlock=0: --nofile=40:" -- deleted_file
  * TEST raised restart-refuse code=rlimit.raise under="setpriv --bounding-set=-sys_resource prlimit --msgqueue=100:100" -- untouched
  */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -147,8 +149,22 @@ static void nofile(void)
 	check(RLIMIT_NOFILE, 2, 2);
 }
 
+/* what takes a restart address space, memory and a file of its own */
+static void deleted_file(void)
+{
+	size_t size = 64 << 20;
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("gone", O_CREAT | O_RDWR, 0600);
+
+	CHECK(memory != MAP_FAILED && fd >= 0 && unlink("gone") == 0);
+	CHECK(write(fd, "contents", 8) == 8);
+	memory[size - 1] = 1;
+	subject_checkpoint();
+	CHECK_EQ(memory[size - 1], 1);
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(lowered), CASE(untouched), CASE(child),
-	                     CASE(dead_leader), CASE(nofile));
+	                     CASE(dead_leader), CASE(nofile), CASE(deleted_file));
 }
