@@ -200,7 +200,9 @@ static int checkpoint_go(struct arguments *a)
 	struct progress bar = { .draw = bar_draw };
 	struct error err = ERROR_INIT;
 
-	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error like a full disk */
+	/* a reader that goes away is an error like a full disk, as is a limit of file sizes */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (a->show_bar && !o->json)
 		o->progress = &bar;
 	int r = checkpoint_run(o, &result, &err);

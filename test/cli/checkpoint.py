@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 
@@ -60,6 +61,9 @@ os.close(reader)
 code, _, err = stasis("checkpoint", p.pid, "--kill", stdout=writer)
 expect(code == 1 and "Broken pipe" in err, f"nobody reads: {code} {err}")
 untouched("nobody reads")
+code, _, err = stasis("checkpoint", p.pid, "--kill", "-o", "limited", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+expect(code == 1 and "File too large" in err and not os.path.exists("limited"), f"RLIMIT_FSIZE: {code} {err}")
+untouched("RLIMIT_FSIZE")
 with open("/dev/full", "wb") as full:
     code, _, err = stasis("checkpoint", p.pid, "--kill", stdout=full)
     expect(code == 1 and "No space left" in err, f"a full disk: {code} {err}")
