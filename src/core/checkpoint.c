@@ -385,15 +385,6 @@ static int thaw(struct run *run, bool stop, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int finish_image(struct run *run, struct error *err)
-{
-	int r = image_writer_finish(run->c.image, err);
-
-	if (r == 0)
-		r = image_file_publish(&run->file, err);
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
 static int write_image(struct run *run, struct error *err)
 {
 	const struct checkpoint_options *o = run->c.options;
@@ -409,9 +400,11 @@ static int write_image(struct run *run, struct error *err)
 	else if (r == 0) /* what was read is whole only if nothing of it has run meanwhile */
 		r = tracer_check(run->c.tracer, err);
 	if (r == 0)
-		r = finish_image(run, err);
+		r = image_writer_finish(run->c.image, err);
 	if (r < 0 && run->c.image)
 		image_writer_fail(run->c.image, err);
+	if (r == 0)
+		r = image_file_publish(&run->file, err);
 	if (r == -EOPNOTSUPP && settle(&run->c, NULL, err, r) == 0)
 		survey(&run->c, err); /* the first refusal was found; with it the others are */
 	return r < 0 ? error_trace(err, r) : 0;

@@ -140,8 +140,11 @@ int image_file_publish(struct image_file *file, struct error *err)
 		if (r < 0)
 			r = error_raise(err, -r, "name the image %s", file->path);
 	}
-	if (r == 0)
-		r = sync_directory(file->path, err);
+	if (r < 0)
+		return error_trace(err, r);
+	r = sync_directory(file->path, err);
+	if (r < 0 && !file->force) /* what was replaced does not come back: a whole image stays */
+		unlink(file->path);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

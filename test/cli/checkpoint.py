@@ -143,6 +143,14 @@ expect(report["pid"] == q.pid and not report["refused"] and not report["refusals
 expect(not any("errno" in note for note in report["not_examined"]), "what was not examined did not fail")
 os.unlink("trace")
 
+# ---- the directory cannot be synced: no image, or where one was replaced, a whole one ----
+for name, options, there in ("unsynced", [], False), ("image", ["--force"], True):
+    r = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC:when=2", STASIS, "checkpoint",
+                        str(q.pid), "-o", name, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    expect(r.returncode == 1 and b"sync the directory" in r.stderr and state(q.pid) == "S", f"no sync: {r}")
+    expect(os.path.exists(name) == there, f"no sync: {name}")
+expect(stasis("verify", "image")[0] == 0, "what replaces an image is whole")
+
 # ---- SIGINT and SIGTERM: as if nothing had been ----
 for number in signal.SIGINT, signal.SIGTERM:
     reader, writer = os.pipe()
