@@ -117,23 +117,29 @@ static pid_t start_mapper(const struct user_ns_data *own, int go[2])
 	              : 1);
 }
 
-static int refuse_ids(struct error *err)
+static int refuse_ids(const struct user_ns_data *own, struct error *err)
 {
+	const struct id_map *map = own->uid.n > 1 ? &own->uid : &own->gid;
+	const struct id_range *range = &map->ranges[map->n - 1]; /* the first is our own id */
+
 	error_refuse(err, CODE_capability,
 	             "CAP_SETUID is needed for ids that user namespaces of the image have");
-	error_hint(err, "run stasis as root; or let newuidmap(1) and newgidmap(1) map them: "
-	                "/etc/subuid, /etc/subgid");
+	error_hint(err,
+	           "run stasis as root; or let newuidmap(1) and newgidmap(1) map them: "
+	           "\"%u:%u:%u\" in "
+	           "/etc/subuid and /etc/subgid",
+	           own->uid.ranges[0].outside, range->outside, range->count);
 	return -EOPNOTSUPP;
 }
 
-static int finish_mapper(pid_t pid, int go[2], struct error *err)
+static int finish_mapper(const struct user_ns_data *own, pid_t pid, int go[2], struct error *err)
 {
 	int status = -1;
 
 	close_p(&go[1]);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return status ? refuse_ids(err) : 0;
+	return status ? refuse_ids(own, err) : 0;
 }
 
 /* ---- the namespace ---- */
@@ -158,7 +164,7 @@ static int enter_mapped(const struct restart *r, const struct user_ns_data *own,
 	pid_t mapper = start_mapper(own, go);
 	int e = mapper < 0 ? error_raise(err, errno, "fork") : unshare_user(r, err);
 	if (mapper > 0 && e == 0)
-		e = finish_mapper(mapper, go, err);
+		e = finish_mapper(own, mapper, go, err);
 	else if (mapper > 0)
 		kill(mapper, SIGKILL);
 	close_p(&go[0]);

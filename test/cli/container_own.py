@@ -194,7 +194,7 @@ def ids():
         os.waitpid(pid, 0)
         os.chmod(IMAGE, 0o644)
         code, _, err = stasis("restart", IMAGE, preexec_fn=become, env={"PATH": "/nowhere"})
-        expect(code == 1 and "CAP_SETUID is needed for ids" in err and "newuidmap" in err, f"ids: {code} {err}")
+        expect(code == 1 and "CAP_SETUID is needed for ids" in err and f'newuidmap(1) and newgidmap(1) map them: "{USER}:100000:1000"' in err, f"ids: {code} {err}")
         if shutil.which("newuidmap") and os.path.exists("/etc/subuid") and os.path.exists("/etc/subgid"):
             bind_text("/etc/passwd", read("/etc/passwd") + f"\nsomebody:x:{USER}:{USER}::/:/bin/sh\n")
             bind_text("/etc/subuid", f"{USER}:100000:1000\n")

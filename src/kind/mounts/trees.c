@@ -84,7 +84,7 @@ static bool is_copy(const struct mounts *m, size_t line, const struct mount_entr
 	       is_same_root(m, line, have);
 }
 
-/* the lines of what is locked below @top, and how many mounts the host has below @have */
+/* how many mounts are below @top; those that are locked to it, from one to the next, or all */
 static size_t count_below(const struct mount_table *t, size_t top, bool locked)
 {
 	const struct mount_ns *ns = &t->namespaces[t->mounts[top].namespace];
