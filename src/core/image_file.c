@@ -70,13 +70,14 @@ int image_file_open(struct image_file *file, const char *path, bool force, struc
 		file->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 		return file->fd < 0 ? error_raise(err, errno, "use standard output") : 0;
 	}
-	if (lstat(path, &st) == 0) {
-		if (!force)
-			return existing(path, err);
-		if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-			return error_raise(err, EINVAL, "replace %s, which is no regular file",
-			                   path);
+	/* nor a link to a terminal or a pipe, as /dev/stdout is */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		error_raise(err, EINVAL, "write the image %s, which is no regular file", path);
+		error_hint(err, "give another name, or -o - for standard output");
+		return -EINVAL;
 	}
+	if (!force && lstat(path, &st) == 0)
+		return existing(path, err);
 	_cleanup_(free_p) char *directory = directory_of(path);
 	file->fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, IMAGE_MODE);
 	if (file->fd >= 0)

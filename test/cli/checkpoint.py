@@ -36,10 +36,13 @@ code, out, err = stasis(*image, "--force", "--leave-running")
 expect(code == 0 and stasis("verify", "image")[0] == 0, f"--force: {code} {err}")
 expect(os.stat("image").st_mode & 0o777 == 0o600, "an image is for its owner alone")
 untouched("--leave-running")
-for path, words in ("no/folder/image", ()), (".", ("--force",)), ("/dev/null", ("--force",)), ("/dev/full", ()):
+os.symlink("/dev/null", "to-null")
+for path, words in ("no/folder/image", ()), (".", ("--force",)), ("/dev/null", ("--force",)), ("/dev/full", ()), ("to-null", ("--force",)):
     code, out, err = stasis("checkpoint", p.pid, "-o", path, *words)
     expect(code == 1 and path.split("/image")[0] in err, f"-o {path}: {code} {err}")
     untouched(f"-o {path}")
+expect(os.path.islink("to-null"), "a link to a device is not replaced")
+os.unlink("to-null")
 expect(stasis("checkpoint", p.pid, "-o", "other", "--external", "pipe:[1]=p")[0] == 1, "an external object that is not there")
 files("image")
 
