@@ -66,8 +66,8 @@ struct kind {
 	 * Finds the objects of this kind that @task refers to: objects_get() by identity, then
 	 * task_refer(). What belongs to a process is collected from the one task with
 	 * task->speaks. Called for every live task, in order; also by `check PID`, then with
-	 * c->tracer == NULL: what only attaching reveals is reported by check_unexamined().
-	 * What cannot be saved is not an error but a refusal: refuse() and go on.
+	 * c->tracer == NULL: what only attaching reveals is told by check_unexamined(), with its
+	 * codes. What cannot be saved is not an error but a refusal: refuse() and go on.
 	 */
 	int (*collect)(struct checkpoint *c, struct task *task, struct error *err);
 	/* The same for a task that is dead: what the kernel still tells of it. Its objects are of
