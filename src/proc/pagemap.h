@@ -20,13 +20,14 @@ struct page_range {
 /**
  * pagemap_scan() - the private anonymous pages (present or swapped) within an address range
  * @fd:		/proc/PID/pagemap, open for reading
+ * @files:	whether a file is mapped there
  * @ret:	ranges in ascending order, appended to *ret (array_push); the caller's
  * Pages of shared mappings and unchanged pages of files are not among them. Mappings of the
  * kernel's own (vvar) may be. Guard regions are told from Linux 6.15 on; before that they look like
  * swapped pages and reading them fails with EFAULT.
  */
-int pagemap_scan(int fd, uint64_t start, uint64_t end, struct page_range **ret, size_t *ret_n,
-                 struct error *err);
+int pagemap_scan(int fd, uint64_t start, uint64_t end, bool files, struct page_range **ret,
+                 size_t *ret_n, struct error *err);
 
 #define PAGEMAP_PRESENT   (1ull << 63)
 #define PAGEMAP_SWAPPED   (1ull << 62)

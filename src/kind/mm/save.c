@@ -27,21 +27,23 @@ static void add_guard(MmState *s, const struct page_range *range)
 	*array_push(s->guards, s->n_guards) = g;
 }
 
-/* scans neighbours in one go: [first, last] lie end to end and all have pages */
+/* scans neighbours of one sort in one go: they lie end to end and all have pages */
 static int scan_mappings(struct mm *mm, MmState *s, int pagemap, struct error *err)
 {
 	for (size_t i = 0; i < s->n_mappings; i++) {
 		uint64_t start = s->mappings[i]->start, end = start;
+		MmState__Mapping__Backing backing = s->mappings[i]->backing;
+		bool files = backing == MM_STATE__MAPPING__BACKING__OBJECT;
 
 		while (i < s->n_mappings && mm_has_pages(s->mappings[i]) &&
-		       s->mappings[i]->start == end) {
+		       s->mappings[i]->start == end && s->mappings[i]->backing == backing) {
 			end += s->mappings[i]->size;
 			i++;
 		}
 		if (end == start)
 			continue;
 		i--;
-		int r = pagemap_scan(pagemap, start, end, &mm->pages, &mm->n_pages, err);
+		int r = pagemap_scan(pagemap, start, end, files, &mm->pages, &mm->n_pages, err);
 		if (r < 0)
 			return error_trace(err, r);
 	}
@@ -58,7 +60,7 @@ static int scan_shared(MmState *s, int pagemap, struct error *err)
 
 		if (m->backing != MM_STATE__MAPPING__BACKING__OBJECT || !(m->flags & MM_SHARED))
 			continue;
-		int r = pagemap_scan(pagemap, m->start, m->start + m->size, &ranges, &n, err);
+		int r = pagemap_scan(pagemap, m->start, m->start + m->size, true, &ranges, &n, err);
 		for (size_t k = 0; k < n && r >= 0; k++)
 			if (ranges[k].guard)
 				add_guard(s, &ranges[k]);
