@@ -101,6 +101,10 @@ int ipc_msg_limit(const IpcMsgState *state, struct error *err);
 
 /* all that have a name */
 int ipc_mq_list(IpcMqState ***ret, size_t *ret_n, struct error *err);
+/* of the directory that they are in: who it belongs to */
+int ipc_mq_read_directory(IpcNsState *state, struct error *err);
+int ipc_mq_open_directory(struct error *err); /* for a helper in the namespace; 0: there is none */
+int ipc_mq_write_directory(const IpcNsState *state, int fd, struct error *err);
 char *ipc_mq_name(const IpcMqState *state); /* a string, the caller's */
 int ipc_mq_open(const IpcMqState *state, int flags, struct error *err);
 /*

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 #include "ipc/stream.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 /* ---- what is there ---- */
 
@@ -120,6 +122,45 @@ int ipc_mq_list(IpcMqState ***ret, size_t *ret_n, struct error *err)
 			return error_trace(err, r);
 	}
 	return 0;
+}
+
+int ipc_mq_read_directory(IpcNsState *state, struct error *err)
+{
+	_cleanup_(close_p) int fs = open_fs(err);
+	struct stat st;
+
+	if (fs == -ENODEV)
+		return 0;
+	if (fs < 0)
+		return error_trace(err, fs);
+	if (fstat(fs, &st) < 0)
+		return error_raise(err, errno, "look at the directory of message queues");
+	state->queues = xmalloc(sizeof(*state->queues));
+	ipc_ns_state__directory__init(state->queues);
+	state->queues->mode = st.st_mode & 07777;
+	state->queues->uid = st.st_uid;
+	state->queues->gid = st.st_gid;
+	return 0;
+}
+
+int ipc_mq_open_directory(struct error *err)
+{
+	int fs = open_fs(err);
+
+	/* who is root in a user namespace may only mount in a mount namespace of that */
+	if (fs == -EPERM && unshare(CLONE_NEWNS) == 0)
+		fs = open_fs(err);
+	return fs == -ENODEV ? 0 : fs < 0 ? error_trace(err, fs) : fs;
+}
+
+int ipc_mq_write_directory(const IpcNsState *state, int fd, struct error *err)
+{
+	const IpcNsState__Directory *d = state->queues;
+	int r = d ? file_give(fd, d->uid, d->gid, d->mode) : 0;
+
+	return r < 0 ? error_raise(err, -r, "give the directory of message queues to %u:%u", d->uid,
+	                           d->gid)
+	             : 0;
 }
 
 char *ipc_mq_name(const IpcMqState *s)

@@ -157,6 +157,8 @@ static int find_contents(void *arg, struct error *err)
 	int r = ipc_settings_read(object_state(f->object, IpcNsState), err);
 
 	if (r == 0)
+		r = ipc_mq_read_directory(object_state(f->object, IpcNsState), err);
+	if (r == 0)
 		r = find_shm(f, err);
 	if (r == 0)
 		r = find_sem(f, err);
@@ -210,6 +212,8 @@ static int validate(const struct objects *objects, const struct object *object, 
 	for (size_t i = 0; i < s->n_settings; i++)
 		if (!ipc_setting_valid(s->settings[i]))
 			return error_raise(err, EBADMSG, "a setting of an IPC namespace is none");
+	if (s->queues && s->queues->mode & ~07777u)
+		return error_raise(err, EBADMSG, "message queues with mode %o", s->queues->mode);
 	if (!user_ns_valid_id(objects, s->owner))
 		return error_raise(err, EBADMSG, "an IPC namespace of object %u", s->owner);
 	return 0;
@@ -313,6 +317,7 @@ struct settling {
 	int fd, owner;
 };
 
+/* returns the directory of message queues, 0: there is none */
 static int settle_in_helper(void *arg, struct error *err)
 {
 	const struct settling *s = arg;
@@ -322,7 +327,9 @@ static int settle_in_helper(void *arg, struct error *err)
 		e = error_raise(err, errno, "enter the new IPC namespace");
 	if (e == 0)
 		e = ipc_settings_write(object_state(s->object, IpcNsState), err);
-	return e < 0 ? error_trace(err, e) : 0;
+	if (e == 0 && object_state(s->object, IpcNsState)->queues)
+		e = ipc_mq_open_directory(err);
+	return e < 0 ? error_trace(err, e) : e;
 }
 
 static int finish(struct restart *r, struct object *object, struct error *err)
@@ -330,7 +337,11 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 	struct settling s = { object, ((struct ns *)object->live)->fd,
 		              user_ns_fd(r, object_state(object, IpcNsState)->owner) };
 	int e = ns_run(s.owner, settle_in_helper, &s, err);
+	_cleanup_(close_p) int queues = e > 0 ? e : -1;
 
+	/* here, where ids are those of the image; a user's belongs to himself, he cannot give it */
+	if (queues >= 0 && !r->own_user)
+		e = ipc_mq_write_directory(object_state(object, IpcNsState), queues, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

@@ -4,7 +4,10 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
@@ -51,4 +54,25 @@ int file_write(const char *path, struct error *err, const char *format, ...)
 		return error_raise(err, errno, "write '%.*s' to %s", (int)strcspn(text, "\n"), text,
 		                   path);
 	return 0;
+}
+
+static bool is_id(unsigned shown, unsigned wanted)
+{
+	const unsigned overflow = 65534; /* fs.overflowuid */
+
+	return shown == wanted || (shown == overflow && wanted == 0);
+}
+
+int file_give(int fd, uid_t uid, gid_t gid, mode_t mode)
+{
+	char link[40];
+	struct stat st;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((!is_id(st.st_uid, uid) || !is_id(st.st_gid, gid)) &&
+	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		return -errno;
+	return (st.st_mode & 07777) != mode && chmod(link, mode) < 0 ? -errno : 0;
 }

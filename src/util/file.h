@@ -14,6 +14,11 @@
  * Returns its length, or -errno.
  */
 ssize_t file_read(int dir, const char *path, char **ret);
+/*
+ * gives what @fd (O_PATH will do) refers to that owner and mode, unless it has them. In a user
+ * namespace of our own the kernel's root has no name, and stays. -errno
+ */
+int file_give(int fd, uid_t uid, gid_t gid, mode_t mode);
 /* writes a text in one go to a file that is there: printf */
 int file_write(const char *path, struct error *err, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -392,7 +392,7 @@ def refused():
     checkpoint("refused", runner, pid, preexec_fn=become)
     subprocess.run(["mount", "-t", "tmpfs", "later", "outer/inner"], check=True)
     code, _, err = stasis("restart", IMAGE, "--detach", preexec_fn=become)
-    expect(code == 1 and "/mnt: to leave out what is mounted on it here takes CAP_SYS_ADMIN" in err and "unmount that" in err,
+    expect(code == 1 and " /mnt (" in err and "): to leave out what is mounted on it here takes CAP_SYS_ADMIN" in err and "unmount that" in err,
            f"refused: {code} {err}")
     subprocess.run(["umount", "outer/inner"], check=True)
     root, = restart("refused", 1, preexec_fn=become)

@@ -20,6 +20,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -246,7 +247,12 @@ static void mq(void)
 	attr = (struct mq_attr){ .mq_maxmsg = 1, .mq_msgsize = 1 };
 	q = mq_open("/full", O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
 	CHECK(q >= 0 && mq_send(q, "f", 1, 1) == 0 && mq_close(q) == 0);
+	/* who may make queues */
+	CHECK(mkdir("q", 0755) == 0 && mount("q", "q", "mqueue", 0, NULL) == 0);
+	CHECK(chown("q", 3, 4) == 0 && chmod("q", 0751) == 0 && umount("q") == 0);
 	subject_checkpoint();
+	CHECK(mount("q", "q", "mqueue", 0, NULL) == 0 && stat("q", &st) == 0 && umount("q") == 0);
+	CHECK((st.st_mode & 07777) == 0751 && st.st_uid == 3 && st.st_gid == 4);
 	q = mq_open("/large queue", O_RDWR | O_NONBLOCK);
 	CHECK(q >= 0 && mq_getattr(q, &attr) == 0 && fstat(q, &st) == 0);
 	CHECK(attr.mq_maxmsg == 20 && attr.mq_msgsize == 10000 && attr.mq_curmsgs == 5);

@@ -4,7 +4,6 @@
  * are there at once, but may have been given to somebody since, or closed to others.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 static void save_node(int root, const char *name, SuperblockState *s)
 {
@@ -50,31 +50,15 @@ bool superblock_nodes_valid(const SuperblockState *s)
 	return true;
 }
 
-/* in a user namespace of our own the kernel's root, who makes them, has no name */
-static bool is_id(uint32_t shown, uint32_t wanted)
-{
-	const uint32_t overflow = 65534; /* fs.overflowuid */
-
-	return shown == wanted || (shown == overflow && wanted == 0);
-}
-
 static int restore_node(const SuperblockNode *node, int root, struct error *err)
 {
 	_cleanup_(free_p) char *name = bytes_text(&node->name);
 	_cleanup_(close_p) int fd = mount_open_below(root, name, O_PATH | O_NOFOLLOW);
-	char link[40];
-	struct stat st;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_raise(err, errno, "open /%s of a new file system", name);
-	if ((!is_id(st.st_uid, node->uid) || !is_id(st.st_gid, node->gid)) &&
-	    fchownat(fd, "", node->uid, node->gid, AT_EMPTY_PATH) < 0)
-		return error_raise(err, errno, "give /%s of a new file system to %u:%u", name,
+	int r = fd < 0 ? -errno : file_give(fd, node->uid, node->gid, node->mode);
+	if (r < 0)
+		return error_raise(err, -r, "give /%s of a new file system to %u:%u", name,
 		                   node->uid, node->gid);
-	if ((st.st_mode & 07777) != node->mode && chmod(link, node->mode) < 0)
-		return error_raise(err, errno, "give mode %o to /%s of a new file system",
-		                   node->mode, name);
 	return 0;
 }
 
