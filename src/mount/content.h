@@ -53,13 +53,13 @@ struct content_request {
  * content_save() - read all of a file system
  * @root:	a directory, O_PATH or not, of a mount that covers all and has none on it
  * @sink:	NULL for a survey: no data is read and nothing written, but all that would be
- *refused is found, not only the first of it; others may be changing the file system
+ *		refused is found, not only the first of it; others may be changing the file system
  * @request:	may be NULL
  * @ret:	may be NULL
  *
- * Nobody may be changing it meanwhile, but for a survey. -EOPNOTSUPP: @err is a refusal
- *(content.*). Reading a symbolic link sets its access time, so let the mount be noatime; nothing
- *else is changed.
+ * Nobody may be changing it meanwhile, but for a survey. -EOPNOTSUPP: @err is a
+ * refusal (content.*). Reading a symbolic link sets its access time, so let the mount be noatime;
+ * nothing else is changed.
  */
 int content_save(int root, const struct byte_sink *sink, const struct content_request *request,
                  struct content_totals *ret, struct error *err);
