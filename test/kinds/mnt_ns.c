@@ -16,6 +16,7 @@
  * Those on the /proc of a pid namespace that only tasks make:
  * TEST on-proc round-trip start=container except=mountinfo -- on_proc
  * TEST on-proc-owned round-trip start=container except=mountinfo -- on_proc_owned
+ * TEST on-proc-locked refuse code=mount.lock-shape start=container -- on_proc_locked
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone
@@ -303,6 +304,49 @@ static void on_proc_owned(void)
 	on_proc_in(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER);
 }
 
+static pid_t in_owned(void (*inside)(void))
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	write_text("/proc/self/uid_map", "0 0 1");
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/gid_map", "0 0 1");
+	pid_t init = fork();
+	CHECK(init >= 0);
+	if (init == 0) {
+		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+		inside();
+		_exit(3);
+	}
+	subject_check_exit(init, 3);
+	_exit(3);
+}
+
+static void innermost(void)
+{
+	subject_mark("child");
+	subject_wait_go();
+}
+
+static void within(void)
+{
+	subject_check_exit(in_owned(innermost), 3);
+}
+
+/* the /proc of the one in between is locked in the innermost */
+static void on_proc_locked(void)
+{
+	pid_t pid = in_owned(within);
+
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 3);
+}
+
 /* its memory and its output are from before: of the namespace that stasis is in */
 static void alone(void)
 {
@@ -331,6 +375,7 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
 	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(on_proc),
-	                     CASE(on_proc_owned), CASE(two), CASE(propagation), CASE(alone),
-	                     CASE(nothing), CASE(detached), CASE(parts));
+	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(two),
+	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
+	                     CASE(parts));
 }

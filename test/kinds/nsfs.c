@@ -15,7 +15,7 @@
  * TEST bound-only round-trip restart="--mntns new" -- bound_only
  * TEST bound-mnt round-trip restart="--mntns new" -- bound_mnt
  * TEST bound-mnt-chain round-trip restart="--mntns new" -- bound_chain
- * TEST bound-mnt-user round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- bound_alone
+ * TEST bound-mnt-user round-trip start="taskset -c 0 $TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- bound_alone
  * TEST bound-mnt-of-root round-trip restart="--mntns new" -- bound_of_root
  * TEST bound-shared round-trip restart="--mntns new" -- bound_shared
  * TEST bound-pid round-trip start=container -- bound_pid

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,9 +13,11 @@
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
+#include "kind/pid_ns.h"
 #include "kind/tty.h"
 #include "kind/user_ns.h"
 #include "mount/reach.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -197,6 +200,41 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 	return 0;
 }
 
+/* at restart it, or what it is on, has to wait for tasks, which make pid namespaces: see build.c */
+static bool is_late(const struct checkpoint *c, size_t line)
+{
+	const struct object *own = task_object(c->tasks[0], &pid_ns_kind);
+	const struct mounts *m = c->mounts;
+	const struct mount_entry *e;
+
+	for (; line != MOUNT_NONE; line = e->parent) {
+		e = &m->table.mounts[line];
+		const struct mount_sb *sb = &m->table.sbs[e->sb];
+		if (sb->key && !strcmp(sb->type, "proc") && (!own || sb->key != own->id))
+			return true;
+		if (m->owners[e->namespace] && e->locked_attributes && !e->locked)
+			return false; /* a copy brings it along */
+	}
+	return false;
+}
+
+/* the times of access may be, as the kernel sets them of a proc that a user has mounted */
+static int judge_lock(const struct checkpoint *c, size_t line, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+	const struct mount_entry *e = &m->table.mounts[line];
+	uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+
+	if (!m->owners[e->namespace] ||
+	    (!e->locked && !(e->locked_attributes & e->attributes & ~times)) || !is_late(c, line))
+		return 0;
+	error_refuse(err, CODE_mount_lock_shape,
+	             "it is locked in a user namespace, and of a pid namespace below the root's, "
+	             "or on such a one");
+	error_hint(err, "have it unmounted before the user namespace is made");
+	return -EOPNOTSUPP;
+}
+
 bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e)
 {
 	return sb->class == MOUNT_INSTANCE && !strcmp(sb->type, "devpts") && e->root[1] &&
@@ -231,6 +269,8 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = judge_entry(m, e, err);
 	if (r == 0 && m->table.sbs[e->sb].class == MOUNT_NSFS)
 		r = judge_bound(c, e, err);
+	if (r == 0)
+		r = judge_lock(c, mounts_index(m, object), err);
 	if (r == 0 && mount_is_terminal(&m->table.sbs[e->sb], e))
 		r = judge_terminal(c, mounts_index(m, object), err);
 	if (r == 0 && e->deleted)
