@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree planner: the steps that plan_make_node all processes, placeholders among them. See
+ * The tree planner: the steps that make all processes, placeholders among them. See
  * plan.h.
  */
 #include "task/plan_building.h"
@@ -138,7 +138,7 @@ struct stand_ins {
 	} all[PLAN_STAND_INS_MAX + 1];
 };
 
-/* they can plan_make_node it for its parent, by CLONE_PARENT or by dying: it shares nothing with
+/* they can make it for its parent, by CLONE_PARENT or by dying: it shares nothing with
  * anybody */
 static bool has_stand_ins(const struct planner *p, uint32_t x)
 {
