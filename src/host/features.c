@@ -99,11 +99,12 @@ static bool (*const probes[])(void) = {
 
 /* ---- the answers ---- */
 
-/* what nothing works without: "all" leaves it */
+/* what nothing works without, or what is missing to users rather than to kernels: "all" leaves it
+ */
 static bool is_essential(enum feature f)
 {
-	return f == FEATURE_kcmp || f == FEATURE_pidfd_getfd || f == FEATURE_clone3_set_tid ||
-	       f == FEATURE_set_mm_map || f == FEATURE_ptrace_rseq;
+	return f == FEATURE_map_files || f == FEATURE_kcmp || f == FEATURE_pidfd_getfd ||
+	       f == FEATURE_clone3_set_tid || f == FEATURE_set_mm_map || f == FEATURE_ptrace_rseq;
 }
 
 /* whether the comma-separated list in STASIS_WITHOUT has this name, or "all" and it is a probe */

@@ -7,6 +7,7 @@
  * TEST open-file refuse code=regfile.filesystem -- open_file
  * TEST working-directory refuse code=regfile.filesystem -- working_directory
  * TEST mapped refuse code=regfile.filesystem -- mapped
+ * TEST mapped-unseen refuse without=map_files code=mm.file-link -- mapped
  * TEST executable refuse code=regfile.filesystem -- executable
  * TEST library refuse code=regfile.filesystem -- library
  * TEST open-fifo refuse code=mount.filesystem -- open_fifo

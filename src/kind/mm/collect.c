@@ -16,9 +16,9 @@
 #include "host/features.h"
 #include "kind/ipc_ns.h"
 #include "kind/mm.h"
-#include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
 #include "kind/mm/pkeys.h"
+#include "kind/mount.h"
 #include "kind/regfile.h"
 #include "kind/shmem.h"
 #include "task/task.h"
@@ -199,10 +199,12 @@ static int open_map_file(struct checkpoint *c, const struct task *task, const st
 		return fd;
 	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
 	bool forbidden = errno == EPERM;
-	fd = open_by_name(task, map);
+	/* a server that is held itself would not answer who looks for a name */
+	bool by_name = !mount_may_wait(c, (dev_t)map->dev, f->source);
+	fd = by_name ? open_by_name(task, map) : -1;
 	if (fd < 0 && forbidden)
 		fd = open_by_descriptor(c, map, f);
-	if (fd < 0 && forbidden)
+	if (fd < 0 && forbidden && by_name)
 		fd = open_by_other_name(task, map);
 	if (fd < 0 && forbidden)
 		errno = EPERM;
