@@ -20,6 +20,7 @@
 #define MESSAGES_MAX     65536    /* HARD_MSGMAX */
 #define MESSAGE_SIZE_MAX 16777216 /* HARD_MSGSIZEMAX */
 #define NAME_LENGTH_MAX  255
+#define LARGEFILE        0100000 /* the kernel's O_LARGEFILE; the C library says 0 */
 
 static int read_queue(const ProtobufCMessage *state, void *context, struct ipc_stream *ret,
                       struct error *err)
@@ -108,17 +109,21 @@ static bool claims(const struct descriptor *d)
 	return d->fd >= 0 && S_ISREG(d->st.st_mode) && d->magic == MQUEUE_TYPE;
 }
 
+/* open(2) adds O_LARGEFILE, and has the name in a mount of the file system; mq_open(3) neither */
 static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
                               struct error *err)
 {
 	const struct ipc_mq_key key = { d->st.st_dev, d->st.st_ino };
+	bool by_open = d->flags & (O_PATH | LARGEFILE);
 
 	*ret = objects_find(c->objects, &ipc_mq_kind, &key, sizeof(key));
-	if (*ret)
+	if (*ret && !by_open)
 		return 0;
+	*ret = NULL;
 	struct error refusal;
-	error_refuse(&refusal, CODE_ipc_mq_descriptor,
-	             "it has no name any more, or is not of an IPC namespace of the set");
+	error_refuse(&refusal, CODE_ipc_mq_descriptor, "%s",
+	             by_open ? "it was opened by its name in a file system of type mqueue"
+	                     : "it has no name any more, or is not of an IPC namespace of the set");
 	error_object(&refusal, "message queue %s", d->link);
 	error_hint(&refusal, "close the descriptor");
 	refuse(c, d->task, &refusal);

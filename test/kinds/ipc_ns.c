@@ -11,6 +11,7 @@
  * TEST mq round-trip -- mq
  * TEST mq-descriptor round-trip -- mq_descriptor
  * TEST mq-unlinked refuse code=ipc.mq-descriptor -- mq_unlinked
+ * TEST mq-opened refuse code=ipc.mq-descriptor -- mq_opened
  * TEST child round-trip -- child
  * TEST forced refuse code=ipc.shm-forced -- forced
  * TEST leak refuse code=leak -- leak
@@ -295,6 +296,15 @@ static void mq_unlinked(void)
 	subject_checkpoint();
 }
 
+static void mq_opened(void)
+{
+	CHECK(unshare(CLONE_NEWIPC | CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mount("mqueue", "/mnt", "mqueue", 0, NULL) == 0);
+	CHECK(open("/mnt/a", O_CREAT | O_RDWR, 0600) >= 0);
+	subject_checkpoint();
+}
+
 /* two namespaces with the same ids and keys */
 static void child(void)
 {
@@ -338,5 +348,5 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
 	                     CASE(child), CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
-	                     CASE(mq_unlinked));
+	                     CASE(mq_unlinked), CASE(mq_opened));
 }
