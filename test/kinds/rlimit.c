@@ -7,7 +7,7 @@
  * TEST child round-trip -- child
  * TEST thread-of-dead-leader round-trip needs=pidfd_thread -- dead_leader
  * TEST no-descriptors-left round-trip -- nofile
- * TEST soft-limits-here round-trip under="prlimit --as=40000000: --data=8000000: --fsize=0: --memlock=0: --nofile=40:" -- deleted_file
+ * TEST soft-limits-here round-trip needs=address_limit under="prlimit --as=40000000: --data=8000000: --fsize=0: --memlock=0: --nofile=40:" -- deleted_file
  * TEST raised restart-refuse code=rlimit.raise under="setpriv --bounding-set=-sys_resource prlimit --msgqueue=100:100" -- untouched
  */
 #include <pthread.h>
