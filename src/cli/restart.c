@@ -175,7 +175,8 @@ static int restart_go(struct arguments *a, struct restart_result *result)
 	if (a->show_bar && !o->json)
 		o->progress = &bar;
 	*result = (struct restart_result){ .root_pidfd = -1 };
-	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error; the tasks get their own back */
+	/* a limit of file sizes is an error; the tasks get their own back */
+	signal(SIGXFSZ, SIG_IGN);
 	int r = restart_run(o, result, &err);
 	o->progress = NULL;
 	bar_clear(&bar);

@@ -8,8 +8,8 @@
 /* chooses the number of the stubs' socket, and raises our limit of open files up to it */
 int spawn_preflight(struct restart *r, struct error *err);
 /*
- * After spawn_preflight(): makes r->area, the socket and a struct stub for each node of r->plan; none of the tasks exists
- * yet. r->tracer may be NULL (tests): then nobody holds the tasks.
+ * After spawn_preflight(): makes r->area, the socket and a struct stub for each node of r->plan;
+ * none of the tasks exists yet. r->tracer may be NULL (tests): then nobody holds the tasks.
  */
 int spawn_prepare(struct restart *r, struct error *err);
 /*

@@ -120,11 +120,11 @@ static int mount_in_helper(void *arg, struct error *err)
 static char *parse_mounted(const char *line)
 {
 	const char *tail = strstr(line, " - ");
-	_cleanup_(free_p) char *root = xstrdup(line);
+	_cleanup_(free_p) char *root = NULL;
 	char point[3];
 
 	if (!tail || strncmp(tail, " - cgroup", 9) != 0 ||
-	    sscanf(line, "%*u %*u %*s %s %2s", root, point) != 2 || strcmp(point, "/") != 0)
+	    sscanf(line, "%*u %*u %*s %ms %2s", &root, point) != 2 || strcmp(point, "/") != 0)
 		return NULL;
 	path_unescape(root);
 	return take_ptr(root);
@@ -164,7 +164,7 @@ static bool find_all(int ns, const CgroupState *outside, const CgroupState *insi
 		if (!(roots[found] = root_by_task(outside->memberships[found], inside)))
 			break;
 	for (size_t i = 0; found < n && i < found; i++)
-		free(roots[i]);
+		free(take_ptr(roots[i]));
 	if (found < n)
 		find_mounted(ns, outside, roots);
 	for (found = 0; found < n && roots[found] && !cgroup_is_outside(roots[found]);)

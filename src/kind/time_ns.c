@@ -10,6 +10,7 @@
  */
 #include "kind/time_ns.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/nsfs.h>
@@ -486,8 +487,10 @@ static int find_offsets(const struct restart *r, struct error *err)
 /* @path: timens_offsets of a process with the new namespace for its children */
 static int set_offsets(const char *path, const struct object *object, struct error *err)
 {
-	int e = write_offsets(path, ((const struct time_ns *)object->live)->offsets, err);
+	const struct offsets *offsets = ((const struct time_ns *)object->live)->offsets;
 
+	assert(offsets); /* find_offsets() makes those of all */
+	int e = write_offsets(path, offsets, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

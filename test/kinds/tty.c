@@ -121,6 +121,7 @@ struct termios2 {
 };
 #define ODD_SPEED 12345
 #define BOTHER    0010000
+#define IBSHIFT   16 /* the same of the input's speed */
 
 /* one that has no number among the flags */
 static void set_odd_speed(void)
@@ -128,7 +129,9 @@ static void set_odd_speed(void)
 	struct termios2 t;
 
 	CHECK(ioctl(slave, TCGETS2, &t) == 0);
-	t.c_cflag = (t.c_cflag & ~(tcflag_t)CBAUD) | BOTHER;
+	t.c_cflag = (t.c_cflag & ~(tcflag_t)(CBAUD | CBAUD << IBSHIFT)) | BOTHER |
+	            BOTHER << IBSHIFT;
+	t.c_ispeed = ODD_SPEED + 1;
 	t.c_ospeed = ODD_SPEED;
 	CHECK(ioctl(slave, TCSETS2, &t) == 0);
 }
@@ -161,6 +164,7 @@ static void check_odd(const struct termios *want)
 	CHECK_EQ(t.c_cflag, want->c_cflag);
 	CHECK_EQ(t.c_ispeed, want->c_ispeed);
 	CHECK(ioctl(slave, TCGETS2, &exact) == 0);
+	CHECK_EQ(exact.c_ispeed, ODD_SPEED + 1);
 	CHECK_EQ(exact.c_ospeed, ODD_SPEED);
 	CHECK(!memcmp(t.c_cc, want->c_cc, sizeof(t.c_cc)));
 }
