@@ -30,7 +30,7 @@ ssize_t file_read(int dir, const char *path, char **ret)
 		if (n == 0)
 			break;
 		size += (size_t)n;
-		if (room - size < room / 2)
+		if (room - size < 2048)
 			text = xrealloc(text, room *= 2, 1);
 	}
 	text[size] = 0;
