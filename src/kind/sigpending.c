@@ -159,13 +159,9 @@ static void refuse_unfit(struct checkpoint *c, const struct task *task,
 static int see_pending(const struct task *task, uint64_t *ret_own, uint64_t *ret_shared,
                        struct error *err)
 {
-	_cleanup_(free_p) char *text = NULL;
 	struct proc_status status;
-	char unknown[64];
-	int r = task_read(task, "status", &text, NULL, err);
+	int r = task_read_status(task, &status, NULL, err);
 
-	if (r >= 0)
-		r = proc_status_parse(text, &status, unknown, err);
 	if (r < 0)
 		return error_trace(err, r);
 	*ret_own = status.sig_pending;

@@ -79,6 +79,22 @@ int task_read(const struct task *task, const char *relative, char **ret, size_t 
 	return 0;
 }
 
+int task_read_status(const struct task *task, struct proc_status *ret, char **ret_text,
+                     struct error *err)
+{
+	_cleanup_(free_p) char *text = NULL;
+	char unknown[64]; /* was refused when the task was held */
+	int r = task_read(task, "status", &text, NULL, err);
+
+	if (r == 0)
+		r = proc_status_parse(text, ret, unknown, err);
+	if (r < 0)
+		return error_trace(err, r);
+	if (ret_text)
+		*ret_text = take_ptr(text);
+	return 0;
+}
+
 int task_readlink(const struct task *task, const char *relative, char **ret, struct error *err)
 {
 	char path[128], target[4096 + 64]; /* PATH_MAX and " (deleted)" */

@@ -58,4 +58,7 @@ int task_openat(const struct task *task, const char *relative, int flags);
  * NULL */
 int task_read(const struct task *task, const char *relative, char **ret, size_t *ret_size,
               struct error *err);
+/* what /proc shows of it by now; @ret_text: the text itself, the caller's, or NULL */
+int task_read_status(const struct task *task, struct proc_status *ret, char **ret_text,
+                     struct error *err);
 int task_readlink(const struct task *task, const char *relative, char **ret, struct error *err);

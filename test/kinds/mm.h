@@ -4,7 +4,9 @@
 #pragma once
 
 #include <linux/prctl.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -102,4 +104,23 @@ static inline void mm_reap(pid_t pid)
 	CHECK(waitpid(pid, &status, 0) == pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		FAIL("child %d ended with wait status 0x%x", (int)pid, status);
+}
+
+/* a process outside of the set, which has what we have mapped until we end */
+static inline void mm_leave_outside(void)
+{
+	int subject = pidfd_open(getpid(), 0);
+	pid_t child = fork();
+
+	if (child == 0) {
+		if (fork())
+			_exit(0);
+		subject_mark("outside");
+		while (poll(&(struct pollfd){ .fd = subject, .events = POLLIN }, 1, -1) < 0)
+			;
+		_exit(0);
+	}
+	mm_reap(child);
+	close(subject);
+	subject_wait("outside");
 }

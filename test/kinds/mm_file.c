@@ -294,21 +294,9 @@ static void seen_outsider(void)
 {
 	int fd;
 	char *p = deleted(MAP_SHARED, &fd);
-	int subject = pidfd_open(getpid(), 0);
-	pid_t child = fork();
 
 	close(fd);
-	if (child == 0) {
-		if (fork())
-			_exit(0);
-		subject_mark("outside");
-		while (poll(&(struct pollfd){ .fd = subject, .events = POLLIN }, 1, -1) < 0)
-			;
-		_exit(0);
-	}
-	mm_reap(child);
-	close(subject);
-	subject_wait("outside");
+	mm_leave_outside();
 	subject_checkpoint();
 	CHECK_EQ(*(uint64_t *)p, mm_word(1, 0, 0));
 }

@@ -270,21 +270,9 @@ static void reserved(void)
 static void outsider(void)
 {
 	char *p = mm_anon(4, PROT_READ | PROT_WRITE, MAP_SHARED);
-	int subject = pidfd_open(getpid(), 0);
-	pid_t child = fork();
 
 	mm_fill(p, 4, 1);
-	if (child == 0) {
-		if (fork())
-			_exit(0);
-		subject_mark("outside");
-		while (poll(&(struct pollfd){ .fd = subject, .events = POLLIN }, 1, -1) < 0)
-			;
-		_exit(0);
-	}
-	mm_reap(child);
-	close(subject);
-	subject_wait("outside");
+	mm_leave_outside();
 	subject_checkpoint();
 	mm_check(p, 4, 1);
 }

@@ -93,11 +93,8 @@ static int see_room(const struct task *task, uint32_t signal, const char **ret, 
 	_cleanup_(free_p) char *text = NULL;
 	unsigned long queued, limit;
 	struct proc_status status;
-	char unknown[64];
-	int r = task_read(task, "status", &text, NULL, err);
+	int r = task_read_status(task, &status, &text, err);
 
-	if (r >= 0)
-		r = proc_status_parse(text, &status, unknown, err);
 	if (r < 0)
 		return error_trace(err, r);
 	const char *line = strstr(text, "\nSigQ:");
