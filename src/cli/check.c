@@ -16,6 +16,7 @@ static const struct option long_options[] = {
 	{ "container", no_argument, NULL, OPTION_CONTAINER },
 	{ "subtree", no_argument, NULL, OPTION_SUBTREE },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
+	{ "drop-masters", no_argument, NULL, OPTION_DROP_MASTERS },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -201,7 +202,8 @@ const struct command check_command = {
 		"listed\n"
 		"as not examined.\n"
 		"\n"
-		"      --container, --subtree, --external KEY=NAME, --cgroup keep|ignore\n"
+		"      --container, --subtree, --external KEY=NAME, --drop-masters, --cgroup "
+		"keep|ignore\n"
 		"                        what checkpoint will be given, see there\n"
 		"      --json            on standard output, as one JSON object\n"
 		"  -v, --verbose         also say where in Stasis a refusal arose\n"

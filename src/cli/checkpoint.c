@@ -35,6 +35,7 @@ static const struct option long_options[] = {
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
 	{ "compress", required_argument, NULL, OPTION_COMPRESS },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "drop-masters", no_argument, NULL, OPTION_DROP_MASTERS },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
 	{ "progress", required_argument, NULL, OPTION_PROGRESS },
@@ -265,6 +266,9 @@ const struct command checkpoint_command = {
 		"                        tty:[DEV], file:[DEV:INO], mount:[/PATH]) stays outside; "
 		"NAME\n"
 		"                        stands for it\n"
+		"      --drop-masters    mounts that receive from one that cannot be found again "
+	        "go "
+		"without\n"
 		"      --compress zstd[:N]|lz4|none\n"
 		"      --timeout SECONDS how long to wait for tasks that do not stop (10)\n"
 		"      --cgroup keep|ignore\n"

@@ -53,6 +53,7 @@ enum {
 	OPTION_CGROUP,
 	OPTION_CONTAINER,
 	OPTION_SUBTREE,
+	OPTION_DROP_MASTERS,
 	OPTION_LAST
 };
 
@@ -63,7 +64,8 @@ int bad_value(const struct command *command, const char *option, const char *gra
 int take_log_format(const struct command *command, bool *ret_json);
 int take_progress(const struct command *command, bool *ret_progress); /* auto: on a terminal */
 int take_cgroup(const struct command *command, enum cgroup_mode *ret);
-/* what decides what is refused: --container, --subtree, --external, --cgroup; 0 or EXIT_USAGE */
+/* what decides what is refused: --container, --subtree, --external, --drop-masters, --cgroup; 0 or
+ * EXIT_USAGE */
 int take_policy(const struct command *command, int option, struct checkpoint_options *options);
 
 /* parse one value; false when it is no number in range */

@@ -114,6 +114,8 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 	json_add_text(line, "propagation", propagation_of(s));
 	json_add_number(line, "peer_group", s->peer_group);
 	json_add_number(line, "master", s->master);
+	if (s->dropped_master)
+		json_add_number(line, "dropped_master", s->dropped_master);
 	json_add_bool(line, "deleted", s->deleted);
 	return line;
 }
@@ -168,6 +170,9 @@ static void print_mount(const struct inspection *in, const struct object *o, uns
 		       json_object_get_string(json_object_array_get_idx(options, i)));
 	if (external)
 		printf(" (--external %s)", external);
+	if (s->dropped_master)
+		printf(" (--drop-masters: no longer of group %llu)",
+		       (unsigned long long)s->dropped_master);
 	puts(s->deleted ? " (root deleted)" : "");
 	json_object_put(options);
 }

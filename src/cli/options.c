@@ -102,6 +102,9 @@ int take_policy(const struct command *command, int option, struct checkpoint_opt
 		return set_container(command, CONTAINER_YES, &options->container);
 	case OPTION_SUBTREE:
 		return set_container(command, CONTAINER_NO, &options->container);
+	case OPTION_DROP_MASTERS:
+		options->drop_masters = true;
+		return 0;
 	case OPTION_CGROUP:
 		return take_cgroup(command, &options->cgroup);
 	default:

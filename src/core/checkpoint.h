@@ -40,6 +40,7 @@ struct checkpoint_options {
 	unsigned timeout_ms; /* for tasks in uninterruptible sleep; default 10 s */
 	enum cgroup_mode cgroup;
 	enum container_mode container; /* auto: when the root is the init of a pid namespace */
+	bool drop_masters;             /* of mounts: those that cannot be found again */
 	bool json, verbose;
 	struct progress *progress; /* NULL: not shown */
 };

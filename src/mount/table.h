@@ -91,7 +91,9 @@ struct mount_entry {
 	uint64_t locked_attributes;
 	bool unbindable;
 	uint64_t peer_group,
-		master; /* 0: none; the same number, the same group, in all namespaces */
+		master;          /* 0: none; the same number, the same group, in all namespaces */
+	uint64_t dropped_master; /* checkpoint: what it is a slave of, when master is what it shall
+	                            be of; else 0 */
 	uint32_t bound, bound_type; /* of nsfs: for kind/mounts, which namespace it is */
 	size_t target; /* a mount namespace that it is the file of: line + 1; 0: it is none */
 	char *source;

@@ -130,8 +130,9 @@ static int compare_mount(struct comparison *c, size_t i, size_t j)
 		return differs_number(c, m, "unbindable", m->unbindable, n->unbindable);
 	if (!pair(&c->groups, m->peer_group, n->peer_group))
 		return differs_number(c, m, "the peer group", m->peer_group, n->peer_group);
-	if (!pair(&c->groups, m->master, n->master))
-		return differs_number(c, m, "the master", m->master, n->master);
+	uint64_t master = m->dropped_master ? m->dropped_master : m->master;
+	if (!pair(&c->groups, master, n->master))
+		return differs_number(c, m, "the master", master, n->master);
 	if (!same_text(m->uid_map, n->uid_map) || !same_text(m->gid_map, n->gid_map))
 		return differs(c, m, "the id map", m->uid_map ? m->uid_map : "",
 		               n->uid_map ? n->uid_map : "");

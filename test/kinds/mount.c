@@ -16,6 +16,7 @@
  * TEST peer-of-host round-trip restart="--mntns new" -- peer_of_host
  * TEST peer-outside refuse code=mount.peer-outside -- peer_outside
  * TEST master-outside refuse code=mount.master-outside -- master_outside
+ * TEST master-dropped round-trip checkpoint="--drop-masters" restart="--mntns new" before="$STASIS inspect ../image --mounts | grep -q drop-masters" except=*mountinfo -- master_dropped
  * TEST shared-outside refuse code=mount.shared-outside -- shared_outside
  * TEST user-outside refuse code=leak -- user_outside
  * TEST file-outside refuse code=leak -- file_outside
@@ -250,6 +251,7 @@ static void leave_outside(void (*setup)(void))
 	if (pid == 0) {
 		if (fork() != 0)
 			_exit(0);
+		CHECK(setsid() > 0); /* its group would keep the pid of the subject */
 		setup();
 		subject_settle("outside");
 		_exit(0);
@@ -265,6 +267,11 @@ static void copy_namespace(void)
 
 static void nothing(void)
 {
+}
+
+static void close_all(void)
+{
+	CHECK(close_range(0, ~0u, 0) == 0); /* which would be leaks, too */
 }
 
 static void peer_outside(void)
@@ -285,6 +292,76 @@ static void master_outside(void)
 	CHECK(unshare(CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SLAVE, NULL) == 0);
 	subject_checkpoint();
+}
+
+/* in the namespace that one process is in: something is mounted on /mnt/d */
+static void mount_in(const char *ns, const char *place)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int fd = open(ns, O_RDONLY | O_CLOEXEC);
+		CHECK(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
+		_exit(mount("new", place, "tmpfs", 0, NULL) < 0);
+	}
+	subject_check_exit(pid, 0);
+}
+
+static const char *propagation(const char *place)
+{
+	static char line[4096];
+	static char word[32];
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char at[256];
+
+	CHECK(f);
+	for (*word = 0; fgets(line, sizeof(line), f);) {
+		char *fields = strstr(line, " - ");
+		CHECK(fields && sscanf(line, "%*d %*d %*s %*s %255s", at) == 1);
+		*fields = 0;
+		if (strcmp(at, place) != 0)
+			continue;
+		snprintf(word, sizeof(word), "%s%s", strstr(line, " shared:") ? "shared" : "",
+		         strstr(line, " master:") ? "slave" : "");
+	}
+	fclose(f);
+	return word;
+}
+
+/*
+ * /mnt is a slave of one that is a slave of the host's, which it becomes itself; /opt, and /srv
+ * too, which is shared as well and has a slave of its own, are of nobody
+ */
+static void master_dropped(void)
+{
+	static const char *const places[] = { "/mnt", "/opt", "/srv" };
+
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d", 0755) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0);
+	for (size_t i = 1; i < 3; i++) {
+		CHECK(mount("/mnt", places[i], NULL, MS_BIND, NULL) == 0);
+		CHECK(mount(NULL, places[i], NULL, MS_PRIVATE, NULL) == 0);
+	}
+	for (size_t i = 0; i < 3; i++)
+		CHECK(mount(NULL, places[i], NULL, MS_SHARED, NULL) == 0);
+	leave_outside(close_all);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK(mount(NULL, places[i], NULL, MS_SLAVE, NULL) == 0);
+	CHECK(mount(NULL, "/srv", NULL, MS_SHARED, NULL) == 0);
+	CHECK(mount("/srv", "/media", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/media", NULL, MS_SLAVE, NULL) == 0);
+	subject_checkpoint();
+	CHECK(!strcmp(propagation("/mnt"), "slave") && !strcmp(propagation("/opt"), ""));
+	CHECK(!strcmp(propagation("/srv"), "shared") && !strcmp(propagation("/media"), "slave"));
+	mount_in("/proc/1/ns/mnt", "/mnt/d");
+	write_text("/proc/1/root/mnt/d/file", "from the host");
+	check_text("/mnt/d/file", "from the host");
+	mount_in("/proc/self/ns/mnt", "/srv/d");
+	write_text("/srv/d/file", "from its own");
+	check_text("/media/d/file", "from its own");
 }
 
 static void shared_outside(void)
@@ -312,7 +389,7 @@ static void use_outside(void (*use)(const char *path))
 	if (pid == 0) {
 		if (fork() != 0)
 			_exit(0);
-		CHECK(close_range(0, ~0u, 0) == 0); /* which would be leaks, too */
+		close_all();
 		subject_wait("mounted");
 		use(path);
 		subject_settle("outside");
@@ -490,8 +567,8 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered),
 	                     CASE(read_only), CASE(shared), CASE(two), CASE(external), CASE(slave),
 	                     CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
-	                     CASE(shared_outside), CASE(user_outside), CASE(file_outside),
-	                     CASE(mapping_outside), CASE(bound_outside), CASE(idmap),
-	                     CASE(filesystem), CASE(content), CASE(hidden), CASE(root_covered),
-	                     CASE(other_proc));
+	                     CASE(master_dropped), CASE(shared_outside), CASE(user_outside),
+	                     CASE(file_outside), CASE(mapping_outside), CASE(bound_outside),
+	                     CASE(idmap), CASE(filesystem), CASE(content), CASE(hidden),
+	                     CASE(root_covered), CASE(other_proc));
 }

@@ -76,16 +76,41 @@ static void judge_peer(struct checkpoint *c, const struct mounts *m, const struc
 	refuse_mount(c, m, e, &refusal);
 }
 
-static void judge_master(struct checkpoint *c, const struct mounts *m, const struct mount_entry *e)
+/* whether restart can find a member of the group again */
+static bool is_found(const struct mounts *m, uint64_t group)
+{
+	return find_peer(&m->table, group) || find_peer(&m->host, group);
+}
+
+/* as the kernel does when the last member of a group goes: its slaves become its master's */
+static void drop_master(const struct mounts *m, struct mount_entry *e)
+{
+	size_t left = m->outside.n_mounts; /* the namespaces were not read in one instant */
+
+	e->dropped_master = e->master;
+	while (e->master && !is_found(m, e->master)) {
+		const struct mount_entry *peer = find_peer(&m->outside, e->master);
+		e->master = peer && left-- ? peer->master : 0;
+	}
+}
+
+static void judge_master(struct checkpoint *c, const struct mounts *m, struct mount_entry *e)
 {
 	struct error refusal;
 
-	if (e->master && !find_peer(&m->table, e->master) && !mount_outside_master(m, e)) {
-		error_refuse(&refusal, CODE_mount_master_outside,
-		             "it receives from a mount that is neither in the set nor seen here");
-		error_hint(&refusal, "in its namespace: mount --make-private %s", e->point);
-		refuse_mount(c, m, e, &refusal);
+	if (!e->master || is_found(m, e->master))
+		return;
+	if (c->options->drop_masters) {
+		drop_master(m, e);
+		return;
 	}
+	error_refuse(&refusal, CODE_mount_master_outside,
+	             "it receives from a mount that is neither in the set nor seen here");
+	error_hint(&refusal,
+	           "in its namespace: mount --make-private %s; or so only in what is restarted: "
+	           "--drop-masters",
+	           e->point);
+	refuse_mount(c, m, e, &refusal);
 }
 
 /* whether others have no business in it: what it holds would be made anew */
@@ -198,7 +223,7 @@ static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *er
 	if (unseen && checkpoint_is_container(c))
 		refuse_unseen(c, unseen);
 	for (size_t i = 0; r == 0 && i < m->table.n_mounts; i++) {
-		const struct mount_entry *e = &m->table.mounts[i];
+		struct mount_entry *e = &m->table.mounts[i];
 		judge_peer(c, m, e);
 		judge_master(c, m, e);
 		if (!seen[e->sb])

@@ -104,6 +104,7 @@ int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 	s->unbindable = e->unbindable;
 	s->peer_group = e->peer_group;
 	s->master = e->master;
+	s->dropped_master = e->dropped_master;
 	s->source = bytes_of(e->source);
 	s->outside = bytes_of(mount_outside_master(m, e));
 	s->outside_peer = bytes_of(mount_outside_peer(m, e));
