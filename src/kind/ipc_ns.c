@@ -151,13 +151,21 @@ static int find_mq(const struct finding *f, struct error *err)
 	return r;
 }
 
+static int find_directory(const struct finding *f, struct error *err)
+{
+	IpcNsState *s = object_state(f->object, IpcNsState);
+	int r = ipc_mq_read_directory(s, err);
+
+	return r == 0 && s->queues ? name_owner(f, &s->queues->uid, &s->queues->gid, err) : r;
+}
+
 static int find_contents(void *arg, struct error *err)
 {
 	const struct finding *f = arg;
 	int r = ipc_settings_read(object_state(f->object, IpcNsState), err);
 
 	if (r == 0)
-		r = ipc_mq_read_directory(object_state(f->object, IpcNsState), err);
+		r = find_directory(f, err);
 	if (r == 0)
 		r = find_shm(f, err);
 	if (r == 0)
@@ -339,8 +347,7 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 	int e = ns_run(s.owner, settle_in_helper, &s, err);
 	_cleanup_(close_p) int queues = e > 0 ? e : -1;
 
-	/* here, where ids are those of the image; a user's belongs to himself, he cannot give it */
-	if (queues >= 0 && !r->own_user)
+	if (queues >= 0) /* here, where ids are those of the image */
 		e = ipc_mq_write_directory(object_state(object, IpcNsState), queues, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

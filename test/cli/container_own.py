@@ -39,6 +39,7 @@ queue = libc.msgget(6, 0o1600)
 libc.msgsnd(queue, ctypes.byref(Message(3, b"message")), 8, 0)
 posix = libc.mq_open(b"/q", os.O_CREAT | os.O_RDWR | os.O_NONBLOCK, 0o600, None)
 libc.mq_send(posix, b"posix", 5, 1)
+os.chmod("/dev/mqueue", 0o751)
 open("/tmp/count", "w").write("4")
 while not os.path.exists("/tmp/go"): time.sleep(0.005)
 there = libc.shmat(libc.shmget(0x78, 0, 0), None, 0)
@@ -47,10 +48,11 @@ libc.msgrcv(libc.msgget(6, 0), ctypes.byref(found), 16, 0, 0)
 text = ctypes.create_string_buffer(8192)
 n = libc.mq_receive(posix, text, 8192, None)
 open("/tmp/result", "w").write(repr([ctypes.string_at(at + 5000), ctypes.string_at(there), libc.semctl(libc.semget(5, 0, 0), 1, 12),
-                                     found.type, found.text, text.raw[:n], libc.shmget(0x77, 0, 0), os.stat("/dev/mqueue/q").st_uid]))
+                                     found.type, found.text, text.raw[:n], libc.shmget(0x77, 0, 0), os.stat("/dev/mqueue/q").st_uid,
+                                     *os.stat("/dev/mqueue")[4:6], oct(os.stat("/dev/mqueue").st_mode)]))
 time.sleep(1000)
 """
-FOUND = "[b'segment', b'alone', 7, 3, b'message', b'posix', 0, 0]"
+FOUND = "[b'segment', b'alone', 7, 3, b'message', b'posix', 0, 0, 0, 0, '0o40751']"
 
 
 def begin(what, command):
@@ -173,9 +175,9 @@ def ids():
     """ranges of ids: those of others are seen by root only; which ones he may have newuidmap(1) knows"""
     MAP = f"0 {USER} 1\n1 100000 1000\n"
     for who, more in (({"preexec_fn": become}, ""), ({}, "setpriv --reuid 7 --clear-groups sleep 1000 &")):
-        script = counting(f"touch /tmp/other; chown 5:6 /tmp/other; chmod 0 /tmp/other\n{more}")
+        script = counting(f"touch /tmp/other; chown 5:6 /tmp/other /dev/mqueue; chmod 0 /tmp/other\n{more}")
         ready = 'while ! grep -q . /proc/self/gid_map; do sleep 0.01; done; exec setpriv --reuid 0 --regid 0 --clear-groups "$@"'
-        p = subprocess.Popen(["unshare", "-U", "sh", "-c", ready, "sh", *bubblewrap(), script], stdin=subprocess.DEVNULL,
+        p = subprocess.Popen(["unshare", "-U", "sh", "-c", ready, "sh", *bubblewrap("--mqueue", "/dev/mqueue"), script], stdin=subprocess.DEVNULL,
                              preexec_fn=become)
         wait_for(lambda: os.readlink(f"/proc/{p.pid}/ns/user") != os.readlink("/proc/self/ns/user"), "ids: the namespace")
         for name in "uid_map", "gid_map":
@@ -201,8 +203,9 @@ def ids():
             bind_text("/etc/subgid", f"{USER}:100000:1000\n")
             root, = restart("ids", 1, preexec_fn=become)
             counts_on("ids", root)
-            st = os.stat(f"/proc/{root}/root/tmp/other")
-            expect((st.st_uid, st.st_gid) == (100004, 100005), f"ids: {st}")
+            for path in "tmp/other", "dev/mqueue":
+                st = os.stat(f"/proc/{root}/root/{path}")
+                expect((st.st_uid, st.st_gid) == (100004, 100005), f"ids: {path}: {st}")
             users = set(re.findall(r"\nUid:\t(\d+)", "".join(read(f"/proc/{pid}/status") for pid in tree(root))))
             expect(users == ({str(USER), "100006"} if more else {str(USER)}), f"ids: {users}")
             end(root)
@@ -219,8 +222,8 @@ def subordinate():
         with open(f"/proc/{holder.pid}/{name}", "w") as f:
             f.write(f"0 {USER} 1\n1 100000 1000\n")
     enter = ["nsenter", "-U", "--preserve-credentials", "-t", str(holder.pid)]
-    runner, pid = begin("subordinate", [*enter, *bubblewrap(),
-                                        counting("touch /tmp/other; chown 5:6 /tmp/other\nsetpriv --reuid 7 --clear-groups sleep 1000 &")])
+    runner, pid = begin("subordinate", [*enter, *bubblewrap("--mqueue", "/dev/mqueue"),
+                                        counting("touch /tmp/other; chown 5:6 /tmp/other /dev/mqueue\nsetpriv --reuid 7 --clear-groups sleep 1000 &")])
 
     def within(*words):
         p = subprocess.run([*enter, "unshare", "-m", STASIS, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -237,8 +240,9 @@ def subordinate():
     if code == 0:
         root = int(out)
         counts_on("subordinate", root)
-        st = os.stat(f"/proc/{root}/root/tmp/other")
-        expect((st.st_uid, st.st_gid) == (100004, 100005), f"subordinate: {st}")
+        for path in "tmp/other", "dev/mqueue":
+            st = os.stat(f"/proc/{root}/root/{path}")
+            expect((st.st_uid, st.st_gid) == (100004, 100005), f"subordinate: {path}: {st}")
         users = set(re.findall(r"\nUid:\t(\d+)", "".join(read(f"/proc/{p}/status") for p in tree(root))))
         expect(users == {str(USER), "100006"}, f"subordinate: {users}")
         end(root)
