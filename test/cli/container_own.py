@@ -75,6 +75,14 @@ def ipc():
         end(root)
 
 
+def closed():
+    """a devpts of his that not even he may enter without the rights that he has in there"""
+    root, = there_and_back("closed", [*ISOLATE, "--", "sh", "-c", counting("chmod 600 /dev/pts/ptmx; chmod 0 /dev/pts")])
+    for path, mode in ("dev/pts", 0o40000), ("dev/pts/ptmx", 0o20600):
+        expect(os.stat(f"/proc/{root}/root/{path}").st_mode == mode, f"closed: /{path}: {os.stat(f'/proc/{root}/root/{path}')}")
+    end(root)
+
+
 def files():
     """that he may not open as himself, deleted ones, and those of a directory of his"""
     os.mkdir("mine")
@@ -404,6 +412,6 @@ def refused():
     end(root)
 
 
-for case in ipc, files, overlay, below, views, inits, by_either, ids, subordinate, runtimes, halfway, shared, hosts, refused:
+for case in ipc, closed, files, overlay, below, views, inits, by_either, ids, subordinate, runtimes, halfway, shared, hosts, refused:
     case()
 done()

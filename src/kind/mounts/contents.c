@@ -302,7 +302,7 @@ static void note_found(struct search *s, struct search *found, const char *root)
 }
 
 /* without CAP_DAC_OVERRIDE here we have it there, if it is ours */
-static int owner_of(const struct mounts *m, size_t mount)
+int mounts_owner_fd(const struct mounts *m, size_t mount)
 {
 	const struct object *owner = m->owners[m->table.mounts[mount].namespace];
 
@@ -327,7 +327,7 @@ static int save_part(struct part *p, size_t mount, uint32_t number, struct searc
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
 	struct content_request request = { .wanted = found.wanted,
 		                           .n_wanted = found.n,
-		                           .owner = owner_of(m, mount),
+		                           .owner = mounts_owner_fd(m, mount),
 		                           .covered = m->table.mounts[mount].holds };
 	r = walk(p, root, number, &request, err);
 	note_found(search, &found, m->table.mounts[mount].root);

@@ -9,18 +9,21 @@
 #include <unistd.h>
 
 #include "kind/mounts/parts.h"
+#include "mount/content_folders.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 
-static void save_node(int root, const char *name, SuperblockState *s)
+static int save_node(int root, const char *name, int owner, SuperblockState *s, struct error *err)
 {
+	const struct folders as = { .owner = owner };
+	_cleanup_(close_p) int fd = folders_openat(&as, root, *name ? name : ".", O_PATH, 0);
 	SuperblockNode *node;
 	struct stat st;
 
-	if (fstatat(root, name, &st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		return;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, errno, "look at /%s of a new file system", name);
 	node = xmalloc(sizeof(*node));
 	superblock_node__init(node);
 	node->name = bytes_of_text(name);
@@ -28,13 +31,18 @@ static void save_node(int root, const char *name, SuperblockState *s)
 	node->uid = st.st_uid;
 	node->gid = st.st_gid;
 	*array_push(s->nodes, s->n_nodes) = node;
+	return 0;
 }
 
-void superblock_save_nodes(const struct mount_sb *sb, int root, SuperblockState *s)
+int superblock_save_nodes(const struct mounts *m, size_t line, SuperblockState *s,
+                          struct error *err)
 {
-	save_node(root, "", s);
-	if (!strcmp(sb->type, "devpts"))
-		save_node(root, "ptmx", s);
+	int owner = mounts_owner_fd(m, mount_of_sb(&m->table, line, MOUNT_NONE));
+	int r = save_node(m->roots[line], "", owner, s, err);
+
+	if (r == 0 && !strcmp(m->table.sbs[line].type, "devpts"))
+		r = save_node(m->roots[line], "ptmx", owner, s, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 bool superblock_nodes_valid(const SuperblockState *s)

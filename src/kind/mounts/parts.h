@@ -81,7 +81,8 @@ int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line
                              struct error *err);
 
 /* ---- nodes.c: what is in every new file system of a type, and who it belongs to ---- */
-void superblock_save_nodes(const struct mount_sb *sb, int root, struct SuperblockState *s);
+int superblock_save_nodes(const struct mounts *m, size_t line, struct SuperblockState *s,
+                          struct error *err);
 bool superblock_nodes_valid(const struct SuperblockState *s); /* pure */
 int superblock_restore_nodes(const struct SuperblockState *s, int root, struct error *err);
 
@@ -118,6 +119,8 @@ int ghosts_survey(struct checkpoint *c, struct object *object, const struct cont
 int ghosts_fill(struct mounts *m, size_t sb, const struct byte_source *source, struct error *err);
 
 /* ---- contents.c ---- */
+/* the user namespace whose rights open what is in a mount and closed to us; -1: ours do. Lent. */
+int mounts_owner_fd(const struct mounts *m, size_t mount);
 /* opens all that will be read, as far as it is not covered; the rest comes when it is needed */
 void superblocks_reach_contents(struct mounts *m);
 /* refuses one with contents that cannot be read as a whole */

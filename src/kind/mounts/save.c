@@ -172,9 +172,10 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 		if (m->anchored[i].sb == mounts_index(m, object))
 			add_anchor(s, &m->anchored[i]);
 	superblock_save_layers(sb, s);
-	if (sb->class == MOUNT_INSTANCE && m->roots[mounts_index(m, object)] >= 0)
-		superblock_save_nodes(sb, m->roots[mounts_index(m, object)], s);
 	if (sb->class == MOUNT_EXTERNAL && !mounts_type_may_wait(sb->type))
 		add_uuid(m, mounts_index(m, object), s);
-	return 0;
+	int r = sb->class == MOUNT_INSTANCE
+	                ? superblock_save_nodes(m, mounts_index(m, object), s, err)
+	                : 0;
+	return r < 0 ? error_trace(err, r) : 0;
 }
