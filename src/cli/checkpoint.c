@@ -267,7 +267,7 @@ const struct command checkpoint_command = {
 		"NAME\n"
 		"                        stands for it\n"
 		"      --drop-masters    mounts that receive from one that cannot be found again "
-	        "go "
+		"go "
 		"without\n"
 		"      --compress zstd[:N]|lz4|none\n"
 		"      --timeout SECONDS how long to wait for tasks that do not stop (10)\n"
