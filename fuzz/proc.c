@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mount/read.h"
+#include "mount/table.h"
 #include "proc/cpus.h"
 #include "proc/fdinfo.h"
 #include "proc/maps.h"
@@ -35,6 +37,7 @@ static void parse_fdinfo(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct proc_status status;
+	struct mount_table mounts = { 0 };
 	struct proc_stat stat;
 	struct cpus cpus;
 	struct error err;
@@ -57,6 +60,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 'S':
 		proc_status_parse(text, &status, unknown, &err);
+		break;
+	case 'M':
+		mount_parse_mountinfo(&mounts, text, &err);
+		mount_table_done(&mounts);
 		break;
 	case 'c':
 		cpus_parse(text, &cpus);

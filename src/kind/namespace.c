@@ -31,7 +31,8 @@ static void refuse_unknown(struct checkpoint *c, const struct task *task, const 
 {
 	struct error refusal;
 
-	error_refuse(&refusal, CODE_unknown_state, "namespaces called '%s' are not known", name);
+	error_refuse(&refusal, CODE_namespace_unknown, "namespaces called '%s' are not known",
+	             name);
 	refuse(c, task, &refusal);
 }
 

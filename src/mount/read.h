@@ -15,6 +15,8 @@ struct mount_table;
 /* @nsfd: the namespace; @member: a process in it, 0: none is known */
 int mount_read_statmount(struct mount_table *t, int nsfd, pid_t member, struct error *err);
 int mount_read_mountinfo(struct mount_table *t, int nsfd, pid_t member, struct error *err);
+/* its text, which is cut into pieces; refuses what it does not know */
+int mount_parse_mountinfo(struct mount_table *t, char *text, struct error *err);
 /* mount.hidden: -EOPNOTSUPP */
 int mount_refuse_hidden(struct error *err);
 /* cuts "//deleted" off a root's path; whether it was there */

@@ -49,9 +49,10 @@ static bool find_word(const struct word *words, size_t n, const char *text, uint
 /* fields are separated by single spaces and may be empty: never scanf() */
 static char *next_field(char **line)
 {
+	static char none[1]; /* path_unescape() writes */
 	char *field = strsep(line, " ");
 
-	return field ? field : (char *)"";
+	return field ? field : none;
 }
 
 static int parse_options(struct mount_entry *m, char *options, struct error *err)
@@ -62,7 +63,7 @@ static int parse_options(struct mount_entry *m, char *options, struct error *err
 		relatime |= !strcmp(word, "relatime");
 		if (!find_word(mount_words, sizeof(mount_words) / sizeof(mount_words[0]), word,
 		               &m->attributes)) {
-			error_refuse(err, CODE_unknown_state, "mount option '%s' is not known",
+			error_refuse(err, CODE_mount_attributes, "mount option '%s' is not known",
 			             word);
 			return -EOPNOTSUPP;
 		}
@@ -83,7 +84,7 @@ static int parse_optional(struct mount_entry *m, const char *field, struct error
 	else if (!strcmp(field, "unbindable"))
 		m->unbindable = true;
 	else if (strncmp(field, "propagate_from:", 15) != 0)
-		return error_refuse(err, CODE_unknown_state, "mountinfo field '%s' is not known",
+		return error_refuse(err, CODE_mount_attributes, "mountinfo field '%s' is not known",
 		                    field);
 	return 0;
 }
@@ -131,6 +132,16 @@ static int parse_line(struct mount_table *t, char *line, struct error *err)
 	m->sb = mount_table_sb(t, major, minor);
 	parse_sb(&t->sbs[m->sb], type, next_field(&line));
 	return 0;
+}
+
+int mount_parse_mountinfo(struct mount_table *t, char *text, struct error *err)
+{
+	int r = 0;
+
+	for (char *line; r == 0 && (line = strsep(&text, "\n"));)
+		if (*line)
+			r = parse_line(t, line, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- whose mountinfo ---- */
@@ -191,9 +202,7 @@ int mount_read_mountinfo(struct mount_table *t, int nsfd, pid_t member, struct e
 		r = read_view(&look, &other, &n_other, err);
 	if (r == 0 && !n && !n_other)
 		r = mount_refuse_hidden(err);
-	char *rest = n_other > n ? other : text;
-	for (char *line; r == 0 && (line = strsep(&rest, "\n"));)
-		if (*line)
-			r = parse_line(t, line, err);
+	if (r == 0)
+		r = mount_parse_mountinfo(t, n_other > n ? other : text, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

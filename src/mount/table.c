@@ -212,21 +212,6 @@ static uint64_t owner_of(int nsfd)
 	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
 }
 
-static int refuse_deleted_points(const struct mount_table *t, const struct mount_ns *ns,
-                                 struct error *err)
-{
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		const char *point = t->mounts[i].point, *suffix = strstr(point, "//deleted");
-		if (!suffix)
-			continue;
-		error_refuse(err, CODE_unknown_state,
-		             "the directory or file that it is mounted on has been deleted");
-		error_object(err, "mount %u %s", t->mounts[i].old_id, point);
-		return -EOPNOTSUPP;
-	}
-	return 0;
-}
-
 int mount_refuse_hidden(struct error *err)
 {
 	return error_refuse(err, CODE_mount_hidden,
@@ -291,8 +276,6 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 	ns->n = t->n_mounts - ns->first;
 	for (; first_sb < t->n_sbs && !features_initial_user_namespace(); first_sb++)
 		name_ids(&t->sbs[first_sb]);
-	if (r == 0)
-		r = refuse_deleted_points(t, ns, err);
 	if (r == 0)
 		r = mount_table_relate(t, t->n_namespaces - 1, err);
 	if (r == -EBADMSG) /* something between what is seen is not */

@@ -37,6 +37,18 @@ for name, change, word in STRANGE:
     for again in undo:
         again()
     wait_for(lambda: state(p.pid) == "S", "it sleeps on")
+
+os.mkdir("ns")
+for name in os.listdir(f"{task}/ns") + ["vibe"]:
+    os.symlink(f"/proc/{p.pid}/ns/{name}", f"ns/{name}")
+for folder in task, f"/proc/{p.pid}":
+    libc.mount(b"ns", f"{folder}/ns".encode(), None, MS_BIND, None)
+for command in ["check"], ["checkpoint", "-o", "image"]:
+    code, out, err = stasis(*command, p.pid)
+    text = out.decode() + err
+    expect(code == 1 and "'vibe'" in text and "namespace.unknown]" in text, f"{command} with an unknown namespace: {code} {text}")
+for folder in task, f"/proc/{p.pid}":
+    libc.umount2(f"{folder}/ns".encode(), 2)
 expect(not os.path.exists("image"), "no image")
 
 code, out, err = stasis("checkpoint", p.pid, "-o", "image")

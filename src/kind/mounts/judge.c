@@ -164,7 +164,7 @@ static int judge_bound(struct checkpoint *c, struct mount_entry *e, struct error
 	struct ns_reference ref;
 
 	if (!ns_reference_parse(e->root, &ref))
-		return error_refuse(err, CODE_unknown_state, "of nsfs it shows '%s'", e->root);
+		return error_refuse(err, CODE_namespace_unknown, "of nsfs it shows '%s'", e->root);
 	e->bound_type = ref.type;
 	return ns_reference_judge(c, &ref, &e->bound, err);
 }
@@ -187,7 +187,7 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 		return -EOPNOTSUPP;
 	}
 	if (e->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED))
-		return error_refuse(err, CODE_unknown_state, "it has attributes %#llx",
+		return error_refuse(err, CODE_mount_attributes, "it has attributes %#llx",
 		                    (unsigned long long)e->attributes);
 	if (sb->class == MOUNT_EXTERNAL && !mount_is_outside(m, e) && !mount_is_copied(m, e)) {
 		error_refuse(err, CODE_mount_unreachable,

@@ -90,7 +90,7 @@ int ns_reference_collect(struct checkpoint *c, const struct task *task, int fd,
 	struct stat st;
 
 	if (!sort || fstat(fd, &st) < 0) {
-		error_refuse(err, CODE_unknown_state, "a namespace of type %x is not known",
+		error_refuse(err, CODE_namespace_unknown, "a namespace of type %x is not known",
 		             (unsigned)type);
 		return -EOPNOTSUPP;
 	}
