@@ -21,6 +21,13 @@ uint32_t mount_owner(const struct restart *r, const struct object *mount);
  */
 int mount_of(struct checkpoint *c, const struct task *task, int fd, struct object **ret,
              char **ret_path, bool *ret_deleted, struct error *err);
+/*
+ * checkpoint: where something is from the root of its file system, of which a mount may show a
+ * part.
+ * @path, absolute: on that @mount of the set, or (NULL) as @fd has it in our own namespace
+ */
+int mount_path_within(struct checkpoint *c, const struct object *mount, int fd, const char *path,
+                      char **ret, struct error *err);
 /* checkpoint: the type of the file system that @fd is of, statfs(2), without asking one that may
  * wait for somebody who is held; 0: unknown */
 uint32_t mount_magic(struct checkpoint *c, int fd);

@@ -15,7 +15,6 @@
  * TEST renamed round-trip except=cwd before="mv folder other" -- renamed
  * TEST parent-gone round-trip -- parent_gone
  * TEST shadowed refuse code=regfile.path -- shadowed
- * TEST proc refuse code=regfile.filesystem -- proc
  */
 #include <pthread.h>
 #include <sched.h>
@@ -223,12 +222,6 @@ static void shadowed(void)
 	checkpoint();
 }
 
-static void in_proc(void)
-{
-	CHECK_EQ(chdir("/proc/self"), 0);
-	checkpoint();
-}
-
 int main(int argc, char **argv)
 {
 	top = open(".", O_RDONLY | O_DIRECTORY);
@@ -236,5 +229,5 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(cwd), CASE(renamed), CASE(deleted),
 	                     CASE_NAMED("umask", set_umask), CASE_NAMED("chroot", change_root),
 	                     CASE(chroot_outside), CASE(shared), CASE(threads), CASE(apart),
-	                     CASE(parent_gone), CASE(shadowed), CASE_NAMED("proc", in_proc));
+	                     CASE(parent_gone), CASE(shadowed));
 }

@@ -25,8 +25,6 @@
  * TEST deep refuse code=regfile.path -- deep
  * TEST shadowed refuse code=regfile.path -- shadowed
  * TEST unmounted refuse code=regfile.path -- unmounted
- * TEST proc refuse code=regfile.filesystem -- proc
- * TEST sys refuse code=regfile.filesystem -- sys
  */
 #include <dirent.h>
 #include <sys/mount.h>
@@ -214,7 +212,5 @@ int main(int argc, char **argv)
 	RUN("deep", test_deep())
 	RUN("shadowed", test_shadowed(false))
 	RUN("unmounted", test_shadowed(true))
-	RUN("proc", test_open("/proc/self/status"))
-	RUN("sys", test_open("/sys/kernel/mm/transparent_hugepage/enabled"))
 	FAIL("no test \"%s\"", argc > 1 ? argv[1] : "");
 }

@@ -276,6 +276,25 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 	return 0;
 }
 
+int mount_path_within(struct checkpoint *c, const struct object *mount, int fd, const char *path,
+                      char **ret, struct error *err)
+{
+	struct mounts *m = mounts_of_checkpoint(c);
+	int r = mount ? 0 : read_host(m, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	size_t line = mount ? mounts_index(m, mount) : mount_table_find(&m->host, mount_id_of(fd));
+	if (line == MOUNT_NONE)
+		return refuse_detached(path, err);
+	const struct mount_entry *e = mount ? &m->table.mounts[line] : &m->host.mounts[line];
+	const char *below = mount ? path + 1 : mount_below(path, e->point);
+	if (!below)
+		return refuse_detached(path, err);
+	*ret = xasprintf("%s%s%s", e->root, strcmp(e->root, "/") && *below ? "/" : "", below);
+	return 0;
+}
+
 /* those which somebody else answers for */
 bool mounts_type_may_wait(const char *type)
 {

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files in which the kernel shows itself: the restart. See pseudo.h. */
+#include "kind/pseudo.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "core/restart.h"
+#include "host/enter.h"
+#include "host/features.h"
+#include "host/helper.h"
+#include "kind/mount.h"
+#include "kind/place.h"
+#include "kind/pseudo/parts.h"
+#include "proc/stat.h"
+#include "task/stub.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+static int validate(const struct objects *objects, const struct object *object, struct error *err)
+{
+	const PseudoState *s = object_state(object, PseudoState);
+
+	if (!place_valid(objects, s->mount, &s->path) || !pseudo_fs(s->magic))
+		return error_raise(err, EBADMSG, "a file of a file system of type %x", s->magic);
+	if (s->type != S_IFREG && s->type != S_IFDIR && s->type != S_IFLNK)
+		return error_raise(err, EBADMSG, "a file of type %o", s->type);
+	if (!s->opener || s->opener > INT32_MAX || s->task > INT32_MAX ||
+	    s->directory > s->path.len || !s->task != !s->directory)
+		return error_raise(err, EBADMSG, "opened by task %u, of task %u", s->opener,
+		                   s->task);
+	if (s->notice > PSEUDO_STATE__NOTICE__NAMES ||
+	    (s->notice == PSEUDO_STATE__NOTICE__MOUNTS && !s->task))
+		return error_raise(err, EBADMSG, "a file with news of sort %d", (int)s->notice);
+	return 0;
+}
+
+static int preflight(struct restart *r, struct object *object, struct error *err)
+{
+	const PseudoState *s = object_state(object, PseudoState);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
+	bool all = features_capability(CAP_SYS_ADMIN);
+
+	if (s->task && !s->mount && r->options->new_pidns)
+		error_refuse(err, CODE_pseudo_task,
+		             "with --new-pidns this /proc shows task %u under another number",
+		             s->task);
+	else if ((s->notice == PSEUDO_STATE__NOTICE__MOUNTS && !s->mount && !all) ||
+	         (s->notice == PSEUDO_STATE__NOTICE__NAMES && !all && !r->own_user))
+		error_refuse(err, CODE_pseudo_notice,
+		             "it tells of changes, and making it tell of one needs CAP_SYS_ADMIN");
+	else
+		return 0;
+	error_object(err, "%s", path);
+	return -EOPNOTSUPP;
+}
+
+/* ---- opening it ---- */
+
+struct opening {
+	struct restart *r;
+	const PseudoState *s;
+	const char *path;
+	int base;
+	uint32_t flags;
+	const struct stub *opener, *task;
+};
+
+static char *ns_path(const struct stub *stub, const char *link)
+{
+	return xasprintf("/proc/%d/ns/%s", stub->host_tid, link);
+}
+
+/* what is looked up in proc depends on these of who does, and so does what is read later */
+static const char *const views[] = { "user", "cgroup", "ipc", "net" };
+#define N_VIEWS (sizeof(views) / sizeof(views[0]))
+
+static int enter_view(const struct stub *opener, const int fds[N_VIEWS], struct error *err)
+{
+	for (size_t i = 0; i < N_VIEWS; i++)
+		if (fds[i] >= 0 && namespace_enter(fds[i], 0) < 0)
+			return error_raise(err, errno, "enter the %s namespace of %d", views[i],
+			                   opener->tid);
+	return 0;
+}
+
+/* whether the directory is that of the task: its number alone does not tell */
+static int check_task(const struct opening *o, struct error *err)
+{
+	_cleanup_(free_p) char *folder = xstrndup(o->path, o->s->directory), *there = NULL;
+	_cleanup_(free_p) char *path = xasprintf("/proc/%d/stat", o->task->host_tid), *own = NULL;
+	_cleanup_(close_p) int dir = place_open(o->base, folder, O_PATH | O_DIRECTORY);
+	struct proc_stat a, b;
+
+	if (dir < 0 || file_read(dir, "stat", &there) < 0 || file_read(AT_FDCWD, path, &own) < 0)
+		return error_raise(err, ESRCH, "%s is not there", folder);
+	int e = proc_stat_parse(there, &a, err);
+	if (e == 0)
+		e = proc_stat_parse(own, &b, err);
+	if (e == 0 && a.starttime != b.starttime)
+		e = error_raise(err, ESTALE, "%s is of another task", folder);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+/* never opens what may block: looks first */
+static int open_checked(const struct opening *o, struct error *err)
+{
+	_cleanup_(close_p) int fd = place_open(o->base, o->path, O_PATH | O_NOFOLLOW);
+	struct statfs fs;
+	struct stat st;
+	char link[40];
+
+	if (fd < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return error_raise(err, errno, "open %s", o->path);
+	if ((uint32_t)fs.f_type != o->s->magic || (st.st_mode & S_IFMT) != o->s->type)
+		return error_raise(err, ESTALE, "%s is another file", o->path);
+	if (o->flags & (O_PATH | O_NOFOLLOW)) {
+		close_p(&fd);
+		fd = place_open(o->base, o->path, (int)o->flags);
+	} else {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		int again = open(link, (int)o->flags | O_CLOEXEC);
+		close_p(&fd);
+		fd = again;
+	}
+	return fd < 0 ? error_raise(err, errno, "open %s with flags %o", o->path, o->flags)
+	              : take_fd(&fd);
+}
+
+struct visit {
+	const struct opening *o;
+	int fds[N_VIEWS];
+};
+
+static int open_there(void *arg, struct error *err)
+{
+	const struct visit *v = arg;
+	int e = enter_view(v->o->opener, v->fds, err);
+
+	return e < 0 ? error_trace(err, e) : open_checked(v->o, err);
+}
+
+/* in a helper if the opener is in other namespaces than we are */
+static int open_as_opener(const struct opening *o, struct error *err)
+{
+	struct visit v = { o, { -1, -1, -1, -1 } };
+	bool other = false;
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < N_VIEWS; i++) {
+		_cleanup_(free_p) char *path = ns_path(o->opener, views[i]);
+		v.fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (v.fds[i] < 0)
+			e = error_raise(err, errno, "open %s", path);
+		else if (namespace_is_own(v.fds[i], views[i]))
+			close_p(&v.fds[i]);
+		else
+			other = true;
+	}
+	if (e == 0)
+		e = other ? helper_run_here(open_there, &v, err) : open_checked(o, err);
+	for (size_t i = 0; i < N_VIEWS; i++)
+		close_p(&v.fds[i]);
+	return e < 0 ? error_trace(err, e) : e;
+}
+
+/* ---- news ---- */
+
+/* a mount of the namespace is given the flags that it has: all who wait for a change of it wake */
+static int touch_mounts(void *arg, struct error *err)
+{
+	const int *nsfd = arg;
+	struct statvfs st;
+
+	if (namespace_enter(*nsfd, 0) < 0)
+		return error_raise(err, errno, "enter the mount namespace");
+	if (statvfs("/", &st) < 0)
+		return error_raise(err, errno, "look at /");
+	unsigned long flags = st.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC |
+	                                   MS_NOATIME | MS_NODIRATIME);
+	if (st.f_flag & 4096) /* ST_RELATIME */
+		flags |= MS_RELATIME;
+	if (st.f_flag & 8192) /* ST_NOSYMFOLLOW */
+		flags |= 256;
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
+		return error_raise(err, errno, "give / of a mount namespace the flags that it has");
+	return 0;
+}
+
+/* the name of a namespace that nobody else sees; the kernel tells those who wait for any */
+static int touch_names(void *arg, struct error *err)
+{
+	struct utsname names;
+
+	if (unshare(CLONE_NEWUTS) < 0 || uname(&names) < 0 ||
+	    sethostname(names.nodename, strlen(names.nodename)) < 0 ||
+	    setdomainname(names.domainname, strlen(names.domainname)) < 0)
+		return error_raise(err, errno, "set the name of a namespace of our own");
+	return 0;
+}
+
+/* what was news before, and may have been, is news again */
+static int make_news(const struct opening *o, int fd, struct error *err)
+{
+	char byte;
+
+	if (o->flags & O_PATH)
+		return 0;
+	if (o->s->notice == PSEUDO_STATE__NOTICE__NAMES)
+		return helper_run_here(touch_names, NULL, err);
+	if (o->s->notice == PSEUDO_STATE__NOTICE__MOUNTS) {
+		_cleanup_(free_p) char *path = ns_path(o->task, "mnt");
+		_cleanup_(close_p) int nsfd = open(path, O_RDONLY | O_CLOEXEC);
+		return nsfd < 0 ? error_raise(err, errno, "open %s", path)
+		                : helper_run_here(touch_mounts, &nsfd, err);
+	}
+	if (o->s->notice == PSEUDO_STATE__NOTICE__NONE && o->s->type == S_IFREG &&
+	    pseudo_has_news(pseudo_fs(o->s->magic), fd) && pread(fd, &byte, 1, 0) < 0)
+		return error_raise(err, errno, "read %s", o->path);
+	return 0;
+}
+
+static int pseudo_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
+                       struct error *err)
+{
+	const PseudoState *s = object_state(object, PseudoState);
+	_cleanup_(free_p) char *path = bytes_text(&s->path);
+	const struct opening o = { r,
+		                   s,
+		                   path,
+		                   place_base(r, s->mount),
+		                   flags,
+		                   restart_stub(r, (pid_t)s->opener),
+		                   s->task ? restart_stub(r, (pid_t)s->task) : NULL };
+	int e = 0;
+
+	if (!o.opener || (s->task && !o.task))
+		return error_raise(err, EBADMSG, "%s: task %u or %u is not there", path, s->opener,
+		                   s->task);
+	if (s->task)
+		e = check_task(&o, err);
+	_cleanup_(close_p) int fd = e < 0 ? -1 : open_as_opener(&o, err);
+	if (e == 0)
+		e = fd < 0 ? fd : make_news(&o, fd, err);
+	if (e < 0)
+		return error_trace(err, e);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+const struct kind pseudo_kind = {
+	.name = "pseudo",
+	.number = 29,
+	.message = &pseudo_state__descriptor,
+	.validate = validate,
+	.preflight = preflight,
+	.claims = pseudo_claims,
+	.collect_descriptor = pseudo_collect_descriptor,
+	.open = pseudo_open,
+};

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Files and directories of /proc, /sys and cgroups: opened again, and those that are refused.
+ *
+ * TEST global round-trip -- global
+ * TEST folder round-trip -- folder
+ * TEST cwd round-trip -- cwd
+ * TEST own round-trip -- own
+ * TEST thread round-trip -- thread
+ * TEST child round-trip -- child
+ * TEST container round-trip start=container -- child
+ * TEST sysfs round-trip -- sysfs
+ * TEST kmsg refuse code=pseudo.file -- refused /proc/kmsg r
+ * TEST swaps refuse code=pseudo.file -- refused /proc/swaps r
+ * TEST trigger refuse code=pseudo.file -- refused /proc/pressure/cpu rw
+ * TEST clear-refs refuse code=pseudo.file -- refused /proc/self/clear_refs w
+ * TEST outside refuse code=pseudo.task -- refused /proc/1/stat r
+ * TEST sysvipc refuse code=pseudo.file -- refused /proc/sysvipc/shm r
+ * TEST kallsyms refuse code=pseudo.rights -- kallsyms
+ */
+#include <dirent.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "cases.h"
+
+static int open_it(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC);
+
+	if (fd < 0)
+		FAIL("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* all of it from the beginning; a static buffer */
+static const char *text_of(int fd)
+{
+	static char text[65536];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	CHECK(n > 0);
+	text[n] = 0;
+	return text;
+}
+
+static void check_text(int fd, const char *part)
+{
+	const char *text = text_of(fd);
+
+	if (!strstr(text, part))
+		FAIL("\"%s\" is not in \"%.200s\"", part, text);
+}
+
+static void check_link(int fd, const char *path)
+{
+	char link[40], text[4096];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, text, sizeof(text) - 1);
+	CHECK(n > 0);
+	text[n] = 0;
+	if (strcmp(text, path))
+		FAIL("fd %d is %s, not %s", fd, text, path);
+}
+
+static void global(void)
+{
+	char text[5] = "";
+	int stat = open_it("/proc/stat", O_RDONLY), mem = open_it("/proc/meminfo", O_RDONLY);
+	int max = open_it("/proc/sys/kernel/pid_max", O_RDWR);
+	int path = open_it("/proc/kmsg", O_PATH);
+
+	CHECK(read(stat, text, 3) == 3 && strlen(text_of(max)) > 2);
+	subject_checkpoint();
+	CHECK_EQ(lseek(stat, 0, SEEK_CUR), 3);
+	check_text(stat, "cpu ");
+	check_text(mem, "MemFree");
+	CHECK_EQ(fcntl(max, F_GETFL) & O_ACCMODE, O_RDWR);
+	CHECK(atoi(text_of(max)) > 100);
+	check_link(path, "/proc/kmsg");
+	CHECK(read(stat, text, 3) == 3);
+}
+
+/* in the middle of a readdir(3) */
+static void folder(void)
+{
+	DIR *dir = opendir("/proc/sys/kernel");
+	char seen[4096] = "";
+	struct dirent *e;
+
+	CHECK(dir);
+	for (int i = 0; i < 5 && (e = readdir(dir)); i++)
+		;
+	long position = telldir(dir);
+	for (int i = 0; i < 5 && (e = readdir(dir)); i++)
+		strcat(seen, e->d_name);
+	CHECK(seen[0]);
+	int fd = open_it("/proc/sys/kernel", O_RDONLY | O_DIRECTORY);
+	CHECK(lseek(fd, position, SEEK_SET) == position);
+	subject_checkpoint();
+	char now[4096] = "";
+	CHECK_EQ(lseek(fd, 0, SEEK_CUR), position);
+	closedir(dir);
+	CHECK((dir = fdopendir(fd)));
+	for (int i = 0; i < 5 && (e = readdir(dir)); i++)
+		strcat(now, e->d_name);
+	if (strcmp(seen, now))
+		FAIL("%s, not %s", now, seen);
+}
+
+static void cwd(void)
+{
+	char path[4096];
+	int top = open_it(".", O_PATH);
+
+	CHECK(chdir("/proc") == 0);
+	int ready = openat(top, "ready", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	close(ready);
+	while (faccessat(top, "go", F_OK, 0) < 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	CHECK(getcwd(path, sizeof(path)) && !strcmp(path, "/proc"));
+	CHECK(chdir("self") == 0);
+}
+
+static void own(void)
+{
+	char line[64];
+	int status = open_it("/proc/self/status", O_RDONLY),
+	    maps = open_it("/proc/self/maps", O_RDONLY);
+	int mem = open_it("/proc/self/mem", O_RDWR), fds = open_it("/proc/self/fd", O_RDONLY);
+	int environ_fd = open_it("/proc/self/environ", O_RDONLY);
+	static volatile int there = 4711;
+	int copy = 0;
+
+	subject_checkpoint();
+	snprintf(line, sizeof(line), "\nPid:\t%d\n", (int)getpid());
+	check_text(status, line);
+	check_text(maps, "[stack]");
+	CHECK(pread(mem, &copy, sizeof(copy), (off_t)(uintptr_t)&there) == sizeof(copy));
+	CHECK_EQ(copy, 4711);
+	copy = 815;
+	CHECK(pwrite(mem, &copy, sizeof(copy), (off_t)(uintptr_t)&there) == sizeof(copy));
+	CHECK_EQ(there, 815);
+	snprintf(line, sizeof(line), "%d", status);
+	CHECK(faccessat(fds, line, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	check_text(environ_fd, environ[0]);
+}
+
+static void *wait_there(void *arg)
+{
+	char path[64];
+
+	subject_use_stack();
+	int fd = open_it("/proc/thread-self/comm", O_RDWR);
+	subject_settle("thread");
+	snprintf(path, sizeof(path), "/proc/%d/task/%ld/comm", (int)getpid(), syscall(SYS_gettid));
+	check_link(fd, path);
+	CHECK(write(fd, "changed", 7) == 7);
+	check_text(fd, "changed\n");
+	return NULL;
+}
+
+static void thread(void)
+{
+	pthread_t id;
+
+	CHECK(pthread_create(&id, NULL, wait_there, NULL) == 0);
+	subject_wait("thread");
+	subject_checkpoint();
+	CHECK(pthread_join(id, NULL) == 0);
+}
+
+static void child(void)
+{
+	char path[64], line[64];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		subject_settle("child");
+		_exit(3);
+	}
+	subject_wait("child");
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	int stat = open_it(path, O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	int dir = open_it(path, O_RDONLY | O_DIRECTORY);
+	snprintf(path, sizeof(path), "/proc/%d/net/dev", (int)pid);
+	int net = open_it(path, O_RDONLY);
+	subject_checkpoint();
+	snprintf(line, sizeof(line), "%d (", (int)pid);
+	check_text(stat, line);
+	check_text(net, "lo:");
+	subject_check_exit(pid, 3);
+	char byte;
+	CHECK(pread(stat, &byte, 1, 0) == -1 && errno == ESRCH);
+	CHECK(openat(dir, "stat", O_RDONLY) == -1 && errno == ESRCH);
+}
+
+static void sysfs(void)
+{
+	int fd = open_it("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY);
+	int dir = open_it("/sys/kernel", O_RDONLY | O_DIRECTORY);
+	char byte;
+
+	CHECK(read(fd, &byte, 1) == 1);
+	subject_checkpoint();
+	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 1);
+	check_text(fd, "madvise");
+	CHECK(faccessat(dir, "mm", F_OK, 0) == 0);
+}
+
+static void kallsyms(void)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2];
+
+	open_it("/proc/kallsyms", O_RDONLY);
+	CHECK(syscall(SYS_capget, &head, data) == 0);
+	data[0].effective &= ~(1u << CAP_SYS_ADMIN);
+	CHECK(syscall(SYS_capset, &head, data) == 0);
+	subject_checkpoint();
+}
+
+static void refused(int argc, char **argv)
+{
+	CHECK_EQ(argc, 4);
+	bool reads = argv[3][0] == 'r', writes = strchr(argv[3], 'w');
+	open_it(argv[2], !reads ? O_WRONLY : writes ? O_RDWR : O_RDONLY);
+	subject_checkpoint();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "refused")) {
+		refused(argc, argv);
+		return 0;
+	}
+	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
+	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms));
+}
