@@ -10,6 +10,12 @@
  * TEST child round-trip -- child
  * TEST container round-trip start=container -- child
  * TEST sysfs round-trip -- sysfs
+ * TEST mounts round-trip -- mounts
+ * TEST mounts-own round-trip restart="--mntns new" -- mounts_own
+ * TEST mounts-user restart-refuse code=pseudo.notice without=cap_sys_admin -- mounts
+ * TEST hostname round-trip -- hostname
+ * TEST memory refuse code=pseudo.memory -- memory
+ * TEST ended refuse code=pseudo.gone -- ended
  * TEST kmsg refuse code=pseudo.file -- refused /proc/kmsg r
  * TEST swaps refuse code=pseudo.file -- refused /proc/swaps r
  * TEST trigger refuse code=pseudo.file -- refused /proc/pressure/cpu rw
@@ -20,10 +26,11 @@
  */
 #include <dirent.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 static int open_it(const char *path, int flags)
 {
@@ -45,7 +52,7 @@ static const char *text_of(int fd)
 	return text;
 }
 
-static void check_text(int fd, const char *part)
+static void check_shown(int fd, const char *part)
 {
 	const char *text = text_of(fd);
 
@@ -75,8 +82,8 @@ static void global(void)
 	CHECK(read(stat, text, 3) == 3 && strlen(text_of(max)) > 2);
 	subject_checkpoint();
 	CHECK_EQ(lseek(stat, 0, SEEK_CUR), 3);
-	check_text(stat, "cpu ");
-	check_text(mem, "MemFree");
+	check_shown(stat, "cpu ");
+	check_shown(mem, "MemFree");
 	CHECK_EQ(fcntl(max, F_GETFL) & O_ACCMODE, O_RDWR);
 	CHECK(atoi(text_of(max)) > 100);
 	check_link(path, "/proc/kmsg");
@@ -136,8 +143,8 @@ static void own(void)
 
 	subject_checkpoint();
 	snprintf(line, sizeof(line), "\nPid:\t%d\n", (int)getpid());
-	check_text(status, line);
-	check_text(maps, "[stack]");
+	check_shown(status, line);
+	check_shown(maps, "[stack]");
 	CHECK(pread(mem, &copy, sizeof(copy), (off_t)(uintptr_t)&there) == sizeof(copy));
 	CHECK_EQ(copy, 4711);
 	copy = 815;
@@ -145,7 +152,7 @@ static void own(void)
 	CHECK_EQ(there, 815);
 	snprintf(line, sizeof(line), "%d", status);
 	CHECK(faccessat(fds, line, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
-	check_text(environ_fd, environ[0]);
+	check_shown(environ_fd, environ[0]);
 }
 
 static void *wait_there(void *arg)
@@ -158,7 +165,7 @@ static void *wait_there(void *arg)
 	snprintf(path, sizeof(path), "/proc/%d/task/%ld/comm", (int)getpid(), syscall(SYS_gettid));
 	check_link(fd, path);
 	CHECK(write(fd, "changed", 7) == 7);
-	check_text(fd, "changed\n");
+	check_shown(fd, "changed\n");
 	return NULL;
 }
 
@@ -190,8 +197,8 @@ static void child(void)
 	int net = open_it(path, O_RDONLY);
 	subject_checkpoint();
 	snprintf(line, sizeof(line), "%d (", (int)pid);
-	check_text(stat, line);
-	check_text(net, "lo:");
+	check_shown(stat, line);
+	check_shown(net, "lo:");
 	subject_check_exit(pid, 3);
 	char byte;
 	CHECK(pread(stat, &byte, 1, 0) == -1 && errno == ESRCH);
@@ -207,8 +214,67 @@ static void sysfs(void)
 	CHECK(read(fd, &byte, 1) == 1);
 	subject_checkpoint();
 	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 1);
-	check_text(fd, "madvise");
+	check_shown(fd, "madvise");
 	CHECK(faccessat(dir, "mm", F_OK, 0) == 0);
+}
+
+static bool tells_news(int fd)
+{
+	struct pollfd p = { fd, POLLPRI, 0 };
+
+	CHECK(poll(&p, 1, 0) >= 0);
+	return p.revents & POLLPRI;
+}
+
+/* whether there is something new when it is restarted cannot be told, so there is */
+static void mounts(void)
+{
+	int info = open_it("/proc/self/mountinfo", O_RDONLY);
+
+	text_of(info);
+	CHECK(!tells_news(info));
+	subject_checkpoint();
+	CHECK(tells_news(info));
+	CHECK(!tells_news(info));
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(tells_news(info));
+	check_shown(info, "/mnt");
+}
+
+static void mounts_own(void)
+{
+	private_mounts();
+	mounts();
+}
+
+static void hostname(void)
+{
+	int fd = open_it("/proc/sys/kernel/hostname", O_RDONLY);
+
+	CHECK(!tells_news(fd));
+	subject_checkpoint();
+	CHECK(tells_news(fd));
+	CHECK(!tells_news(fd));
+}
+
+/* it shows memory that went with execve(2) */
+static void memory(void)
+{
+	open("/proc/self/mem", O_RDONLY);
+	execl("/proc/self/exe", "subject", "checkpoint", NULL);
+}
+
+static void ended(void)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	open_it(path, O_RDONLY);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	subject_checkpoint();
 }
 
 static void kallsyms(void)
@@ -238,5 +304,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
-	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms));
+	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms), CASE(mounts),
+	                     CASE(mounts_own), CASE(hostname), CASE(memory), CASE(ended),
+	                     CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -200,16 +200,11 @@ static bool leads_there(const struct look *l)
  * Who looks up a name in the net directory of a task makes the kernel show what others have open of
  * that name as deleted: nobody looks, and the text is not believed.
  */
-static bool is_of_net(const char *path)
-{
-	pid_t ignored;
-
-	return !strncmp(path + pseudo_task(path, &ignored), "/net/", 5);
-}
-
 static int find_path(struct look *l, struct error *refusal)
 {
-	bool net = l->d->magic == PROC_SUPER_MAGIC && is_of_net(l->path);
+	pid_t task = 0;
+	size_t n = l->d->magic == PROC_SUPER_MAGIC ? pseudo_task(l->path, &task) : 0;
+	bool net = task && !strncmp(l->path + n, "/net/", 5);
 
 	if (!l->place.mount && l->place.deleted && (net || !leads_there(l))) {
 		l->place.path[strlen(l->place.path) - strlen(PATH_DELETED)] = 0;
@@ -217,7 +212,7 @@ static int find_path(struct look *l, struct error *refusal)
 	}
 	if (net || leads_there(l))
 		return 0;
-	if (l->place.deleted)
+	if (l->place.deleted || task)
 		return error_refuse(refusal, CODE_pseudo_gone,
 		                    "it is of something that is there no more");
 	return error_refuse(refusal, CODE_regfile_path, "it is not to be found under its path");
