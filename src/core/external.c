@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -216,4 +218,34 @@ int externals_open(struct externals *e, const char *name, int flags, int *ret_fd
 		                   name);
 	*ret_fd = fd;
 	return 0;
+}
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	/* nobody waits here for one who does not accept */
+	_cleanup_(close_p) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -1;
+	return take_fd(&fd);
+}
+
+int externals_connect(struct externals *e, const char *name, int *ret_fd, struct error *err)
+{
+	const struct external *item = find_name(e, name);
+
+	if (!strncmp(item->what, "fd:", 3)) {
+		int r = externals_open(e, name, 0, ret_fd, err);
+		return r < 0 ? error_trace(err, r) : 0;
+	}
+	*ret_fd = connect_to(item->what);
+	return *ret_fd < 0 ? error_raise(err, errno, "connect to %s for the external object '%s'",
+	                                 item->what, name)
+	                   : 0;
 }

@@ -40,3 +40,5 @@ int externals_check(struct externals *e, const char *name, struct stat *ret, str
  */
 int externals_open(struct externals *e, const char *name, int flags, int *ret_fd,
                    struct error *err);
+/* the same where a socket was supplied: fd:N is connected, what listens at PATH will be */
+int externals_connect(struct externals *e, const char *name, int *ret_fd, struct error *err);

@@ -63,7 +63,8 @@ static int validate_name(const struct objects *objects, const TtyState *s, struc
 	if (!terminal || terminal->kind != &tty_kind ||
 	    object_state(terminal, TtyState)->stands_for)
 		return error_raise(err, EBADMSG, "a name that stands for object %u", s->stands_for);
-	if (s->mount && (!mount || mount->kind != &mount_kind))
+	if (s->mount &&
+	    (!mount || mount->kind != &mount_kind || !object_state(terminal, TtyState)->superblock))
 		return error_raise(err, EBADMSG, "a terminal by mount %u", s->mount);
 	if (s->name.len || s->control_chars.len || s->session || s->foreground || s->superblock)
 		return error_raise(err, EBADMSG, "a name of a terminal with a state of its own");
@@ -151,27 +152,46 @@ static int check_supply(const struct restart *r, const char *name, struct error 
 
 	if (e < 0)
 		return error_trace(err, e);
-	if (S_ISCHR(st.st_mode))
+	if (S_ISCHR(st.st_mode) || S_ISSOCK(st.st_mode))
 		return 0;
-	error_refuse(err, CODE_external_missing, "what was supplied is no terminal");
+	error_refuse(err, CODE_external_missing, "what was supplied is no terminal, nor a socket");
 	error_object(err, "%s", name);
-	error_hint(err, "--external %s=/dev/pts/N (or fd:N)", name);
+	error_hint(err, "--external %s=/dev/pts/N (or fd:N, or a socket that takes a master)",
+	           name);
 	return -EOPNOTSUPP;
 }
 
-bool tty_is_new(const struct restart *r, const struct object *object)
+/* whether a socket was supplied: who listens there gets the master of a new terminal */
+static bool has_taker(const struct restart *r, const struct object *object)
+{
+	_cleanup_(free_p) char *name = state_name(object);
+	struct error ignored = ERROR_INIT;
+	struct stat st;
+
+	return externals_supplied(r->options->externals, name) &&
+	       externals_check(r->options->externals, name, &st, &ignored) == 0 &&
+	       S_ISSOCK(st.st_mode);
+}
+
+/* whether it is made anew, so that it is another pty than the coordinator's own */
+static bool is_new(const struct restart *r, const struct object *object)
 {
 	const TtyState *s = object_state(object, TtyState);
 
-	return s->superblock && s->session && r->options->relay >= 0 && tty_heir(r) == object;
+	return (s->superblock && s->session && r->options->relay >= 0 && tty_heir(r) == object) ||
+	       has_taker(r, object);
 }
 
 bool tty_is_made(const struct restart *r, uint32_t superblock, unsigned number)
 {
-	const struct object *object = tty_heir(r);
-	const TtyState *s = object ? object_state(object, TtyState) : NULL;
+	size_t cursor = 0;
 
-	return s && s->superblock == superblock && s->number == number && tty_is_new(r, object);
+	for (struct object *o; (o = objects_next(r->objects, &tty_kind, &cursor));) {
+		const TtyState *s = object_state(o, TtyState);
+		if (!s->stands_for && s->superblock == superblock && s->number == number)
+			return is_new(r, o);
+	}
+	return false;
 }
 
 static int tty_preflight(struct restart *r, struct object *object, struct error *err)
@@ -186,7 +206,8 @@ static int tty_preflight(struct restart *r, struct object *object, struct error 
 	error_refuse(&refusal, CODE_external_missing, "a terminal that the tree used is needed");
 	error_object(&refusal, "%s", name);
 	error_hint(&refusal,
-	           "restart in the foreground on a terminal, or --external %s=/dev/pts/N (or fd:N)",
+	           "restart in the foreground on a terminal, or --external %s=/dev/pts/N (or fd:N, "
+	           "or a socket that takes a master)",
 	           name);
 	restart_refuse(r, &refusal);
 	return 0;
@@ -265,25 +286,50 @@ static int give_owner(const TtyState *s, int fd, struct error *err)
 	return 0;
 }
 
-/* in the devpts that it was in, under its number; who relays gets the other end */
-static int make_terminal(const struct restart *r, const TtyState *s, struct tty *tty,
+/* in the devpts that it was in, under its number, if that is of the set */
+static int open_master(const struct restart *r, const TtyState *s, int *ret, struct error *err)
+{
+	if (s->superblock) {
+		int devpts = superblock_fd(r, objects_by_id(r->objects, s->superblock));
+		int e = open_numbered(devpts, s->number, ret, err);
+		return e < 0 ? error_trace(err, e) : 0;
+	}
+	*ret = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return *ret < 0 || unlockpt(*ret) < 0 ? error_raise(err, errno, "open a new terminal") : 0;
+}
+
+/* who relays, or listens, gets the other end */
+static int hand_on(struct restart *r, const struct object *object, int master, struct error *err)
+{
+	_cleanup_(free_p) char *name = state_name(object);
+	_cleanup_(close_p) int taker = -1;
+	int e = 0;
+
+	if (has_taker(r, object)) {
+		e = externals_connect(r->options->externals, name, &taker, err);
+		fcntl(master, F_SETFL, O_RDWR); /* as one expects it */
+	}
+	if (e == 0 && fds_send(taker >= 0 ? taker : r->options->relay, &master, 1) < 0)
+		e = error_raise(err, errno, "hand on the new terminal");
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+static int make_terminal(struct restart *r, const struct object *object, struct tty *tty,
                          struct error *err)
 {
-	int devpts = superblock_fd(r, objects_by_id(r->objects, s->superblock));
+	const TtyState *s = object_state(object, TtyState);
 	_cleanup_(close_p) int master = -1;
-	int e = open_numbered(devpts, s->number, &master, err);
+	int e = open_master(r, s, &master, err);
 
 	if (e < 0)
 		return error_trace(err, e);
 	tty->fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (tty->fd < 0)
 		return error_raise(err, errno, "open the other side of a new terminal");
-	e = give_owner(s, tty->fd, err);
-	if (e < 0)
-		return error_trace(err, e);
-	if (fds_send(r->options->relay, &master, 1) < 0)
-		return error_raise(err, errno, "hand on the new terminal");
-	return 0;
+	e = s->superblock ? give_owner(s, tty->fd, err) : 0;
+	if (e == 0)
+		e = hand_on(r, object, master, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 static int tty_restore(struct restart *r, struct object *object, struct error *err)
@@ -296,9 +342,10 @@ static int tty_restore(struct restart *r, struct object *object, struct error *e
 	object->live = tty;
 	if (s->stands_for)
 		return 0;
-	tty->ours = tty_heir(r) == object;
-	if (tty->ours && tty_is_new(r, object))
-		result = make_terminal(r, s, tty, err);
+	tty->made = is_new(r, object);
+	tty->ours = tty->made || tty_heir(r) == object;
+	if (tty->made)
+		result = make_terminal(r, object, tty, err);
 	else if (tty->ours)
 		tty->fd = fcntl(r->options->terminal, F_DUPFD_CLOEXEC, 3);
 	else

@@ -5,7 +5,9 @@ by himself."""
 import fcntl
 import os
 import re
+import select
 import signal
+import socket
 import termios
 
 from cli import STASIS, USER, become, done, expect, stasis, wait_for
@@ -51,6 +53,37 @@ def session(image, by, **who):
     w.command("echo shown > /dev/console; echo too > /dev/tty", r"shown\r\ntoo")
     w.send("exit 5\r")
     expect(w.end() == 5, "the shell's exit status")
+    detached(image, **who)
+
+
+def detached(image, **who):
+    """who listens on a socket gets the master of the new terminal"""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("console")
+    os.chmod("console", 0o666)
+    code, _, err = stasis("restart", image, "--detach", "--external", "tty-136-0=console", **who)
+    expect(code == 3 and "connect to console" in err, f"nobody listens: {code} {err}")
+    listener.listen()
+    code, out, err = stasis("restart", image, "--detach", "--external", "tty-136-0=console", **who)
+    expect(code == 0, f"detached: {code} {err}")
+    _, (master,), _, _ = socket.recv_fds(listener.accept()[0], 4096, 1)
+    listener.close()
+    os.unlink("console")
+    expect(os.get_blocking(master), "the master blocks")
+
+    def shown(line, wanted):
+        os.write(master, line.encode() + b"\r")
+        seen = b""
+        while not re.search(wanted.encode(), seen):
+            expect(select.select([master], [], [], 10)[0], f"{line}: {seen}")
+            seen += os.read(master, 4096)
+
+    shown("echo $x $$ $(tty)", "hello 1 /dev/pts/0\r\n")
+    shown("stty size; echo /dev/pts/*; readlink /proc/self/fd/5; stat -c %a /dev/console",
+          r"31 97\r\n/dev/pts/0 /dev/pts/ptmx\r\n/dev/console\r\n604\r\n")
+    shown("echo shown > /dev/console; echo too > /dev/tty", r"\nshown\r\ntoo")
+    os.close(master)  # hangs up
+    wait_for(lambda: not os.path.exists(f"/proc/{int(out)}"), "the shell has ended")
 
 
 def second():

@@ -5,6 +5,7 @@ descriptor and by path. The program is cat between two pipes whose other ends ar
 import os
 import pty
 import re
+import socket
 import subprocess
 
 from cli import done, expect, stasis, state, wait_for
@@ -121,6 +122,18 @@ for words, name, text in WRONG:
 code, out, err = stasis("restart", "image3", "--detach", "--external", window, "--external", "log=other")
 expect(code == 0 and os.path.basename(os.readlink(f"/proc/{int(out)}/fd/1")) == "other", f"both supplied: {code} {err}")
 expect(os.readlink(f"/proc/{int(out)}/fd/0") == os.ttyname(slave), "the terminal that was supplied")
+os.kill(int(out), 9)
+wait_for(lambda: gone(int(out)), "it is dead")
+ours, theirs = socket.socketpair()
+code, out, err = stasis("restart", "image3", "--detach", "--external", f"window=fd:{theirs.fileno()}", "--external", "log=other",
+                        pass_fds=[theirs.fileno()])
+expect(code == 0, f"a socket for the terminal: {code} {err}")
+_, (new,), _, _ = socket.recv_fds(ours, 100, 1)
+window = os.readlink(f"/proc/{int(out)}/fd/0")
+with open(window, "wb", buffering=0) as f:
+    f.write(b"seen")
+expect(window != os.ttyname(slave) and os.read(new, 100) == b"seen", f"its master, of {window}")
+os.close(new)
 os.kill(int(out), 9)
 wait_for(lambda: gone(int(out)), "it is dead")
 

@@ -74,7 +74,8 @@ static void refuse_terminal(struct restart *r, const struct mount_entry *e)
 	             "terminal to restart on",
 	             e->root + 1);
 	mount_error(&refusal, &r->mounts->table, e);
-	error_hint(&refusal, "restart in the foreground on a terminal, without --external for it");
+	error_hint(&refusal, "restart in the foreground on a terminal, without --external for it; "
+	                     "or --external NAME=PATH of a socket that takes its master");
 	restart_refuse(r, &refusal);
 }
 

@@ -125,7 +125,7 @@ int tty_open(struct restart *r, struct object *object, uint32_t flags, int *ret_
 		e = open_dev_tty(tty, (int)flags | O_NOCTTY | O_CLOEXEC, ret_fd, err);
 		return e < 0 ? error_trace(err, e) : 0;
 	}
-	if (s->mount && tty_is_new(r, terminal)) {
+	if (s->mount && tty->made) {
 		e = open_mounted(r, objects_by_id(r->objects, s->mount),
 		                 object_state(terminal, TtyState), flags, ret_fd, err);
 		return e < 0 ? error_trace(err, e) : 0;

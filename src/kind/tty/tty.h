@@ -17,7 +17,8 @@ struct tty {
 	dev_t device;        /* checkpoint */
 	dev_t filesystem;    /* of a pty: its devpts */
 	int fd;              /* restart: the terminal that takes its place; -1 none yet */
-	bool ours;           /* it is the slave of the new pty */
+	bool ours;           /* it is the slave of a new pty */
+	bool made;           /* of one that tty_restore() has made */
 	struct stub *leader; /* whose session has taken it as its controlling terminal */
 	uint32_t stands_for; /* checkpoint: /dev/tty; the id of the terminal that it means */
 	bool foreground_set;
@@ -41,5 +42,3 @@ int tty_open(struct restart *r, struct object *object, uint32_t flags, int *ret_
 
 /* whose place the new pty takes: of those that --external does not supply, a session's own first */
 const struct object *tty_heir(const struct restart *r);
-/* whether it is made anew, in a devpts that is new, so another pty than the coordinator's own */
-bool tty_is_new(const struct restart *r, const struct object *object);
