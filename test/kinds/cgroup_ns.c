@@ -31,11 +31,17 @@
  * TEST descriptor round-trip before="sh remove" -- descriptor
  * TEST descriptor-deep round-trip -- descriptor_deep
  * TEST bound round-trip restart="--mntns new" before="sh remove" -- bound
+ * TEST files round-trip before="sh remove" -- files
+ * TEST files-left round-trip -- files
+ * TEST files-of-gone refuse code=pseudo.gone -- files_of_gone
+ * TEST event-control refuse code=pseudo.file -- event_control
+ * TEST pressure refuse code=pseudo.file -- pressure
  * TEST removed refuse code=cgroup.outside -- removed
  * TEST leak refuse code=leak -- leak
  *
  * setting: no kernel here has one that is not known, so something else lies over the group.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -540,6 +546,87 @@ static void bound(void)
 	check_visited(open("/mnt/cgroup", O_RDONLY | O_CLOEXEC), "");
 }
 
+static int open_in(const char *mount, const char *below, int flags)
+{
+	int fd = open(at(mount, below), flags | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static bool tells_news(int fd)
+{
+	struct pollfd p = { fd, POLLPRI, 0 };
+
+	CHECK(poll(&p, 1, 0) >= 0);
+	return p.revents & POLLPRI;
+}
+
+static int read_events(const char *below)
+{
+	char byte;
+	int fd = open_in(V2, below, O_RDONLY);
+
+	CHECK(read(fd, &byte, 1) == 1 && !tells_news(fd));
+	return fd;
+}
+
+static void files(void)
+{
+	char text[16] = "";
+
+	enter();
+	make_group(V2, "/inner");
+	make_group(V2, "/empty");
+	int group = open_in(V2, "/inner", O_RDONLY | O_DIRECTORY);
+	int procs = open_in(V2, "/inner/cgroup.procs", O_RDWR);
+	int tasks = open_in(PIDS, "/tasks", O_RDONLY);
+	int none = read_events("/empty/cgroup.events");
+	int some = read_events("/inner/cgroup.events");
+	join(V2, "/inner");
+	while (!tells_news(some))
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	int path = open_in(V2, "/empty", O_PATH);
+	subject_checkpoint();
+	CHECK(!tells_news(none));
+	CHECK(tells_news(some));
+	CHECK_EQ(lseek(none, 0, SEEK_CUR), 1);
+	CHECK_EQ(lseek(some, 0, SEEK_CUR), 1);
+	join(V2, "");
+	check_path("", "/");
+	CHECK(write(procs, "0", 1) == 1);
+	check_path("", "/inner");
+	CHECK(faccessat(group, "../empty/cgroup.procs", F_OK, 0) == 0);
+	CHECK(faccessat(path, "cgroup.procs", F_OK, 0) == 0);
+	CHECK(pread(tasks, text, sizeof(text) - 1, 0) > 0);
+	CHECK_EQ(atoi(text), getpid());
+}
+
+static void files_of_gone(void)
+{
+	make_group(V2, "");
+	make_group(V2, "/gone");
+	open_in(V2, "/gone/cgroup.procs", O_RDONLY);
+	open_in(V2, "/gone", O_RDONLY);
+	CHECK(rmdir(at(V2, "/gone")) == 0);
+	subject_checkpoint();
+}
+
+/* an eventfd(2) may have been told of by it, which only the kernel knows */
+static void event_control(void)
+{
+	make_group(MEMORY, "");
+	open_in(MEMORY, "/cgroup.event_control", O_WRONLY);
+	subject_checkpoint();
+}
+
+static void pressure(void)
+{
+	make_group(V2, "");
+	open_in(V2, "/cpu.pressure", O_RDWR);
+	subject_checkpoint();
+}
+
 static void removed(void)
 {
 	make_group(V2, "");
@@ -565,5 +652,6 @@ int main(int argc, char **argv)
 	                     CASE(child), CASE(thread), CASE(below_shared), CASE(shared_gone),
 	                     CASE(mounted), CASE(ignored), CASE(frozen), CASE(parent_gone),
 	                     CASE(outside), CASE(descriptor), CASE(descriptor_deep), CASE(bound),
+	                     CASE(files), CASE(files_of_gone), CASE(event_control), CASE(pressure),
 	                     CASE(removed), CASE(leak));
 }

@@ -16,6 +16,12 @@
  * TEST hostname round-trip -- hostname
  * TEST memory refuse code=pseudo.memory -- memory
  * TEST ended refuse code=pseudo.gone -- ended
+ * TEST zombie round-trip -- zombie
+ * TEST user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- user
+ * TEST ipc round-trip -- ipc
+ * TEST folders round-trip restart="--mntns new" -- folders
+ * TEST mapped refuse code=mm.vmflags -- mapped
+ * TEST rights refuse code=pseudo.rights -- unprivileged
  * TEST kmsg refuse code=pseudo.file -- refused /proc/kmsg r
  * TEST swaps refuse code=pseudo.file -- refused /proc/swaps r
  * TEST trigger refuse code=pseudo.file -- refused /proc/pressure/cpu rw
@@ -28,6 +34,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "cases.h"
 #include "mounts.h"
@@ -277,6 +284,78 @@ static void ended(void)
 	subject_checkpoint();
 }
 
+static void zombie(void)
+{
+	char path[64], line[64];
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(3);
+	CHECK(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT) == 0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	int fd = open_it(path, O_RDONLY);
+	subject_checkpoint();
+	snprintf(line, sizeof(line), "%d (pseudo.subject) Z", (int)pid);
+	check_shown(fd, line);
+	subject_check_exit(pid, 3);
+}
+
+/* ids are those of the user namespace of who has opened it */
+static void user(void)
+{
+	CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+	int status = open_it("/proc/self/status", O_RDONLY);
+	int map = open_it("/proc/self/uid_map", O_RDONLY);
+
+	check_shown(status, "Uid:\t0\t0\t0\t0\n");
+	check_shown(map, "100000");
+	subject_checkpoint();
+	check_shown(status, "Uid:\t0\t0\t0\t0\n");
+	check_shown(map, "100000");
+}
+
+/* a setting is of the IPC namespace of who has opened it */
+static void ipc(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	int fd = open_it("/proc/sys/kernel/msgmnb", O_RDWR);
+	CHECK(write(fd, "4711", 4) == 4);
+	subject_checkpoint();
+	check_shown(fd, "4711\n");
+	CHECK(pwrite(fd, "815", 3, 0) == 3);
+	int again = open_it("/proc/sys/kernel/msgmnb", O_RDONLY);
+	check_shown(again, "815\n");
+}
+
+static void folders(void)
+{
+	private_mounts();
+	CHECK(mount("none", "/mnt", "mqueue", 0, NULL) == 0);
+	int queues = open_it("/mnt", O_RDONLY | O_DIRECTORY);
+	int terminals = open_it("/dev/pts", O_RDONLY | O_DIRECTORY);
+	subject_checkpoint();
+	check_link(queues, "/mnt");
+	CHECK(faccessat(terminals, "ptmx", F_OK, 0) == 0);
+}
+
+static void mapped(void)
+{
+	int fd = open_it("/sys/kernel/btf/vmlinux", O_RDONLY);
+
+	if (mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+		SKIP("this kernel does not map it\n");
+	close(fd);
+	subject_checkpoint();
+}
+
+static void unprivileged(void)
+{
+	CHECK(chmod(".", 0777) == 0);
+	open_it("/proc/self/pagemap", O_RDONLY);
+	CHECK(setresuid(1000, 1000, 1000) == 0);
+	subject_checkpoint();
+}
+
 static void kallsyms(void)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -305,6 +384,7 @@ int main(int argc, char **argv)
 	}
 	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
 	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms), CASE(mounts),
-	                     CASE(mounts_own), CASE(hostname), CASE(memory), CASE(ended),
-	                     CASE_NAMED("checkpoint", subject_checkpoint));
+	                     CASE(mounts_own), CASE(hostname), CASE(memory), CASE(zombie),
+	                     CASE(user), CASE(ipc), CASE(folders), CASE(mapped), CASE(unprivileged),
+	                     CASE(ended), CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -197,20 +197,23 @@ static bool leads_there(const struct look *l)
 }
 
 /*
- * Who looks up a name in the net directory of a task makes the kernel show what others have open of
- * that name as deleted: nobody looks, and the text is not believed.
+ * What is below /proc/sys depends on the namespaces of who looks. And who looks up a name in the
+ * net directory of a task makes the kernel show what others have open of that name as deleted:
+ * nobody looks, and that is not believed.
  */
 static int find_path(struct look *l, struct error *refusal)
 {
 	pid_t task = 0;
-	size_t n = l->d->magic == PROC_SUPER_MAGIC ? pseudo_task(l->path, &task) : 0;
+	bool proc = l->d->magic == PROC_SUPER_MAGIC;
+	size_t n = proc ? pseudo_task(l->path, &task) : 0;
 	bool net = task && !strncmp(l->path + n, "/net/", 5);
+	bool sys = proc && !strncmp(l->path, "/sys/", 5);
 
-	if (!l->place.mount && l->place.deleted && (net || !leads_there(l))) {
+	if (!l->place.mount && l->place.deleted && (net || sys || !leads_there(l))) {
 		l->place.path[strlen(l->place.path) - strlen(PATH_DELETED)] = 0;
 		l->path[strlen(l->path) - strlen(PATH_DELETED)] = 0;
 	}
-	if (net || leads_there(l))
+	if (net || (sys && !l->place.deleted) || (!sys && leads_there(l)))
 		return 0;
 	if (l->place.deleted || task)
 		return error_refuse(refusal, CODE_pseudo_gone,
