@@ -28,6 +28,8 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
  */
 int mount_path_within(struct checkpoint *c, const struct object *mount, int fd, const char *path,
                       char **ret, struct error *err);
+/* checkpoint: whether something is mounted on @path of that mount of the set, or above it */
+bool mount_hides(struct checkpoint *c, const struct object *mount, const char *path);
 /* checkpoint: the type of the file system that @fd is of, statfs(2), without asking one that may
  * wait for somebody who is held; 0: unknown */
 uint32_t mount_magic(struct checkpoint *c, int fd);

@@ -69,11 +69,15 @@ static int preflight(struct restart *r, struct object *object, struct error *err
 
 /* ---- opening it ---- */
 
+/* object->live */
+struct pseudo {
+	int keep; /* opened before something was mounted over it, O_PATH; -1 */
+};
+
 struct opening {
-	struct restart *r;
 	const PseudoState *s;
 	const char *path;
-	int base;
+	int base, keep;
 	uint32_t flags;
 	const struct stub *opener, *task;
 };
@@ -114,29 +118,35 @@ static int check_task(const struct opening *o, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-/* never opens what may block: looks first */
-static int open_checked(const struct opening *o, struct error *err)
+/* O_PATH, what it should be: looked at before anything is opened that might block */
+static int find(const struct opening *o, struct error *err)
 {
-	_cleanup_(close_p) int fd = place_open(o->base, o->path, O_PATH | O_NOFOLLOW);
+	_cleanup_(close_p) int fd = o->keep < 0 ? place_open(o->base, o->path, O_PATH | O_NOFOLLOW)
+	                                        : fcntl(o->keep, F_DUPFD_CLOEXEC, 3);
 	struct statfs fs;
 	struct stat st;
-	char link[40];
 
 	if (fd < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
 		return error_raise(err, errno, "open %s", o->path);
 	if ((uint32_t)fs.f_type != o->s->magic || (st.st_mode & S_IFMT) != o->s->type)
 		return error_raise(err, ESTALE, "%s is another file", o->path);
-	if (o->flags & (O_PATH | O_NOFOLLOW)) {
-		close_p(&fd);
+	return take_fd(&fd);
+}
+
+static int open_checked(const struct opening *o, struct error *err)
+{
+	_cleanup_(close_p) int found = find(o, err);
+	char link[40];
+	int fd;
+
+	if (found < 0)
+		return error_trace(err, found);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", found);
+	if (o->keep < 0 && o->flags & (O_PATH | O_NOFOLLOW))
 		fd = place_open(o->base, o->path, (int)o->flags);
-	} else {
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		int again = open(link, (int)o->flags | O_CLOEXEC);
-		close_p(&fd);
-		fd = again;
-	}
-	return fd < 0 ? error_raise(err, errno, "open %s with flags %o", o->path, o->flags)
-	              : take_fd(&fd);
+	else
+		fd = open(link, (int)(o->flags & ~(uint32_t)O_NOFOLLOW) | O_CLOEXEC);
+	return fd < 0 ? error_raise(err, errno, "open %s with flags %o", o->path, o->flags) : fd;
 }
 
 struct visit {
@@ -232,30 +242,63 @@ static int make_news(const struct opening *o, int fd, struct error *err)
 	return 0;
 }
 
+static struct opening opening_of(struct restart *r, const struct object *object, const char *path)
+{
+	const PseudoState *s = object_state(object, PseudoState);
+	const struct pseudo *live = object->live;
+
+	return (struct opening){ .s = s,
+		                 .path = path,
+		                 .base = place_base(r, s->mount),
+		                 .keep = live ? live->keep : -1,
+		                 .opener = restart_stub(r, (pid_t)s->opener),
+		                 .task = s->task ? restart_stub(r, (pid_t)s->task) : NULL };
+}
+
+/* of what will be covered */
+static int restore(struct restart *r, struct object *object, struct error *err)
+{
+	_cleanup_(free_p) char *path = bytes_text(&object_state(object, PseudoState)->path);
+	const struct opening o = opening_of(r, object, path);
+
+	if (!place_is_covered(r, o.s->mount, path) || o.base < 0)
+		return 0;
+	int fd = find(&o, err);
+	if (fd < 0)
+		return error_trace(err, fd);
+	struct pseudo *live = object->live = xmalloc(sizeof(*live));
+	live->keep = fd;
+	return 0;
+}
+
+static void release(struct object *object)
+{
+	struct pseudo *live = object->live;
+
+	if (live)
+		close_p(&live->keep);
+	free(live);
+	object->live = NULL;
+}
+
 static int pseudo_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                        struct error *err)
 {
-	const PseudoState *s = object_state(object, PseudoState);
-	_cleanup_(free_p) char *path = bytes_text(&s->path);
-	const struct opening o = { r,
-		                   s,
-		                   path,
-		                   place_base(r, s->mount),
-		                   flags,
-		                   restart_stub(r, (pid_t)s->opener),
-		                   s->task ? restart_stub(r, (pid_t)s->task) : NULL };
+	_cleanup_(free_p) char *path = bytes_text(&object_state(object, PseudoState)->path);
+	struct opening o = opening_of(r, object, path);
 	int e = 0;
 
-	if (!o.opener || (s->task && !o.task))
-		return error_raise(err, EBADMSG, "%s: task %u or %u is not there", path, s->opener,
-		                   s->task);
-	if (s->task)
+	o.flags = flags;
+	if (!o.opener || (o.s->task && !o.task))
+		return error_raise(err, EBADMSG, "%s: task %u or %u is not there", path,
+		                   o.s->opener, o.s->task);
+	if (o.task)
 		e = check_task(&o, err);
-	_cleanup_(close_p) int fd = e < 0 ? -1 : open_as_opener(&o, err);
-	if (e == 0)
-		e = fd < 0 ? fd : make_news(&o, fd, err);
-	if (e < 0)
-		return error_trace(err, e);
+	_cleanup_(close_p) int fd = e < 0 ? e : open_as_opener(&o, err);
+	if (fd >= 0)
+		e = make_news(&o, fd, err);
+	if (fd < 0 || e < 0)
+		return error_trace(err, fd < 0 ? fd : e);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -266,6 +309,8 @@ const struct kind pseudo_kind = {
 	.message = &pseudo_state__descriptor,
 	.validate = validate,
 	.preflight = preflight,
+	.restore = restore,
+	.release = release,
 	.claims = pseudo_claims,
 	.collect_descriptor = pseudo_collect_descriptor,
 	.open = pseudo_open,

@@ -334,3 +334,14 @@ const char *mount_below(const char *path, const char *root)
 		path++;
 	return path;
 }
+
+bool mount_table_covers(const struct mount_table *t, size_t line, const char *path)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (t->mounts[i].parent == line && *t->mounts[i].rel &&
+		    mount_below(path + strspn(path, "/"), t->mounts[i].rel))
+			return true;
+	return false;
+}

@@ -150,5 +150,8 @@ void mount_error(struct error *err, const struct mount_table *t, const struct mo
 void mount_table_done(struct mount_table *t); /* takes an empty one */
 /* @path below @root, both absolute, without leading '/'; NULL: it is not below */
 const char *mount_below(const char *path, const char *root);
+/* whether something is mounted on @path of the mount @line, absolute or without leading '/', or
+ * above it; not what is mounted on its root */
+bool mount_table_covers(const struct mount_table *t, size_t line, const char *path);
 /* an option's value; "" for one without; NULL when it is not there */
 const char *mount_sb_option(const struct mount_sb *sb, const char *name);

@@ -20,6 +20,9 @@
  * TEST user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- user
  * TEST ipc round-trip -- ipc
  * TEST folders round-trip restart="--mntns new" -- folders
+ * TEST covered round-trip restart="--mntns new" -- covered
+ * TEST covered-mount round-trip restart="--mntns new" -- covered_mount
+ * TEST covered-in-proc refuse code=regfile.path -- covered_in_proc
  * TEST mapped refuse code=mm.vmflags -- mapped
  * TEST rights refuse code=pseudo.rights -- unprivileged
  * TEST kmsg refuse code=pseudo.file -- refused /proc/kmsg r
@@ -338,6 +341,37 @@ static void folders(void)
 	CHECK(faccessat(terminals, "ptmx", F_OK, 0) == 0);
 }
 
+static void covered(void)
+{
+	private_mounts();
+	int fd = open_it("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY);
+	int dir = open_it("/sys/kernel/mm", O_RDONLY | O_DIRECTORY);
+	mount_tmpfs("/sys/kernel/mm", NULL);
+	subject_checkpoint();
+	check_shown(fd, "madvise");
+	CHECK(faccessat(dir, "transparent_hugepage", F_OK, 0) == 0);
+	CHECK(access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0);
+}
+
+static void covered_mount(void)
+{
+	private_mounts();
+	int stat = open_it("/proc/stat", O_RDONLY), own = open_it("/proc/self/stat", O_RDONLY);
+	mount_tmpfs("/proc", NULL);
+	subject_checkpoint();
+	check_shown(stat, "cpu ");
+	CHECK_EQ(atoi(text_of(own)), getpid());
+	CHECK(access("/proc/stat", F_OK) < 0);
+}
+
+static void covered_in_proc(void)
+{
+	private_mounts();
+	open_it("/proc/sys/kernel/pid_max", O_RDONLY);
+	mount_tmpfs("/proc/sys", NULL);
+	subject_checkpoint();
+}
+
 static void mapped(void)
 {
 	int fd = open_it("/sys/kernel/btf/vmlinux", O_RDONLY);
@@ -385,6 +419,7 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
 	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms), CASE(mounts),
 	                     CASE(mounts_own), CASE(hostname), CASE(memory), CASE(zombie),
-	                     CASE(user), CASE(ipc), CASE(folders), CASE(mapped), CASE(unprivileged),
+	                     CASE(user), CASE(ipc), CASE(folders), CASE(mapped), CASE(covered),
+	                     CASE(covered_mount), CASE(covered_in_proc), CASE(unprivileged),
 	                     CASE(ended), CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -295,6 +295,13 @@ int mount_path_within(struct checkpoint *c, const struct object *mount, int fd, 
 	return 0;
 }
 
+bool mount_hides(struct checkpoint *c, const struct object *mount, const char *path)
+{
+	const struct mounts *m = mounts_of_checkpoint(c);
+
+	return mount_table_covers(&m->table, mounts_index(m, mount), path);
+}
+
 /* those which somebody else answers for */
 bool mounts_type_may_wait(const char *type)
 {

@@ -263,15 +263,7 @@ bool mount_is_new(const struct restart *r, const struct object *mount)
 
 bool mount_covers(const struct restart *r, const struct object *mount, const char *path)
 {
-	const struct mount_table *t = &r->mounts->table;
-	size_t line = mounts_index(r->mounts, mount);
-	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == line && *t->mounts[i].rel &&
-		    mount_below(path + strspn(path, "/"), t->mounts[i].rel))
-			return true;
-	return false;
+	return mount_table_covers(&r->mounts->table, mounts_index(r->mounts, mount), path);
 }
 
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)
