@@ -20,14 +20,25 @@
  * TEST container round-trip start="unshare -p -f" -- child
  * TEST user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- child
  *
+ * TEST urgent round-trip -- urgent
+ * TEST continued round-trip -- continued
+ * TEST terminal-stop round-trip -- terminal_stop
+ * TEST pending round-trip -- pending
+ * TEST pending-realtime round-trip -- pending_realtime
+ * TEST leader round-trip -- leader
+ * TEST executed round-trip -- executed
+ *
  * Refused, and all that is said above still holds.
  *
  * TEST thread refuse code=ipc.mq-notify -- thread
- * TEST job-control refuse code=ipc.mq-notify -- job_control
- * TEST pending refuse code=ipc.mq-notify -- pending
+ * TEST deadly refuse code=ipc.mq-notify -- deadly
+ * TEST continue-stopping refuse code=ipc.mq-notify -- continue_stopping
+ * TEST stop-continuing refuse code=ipc.mq-notify -- stop_continuing
+ * TEST pending-many refuse code=ipc.mq-notify -- pending_many
+ * TEST pending-timer refuse code=ipc.mq-notify -- pending_timer
+ * TEST pending-thread refuse code=ipc.mq-notify -- pending_thread
+ * TEST leader-ignored refuse code=ipc.mq-notify -- leader_ignored
  * TEST limit refuse code=ipc.mq-notify -- limit
- * TEST leader refuse code=ipc.mq-notify -- leader
- * TEST executed refuse code=ipc.mq-notify -- executed
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -198,6 +209,38 @@ static void ignored(void)
 	checkpoint(q);
 	CHECK(ask_for(q, SIGEV_NONE, 0, 0) < 0 && errno == EBUSY);
 	handle(SIGUSR2);
+	check_handler(q, VALUE);
+}
+
+/* ignored by default: stasis ends its own lists of calls by such a signal */
+static void urgent(void)
+{
+	mqd_t q = queue();
+
+	notify(q, SIGEV_SIGNAL, SIGURG, VALUE);
+	checkpoint(q);
+	handle(SIGURG);
+	check_handler(q, VALUE);
+}
+
+static void continued(void)
+{
+	mqd_t q = queue();
+
+	handle(SIGCONT);
+	notify(q, SIGEV_SIGNAL, SIGCONT, VALUE);
+	checkpoint(q);
+	CHECK_EQ(handled_n, 0);
+	check_handler(q, VALUE);
+}
+
+static void terminal_stop(void)
+{
+	mqd_t q = queue();
+
+	notify(q, SIGEV_SIGNAL, SIGTSTP, VALUE);
+	checkpoint(q);
+	handle(SIGTSTP);
 	check_handler(q, VALUE);
 }
 
@@ -415,30 +458,131 @@ static void thread(void)
 	subject_checkpoint();
 }
 
-static void job_control(void)
+static void deadly(void)
+{
+	notify(queue(), SIGEV_SIGNAL, SIGKILL, VALUE);
+	subject_checkpoint();
+}
+
+static void block(int signal)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+}
+
+static void check_queued(int signal, int code, uintptr_t value)
+{
+	const struct timespec at_once = { 0 };
+	sigset_t set;
+	siginfo_t info;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	CHECK(sigtimedwait(&set, &info, &at_once) == signal);
+	CHECK_EQ(info.si_code, code);
+	CHECK_EQ(info.si_pid, getpid());
+	CHECK(!value || (uintptr_t)info.si_value.sival_ptr == value);
+}
+
+/* what is pending is lost when it is undone */
+static void check_undone(int pending, int signal)
 {
 	mqd_t q = queue();
 
-	handle(SIGCONT);
-	notify(q, SIGEV_SIGNAL, SIGCONT, VALUE);
+	block(pending);
+	block(signal);
+	CHECK(kill(getpid(), pending) == 0);
+	notify(q, SIGEV_SIGNAL, signal, VALUE);
 	subject_checkpoint();
-	check_handler(q, VALUE);
+	check_queued(pending, SI_USER, 0);
+	put(q, "x");
+	check_queued(signal, SI_MESGQ, VALUE);
+}
+
+static void continue_stopping(void)
+{
+	check_undone(SIGTSTP, SIGCONT);
+}
+
+static void stop_continuing(void)
+{
+	check_undone(SIGCONT, SIGTTIN);
+}
+
+/* the same that are pending already stay so, as often, in order, and with what they bring */
+static void check_pending(int signal, int n)
+{
+	mqd_t q = queue();
+
+	block(signal);
+	for (int i = 0; i < n; i++)
+		CHECK(sigqueue(getpid(), signal, (union sigval){ .sival_int = i + 1 }) == 0);
+	notify(q, SIGEV_SIGNAL, signal, VALUE);
+	checkpoint(q);
+	for (int i = 0; i < n; i++)
+		check_queued(signal, SI_QUEUE, (uintptr_t)i + 1);
+	CHECK(!is_pending(signal));
+	put(q, "x");
+	check_queued(signal, SI_MESGQ, VALUE);
+}
+
+static void pending_realtime(void)
+{
+	check_pending(SIGRTMIN + 1, 3);
+}
+
+static void pending_many(void)
+{
+	check_pending(SIGRTMIN + 1, 4);
 }
 
 static void pending(void)
 {
 	mqd_t q = queue();
+
+	block(SIGUSR1);
+	CHECK(kill(getpid(), SIGUSR1) == 0);
+	put(q, "a");
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	checkpoint(q);
+	check_queued(SIGUSR1, SI_USER, 0);
+	take(q, "a");
+	put(q, "x");
+	check_queued(SIGUSR1, SI_MESGQ, VALUE);
+}
+
+static void pending_timer(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	mqd_t q = queue();
+	timer_t timer;
+
+	block(SIGUSR1);
+	CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+	CHECK(timer_settime(timer, 0, &(struct itimerspec){ .it_value.tv_nsec = 1 }, NULL) == 0);
+	while (!is_pending(SIGUSR1))
+		;
+	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
+	subject_checkpoint();
+}
+
+static void pending_thread(void)
+{
+	mqd_t q = queue();
 	sigset_t set;
 
-	handle(SIGUSR1);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
-	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && kill(getpid(), SIGUSR1) == 0);
+	block(SIGUSR1);
+	CHECK(pthread_kill(pthread_self(), SIGUSR1) == 0);
 	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
 	subject_checkpoint();
 	CHECK(sigwaitinfo(&set, NULL) == SIGUSR1);
-	CHECK(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
-	check_handler(q, VALUE);
+	put(q, "x");
+	check_queued(SIGUSR1, SI_MESGQ, VALUE);
 }
 
 static void limit(void)
@@ -459,22 +603,37 @@ static void *outlive(void *arg)
 {
 	const mqd_t *q = arg;
 
+	subject_use_stack();
 	subject_wait_go();
+	CHECK_EQ(handled_n, 0);
+	handle(SIGUSR1);
 	check_handler(*q, VALUE);
 	_exit(0);
 }
 
-static void leader(void)
+static void outlived(void (*action)(int))
 {
 	static mqd_t q;
 	pthread_t t;
 
 	q = queue();
-	handle(SIGUSR1);
+	if (action == SIG_IGN)
+		signal(SIGUSR1, action);
 	notify(q, SIGEV_SIGNAL, SIGUSR1, VALUE);
 	CHECK(pthread_create(&t, NULL, outlive, &q) == 0);
 	subject_mark("ready");
 	pthread_exit(NULL);
+}
+
+/* by default the signal would end it */
+static void leader(void)
+{
+	outlived(SIG_DFL);
+}
+
+static void leader_ignored(void)
+{
+	outlived(SIG_IGN);
 }
 
 /* the kernel notifies no program that has not asked for it, and nobody else meanwhile */
@@ -499,6 +658,9 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(handled), CASE(blocked), CASE(ignored),
 	                     CASE(realtime), CASE(full), CASE(none), CASE(none_full), CASE(zero),
 	                     CASE(two), CASE(child), CASE(receiver), CASE(waiting), CASE(stopped),
-	                     CASE(filtered), CASE(thread), CASE(job_control), CASE(pending),
-	                     CASE(limit), CASE(leader), CASE(executed), CASE(after));
+	                     CASE(filtered), CASE(urgent), CASE(continued), CASE(terminal_stop),
+	                     CASE(pending), CASE(pending_realtime), CASE(leader), CASE(executed),
+	                     CASE(after), CASE(thread), CASE(deadly), CASE(continue_stopping),
+	                     CASE(stop_continuing), CASE(pending_many), CASE(pending_timer),
+	                     CASE(pending_thread), CASE(leader_ignored), CASE(limit));
 }
