@@ -125,7 +125,9 @@ static size_t entry_size(const uint8_t *data, size_t size)
 	for (struct content_extent x = { .size = 1 };
 	     e.type == CONTENT_FILE && x.size && n + sizeof(x) <= size;) {
 		memcpy(&x, data + n, sizeof(x));
-		n += sizeof(x) + (x.size < size ? x.size : size);
+		n += sizeof(x);
+		if (!(x.size & CONTENT_UNWRITTEN))
+			n += x.size < size ? x.size : size;
 	}
 	for (uint32_t i = 0; i < e.n_xattrs && n + sizeof(struct content_xattr) <= size; i++) {
 		struct content_xattr x;

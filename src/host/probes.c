@@ -279,6 +279,15 @@ bool probe_eventfd_semaphore(void)
 	       strstr(text, "eventfd-semaphore:");
 }
 
+bool probe_cachestat(void)
+{
+	_cleanup_(close_p) int fd = (int)syscall(SYS_memfd_create, "probe", MFD_CLOEXEC);
+	struct cachestat_range range = { 0, 4096 };
+	struct cachestat found;
+
+	return fd >= 0 && syscall(__NR_cachestat, fd, &range, &found, 0) == 0;
+}
+
 bool probe_proc_pidns(void)
 {
 	_cleanup_(close_p) int ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);

@@ -4,8 +4,8 @@
  * files with their holes, symbolic links, FIFOs, device nodes, sockets (as nodes), hard links,
  * owners, modes, times in nanoseconds, extended attributes (ACLs and file capabilities are such),
  * attributes of chattr(1). Names are bytes. Not kept, since nobody can give them: inode numbers,
- * change and birth times, and which pages of a file with holes are allocated without having been
- * written (of a file that is allocated throughout, that it is).
+ * change and birth times; and before Linux 6.5 (cachestat(2)) which pages of a file with holes, or
+ * beyond its end, are allocated without having been written.
  *
  * The format is ours (content_format.h) and not a pax archive, because pax cannot carry it all:
  * it has no sockets; libarchive's reader refuses more than 1 MiB of extended attributes per

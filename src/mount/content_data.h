@@ -26,3 +26,9 @@ struct content_data {
 void content_data_init(struct content_data *d, int fd, const struct stat *st, bool ramfs);
 /* the next stretch at or after @at: 1, 0 when there is none, -1 with errno */
 int content_next_data(struct content_data *d, uint64_t at, struct content_extent *ret);
+/*
+ * Of a file of a tmpfs: @n_pages that have been allocated but not written, which SEEK_DATA passes
+ * over, also beyond its end. @ret: in ascending order; the caller's. 0, or -1 with errno.
+ */
+int content_find_unwritten(int fd, const struct stat *st, uint64_t n_pages,
+                           struct content_extent **ret, size_t *ret_n);

@@ -10,8 +10,9 @@
  * it, which refers to it by number: the root is 0, the next directory 1, and so on. An inode with
  * several names is numbered when it first comes, from 1, and its other names are CONTENT_LINKs.
  *
- * Data of a file: { struct content_extent, padding, bytes }... in ascending order, and an extent
- * of size 0 at the end. Large extents' bytes begin at a multiple of CONTENT_ALIGN in the stream.
+ * Data of a file: { struct content_extent, padding, bytes }... in ascending order, extents with
+ * CONTENT_UNWRITTEN, which nothing follows, and one of size 0 at the end. Large extents' bytes
+ * begin at a multiple of CONTENT_ALIGN in the stream.
  */
 #pragma once
 
@@ -19,7 +20,7 @@
 #include <stdint.h>
 
 #define CONTENT_MAGIC      "STASISfs"
-#define CONTENT_VERSION    1u
+#define CONTENT_VERSION    2u
 #define CONTENT_ALIGN      4096u
 #define CONTENT_ALIGN_FROM 65536u /* extents of at least so many bytes are aligned */
 #define CONTENT_NAME_MAX   255u   /* NAME_MAX, XATTR_NAME_MAX */
@@ -68,8 +69,11 @@ struct content_entry {
 static_assert(sizeof(struct content_entry) == 80, "no padding");
 
 /*
- * a stretch of data; the last one of a file has size 0: offset is what is to be allocated from 0 on
+ * In the size of an extent: it is to be allocated only, fallocate(2), so that no write fails for
+ * want of space. It may lie beyond the end of the file, and over data.
  */
+#define CONTENT_UNWRITTEN (1ull << 63)
+
 struct content_extent {
 	uint64_t offset, size; /* bytes */
 };

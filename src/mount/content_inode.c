@@ -11,6 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "mount/content_data.h"
 #include "mount/content_saver.h"
 #include "util/alloc.h"
@@ -99,23 +100,41 @@ static int put_extent(struct saver *s, const struct inode *i, uint64_t offset, u
 	return r;
 }
 
-/*
- * A file all of which is allocated, though not all of it has been written: fallocate(2), so that no
- * write fails for want of space. (Of one with holes nobody can tell which parts are.)
- */
-static uint64_t allocated(const struct stat *st, uint64_t data)
+static uint64_t pages_up_to(uint64_t size)
 {
-	uint64_t size = (uint64_t)st->st_size;
-	uint64_t pages = size / PAGE + (size % PAGE != 0);
+	return size / PAGE + (size % PAGE != 0);
+}
 
-	return data < size && (uint64_t)st->st_blocks >= pages * (PAGE / 512) ? size : 0;
+/* what has been allocated by fallocate(2) and not been written yet; @pages: those with data */
+static int put_unwritten(struct saver *s, const struct inode *i, uint64_t pages, struct error *err)
+{
+	uint64_t size = (uint64_t)i->st.st_size, have = (uint64_t)i->st.st_blocks / (PAGE / 512);
+	_cleanup_(free_p) struct content_extent *found = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	if (s->ramfs || have <= pages)
+		return 0;
+	if (!s->merged && feature(FEATURE_cachestat)) {
+		if (content_find_unwritten(i->fd, &i->st, have - pages, &found, &n) < 0)
+			return saver_fail(s, i, "look for what is allocated", err);
+	} else if (pages < pages_up_to(size) && have >= pages_up_to(size)) {
+		/* all of it; if it has holes nobody can tell */
+		*array_push(found, n) = (struct content_extent){ 0, size };
+	}
+	for (size_t k = 0; r == 0 && k < n; k++) {
+		found[k].size |= CONTENT_UNWRITTEN;
+		r = saver_put(s, &found[k], sizeof(found[k]), err);
+	}
+	return r;
 }
 
 static int put_data(struct saver *s, const struct inode *i, struct error *err)
 {
+	static const struct content_extent end;
 	struct content_data d;
 	struct content_extent extent;
-	uint64_t at = 0, data = 0;
+	uint64_t at = 0, pages = 0;
 	int r;
 
 	if (!s->sink)
@@ -126,12 +145,12 @@ static int put_data(struct saver *s, const struct inode *i, struct error *err)
 		if (r < 0)
 			return r;
 		at = extent.offset + extent.size;
-		data += extent.size;
+		pages += pages_up_to(at) - extent.offset / PAGE;
 	}
 	if (r < 0)
 		return saver_fail(s, i, "look for the data", err);
-	extent = (struct content_extent){ .offset = allocated(&i->st, data) };
-	return saver_put(s, &extent, sizeof(extent), err);
+	r = put_unwritten(s, i, pages, err);
+	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
 }
 
 /* ---- extended attributes ---- */

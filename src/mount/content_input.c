@@ -191,9 +191,12 @@ int content_read_extent(struct content_input *in, uint64_t size, uint64_t at,
 
 	if (r < 0)
 		return r;
-	if (ret->offset > size || ret->size > size - ret->offset || (ret->size && ret->offset < at))
+	bool unwritten = ret->size & CONTENT_UNWRITTEN;
+	uint64_t bytes = ret->size & ~CONTENT_UNWRITTEN, end = unwritten ? INT64_MAX : size;
+	if (ret->offset > end || bytes > end - ret->offset ||
+	    (bytes ? !unwritten && ret->offset < at : unwritten || ret->offset))
 		return content_invalid(err, "data outside of its file");
-	return ret->size < CONTENT_ALIGN_FROM ? 0 : skip_padding(in, err);
+	return unwritten || bytes < CONTENT_ALIGN_FROM ? 0 : skip_padding(in, err);
 }
 
 /* what has a meaning on a tmpfs; nothing else may be set through an image */

@@ -32,7 +32,8 @@ struct content_item {
 int content_read_header(struct content_input *in, struct error *err);
 int content_read_item(struct content_input *in, struct content_item *ret, struct error *err);
 /*
- * @ret: ->offset and ->size as written; within a file of @size, from @at on; then padding is over
+ * @ret: ->offset and ->size as written; data within a file of @size, from @at on; then padding is
+ * over
  */
 int content_read_extent(struct content_input *in, uint64_t size, uint64_t at,
                         struct content_extent *ret, struct error *err);

@@ -186,27 +186,37 @@ static int write_extent(struct restorer *m, int fd, uint64_t offset, uint64_t si
 	return 0;
 }
 
+/* one of the file's extents, data of which go on at *@at */
+static int fill_extent(struct restorer *m, int fd, const struct content_extent *x, uint64_t *at,
+                       struct error *err)
+{
+	uint64_t size = x->size & ~CONTENT_UNWRITTEN;
+
+	if (x->size == size) {
+		m->c->totals.bytes += size;
+		*at = x->offset + size;
+		return write_extent(m, fd, x->offset, size, err);
+	}
+	while (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)x->offset, (off_t)size) < 0)
+		if (errno != EINTR)
+			return fail(m, "allocate the space of", err);
+	return 0;
+}
+
 static int fill(struct restorer *m, int fd, struct error *err)
 {
 	uint64_t size = m->item.e.size, at = 0;
 	struct content_extent extent;
 
-	for (;;) {
+	do {
 		int r = content_read_extent(&m->in, size, at, &extent, err);
 		if (r == 0 && extent.size)
-			r = write_extent(m, fd, extent.offset, extent.size, err);
+			r = fill_extent(m, fd, &extent, &at, err);
 		if (r < 0)
 			return r;
-		if (!extent.size)
-			break;
-		m->c->totals.bytes += extent.size;
-		at = extent.offset + extent.size;
-	}
+	} while (extent.size);
 	if (at < size && ftruncate(fd, (off_t)size) < 0)
 		return fail(m, "set the size of", err);
-	while (extent.offset && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)extent.offset) < 0)
-		if (errno != EINTR)
-			return fail(m, "allocate the space of", err);
 	return 0;
 }
 

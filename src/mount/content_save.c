@@ -92,14 +92,14 @@ static int put_covered(struct saver *s, uint32_t folder, const char *name, mode_
 		                 .fd = -1,
 		                 .st = { .st_mode = mode, .st_uid = s->uid, .st_gid = s->gid } };
 	const struct content_entry e = saver_describe(&i);
-	const struct content_extent nothing = { 0 };
+	const struct content_extent end = { 0 };
 	int r = saver_put(s, &e, sizeof(e), err);
 
 	s->totals.n_inodes++;
 	if (r == 0)
 		r = saver_put(s, name, e.name_size, err);
 	if (r == 0 && e.type == CONTENT_FILE)
-		r = saver_put(s, &nothing, sizeof(nothing), err);
+		r = saver_put(s, &end, sizeof(end), err);
 	return r;
 }
 

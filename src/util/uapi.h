@@ -51,6 +51,17 @@ struct pm_scan_arg {
 #define MAP_DROPPABLE 0x08
 #endif
 
+/* 6.5, cachestat(2) */
+#ifndef __NR_cachestat
+#define __NR_cachestat 451
+struct cachestat_range {
+	__u64 off, len;
+};
+struct cachestat {
+	__u64 nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
+};
+#endif
+
 /* system calls; the numbers are the same on all architectures since 5.x */
 #ifndef __NR_statmount
 #define __NR_statmount 457 /* 6.8 */

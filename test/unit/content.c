@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #include "content/tools.h"
+#include "host/features.h"
 #include "mount/content.h"
 #include "mount/content_format.h"
 #include "util/alloc.h"
@@ -101,6 +102,57 @@ static char *random_bytes(size_t size)
 	return (char *)p;
 }
 
+static void allocate(int fd, uint64_t page, uint64_t n)
+{
+	ok(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)page * 4096, (off_t)n * 4096));
+}
+
+/* among data, between holes and beyond the end; as the kernel tells where that is only since 6.5 */
+static void make_unwritten(void)
+{
+	_cleanup_(close_p) int fd = -1;
+	struct stat st;
+
+	if (!feature(FEATURE_cachestat))
+		return;
+	make_file(FROM "/reserved", "x", 1, 5 * 4096);
+	make_file(FROM "/reserved", "x", 1, 100 * 4096 + 5);
+	fd = open(FROM "/reserved", O_RDWR | O_CLOEXEC);
+	allocate(fd, 0, 1);
+	allocate(fd, 4, 3);
+	allocate(fd, 50, 13);
+	allocate(fd, 100, 3);
+	for (uint64_t i = 0; i < 100; i++)
+		allocate(fd, 200 + i * i, 1);
+	allocate(fd, INT64_MAX / 4096 - 1, 1);
+	ok(fstat(fd, &st));
+	assert_int_equal(st.st_blocks, (1 + 3 + 13 + 3 + 100 + 1) * 8);
+	make_file(FROM "/empty", "", 0, 0);
+	close_p(&fd);
+	fd = open(FROM "/empty", O_RDWR | O_CLOEXEC);
+	allocate(fd, 0, 7);
+}
+
+/* which pages they are: what is allocated again where they are takes no more */
+static void check_unwritten(void)
+{
+	_cleanup_(close_p) int fd = open(TO "/reserved", O_RDWR | O_CLOEXEC);
+	struct stat before, after;
+
+	if (!feature(FEATURE_cachestat))
+		return;
+	ok(fstat(fd, &before));
+	allocate(fd, 0, 1);
+	allocate(fd, 4, 3);
+	allocate(fd, 50, 13);
+	allocate(fd, 100, 3);
+	for (uint64_t i = 0; i < 100; i++)
+		allocate(fd, 200 + i * i, 1);
+	allocate(fd, INT64_MAX / 4096 - 1, 1);
+	ok(fstat(fd, &after));
+	assert_int_equal(before.st_blocks, after.st_blocks);
+}
+
 static void make_sparse(void)
 {
 	_cleanup_(free_p) char *data = random_bytes(300000);
@@ -122,6 +174,7 @@ static void make_sparse(void)
 	fd = open(FROM "/allocated", O_RDWR | O_CLOEXEC);
 	ok(fallocate(fd, 0, 0, 100000));
 	make_file(FROM "/allocated", "x", 1, 50000);
+	make_unwritten();
 }
 
 /* ---- tests ---- */
@@ -162,6 +215,7 @@ static void sparse(void **state)
 		mount_at(TO, "tmpfs", NULL);
 		make_sparse();
 		round_trip(pieces[i]);
+		check_unwritten();
 		unmount();
 	}
 }

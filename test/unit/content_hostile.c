@@ -142,7 +142,10 @@ static void hostile_data(void **state)
 		{ { 99999, 2 } },          /* over the end */
 		{ { 8, UINT64_MAX - 4 } }, /* overflows */
 		{ { UINT64_MAX, 2 } },     /* overflows */
-		{ { 100001, 0 } },         /* allocated beyond the end */
+		{ { 8, 0 } },              /* an end that is nowhere */
+		{ { 0, CONTENT_UNWRITTEN } },
+		{ { INT64_MAX, CONTENT_UNWRITTEN | 1 } }, /* beyond what a file can have */
+		{ { 1, CONTENT_UNWRITTEN | INT64_MAX } },
 	};
 	struct {
 		struct content_extent first;
@@ -215,7 +218,7 @@ static void damaged(void **state)
 static void not_a_stream(void **state)
 {
 	static const char zeros[4096], text[] = "STASISfx\1\0\0\0\0\0\0\0";
-	struct content_header newer = { .magic = CONTENT_MAGIC, .version = 2 };
+	struct content_header newer = { .magic = CONTENT_MAGIC, .version = CONTENT_VERSION + 1 };
 	struct content_entry end = { .type = CONTENT_END };
 	struct error err = ERROR_INIT;
 	struct memory m = { .piece = 4096 };
