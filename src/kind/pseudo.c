@@ -20,10 +20,11 @@
 #include "host/enter.h"
 #include "host/features.h"
 #include "host/helper.h"
-#include "kind/mount.h"
 #include "kind/place.h"
 #include "kind/pseudo/parts.h"
+#include "mount.pb-c.h"
 #include "proc/stat.h"
+#include "superblock.pb-c.h"
 #include "task/stub.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -47,13 +48,21 @@ static int validate(const struct objects *objects, const struct object *object, 
 	return 0;
 }
 
+/* a proc of our own pid namespace */
+static bool is_ours(const struct restart *r, uint32_t mount)
+{
+	const MountState *m = object_state(objects_by_id(r->objects, mount), MountState);
+
+	return !object_state(objects_by_id(r->objects, m->superblock), SuperblockState)->key;
+}
+
 static int preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const PseudoState *s = object_state(object, PseudoState);
 	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	bool all = features_capability(CAP_SYS_ADMIN);
 
-	if (s->task && !s->mount && r->options->new_pidns)
+	if (s->task && s->mount && r->options->new_pidns && is_ours(r, s->mount))
 		error_refuse(err, CODE_pseudo_task,
 		             "with --new-pidns this /proc shows task %u under another number",
 		             s->task);
@@ -76,7 +85,8 @@ struct pseudo {
 
 struct opening {
 	const PseudoState *s;
-	const char *path;
+	char *path;       /* owned */
+	size_t directory; /* bytes of it that lead to the directory of a task */
 	int base, keep;
 	uint32_t flags;
 	const struct stub *opener, *task;
@@ -103,7 +113,7 @@ static int enter_view(const struct stub *opener, const int fds[N_VIEWS], struct 
 /* whether the directory is that of the task: its number alone does not tell */
 static int check_task(const struct opening *o, struct error *err)
 {
-	_cleanup_(free_p) char *folder = xstrndup(o->path, o->s->directory), *there = NULL;
+	_cleanup_(free_p) char *folder = xstrndup(o->path, o->directory), *there = NULL;
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/stat", o->task->host_tid), *own = NULL;
 	_cleanup_(close_p) int dir = place_open(o->base, folder, O_PATH | O_DIRECTORY);
 	struct proc_stat a, b;
@@ -242,13 +252,36 @@ static int make_news(const struct opening *o, int fd, struct error *err)
 	return 0;
 }
 
-static struct opening opening_of(struct restart *r, const struct object *object, const char *path)
+/*
+ * In our own /proc the task may have another number now. The directory's name is that of a process
+ * or thread, or of a thread below its process.
+ */
+static void rename_task(struct opening *o)
+{
+	_cleanup_(free_p) char *folder = xstrndup(o->path, o->directory), *old = o->path;
+	char *last = strrchr(folder, '/'), thread[32] = "";
+	size_t task = strlen("/task"), size = last ? (size_t)(last - folder) : 0;
+	bool below = size > task && !strncmp(folder + size - task, "/task", task);
+
+	folder[below ? size - task : size] = 0;
+	if (below) {
+		snprintf(thread, sizeof(thread), "/task/%d", o->task->host_tid);
+		last = strrchr(folder, '/');
+		folder[last ? last - folder : 0] = 0;
+	}
+	pid_t pid = (below ? o->task->leader : o->task)->host_tid;
+	o->path = xasprintf("%s/%d%s%s", folder, pid, thread, old + o->directory);
+	o->directory = strlen(o->path) - strlen(old + o->directory);
+}
+
+static struct opening opening_of(struct restart *r, const struct object *object)
 {
 	const PseudoState *s = object_state(object, PseudoState);
 	const struct pseudo *live = object->live;
 
 	return (struct opening){ .s = s,
-		                 .path = path,
+		                 .path = bytes_text(&s->path),
+		                 .directory = s->directory,
 		                 .base = place_base(r, s->mount),
 		                 .keep = live ? live->keep : -1,
 		                 .opener = restart_stub(r, (pid_t)s->opener),
@@ -258,14 +291,13 @@ static struct opening opening_of(struct restart *r, const struct object *object,
 /* of what will be covered */
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
-	_cleanup_(free_p) char *path = bytes_text(&object_state(object, PseudoState)->path);
-	const struct opening o = opening_of(r, object, path);
+	struct opening o = opening_of(r, object);
+	bool covered = place_is_covered(r, o.s->mount, o.path) && o.base >= 0;
+	int fd = covered ? find(&o, err) : -1;
 
-	if (!place_is_covered(r, o.s->mount, path) || o.base < 0)
-		return 0;
-	int fd = find(&o, err);
-	if (fd < 0)
-		return error_trace(err, fd);
+	free(o.path);
+	if (!covered || fd < 0)
+		return covered ? error_trace(err, fd) : 0;
 	struct pseudo *live = object->live = xmalloc(sizeof(*live));
 	live->keep = fd;
 	return 0;
@@ -281,26 +313,33 @@ static void release(struct object *object)
 	object->live = NULL;
 }
 
+/* the descriptor, or an error */
+static int open_it(struct opening *o, struct error *err)
+{
+	int e = 0;
+
+	if (!o->opener || (o->s->task && !o->task))
+		return error_raise(err, EBADMSG, "%s: task %u or %u is not there", o->path,
+		                   o->s->opener, o->s->task);
+	if (o->task && !o->s->mount)
+		rename_task(o);
+	if (o->task)
+		e = check_task(o, err);
+	_cleanup_(close_p) int fd = e < 0 ? e : open_as_opener(o, err);
+	if (fd >= 0)
+		e = make_news(o, fd, err);
+	return e < 0 ? error_trace(err, e) : take_fd(&fd);
+}
+
 static int pseudo_open(struct restart *r, struct object *object, uint32_t flags, int *ret_fd,
                        struct error *err)
 {
-	_cleanup_(free_p) char *path = bytes_text(&object_state(object, PseudoState)->path);
-	struct opening o = opening_of(r, object, path);
-	int e = 0;
+	struct opening o = opening_of(r, object);
 
 	o.flags = flags;
-	if (!o.opener || (o.s->task && !o.task))
-		return error_raise(err, EBADMSG, "%s: task %u or %u is not there", path,
-		                   o.s->opener, o.s->task);
-	if (o.task)
-		e = check_task(&o, err);
-	_cleanup_(close_p) int fd = e < 0 ? e : open_as_opener(&o, err);
-	if (fd >= 0)
-		e = make_news(&o, fd, err);
-	if (fd < 0 || e < 0)
-		return error_trace(err, fd < 0 ? fd : e);
-	*ret_fd = take_fd(&fd);
-	return 0;
+	*ret_fd = open_it(&o, err);
+	free(o.path);
+	return *ret_fd < 0 ? error_trace(err, *ret_fd) : 0;
 }
 
 const struct kind pseudo_kind = {

@@ -8,6 +8,9 @@
  * TEST own round-trip -- own
  * TEST thread round-trip -- thread
  * TEST child round-trip -- child
+ * TEST renumbered round-trip restart="--new-pidns" observe=no -- renumbered
+ * TEST host-proc round-trip start="unshare -pf" checkpoint=--subtree except=fd/3,fd/4 -- renumbered
+ * TEST renumbered-mount restart-refuse code=pseudo.task restart="--mntns new --new-pidns" -- mounts_own
  * TEST container round-trip start=container -- child
  * TEST sysfs round-trip -- sysfs
  * TEST mounts round-trip -- mounts
@@ -38,6 +41,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "cases.h"
 #include "mounts.h"
@@ -213,6 +217,27 @@ static void child(void)
 	char byte;
 	CHECK(pread(stat, &byte, 1, 0) == -1 && errno == ESRCH);
 	CHECK(openat(dir, "stat", O_RDONLY) == -1 && errno == ESRCH);
+}
+
+static void check_name(int fd, const char *name)
+{
+	char own[16];
+
+	CHECK(write(fd, name, strlen(name)) > 0);
+	CHECK(prctl(PR_GET_NAME, own) == 0);
+	if (strcmp(own, name))
+		FAIL("it is called %s, not %s", own, name);
+}
+
+/* in that proc it has another number than before */
+static void renumbered(void)
+{
+	int process = open_it("/proc/self/comm", O_RDWR);
+	int thread_fd = open_it("/proc/thread-self/comm", O_RDWR);
+
+	subject_checkpoint();
+	check_name(process, "one");
+	check_name(thread_fd, "two");
 }
 
 static void sysfs(void)
@@ -417,9 +442,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
-	                     CASE(thread), CASE(child), CASE(sysfs), CASE(kallsyms), CASE(mounts),
-	                     CASE(mounts_own), CASE(hostname), CASE(memory), CASE(zombie),
-	                     CASE(user), CASE(ipc), CASE(folders), CASE(mapped), CASE(covered),
-	                     CASE(covered_mount), CASE(covered_in_proc), CASE(unprivileged),
-	                     CASE(ended), CASE_NAMED("checkpoint", subject_checkpoint));
+	                     CASE(thread), CASE(child), CASE(sysfs), CASE(renumbered),
+	                     CASE(kallsyms), CASE(mounts), CASE(mounts_own), CASE(hostname),
+	                     CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders),
+	                     CASE(mapped), CASE(covered), CASE(covered_mount),
+	                     CASE(covered_in_proc), CASE(unprivileged), CASE(ended),
+	                     CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -101,8 +101,10 @@ static int find_task(struct look *l, struct error *refusal)
 			l->task = c->tasks[i];
 	if (!l->task)
 		return refuse_task(l, number, "which is outside the set", refusal);
-	/* those above the root's own namespace are not restored */
-	if (l->task->status.n_ns_pids - status.n_ns_pids + 1 < c->tasks[0]->status.n_ns_pids)
+	/* those above the root's own namespace are not restored; in our own /proc we look for them
+	 */
+	if (l->place.mount &&
+	    l->task->status.n_ns_pids - status.n_ns_pids + 1 < c->tasks[0]->status.n_ns_pids)
 		return refuse_task(l, number, "and will have another number after a restart",
 		                   refusal);
 	return 0;
