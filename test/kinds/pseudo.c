@@ -7,6 +7,7 @@
  * TEST cwd round-trip -- cwd
  * TEST own round-trip -- own
  * TEST thread round-trip -- thread
+ * TEST leader-ended round-trip needs=pidfd_thread -- leader_ended
  * TEST child round-trip -- child
  * TEST renumbered round-trip restart="--new-pidns" observe=no -- renumbered
  * TEST host-proc round-trip start="unshare -pf" checkpoint=--subtree except=fd/3,fd/4 -- renumbered
@@ -191,6 +192,30 @@ static void thread(void)
 	subject_wait("thread");
 	subject_checkpoint();
 	CHECK(pthread_join(id, NULL) == 0);
+}
+
+static void *go_on_alone(void *arg)
+{
+	char line[64];
+	int fd = open_it("/proc/self/status", O_RDONLY);
+
+	subject_use_stack();
+	do /* its leader has ended */
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	while (!strstr(text_of(fd), "State:\tZ"));
+	subject_checkpoint();
+	snprintf(line, sizeof(line), "\nPid:\t%d\n", (int)getpid());
+	check_shown(fd, line);
+	check_shown(fd, "State:\tZ");
+	exit(0);
+}
+
+static void leader_ended(void)
+{
+	pthread_t id;
+
+	CHECK(pthread_create(&id, NULL, go_on_alone, NULL) == 0);
+	pthread_exit(NULL);
 }
 
 static void child(void)
@@ -442,10 +467,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
-	                     CASE(thread), CASE(child), CASE(sysfs), CASE(renumbered),
-	                     CASE(kallsyms), CASE(mounts), CASE(mounts_own), CASE(hostname),
-	                     CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders),
-	                     CASE(mapped), CASE(covered), CASE(covered_mount),
+	                     CASE(thread), CASE(leader_ended), CASE(child), CASE(sysfs),
+	                     CASE(renumbered), CASE(kallsyms), CASE(mounts), CASE(mounts_own),
+	                     CASE(hostname), CASE(memory), CASE(zombie), CASE(user), CASE(ipc),
+	                     CASE(folders), CASE(mapped), CASE(covered), CASE(covered_mount),
 	                     CASE(covered_in_proc), CASE(unprivileged), CASE(ended),
 	                     CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -7,8 +7,8 @@
  * cannot be the same.
  *
  * Not seen by anybody, hence not kept: posix_fadvise(2) and read-ahead, which change speed only,
- * and the credentials of who opened it, which become the coordinator's (file systems where they
- * matter are refused by kind regfile).
+ * and the credentials of who opened it, which become the coordinator's (where they matter: kind
+ * pseudo).
  */
 #include <fcntl.h>
 #include <string.h>

@@ -100,7 +100,7 @@ static const struct line task_files[] = {
 	{ "/mounts", PLAIN_MOUNTS },
 	{ "/mountstats", PLAIN_MOUNTS },
 	{ "/net/rpc/*", PLAIN_NOT },
-	{ "/net/[!/]*", 0 },
+	{ "/net/*", 0 },
 	{ "/numa_maps", PLAIN_MEMORY },
 	{ "/oom_adj", 0 },
 	{ "/oom_score", 0 },

@@ -28,8 +28,8 @@
 
 /*
  * File systems on which a file is nothing but what open(2), read(2) and stat(2) show, tried or
- * known from the VFS. The others (proc, sysfs, cgroup, FUSE, network file systems...) attach state
- * to open files, or may not show the same file again.
+ * known from the VFS. The others (FUSE, network file systems...) attach state to open files, or may
+ * not show the same file again; for proc, sysfs and cgroups see kind pseudo.
  */
 static const struct {
 	uint32_t magic;
