@@ -122,14 +122,16 @@ static bool parse_fd(const char *text, int *ret)
 int externals_add_supply(struct externals *e, const char *argument, struct error *err)
 {
 	_cleanup_(free_p) char *name = xstrdup(argument);
-	char *equals = strchr(name, '=');
+	bool of_mount = !strncmp(argument, "mount:[/", 8);
+	const char *end = of_mount ? strstr(name, "]=") : name;
+	char *equals = end ? strchr(end, '=') : NULL;
 	int fd;
 
 	if (!equals || !equals[1])
 		return error_raise(err, EINVAL, "--external %s: it is NAME=fd:N or NAME=PATH",
 		                   argument);
 	*equals = '\0';
-	if (!is_name(name))
+	if (!of_mount && !is_name(name))
 		return error_raise(err, EINVAL, "--external %s: NAME is [A-Za-z0-9_.-]+", argument);
 	if (!strncmp(equals + 1, "fd:", 3) && !parse_fd(equals + 4, &fd))
 		return error_raise(err, EINVAL, "--external %s: fd:N needs a descriptor number",

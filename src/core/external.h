@@ -2,7 +2,8 @@
 /*
  * External objects: what the user says stays outside the set. At checkpoint KEY=NAME, where KEY is
  * exactly what the leak's hint prints (`pipe:[INO]`, `tty:[DEV]`, `file:[DEV:INO]`, `eventfd:[ID]`,
- * `mount:[/PATH]` or `mount:[ID]`); at restart NAME=fd:N or NAME=PATH. NAME is [A-Za-z0-9_.-]+.
+ * `mount:[/PATH]` or `mount:[ID]`); at restart NAME=fd:N or NAME=PATH. NAME is [A-Za-z0-9_.-]+, or
+ * at restart mount:[/PATH], of a mount of the host's that the checkpoint gave no name.
  */
 #pragma once
 

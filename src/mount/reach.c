@@ -203,22 +203,12 @@ static int take_off(const struct reach *reach, const char *point, size_t n, stru
 	return 0;
 }
 
-static size_t child_on_root(const struct mount_table *t, size_t mount)
-{
-	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == mount && !*t->mounts[i].rel)
-			return i;
-	return MOUNT_NONE;
-}
-
 /* how many are stacked on its root */
 static size_t count_covers(const struct mount_table *t, size_t mount)
 {
 	size_t n = 0;
 
-	while ((mount = child_on_root(t, mount)) != MOUNT_NONE)
+	while ((mount = mount_table_cover(t, mount)) != MOUNT_NONE)
 		n++;
 	return n;
 }

@@ -70,6 +70,16 @@ size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t
 	return look_up(t->by_device, key, sizeof(key));
 }
 
+size_t mount_table_cover(const struct mount_table *t, size_t mount)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (t->mounts[i].parent == mount && !*t->mounts[i].rel)
+			return i;
+	return MOUNT_NONE;
+}
+
 size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous)
 {
 	return (previous == MOUNT_NONE ? t->sbs[sb].first_mount : t->mounts[previous].next_of_sb) -

@@ -134,6 +134,8 @@ int mount_table_relate(struct mount_table *t, size_t ns, struct error *err);
 size_t mount_table_ns(const struct mount_table *t, uint64_t inode); /* MOUNT_NONE: not there */
 /* the mount of that unique (or, without unique ids, old) id; MOUNT_NONE: not there */
 size_t mount_table_find(const struct mount_table *t, uint64_t id);
+/* what is mounted on its root; MOUNT_NONE: nothing */
+size_t mount_table_cover(const struct mount_table *t, size_t mount);
 /* the id by which mount_table_find() knows the mount that @fd is on, 0 if the kernel gives none */
 uint64_t mount_id_of(int fd);
 size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor); /* found or added */

@@ -85,6 +85,42 @@ def the_root_elsewhere():
     restart("another root", "one", "--root", "root")
 
 
+def supplied_late():
+    """named only at the restart; it stands for no other mount"""
+    runner, pid = start()
+    checkpoint("a bind without a name", runner, pid)
+    os.rename("data", "data=]=moved")
+    refused("a bind without a name is gone", ["mount.external-missing", "--external mount:[/data]=PATH"], "restart", IMAGE, "--detach")
+    restart("a bind without a name", "two", "--external", "mount:[/data]=other")
+    restart("a bind with an odd place", "one", "--external", "mount:[/data]=data=]=moved")
+    for key, code in ("mount:[/nothing]", "external.unused"), ("mount:[/tmp]", "external.unused"):
+        refused(key, [code], "restart", IMAGE, "--detach", "--external", "mount:[/data]=other", "--external", key + "=other")
+    refused("a file", ["external.missing", "no directory"], "restart", IMAGE, "--detach", "--external", "mount:[/data]=other/word")
+    os.rename("data=]=moved", "data")
+
+
+def root_on_top():
+    """of several on "/" it is the one that tasks see"""
+    outside = read("/proc/self/mountinfo")
+    root, data = os.path.abspath("root"), os.path.abspath("data")
+    script = f"""mount --bind {root} {root}; cd {root}
+for i in usr dev; do mount --bind /$i $i; done; mount --bind {data} data; mount -t tmpfs tmp tmp
+mount --move . /; exec chroot . /bin/sh -c '{LOOP}'"""
+    runner = subprocess.Popen(["unshare", "-p", "-f", "unshare", "-m", "sh", "-c", script], stdin=subprocess.DEVNULL)
+    wait_for(lambda: children(runner.pid) and inside(children(runner.pid)[0], "tmp/count"), "it counts")
+    checkpoint("a root on top", runner, children(runner.pid)[0], "--subtree")
+    os.rename("root", "moved root")
+    refused("the root on top is gone", ["mount.external-missing", "hint: --root DIR"], "restart", IMAGE, "--detach")
+    code, out, err = stasis("restart", IMAGE, "--detach", "--root", "moved root")
+    expect(code == 0, f"the root on top has moved: {code} {err}")
+    if code == 0:
+        seen = inside(int(out), "tmp/count")
+        wait_for(lambda: inside(int(out), "tmp/count") != seen, "the root on top has moved: it counts")
+        end(int(out))
+    os.rename("moved root", "root")
+    expect(read("/proc/self/mountinfo") == outside, "the host's mounts")
+
+
 def around_the_root():
     """what is supplied for one mount takes no other's place, even if that lies in it"""
     runner, pid = start("--bind", os.path.abspath(".") + ":/shm")
@@ -178,6 +214,8 @@ folder("data", "one")
 folder("other", "two")
 a_bind_with_a_name()
 the_root_elsewhere()
+supplied_late()
+root_on_top()
 around_the_root()
 root_for_nothing()
 memory_of_the_host()

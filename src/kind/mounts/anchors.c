@@ -101,32 +101,44 @@ static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, 
 	return 0;
 }
 
-static int supply_name(struct restart *r, struct mounts *m, size_t sb, const SuperblockAnchor *a,
-                       struct error *err)
+static int supply_name(struct restart *r, struct mounts *m, size_t sb, const char *root,
+                       uint32_t mode, const char *name, struct error *err)
 {
-	_cleanup_(free_p) char *name = xstrndup((const char *)a->name.data, a->name.len);
-	_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
 	_cleanup_(close_p) int fd = -1;
-
-	if (!externals_supplied(r->options->externals, name))
-		return 0; /* where it was, if it is there */
 	int e = externals_open(r->options->externals, name, O_PATH, &fd, err);
+
 	if (e == 0)
-		e = supply(m, sb, root, a->mode, fd, name, err);
+		e = supply(m, sb, root, mode, fd, name, err);
 	if (e < 0)
 		error_object(err, "%s", name);
 	return e;
 }
 
-/* the line of the mount that is the root of the root task's namespace */
+static int supply_anchor(struct restart *r, struct mounts *m, size_t sb, const SuperblockAnchor *a,
+                         struct error *err)
+{
+	_cleanup_(free_p) char *name = xstrndup((const char *)a->name.data, a->name.len);
+	_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
+
+	/* not supplied, or without a name: where it was, if it is there */
+	return externals_supplied(r->options->externals, name)
+	               ? supply_name(r, m, sb, root, a->mode, name, err)
+	               : 0;
+}
+
+/* the line of the mount that the root task's namespace has at "/", on top of others */
 static size_t root_mount(const struct restart *r, const struct mounts *m)
 {
 	const TaskState *t = object_state(r->tasks[0], TaskState);
 
 	for (size_t i = 0; i < t->n_objects; i++) {
 		const struct object *o = objects_by_id(r->objects, t->objects[i]);
-		if (o->kind == &mnt_ns_kind)
-			return m->table.namespaces[mounts_index(m, o)].root;
+		if (o->kind == &mnt_ns_kind) {
+			size_t top = m->table.namespaces[mounts_index(m, o)].root, next = top;
+			while ((next = mount_table_cover(&m->table, top)) != MOUNT_NONE)
+				top = next;
+			return top;
+		}
 	}
 	return MOUNT_NONE;
 }
@@ -153,6 +165,20 @@ static int supply_root(const struct restart *r, struct mounts *m, struct error *
 	return r2 < 0 ? error_trace(err, r2) : 0;
 }
 
+/* mount:[/PATH], of which nothing was said at the checkpoint */
+static int supply_point(struct restart *r, struct mounts *m, size_t mount, struct error *err)
+{
+	struct mount_entry *e = &m->table.mounts[mount];
+	_cleanup_(free_p) char *key = xasprintf("mount:[%s]", e->point);
+
+	if (m->table.sbs[e->sb].class != MOUNT_EXTERNAL || e->external ||
+	    !externals_supplied(r->options->externals, key))
+		return 0;
+	e->external = take_ptr(key);
+	const MountState *s = object_state(m->mounts[mount], MountState);
+	return supply_name(r, m, e->sb, e->root, s->root_mode, e->external, err);
+}
+
 static void find_supplies(struct restart *r, struct mounts *m)
 {
 	struct error refusal = ERROR_INIT;
@@ -167,10 +193,12 @@ static void find_supplies(struct restart *r, struct mounts *m)
 	for (size_t i = 0; i < m->n_sbs; i++) {
 		const SuperblockState *s = object_state(m->sbs[i], SuperblockState);
 		for (size_t k = 0; k < s->n_anchors; k++)
-			if (s->anchors[k]->name.len &&
-			    supply_name(r, m, i, s->anchors[k], &refusal) < 0)
+			if (supply_anchor(r, m, i, s->anchors[k], &refusal) < 0)
 				restart_refuse(r, &refusal);
 	}
+	for (size_t i = 0; i < m->n_mounts; i++)
+		if (supply_point(r, m, i, &refusal) < 0)
+			restart_refuse(r, &refusal);
 }
 
 /* ---- of the host ---- */
@@ -330,7 +358,6 @@ static bool is_locked(const struct mounts *m, const struct mount_entry *e)
 static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e,
                            const char *why)
 {
-	const SuperblockState *s = object_state(m->sbs[e->sb], SuperblockState);
 	struct error refusal;
 
 	error_refuse(&refusal, CODE_mount_external_missing, "%s: %s of a %s", why, e->root,
@@ -340,9 +367,14 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 		error_hint(&refusal, "--external %s=PATH", e->external);
 	else if (is_locked(m, e))
 		error_hint(&refusal, "unmount that, or run stasis as root");
-	else if (s->n_anchors)
-		error_hint(&refusal, "put it back as it was, on %.*s", (int)s->anchors[0]->path.len,
-		           (const char *)s->anchors[0]->path.data);
+	else if ((size_t)(e - m->table.mounts) == root_mount(r, m))
+		error_hint(&refusal, "--root DIR: where it is now (or --files-changed allow, if it "
+		                     "was made anew under its name)");
+	else if (m->table.sbs[e->sb].class == MOUNT_EXTERNAL)
+		error_hint(&refusal,
+		           "--external mount:[%s]=PATH: what takes its place (or "
+		           "--files-changed allow, if it was made anew under its name)",
+		           e->point);
 	restart_refuse(r, &refusal);
 }
 
@@ -435,6 +467,8 @@ static void check_layers(struct restart *r, const struct mounts *m)
 		error_refuse(&refusal, CODE_mount_external_missing,
 		             "a layer of an overlay is not there, or has been replaced: %s",
 		             missing);
+		error_hint(&refusal,
+		           "put it back where it was: nothing else can be supplied for it");
 		restart_refuse(r, &refusal);
 	}
 }
