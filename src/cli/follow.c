@@ -39,12 +39,18 @@ static void hand_on(pid_t pid, const struct signalfd_siginfo *info)
 	kill(pid, (int)info->ssi_signo);
 }
 
-/* the child's state now: true when it has ended; a stop by SIGTSTP is ours as well */
+/*
+ * The child's state now: true when it has ended; a stop by SIGTSTP is ours as well. What has
+ * entered its pid namespace is ours, too, and until we have waited for that the init does not end.
+ */
 static bool reap(pid_t pid, bool *stop_with_it, int *ret_status)
 {
+	pid_t child;
 	int status;
 
-	while (waitpid(pid, &status, WNOHANG | WUNTRACED | __WALL) == pid) {
+	while ((child = waitpid(-1, &status, WNOHANG | WUNTRACED | __WALL)) > 0) {
+		if (child != pid)
+			continue;
 		*ret_status = status;
 		if (!WIFSTOPPED(status))
 			return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The set is found by walking /proc/PID/task/TID/children from the root. Held tasks make no
+ * The set is found by walking /proc/PID/task/TID/children from the root, and from what has entered
+ * its pid namespace. Held tasks make no
  * children, so the walk is repeated until it meets only tasks that are held, or dead.
  *
  * A task in uninterruptible sleep does not stop. Mostly it waits in vfork(2) for a child that we
@@ -18,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/entered.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
@@ -31,7 +33,7 @@
 struct found {
 	pid_t tid, tgid;
 	pid_t parent;  /* the thread that it is a child of; of a further thread: its leader's */
-	size_t caller; /* index of that thread in the scan; SIZE_MAX for the root */
+	size_t caller; /* index of that thread in the scan; SIZE_MAX: that is outside */
 	bool dead;
 };
 
@@ -148,14 +150,23 @@ static int scan_children(struct freezer *f, struct scan *s, size_t index, struct
 	return 0;
 }
 
+/* the root with all below it; then what has entered its pid namespace, each with the same */
 static int scan_set(struct freezer *f, struct error *err)
 {
+	_cleanup_(free_p) pid_t *entered = NULL;
 	struct scan s = { 0 };
 	pid_t root = f->c->options->root;
+	size_t n = 0, at = 0;
 	int r = scan_process(f, &s, root, 0, SIZE_MAX, err);
 
-	for (size_t i = 0; r == 0 && i < s.n; i++)
-		r = scan_children(f, &s, i, err);
+	if (r == 0)
+		r = entered_find(root, &entered, &n, err);
+	for (size_t i = 0; r == 0 && i <= n; i++) {
+		for (; r == 0 && at < s.n; at++)
+			r = scan_children(f, &s, at, err);
+		if (r == 0 && i < n)
+			r = scan_process(f, &s, entered[i], 0, SIZE_MAX, err);
+	}
 	if (r == 0 && s.n == 0)
 		r = error_raise(err, ESRCH, "there is no process %d", root);
 	free(f->scan.items);

@@ -66,12 +66,12 @@ struct restart {
 	unsigned waited_for_pids_ms; /* spawn_pid_lingers() */
 	int socket;                  /* our end of what descriptors travel through */
 	int stub_socket;             /* the number of the stubs' end, above all they use */
-	int stub_socket_here;        /* the same end here, until the root stub has it */
+	int stub_socket_here;        /* the same end here, until all stubs have it */
 	pthread_mutex_t socket_lock;
 	bool new_pidns;                /* asked for, or the image has a pid namespace of its own */
 	struct user_ns_data *own_user; /* of ours, that we are in, core/own_user.h; NULL: none */
 	int own_status; /* our /proc/PID/status, with ids as they are outside of it */
-	pid_t root;     /* the root stub, a child of ours; 0 = none yet */
+	pid_t root;     /* the root stub, a child of ours; 0 = none yet. core/root.h: others, too */
 	pid_t new_init; /* --new-pidns: our init; 0 = none */
 	int init_socket, pidns_before; /* to our init; our own pid namespace */
 	_Atomic uint64_t memory_bytes;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
@@ -127,36 +128,42 @@ static long clone_into(const struct clone_args *args, uint64_t code, uint64_t sl
 	return ret;
 }
 
-/* what a helper has to know to clone the root in our stead */
+/* what a helper has to know to clone in our stead */
 struct birth {
 	struct restart *r;
-	struct stub *root;
-	int owner; /* the user namespace that is to own the pid namespace; -1: ours */
+	struct stub *stub;
+	pid_t inside; /* a process in the pid namespace to be entered; 0: none, we are there */
+	int owner;    /* the user namespace that is to own the pid namespace; -1: ours */
 };
 
 /* returns its pid, as we see it */
 static int clone_here(const struct birth *b, struct error *err)
 {
 	struct restart *r = b->r;
-	bool is_init = r->new_pidns && pidns_root_is_init(r);
-	const struct plan_node *node = &r->plan->nodes[b->root->node];
-	pid_t tid = node->tid;
+	const struct stub *stub = b->stub;
+	size_t levels = plan_ns_level(stub->ns);
+	bool is_init = stub->ns ? stub->ns->init == stub->node : stub->tid == 1 && r->new_pidns;
+	bool by_helper = b->inside || b->owner >= 0;
+	pid_t numbers[PLAN_LEVELS_MAX + 1];
 	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0) |
-		                            (b->owner >= 0 ? CLONE_PARENT : 0),
-		                   .exit_signal = b->owner >= 0 ? 0 : SIGCHLD,
-		                   .set_tid = (uintptr_t)&tid,
-		                   .set_tid_size = 1 };
+		                            (by_helper ? CLONE_PARENT : 0),
+		                   .exit_signal = by_helper ? 0 : SIGCHLD,
+		                   .set_tid = (uintptr_t)numbers,
+		                   .set_tid_size = levels + 1 };
 	uint64_t block = ~0ull, saved;
 	long pid;
 
+	for (size_t i = 0; i < levels; i++)
+		numbers[i] = stub->inner[levels - 1 - i];
+	numbers[levels] = stub->tid;
 	/* no handler of ours may run in the child; glibc would leave its internal signals open */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &block, &saved, 8);
 	do
-		pid = clone_into(&args, r->area->start, area_slot(r->area, b->root->node));
-	while (pid == -EEXIST && spawn_pid_lingers(r, tid));
+		pid = clone_into(&args, r->area->start, area_slot(r->area, stub->node));
+	while (pid == -EEXIST && !b->inside && spawn_pid_lingers(r, stub->tid));
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &saved, NULL, 8);
 	if (pid < 0) {
-		int e = error_raise(err, (int)-pid, "clone the root as pid %d", tid);
+		int e = error_raise(err, (int)-pid, "clone pid %d", stub->tid);
 		if (pid == -EEXIST)
 			err->code = CODE_pid_in_use;
 		return e;
@@ -177,33 +184,54 @@ static int enter_outside(struct restart *r, const struct stub *root, struct erro
 	return 0;
 }
 
+static int enter_pid_ns(pid_t inside, struct error *err)
+{
+	_cleanup_(close_p) int pidfd = pidfd_open(inside, 0);
+
+	if (pidfd < 0 || setns(pidfd, CLONE_NEWPID) < 0)
+		return error_raise(err, errno, "enter the pid namespace of %d", inside);
+	return 0;
+}
+
 /* it will be our child, not the helper's; and in the user namespace, with ids of its own */
-static int clone_in_owner(void *arg, struct error *err)
+static int clone_by_helper(void *arg, struct error *err)
 {
 	const struct birth *b = arg;
-	int e = enter_outside(b->r, b->root, err);
+	int e = b->inside ? enter_pid_ns(b->inside, err) : 0;
 
-	if (e == 0)
-		e = cred_become(b->root, err);
+	if (e == 0 && b->owner >= 0)
+		e = enter_outside(b->r, b->stub, err);
+	if (e == 0 && b->owner >= 0)
+		e = cred_become(b->stub, err);
 	if (e < 0)
 		return error_trace(err, e);
-	if (setns(b->owner, CLONE_NEWUSER) < 0)
+	if (b->owner >= 0 && setns(b->owner, CLONE_NEWUSER) < 0)
 		return error_raise(err, errno, "enter the user namespace of the root");
 	return clone_here(b, err);
 }
 
-static int clone_root(struct restart *r, struct stub *root, struct error *err)
+/* the root, or one that has entered its pid namespace, or one below that */
+static int clone_stub(struct restart *r, struct stub *stub, struct error *err)
 {
-	uint32_t owner = pid_ns_root_owner(r);
-	struct birth b = { r, root, user_ns_fd(r, owner) };
-	int pid = owner ? helper_run(clone_in_owner, &b, sizeof(b), err) : clone_here(&b, err);
+	const struct plan_ns *ns = stub->ns;
+	bool begins = r->root == 0 || (ns && ns->init == stub->node);
+	uint32_t owner = begins ? pid_ns_root_owner(r) : 0;
+	struct birth b = { r, stub, 0, owner ? user_ns_fd(r, owner) : -1 };
 
+	if (begins && ns)
+		ns = ns->parent;
+	if (r->root)
+		b.inside = ns ? r->stubs[ns->init]->host_tid : r->root;
+	int pid = b.inside || owner ? helper_run(clone_by_helper, &b, sizeof(b), err)
+	                            : clone_here(&b, err);
 	if (pid < 0)
 		return error_trace(err, pid);
-	r->root = root->host_tid = (pid_t)pid;
+	stub->host_tid = (pid_t)pid;
+	if (!r->root)
+		r->root = stub->host_tid;
 	if (owner) {
-		root->user_ns = objects_by_id(r->objects, owner);
-		root->assumed = stub_object(root, &cred_kind);
+		stub->user_ns = objects_by_id(r->objects, owner);
+		stub->assumed = stub_object(stub, &cred_kind);
 	}
 	return 0;
 }
@@ -225,28 +253,28 @@ static int adopt(struct restart *r, struct stub *root, struct error *err)
 	return calls_run(root->calls, err);
 }
 
-int root_clone(struct restart *r, struct stub *root, struct error *err)
+int root_clone(struct restart *r, struct stub *stub, struct error *err)
 {
+	bool new_pidns = r->new_pidns && !r->root;
 	int e;
 
-	add_forget(root->calls);
-	add_close(r, root->calls);
-	e = add_unmap(r, root->calls, err);
+	add_forget(stub->calls);
+	add_close(r, stub->calls);
+	e = add_unmap(r, stub->calls, err);
 	if (e < 0)
 		return error_trace(err, e);
-	add_protect(r, root->calls);
-	calls_start(root->calls);
-	e = r->new_pidns ? pidns_enter(r, err) : 0;
+	add_protect(r, stub->calls);
+	calls_start(stub->calls);
+	e = new_pidns ? pidns_enter(r, err) : 0;
 	if (e == 0)
-		e = clone_root(r, root, err);
-	if (e == 0 && r->new_pidns)
+		e = clone_stub(r, stub, err);
+	if (e == 0 && new_pidns)
 		e = pidns_leave(r, err);
 	if (e < 0)
 		return error_trace(err, e);
-	e = calls_run(root->calls, err);
+	e = calls_run(stub->calls, err);
 	if (e < 0)
 		return error_trace(err, e);
-	close_p(&r->stub_socket_here);
-	e = adopt(r, root, err);
+	e = adopt(r, stub, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -316,11 +316,13 @@ static int run_steps(struct restart *r, struct error *err)
 	note_inner(&x);
 	for (size_t i = 0; e == 0 && i < r->plan->n_steps; i++) {
 		const struct plan_step *step = &r->plan->steps[i];
-		if (step->actor == PLAN_COORDINATOR)
+		bool ours = step->actor == PLAN_COORDINATOR;
+		e = flush(&x, ours ? NULL : r->stubs[step->actor], err);
+		if (e == 0 && ours && step->node != r->plan->root)
+			e = root_clone(r, r->stubs[step->node], err);
+		if (e == 0 && ours)
 			e = spawn_enter(r, r->stubs[step->node], err);
-		else
-			e = flush(&x, r->stubs[step->actor], err);
-		if (e == 0 && step->actor != PLAN_COORDINATOR)
+		if (e == 0 && !ours)
 			e = do_step(&x, step, err);
 		if (e == 0 && (step->action == PLAN_EXIT || step->action == PLAN_DIE))
 			x.last = NULL;
@@ -330,6 +332,7 @@ static int run_steps(struct restart *r, struct error *err)
 		e = flush(&x, NULL, err);
 	if (e == 0)
 		e = enter_last_all(r, err);
+	close_p(&r->stub_socket_here);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -402,13 +405,13 @@ void spawn_plan_launch(struct restart *r)
 
 void spawn_undo(struct restart *r)
 {
-	int status;
+	pid_t pid = 0;
 
-	if (r->root > 0) {
+	if (r->root > 0)
 		kill(r->root, SIGKILL);
-		while (waitpid(r->root, &status, __WALL) < 0 && errno == EINTR)
-			;
-	}
+	/* an init ends when we have waited for those that have entered its namespace, too */
+	while (r->root > 0 && pid != r->root && (pid >= 0 || errno == EINTR))
+		pid = waitpid(-1, NULL, __WALL);
 	r->root = 0;
 	pidns_undo(r);
 }

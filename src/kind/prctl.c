@@ -385,22 +385,31 @@ static void check_thread(struct restart *r, PrctlState *s)
 	}
 }
 
-/* the root's parent would be this restart, which ends at once with --detach */
-static void check_parent_death(struct restart *r, const struct object *object)
+static void check_top(struct restart *r, const TaskState *t, const struct object *object)
 {
-	const TaskState *root = object_state(r->tasks[r->plan->root], TaskState);
 	struct error refusal;
 
-	if (!r->options->detach || !object_state(object, PrctlState)->parent_death_signal)
-		return;
-	for (size_t i = 0; i < root->n_objects; i++) {
-		if (root->objects[i] != object->id)
+	for (size_t i = 0; i < t->n_objects; i++) {
+		if (t->objects[i] != object->id)
 			continue;
 		error_refuse(&refusal, CODE_prctl_parent_death,
-		             "the root task gets a signal when its parent ends, and --detach would "
-		             "end it at once");
+		             "task %u gets a signal when its parent ends, and --detach would "
+		             "end it at once",
+		             t->tid);
 		error_hint(&refusal, "restart in the foreground");
 		restart_refuse(r, &refusal);
+	}
+}
+
+/* the parent of those that have none would be this restart, which ends at once with --detach */
+static void check_parent_death(struct restart *r, const struct object *object)
+{
+	if (!r->options->detach || !object_state(object, PrctlState)->parent_death_signal)
+		return;
+	for (size_t i = 0; i < r->n_tasks; i++) {
+		const TaskState *t = object_state(r->tasks[i], TaskState);
+		if (!t->parent)
+			check_top(r, t, object);
 	}
 }
 

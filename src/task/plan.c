@@ -107,13 +107,16 @@ static int link_parent(struct planner *p, uint32_t i)
 
 	if (!is_leader(p, i))
 		return 0;
-	if (p->tasks[i].parent == 0) {
-		if (p->plan->root != PLAN_NONE)
-			return plan_invalid(p, i, "two roots");
+	uint32_t root = p->plan->root;
+	if (p->tasks[i].parent == 0 && root == PLAN_NONE) {
 		p->plan->root = i;
 		return 0;
 	}
-	m->parent = plan_find(p, p->tasks[i].parent);
+	m->foreign = m->entered = p->tasks[i].parent == 0;
+	if (m->entered && (p->tasks[root].tid != 1 || p->tasks[i].state == PLAN_ZOMBIE))
+		return plan_invalid(p, i, "two roots");
+	/* nobody's child inside: what it leaves behind comes to the init, like a child's of that */
+	m->parent = m->entered ? root : plan_find(p, p->tasks[i].parent);
 	if (m->parent == PLAN_NONE)
 		return plan_invalid(p, i, "a parent is missing");
 	if (p->tasks[m->parent].state == PLAN_ZOMBIE)
@@ -196,6 +199,8 @@ static int check_sharing(struct planner *p)
 		               t->share[PLAN_SIGHAND] != l->share[PLAN_SIGHAND]))
 			return plan_invalid(p, i,
 			                    "a thread with another address space than its leader");
+		if (p->members[i].entered && !leads_session(p, i) && p->members[i].sid != OUTSIDE)
+			return plan_invalid(p, i, "it is from outside, but not its session");
 		if (t->sid != l->sid || t->pgid != l->pgid)
 			return plan_invalid(p, i, "a thread with another session than its leader");
 	}

@@ -29,7 +29,7 @@ uint64_t plan_share_flag(enum plan_share share); /* CLONE_VM... */
 
 enum plan_state { PLAN_LIVE, PLAN_ZOMBIE, PLAN_DEAD_LEADER };
 
-#define PLAN_COORDINATOR UINT32_MAX /* as creator: of the root */
+#define PLAN_COORDINATOR UINT32_MAX /* as creator: of those that have no parent in the set */
 #define PLAN_NONE        UINT32_MAX
 
 /* a pid namespace below the root's own */
@@ -52,7 +52,11 @@ bool plan_ns_within(const struct plan_ns *inner, const struct plan_ns *outer);
 
 struct plan_task {
 	pid_t tid, tgid; /* these numbers are those of the root's pid namespace */
-	pid_t parent; /* tid of the real parent, a thread; 0 for the root. Ignored for threads. */
+	/*
+	 * tid of the real parent, a thread; 0 for the root, and if that is the init of its pid
+	 * namespace for what has entered it from outside, setns(2). Ignored for threads.
+	 */
+	pid_t parent;
 	pid_t pgid, sid;
 	enum plan_state state;
 	int exit_signal;               /* leaders */

@@ -65,7 +65,9 @@ int plan_read_groups(struct planner *p)
 
 bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns)
 {
-	return pgid == OUTSIDE ? !ns : plan_ns_within(find_group(p, pgid)->leader.ns, ns);
+	if (pgid == OUTSIDE)
+		return !ns && p->tasks[p->plan->root].tid != 1;
+	return plan_ns_within(find_group(p, pgid)->leader.ns, ns);
 }
 
 /* who can put it into its group when all are there: itself, or its parent; PLAN_NONE: nobody */
@@ -253,13 +255,14 @@ void plan_finish_groups(struct planner *p, unsigned level)
 			found_group(p, g);
 	}
 	for (size_t i = 0; i < p->n_order; i++) {
-		struct group *g = find_group(p, p->members[p->order[i]].pgid);
-		if (g && p->members[p->order[i]].built && !owner_of(p, p->order[i]))
+		const struct member *m = &p->members[p->order[i]];
+		struct group *g = find_group(p, m->pgid);
+		if (owner_of(p, p->order[i]))
+			continue;
+		go(p, p->order[i]);
+		if (g && m->group == g->pgid)
 			g->settled = true;
 	}
-	for (size_t i = 0; i < p->n_order; i++)
-		if (!owner_of(p, p->order[i]))
-			go(p, p->order[i]);
 	for (size_t i = 0; i < p->n_order; i++)
 		hold_group(p, p->order[i]);
 	for (size_t i = 0; i < p->n_order; i++)

@@ -24,6 +24,7 @@ struct member {                               /* what the planner knows of a nod
 	pid_t sid, pgid;       /* OUTSIDE where that is so */
 	pid_t birth;           /* leaders of sessions: the session to be born into */
 	bool foreign;          /* made by a placeholder, then handed to its parent */
+	bool entered;          /* made by the coordinator, like the root; foreign, too */
 	bool orphan;           /* the same, by a placeholder of the one that is to make it */
 	bool sibling;          /* made by its sibling that leads its session (CLONE_PARENT) */
 	bool led;              /* made by a placeholder that leads its session, or comes from it */
@@ -96,6 +97,12 @@ static inline bool is_leader(const struct planner *p, uint32_t node)
 static inline bool leads_session(const struct planner *p, uint32_t node)
 {
 	return p->members[node].sid == p->tasks[node].tid;
+}
+
+/* whether the coordinator makes it */
+static inline bool is_top(const struct planner *p, uint32_t node)
+{
+	return node == p->plan->root || p->members[node].entered;
 }
 
 static inline const struct plan_ns *ns_of(const struct planner *p, uint32_t node)

@@ -52,7 +52,7 @@ bool plan_can_begin_in(const struct planner *p, uint32_t process, pid_t session)
 	pid_t birth = p->members[process].birth;
 
 	return leads_session(p, process) && (birth == FREE || birth == session) &&
-	       (process != p->plan->root || session == OUTSIDE);
+	       (!is_top(p, process) || session == OUTSIDE);
 }
 
 bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session)
@@ -64,7 +64,7 @@ bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session)
 /* the first above that has been in @session, or cannot have begun in it; or @process itself */
 static uint32_t climb(const struct planner *p, uint32_t process, pid_t session)
 {
-	while (process != p->plan->root && !plan_has_been_in(p, process, session) &&
+	while (!is_top(p, process) && !plan_has_been_in(p, process, session) &&
 	       plan_can_begin_in(p, process, session))
 		process = process_above(p, process);
 	return process;
@@ -159,7 +159,7 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 			return plan_bad_shape(p, child,
 			                      "no relative could have put it into its session");
 		p->members[parent].birth = place->sid;
-		if (parent == p->plan->root)
+		if (is_top(p, parent))
 			return 0;
 		child = parent;
 	}
@@ -338,7 +338,7 @@ int plan_settle_sessions(struct planner *p)
 	int r = 0;
 
 	for (size_t i = 0; i < p->n_order; i++)
-		if (p->order[i] != p->plan->root && !leads_session(p, p->order[i]))
+		if (!is_top(p, p->order[i]) && !leads_session(p, p->order[i]))
 			all[n++] = p->order[i];
 	if (n)
 		qsort_r(all, n, sizeof(*all), by_leader, p);

@@ -72,7 +72,8 @@ uint32_t plan_maker(const struct planner *p, uint32_t node)
 	    (session != FREE && session != p->members[maker].sid && !p->members[node].led))
 		return head;
 	for (uint32_t i = maker, n = 0; i != head; i = p->members[p->members[i].parent].leader)
-		if (n++ == MAKER_DEPTH_MAX || ns_of(p, i) || p->tasks[i].exit_signal != SIGCHLD)
+		if (n++ == MAKER_DEPTH_MAX || ns_of(p, i) || p->members[i].entered ||
+		    p->tasks[i].exit_signal != SIGCHLD)
 			return head;
 	return maker;
 }
@@ -208,7 +209,10 @@ static void connect_children(struct planner *p, uint32_t process, uint32_t *scra
 
 	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
 	     c = p->members[c].next_child)
-		if (p->members[c].sibling)
+		if (p->members[c].entered) {
+			add_product(p, process, c);
+			p->plan->nodes[c].creator = PLAN_COORDINATOR;
+		} else if (p->members[c].sibling)
 			add_product(p, plan_find(p, plan_birth(p, c)), c);
 		else if (!p->members[c].foreign)
 			scratch[n++] = c;
@@ -266,7 +270,7 @@ static void grant_wishes(struct planner *p, struct wishes *wishes)
 		r.waiting[wishes->all[i].maker] = i + 1;
 	}
 	for (uint32_t i = 0; i < p->n; i++)
-		if (i == p->plan->root || p->members[i].foreign)
+		if (i == p->plan->root || (p->members[i].foreign && !p->members[i].entered))
 			r.queue[r.n_queue++] = i;
 	reach(p, &r, wishes);
 	for (size_t i = 0; i < wishes->n; i++)

@@ -83,6 +83,8 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 	struct member *m = &p->members[node];
 	pid_t want = plan_birth(p, node);
 
+	if (creator == PLAN_COORDINATOR)
+		session = group = OUTSIDE;
 	if (is_leader(p, node) && want != FREE && want != session)
 		return plan_bad_shape(p, node, "sharing and sessions contradict each other");
 	if (creator != PLAN_COORDINATOR && !plan_ns_within(ns_of(p, node), ns_of(p, creator)))
@@ -94,7 +96,16 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 	m->group = m->birth_group = group;
 	m->made = true;
 	if (creator == PLAN_COORDINATOR) {
+		if (m->birth_in && m->birth_in != OUTSIDE)
+			return plan_bad_shape(p, node,
+			                      "its process group cannot be entered from outside");
+		if (plan_is_init(p, node) && ns_of(p, node)->owner)
+			return plan_bad_shape(
+				p, node,
+				"its pid namespace was begun from outside, for another "
+				"user namespace");
 		plan_add_step(p, PLAN_CLONE, creator, node);
+		*array_push(level->queue, level->n_queue) = node;
 		return 0;
 	}
 	uint32_t maker = creator, owner = p->members[process_of(p, creator)].birth_owner;
@@ -148,7 +159,7 @@ static bool has_stand_ins(const struct planner *p, uint32_t x)
 	return (m->orphan || p->tasks[x].n_stand_ins) &&
 	       p->tasks[x].n_stand_ins <= PLAN_STAND_INS_MAX && !n->flags &&
 	       n->exit_signal == SIGCHLD && (m->orphan || n->creator == m->parent) &&
-	       n->ns == ns_of(p, n->creator) && !m->birth_in;
+	       n->ns == ns_of(p, n->creator) && (m->orphan || !m->birth_in);
 }
 
 /* all but the first @n end */
@@ -271,6 +282,7 @@ static bool is_early(const struct planner *p, uint32_t process, uint32_t x)
 	pid_t want = plan_birth(p, x);
 
 	return is_leader(p, x) && leads_session(p, process) && !p->members[x].led &&
+	       !p->members[x].entered &&
 	       (want == FREE ? plan_is_init(p, x) : want != p->members[process].sid);
 }
 
@@ -356,7 +368,7 @@ static int make_due(struct planner *p, struct building *b, struct level *level, 
 	level->n_due = 0;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t x = level->due[i], maker = p->plan->nodes[x].creator;
-		const struct member *m = &p->members[p->members[maker].leader];
+		const struct member *m = &p->members[maker < p->n ? p->members[maker].leader : x];
 		if (!plan_ns_ready(p, x) || !plan_group_ready(p, x)) {
 			level->due[level->n_due++] = x;
 			continue;
@@ -463,9 +475,7 @@ static int build_all(struct planner *p, struct building *b)
 	int r;
 
 	plan_place_dead_sessions(p, b);
-	r = plan_make_node(p, b, PLAN_COORDINATOR, root,
-	                   leads_session(p, root) ? plan_birth(p, root) : OUTSIDE, OUTSIDE);
-	*array_push(b->levels[0].queue, b->levels[0].n_queue) = root;
+	r = plan_make_node(p, b, PLAN_COORDINATOR, root, OUTSIDE, OUTSIDE);
 	for (b->level = 0; r == 0 && b->level <= deepest; b->level++)
 		r = build_level(p, b);
 	for (uint32_t i = 0; r == 0 && i < p->n; i++)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from cli import done, expect, stasis, wait_for
-from containers import count, counts_on, end, mounts, read
+from containers import count, counts_on, end, entered, mounts, read, reaping
 
 libc = ctypes.CDLL(None)
 HERE = os.getcwd()
@@ -26,6 +26,9 @@ if os.path.isdir("/sys/fs/cgroup/unified"):
 WORK = """n=0
 (while :; do echo; sleep 0.02; done) | while read x; do n=$((n+1)); echo $n >/tmp/new; mv /tmp/new /tmp/pipe; done &
 while :; do n=$((n+1)); echo line $n; echo $n >/tmp/new.1; mv /tmp/new.1 /tmp/count; sleep 0.05; done"""
+EXEC = """n=0
+exec </dev/null >/tmp/log 2>&1
+while :; do n=$((n+1)); echo $n >/tmp/new.2; mv /tmp/new.2 /tmp/exec; sleep 0.05; done"""
 CAPABILITIES = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"]
 MOUNTS = [
     ("/proc", "proc", "proc", ""),
@@ -90,9 +93,14 @@ def compare(what, before, after):
 
 
 def goes_on(pid, what):
-    for name in ("count", "pipe"):
+    for name in ("count", "pipe", "exec"):
         counts_on(what, pid, f"tmp/{name}")
 
+
+
+def run(runtime, *words, **more):
+    manager = ["--cgroup-manager=cgroupfs"] if runtime == "crun" else []
+    return subprocess.run([runtime, "--root", HERE + "/state", *manager, *words], check=False, stdin=subprocess.DEVNULL, **more)
 
 
 def start(runtime, name, user):
@@ -100,11 +108,9 @@ def start(runtime, name, user):
     with open(name + "/config.json", "w") as f:
         json.dump(configuration(name, user), f)
     r, w = os.pipe()
-    manager = ["--cgroup-manager=cgroupfs"] if runtime == "crun" else []
-    run = subprocess.run([runtime, "--root", HERE + "/state", *manager, "run", "--detach", "--pid-file", "pid", name],
-                         cwd=name, stdin=subprocess.DEVNULL, stdout=w, stderr=w, check=False)
+    ran = run(runtime, "run", "--detach", "--pid-file", "pid", name, cwd=name, stdout=w, stderr=w)
     os.close(w)
-    if run.returncode:
+    if ran.returncode:
         print(f"{runtime} cannot run a container here: {os.read(r, 4096).decode()}")
         return 0, r
     return int(read(name + "/pid")), r
@@ -115,7 +121,9 @@ def container(runtime, user):
     pid, shim = start(runtime, name, user)
     if not pid:
         return False
-    wait_for(lambda: count(pid, "tmp/pipe") > 2 and count(pid, "tmp/count") > 2, f"{name} works")
+    run(runtime, "exec", "--detach", name, "sh", "-c", EXEC, stdout=subprocess.DEVNULL)
+    wait_for(lambda: all(count(pid, f"tmp/{x}") > 2 for x in ("pipe", "count", "exec")), f"{name} works")
+    expect(len(entered(pid)) == 1, f"{name}: exec has no parent inside: {entered(pid)}")
     options, restart = [], ["--external", "log=log"]
     code, _, err = stasis("checkpoint", pid, "-o", name + ".image")
     expect(code == 1 and f"also held by pid {os.getpid()}" in err, f"{name}: the pipe of its output: {code} {err}")
@@ -125,16 +133,17 @@ def container(runtime, user):
         open("net", "w").close()
         subprocess.run(["mount", "--bind", f"/proc/{pid}/ns/net", "net"], check=True)
         restart += ["--external", "net=net"]
-    before = state(pid)
+    before = state(pid) + state(*entered(pid))
     code, _, err = stasis("checkpoint", pid, "-o", name + ".image", "--leave-running", *options)
     expect(code == 0, f"{name}: {err}")
     goes_on(pid, f"{name} after a checkpoint")
-    compare(f"{name} after a checkpoint", before, state(pid))
-    code, _, err = stasis("checkpoint", pid, "-o", name + ".image", "--force", *options)
+    compare(f"{name} after a checkpoint", before, state(pid) + state(*entered(pid)))
+    with reaping(entered(pid)):
+        code, _, err = stasis("checkpoint", pid, "-o", name + ".image", "--force", *options)
     expect(code == 0, f"{name}: {err}")
     os.waitpid(pid, 0)
     os.close(shim)
-    subprocess.run([runtime, "--root", HERE + "/state", "delete", "--force", name], check=False, stderr=subprocess.DEVNULL)
+    run(runtime, "delete", "--force", name, stderr=subprocess.DEVNULL)
 
     output = os.open("log", os.O_RDWR)
     pids = []
@@ -144,7 +153,7 @@ def container(runtime, user):
         pids += [int(out)] if code == 0 else []
     for pid in pids:
         goes_on(pid, name)
-        compare(name, before, state(pid))
+        compare(name, before, state(pid) + state(*entered(pid)))
         limit = [read(f"/proc/{pid}/root/sys/fs/cgroup/{where}pids.max") for where in ("", "pids/")]
         expect("64" in limit, f"{name}: the limit of its cgroup is {limit}")
     expect(b"line " in os.read(output, 4096), f"{name}: what it writes")

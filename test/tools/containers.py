@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """For test/cli: containers at work, what they say of themselves in files, and their copies."""
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 
 from cli import expect, stasis, wait_for
 
@@ -93,6 +95,35 @@ def restart(what, copies, *options, **more):
     return roots
 
 
+def status(pid, key):
+    return re.search(rf"^{key}:\s*(.*)$", read(f"/proc/{pid}/status"), re.M)[1].split()
+
+
+def entered(pid):
+    """who is in its pid namespace with a parent that is not, but its init"""
+    own = os.readlink(f"/proc/{pid}/ns/pid")
+    found = []
+    for p in os.listdir("/proc"):
+        try:
+            if p.isdigit() and int(p) != pid and os.readlink(f"/proc/{p}/ns/pid") == own:
+                ppid = status(p, "PPid")[0]
+                if status(p, "NSpid")[-1] != "1" and (ppid == "0" or os.readlink(f"/proc/{ppid}/ns/pid") != own):
+                    found.append(int(p))
+        except (OSError, TypeError):
+            pass
+    return found
+
+
+@contextlib.contextmanager
+def reaping(pids):
+    """waits for children meanwhile: what has entered a container keeps its init until somebody has"""
+    thread = threading.Thread(target=lambda: [os.waitpid(p, 0) for p in pids])
+    thread.start()
+    yield
+    thread.join()
+
+
 def end(pid):
-    os.kill(pid, signal.SIGKILL)
+    with reaping(entered(pid)):
+        os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

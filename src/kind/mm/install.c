@@ -263,7 +263,7 @@ int mm_install(struct restart *r, struct object *object, struct stub *stub, stru
 		return error_raise(err, errno, "opening %s", path);
 	ret = mm_share_adopt(r, object, stub, err);
 	if (ret >= 0)
-		ret = vdso_move(r, s, stub, mm_share_vdso(r), err);
+		ret = vdso_move(r, s, stub, mm_share_vdso(stub), err);
 	for (size_t next = 0; next < s->n_mappings && ret >= 0;)
 		ret = map_batch(r, mm, s, &next, err);
 	if (ret >= 0)

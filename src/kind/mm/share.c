@@ -177,11 +177,13 @@ int share_get(struct restart *r, struct sharing **ret, struct error *err)
 	return *ret ? 0 : plan_sharing(r, ret, err);
 }
 
-const struct vdso_places *mm_share_vdso(const struct restart *r)
+const struct vdso_places *mm_share_vdso(struct stub *stub)
 {
-	const struct sharing *sharing = share_sharing(r);
+	const struct inheritance *in = share_inheritance(stub);
 
-	return sharing && sharing->staged ? &sharing->vdso : NULL;
+	while (in->parent)
+		in = in->parent;
+	return in->staged ? &in->vdso : NULL;
 }
 
 void mm_share_release(struct mm *mm)

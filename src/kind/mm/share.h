@@ -22,8 +22,8 @@ void mm_share_free(struct mm_share *share);            /* takes NULL */
 int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, struct error *err);
 /* keeps what was inherited and fits, drops the rest */
 int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, struct error *err);
-/* where all stubs have the vDSO meanwhile; NULL: where the coordinator has it */
-const struct vdso_places *mm_share_vdso(const struct restart *r);
+/* where it has the vDSO meanwhile; NULL: where the coordinator has it */
+const struct vdso_places *mm_share_vdso(struct stub *stub);
 /* queues the mmap of what adoption did not leave; @fd: descriptor in the stub, -1 = anonymous */
 void mm_share_map(struct mm *mm, struct stub *stub, const Mapping *m, int fd);
 /* a block of a page set > 0 */

@@ -510,19 +510,19 @@ static bool any_due(const struct sharing *sharing, const struct inheritance *in)
 
 int mm_before_clone(struct restart *r, struct stub *parent, struct stub *child, struct error *err)
 {
-	struct sharing *sharing = share_sharing(r);
-	bool first = !sharing;
+	struct sharing *sharing;
 	int ret = share_get(r, &sharing, err);
 
 	if (ret < 0)
 		return error_trace(err, ret);
 	if (!sharing || !sharing->n)
 		return 0;
-	if (first) /* mappings of the set may be wanted where the coordinator has its vDSO */
-		ret = vdso_stage(r, parent, &sharing->vdso, err);
-	if (first && ret >= 0)
-		sharing->staged = true;
 	struct inheritance *in = share_inheritance(parent), *own = share_inheritance(child);
+	if (!in->parent && !in->staged) {
+		/* mappings of the set may be wanted where the coordinator has its vDSO */
+		ret = vdso_stage(r, parent, &in->vdso, err);
+		in->staged = ret >= 0;
+	}
 	if (ret < 0 || own == in || own->stub != child)
 		return ret < 0 ? error_trace(err, ret) : 0;
 	in->phase = own->index;

@@ -46,8 +46,6 @@ struct restart_set {
 struct sharing {
 	struct restart_set **sets; /* by number - 1 */
 	size_t n;
-	bool staged; /* all stubs have the vDSO in these places */
-	struct vdso_places vdso;
 };
 
 /* which set each page of 2 MiB of addresses was last filled from; 0 = none */
@@ -64,11 +62,13 @@ struct chunk {
 /* what the descendants of one address space inherit from it; stub->private_mm of its first stub */
 struct inheritance {
 	struct stub *stub; /* the process whose address space it is */
-	struct inheritance *parent;
+	struct inheritance *parent; /* NULL: it comes from the coordinator's */
 	unsigned depth;
 	uint32_t index; /* which of the parent's children it is, in the order of their clones */
 	uint32_t n_children;
 	uint32_t phase; /* the child that is about to be cloned */
+	bool staged; /* this, and all that comes from it, has the vDSO in these places */
+	struct vdso_places vdso;
 	bool filling;
 	int mem;
 	size_t *n_due; /* for each child: sets that are due and have not come wholly; NULL = none */
