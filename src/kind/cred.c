@@ -173,14 +173,14 @@ static void check_login(struct restart *r, const CredState *s, const struct cred
 	if (s->login_uid != object_state(first, CredState)->login_uid) {
 		error_refuse(&refusal, CODE_cred_login_uid,
 		             "tasks of the tree have different login uids, %d and %d",
-		             (int)s->login_uid - 1,
-		             (int)object_state(first, CredState)->login_uid - 1);
+		             (int)(s->login_uid - 1),
+		             (int)(object_state(first, CredState)->login_uid - 1));
 		restart_refuse(r, &refusal);
 	}
 	if (s->login_uid != own_login_uid() && own_login_uid())
 		need(r, b, CAP_AUDIT_CONTROL, false,
 		     xasprintf("a task has the login uid %d, this restart %d",
-		               (int)s->login_uid - 1, (int)own_login_uid() - 1));
+		               (int)(s->login_uid - 1), (int)(own_login_uid() - 1)));
 }
 
 static void check_label(struct restart *r, const CredState *s)

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -156,22 +157,19 @@ static int open_it(struct restart *r, struct object *object, uint32_t flags, int
 	const NsfsState *s = object_state(object, NsfsState);
 	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	_cleanup_(close_p) int wanted = ns_reference_open(r, s->type, s->target);
-	_cleanup_(close_p) int fd = -1;
+	/* not opened before it is known to be one: a FIFO would wait, a device act */
+	_cleanup_(close_p) int there = wanted < 0 || !*path
+	                                       ? -1
+	                                       : place_open(place_base(r, s->mount), path, O_PATH);
+	char link[40];
 
-	if (wanted < 0)
-		return error_raise(err, errno, "open a namespace");
-	if (*path) {
-		fd = place_open(place_base(r, s->mount), path, (int)flags);
-	} else {
-		_cleanup_(free_p) char *link = xasprintf("/proc/self/fd/%d", wanted);
-		fd = open(link, (int)flags | O_CLOEXEC);
-	}
-	if (fd < 0)
+	if (wanted < 0 || (*path && there < 0))
 		return error_raise(err, errno, "open the namespace %s", path);
-	if (!is_namespace(fd, wanted))
+	if (*path && !is_namespace(there, wanted))
 		return error_raise(err, ESTALE, "%s is another namespace now", path);
-	*ret_fd = take_fd(&fd);
-	return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", *path ? there : wanted);
+	*ret_fd = open(link, (int)flags | O_CLOEXEC);
+	return *ret_fd < 0 ? error_raise(err, errno, "open the namespace %s", path) : 0;
 }
 
 const struct kind nsfs_kind = {

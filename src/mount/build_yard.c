@@ -249,14 +249,22 @@ int build_origins(void *build, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* a sysfs, or an mqueue that is not of a namespace of the set: the host's own */
+static bool is_shared(const struct mount_sb *sb)
+{
+	return sb->class == MOUNT_KEYED && (!sb->key || strcmp(sb->type, "mqueue") != 0);
+}
+
 /* P11, before anybody can have a file open in it for writing */
 int build_seal(void *build, struct error *err)
 {
 	struct mount_build *b = build;
 	int r = build_enter(*b->yard, err);
 
-	for (size_t i = 0; r == 0 && i < b->n_origins; i++)
-		if (!b->origins[i].anchor)
-			r = mount_superblock_seal(&b->t->sbs[b->origins[i].sb], b->origin[i], err);
+	for (size_t i = 0; r == 0 && i < b->n_origins; i++) {
+		const struct mount_sb *sb = &b->t->sbs[b->origins[i].sb];
+		if (!b->origins[i].anchor && !is_shared(sb))
+			r = mount_superblock_seal(sb, b->origin[i], err);
+	}
 	return r < 0 ? error_trace(err, r) : 0;
 }

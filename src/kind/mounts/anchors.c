@@ -247,8 +247,8 @@ static bool same_options(const struct mount_sb *a, const struct mount_sb *b)
 }
 
 /*
- * Mounted nowhere here: made as mount(8) would do it. Not with options, nor a cgroup's: there is
- * one for all namespaces, and it would get them.
+ * Mounted nowhere here: made as mount(8) would do it. Not with options or flags, nor a cgroup's:
+ * there is one for all namespaces, and it would get them.
  */
 static void make_singleton(struct mounts *m, size_t sb)
 {
@@ -257,7 +257,8 @@ static void make_singleton(struct mounts *m, size_t sb)
 	struct error ignored = ERROR_INIT;
 	int fd = -1;
 
-	if (first == MOUNT_NONE || want->n_options || !strncmp(want->type, "cgroup", 6))
+	if (first == MOUNT_NONE || want->n_options || want->flags ||
+	    !strncmp(want->type, "cgroup", 6))
 		return;
 	const struct mount_entry *e = &m->table.mounts[first];
 	if (mount_superblock_make(want, e->source, -1, -1, &fd, &ignored) == 0)

@@ -18,12 +18,35 @@
 #include "host/enter.h"
 #include "host/features.h"
 #include "host/helper.h"
+#include "kind/ipc_ns.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/ns.h"
+#include "kind/net_ns.h"
 #include "kind/pid_ns.h"
 #include "mount/superblock.h"
+#include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+
+static const struct kind *kind_of(const char *type, size_t size)
+{
+	static const struct {
+		const char *type;
+		const struct kind *kind;
+	} keyed[] = { { "proc", &pid_ns_kind },
+		      { "sysfs", &net_ns_kind },
+		      { "mqueue", &ipc_ns_kind } };
+
+	for (size_t i = 0; i < sizeof(keyed) / sizeof(keyed[0]); i++)
+		if (strlen(keyed[i].type) == size && !memcmp(keyed[i].type, type, size))
+			return keyed[i].kind;
+	return NULL;
+}
+
+const struct kind *superblock_key_kind(const SuperblockState *s)
+{
+	return kind_of((const char *)s->type.data, s->type.len);
+}
 
 /* ---- checkpoint ---- */
 
@@ -70,7 +93,7 @@ static int refuse_key(const struct mount_sb *sb, struct error *err)
 
 static int find_keyed(struct checkpoint *c, struct mount_sb *sb, struct error *err)
 {
-	const struct kind *kind = kind_by_name(!strcmp(sb->type, "sysfs") ? "net_ns" : "ipc_ns");
+	const struct kind *kind = kind_of(sb->type, strlen(sb->type));
 	size_t cursor = 0;
 
 	/* who may not mount one sees whether it is the host's */
@@ -78,7 +101,7 @@ static int find_keyed(struct checkpoint *c, struct mount_sb *sb, struct error *e
 	            ? is_of(sb, -1)
 	            : mount_table_find_sb(&c->mounts->host, sb->major, sb->minor) != MOUNT_NONE)
 		return 0;
-	for (struct object *o; kind && (o = objects_next(c->objects, kind, &cursor));) {
+	for (struct object *o; (o = objects_next(c->objects, kind, &cursor));) {
 		if (is_of(sb, ((struct ns *)o->live)->fd)) {
 			sb->key = o->id;
 			return 0;

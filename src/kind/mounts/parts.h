@@ -72,6 +72,8 @@ int mount_restore(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 
+/* keys.c: what sort of namespace file systems of its type belong to; NULL: to none */
+const struct kind *superblock_key_kind(const struct SuperblockState *s);
 /* restart: whether the host has the layers that it should have; what is missing, or NULL */
 char *superblock_missing_layer(const struct mount_sb *sb, const struct SuperblockState *s);
 /* checkpoint: what they are */

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -15,6 +16,7 @@
 #include "mnt_ns.pb-c.h"
 #include "mount.pb-c.h"
 #include "mount/class.h"
+#include "mount/overlay.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -73,7 +75,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 {
 	const SuperblockState *s = object_state(object, SuperblockState);
 
-	if (!s->type.len || !is_text(&s->type, NAME_SIZE) || !is_text(&s->subtype, NAME_SIZE))
+	if (!s->type.len || !is_text(&s->type, NAME_SIZE) || !is_text(&s->subtype, NAME_SIZE) ||
+	    (s->subtype.len && s->class_ != SUPERBLOCK_STATE__CLASS__EXTERNAL))
 		return error_raise(err, EBADMSG, "the type of a superblock");
 	if (!is_class(s))
 		return error_raise(err, EBADMSG, "a %.*s of class %d", (int)s->type.len,
@@ -95,7 +98,7 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		return error_raise(err, EBADMSG, "a superblock with %u deleted files", s->ghosts);
 	if (!user_ns_valid_id(objects, s->owner))
 		return error_raise(err, EBADMSG, "a superblock of object %u", s->owner);
-	if (s->key && !objects_by_id(objects, s->key))
+	if (s->key && !is_of(objects, s->key, superblock_key_kind(s)))
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	if (!superblock_nodes_valid(s))
 		return error_raise(err, EBADMSG, "the nodes of a new superblock");
@@ -163,7 +166,9 @@ int mount_validate(const struct objects *objects, const struct object *object, s
 		return error_raise(err, EBADMSG, "what a mount shows");
 	if (!is_ghost(objects, s))
 		return error_raise(err, EBADMSG, "a mount of a deleted file %u", s->ghost);
+	uint64_t atime = s->attributes & MOUNT_ATTR__ATIME; /* no bits, but a number */
 	if (s->attributes & ~(uint64_t)(MOUNT_ATTRIBUTES | MOUNT_ATTR_IDMAPPED) ||
+	    (atime && atime != MOUNT_ATTR_NOATIME && atime != MOUNT_ATTR_STRICTATIME) ||
 	    (s->unbindable && (s->peer_group || s->master)))
 		return error_raise(err, EBADMSG, "the attributes %llx of a mount",
 		                   (unsigned long long)s->attributes);
@@ -286,15 +291,20 @@ static int by_namespace(const void *a, const void *b)
 /* every mount must be below the root of its namespace: no cycles, each id once */
 static int check_namespace(struct mounts *m, const struct mount_ns *ns, struct error *err)
 {
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		size_t up = i, steps = 0;
-		if (i > ns->first && m->table.mounts[i].id == m->table.mounts[i - 1].id)
+	_cleanup_(free_p) size_t *walks = xcalloc(ns->n + 1, sizeof(*walks)); /* who passed */
+	struct mount_entry *mounts = m->table.mounts;
+	size_t end = ns->first + ns->n;
+
+	for (size_t i = ns->first; i < end; i++) {
+		size_t up = i;
+		if (i > ns->first && mounts[i].id == mounts[i - 1].id)
 			return error_raise(err, EBADMSG, "two mounts have one id");
-		while ((up = m->table.mounts[up].parent) != MOUNT_NONE)
-			if (++steps > ns->n)
-				return error_raise(err, EBADMSG, "mounts are on each other");
-		if (m->table.mounts[i].locked && m->table.mounts[i].parent != MOUNT_NONE)
-			m->table.mounts[m->table.mounts[i].parent].holds = true;
+		for (; up != MOUNT_NONE && !walks[up - ns->first]; up = mounts[up].parent)
+			walks[up - ns->first] = i + 1;
+		if (up != MOUNT_NONE && walks[up - ns->first] == i + 1)
+			return error_raise(err, EBADMSG, "mounts are on each other");
+		if (mounts[i].locked && mounts[i].parent != MOUNT_NONE)
+			mounts[mounts[i].parent].holds = true;
 	}
 	return 0;
 }
@@ -332,6 +342,19 @@ static void add_targets(struct mounts *m)
 	}
 }
 
+/* where an overlay is made is not where it was, and must not tell */
+static int check_layers(const struct mount_sb *sb, struct error *err)
+{
+	size_t n;
+	struct overlay_layer *layers = overlay_layers(sb, &n);
+	bool good = true;
+
+	for (size_t i = 0; i < n; i++)
+		good &= layers[i].path[0] == '/';
+	overlay_free(layers, n);
+	return good ? 0 : error_raise(err, EBADMSG, "a layer of an overlay by a relative path");
+}
+
 /* lines of the mounts that an overlay's layers are found through */
 static int add_through(struct mounts *m, struct error *err)
 {
@@ -351,6 +374,9 @@ static int add_through(struct mounts *m, struct error *err)
 				                   s->through[j]);
 			*array_push(sb->through, sb->n_through) = line - 1;
 		}
+		int r = sb->class == MOUNT_COMPOSITE ? check_layers(sb, err) : 0;
+		if (r < 0)
+			return error_trace(err, r);
 	}
 	return 0;
 }
