@@ -229,7 +229,7 @@ def make_base():
     os.mkdir(group)
     with open(group + "/cgroup.procs", "w") as f:
         f.write(str(init))
-    wait_for(lambda: os.path.isdir(f"/proc/{init}/root/mnt"), "it has its root")
+    wait_for(lambda: read(f"/proc/{init}/comm") == "sh", "it has its root")
     open(f"/proc/{init}/root/mnt/go", "w").close()
     wait_for(lambda: os.path.exists(f"/proc/{init}/root/mnt/b/ready"), "it is set up")
     code, _, err = stasis("checkpoint", init, "-o", "base")
