@@ -84,6 +84,33 @@ if code == 0:
     wait_for(lambda: shared() > seen + 3, "they go on")
     os.kill(int(out), 9)
 
+# files of /proc that stay open: the program's own directory has another number there now
+p = subprocess.Popen([*AS_USER, sys.executable, "-c", """
+import os, time
+stat, own = open("/proc/stat", "rb", buffering=0), open("/proc/self/comm", "r+b", buffering=0)
+while True:
+    own.seek(0); stat.seek(0)
+    own.write(b"counts")
+    if stat.read(3) == b"cpu" and open("/proc/self/comm").read() == "counts\\n":
+        open("proc.seen", "a").write("x")
+    time.sleep(0.01)"""], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def looks():
+    return os.path.getsize("proc.seen") if os.path.exists("proc.seen") else 0
+
+
+wait_for(lambda: looks() > 3, "it looks into /proc")
+code, out, err = as_user("checkpoint", p.pid, "-o", "image6")
+expect(code == 0, f"checkpoint of what has files of /proc open: {code} {err}")
+p.wait()
+seen = looks()
+code, out, err = as_user("restart", "image6", "--new-pidns", "--detach")
+expect(code == 0, f"restart of what has files of /proc open: {code} {err}")
+if code == 0:
+    wait_for(lambda: looks() > seen + 3, "it goes on looking")
+    os.kill(int(out), 9)
+
 # mapped files that their user may not reach any more, or that have no name
 for n, hide in enumerate(["os.chmod('folder', 0)", "os.unlink('folder/mapped')"]):
     p = subprocess.Popen([*AS_USER, sys.executable, "-c", f"""
