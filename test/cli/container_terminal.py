@@ -40,7 +40,7 @@ def session(image, by, **who):
     expect(code == 0, f"checkpoint: {code} {err}")
     w.end()
     code, _, err = stasis("restart", image, "--detach", "--external", "tty-136-0=/dev/null", check=False, **who)
-    expect(code == 1 and "mount.external-missing" in err and "terminal 0 of a devpts" in err, f"without a terminal: {code} {err}")
+    expect(code == 1 and "mount.terminal" in err and "terminal 0 of a devpts" in err, f"without a terminal: {code} {err}")
     w = Window([*by, STASIS, "restart", image], rows=20, columns=80)
     w.expect(r"restart: 1 task.*\n")
     wait_for(lambda: not w.local_flags() & termios.ICANON, "the window's terminal is raw")

@@ -29,6 +29,8 @@
  * TEST root-covered round-trip needs=statmount_ns restart="--mntns new" -- root_covered
  * TEST hidden refuse code=mount.hidden needs=statmount_ns -- hidden
  * TEST other-proc refuse code=mount.namespace -- other_proc
+ * TEST in-parts refuse code=mount.unreachable -- in_parts
+ * TEST host-in-parts refuse code=mount.unreachable -- host_in_parts
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -562,13 +564,43 @@ static void other_proc(void)
 	subject_checkpoint();
 }
 
+/* of a new one the root directory must be looked at: nothing shows it */
+static void in_parts(void)
+{
+	private_mounts();
+	CHECK(mount("pts", "/mnt", "devpts", 0, "newinstance") == 0);
+	write_text("ptmx", "");
+	CHECK(mount("/mnt/ptmx", "ptmx", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount("/mnt") == 0);
+	subject_checkpoint();
+}
+
+/* the host has another part of it */
+static void host_in_parts(void)
+{
+	CHECK(mount("whole", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0755) == 0);
+	CHECK(mount("/mnt/a", "/opt", NULL, MS_BIND, NULL) == 0);
+	private_mounts();
+	CHECK(mount("/mnt/b", "/srv", NULL, MS_BIND, NULL) == 0);
+	CHECK(umount("/mnt") == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+		CHECK(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
+		_exit(umount("/mnt") < 0);
+	}
+	subject_check_exit(pid, 0);
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered),
-	                     CASE(read_only), CASE(shared), CASE(two), CASE(external), CASE(slave),
-	                     CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
-	                     CASE(master_dropped), CASE(shared_outside), CASE(user_outside),
-	                     CASE(file_outside), CASE(mapping_outside), CASE(bound_outside),
-	                     CASE(idmap), CASE(filesystem), CASE(content), CASE(hidden),
-	                     CASE(root_covered), CASE(other_proc));
+	return SUBJECT_CASES(
+		argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered), CASE(read_only),
+		CASE(shared), CASE(two), CASE(external), CASE(slave), CASE(peer_of_host),
+		CASE(peer_outside), CASE(master_outside), CASE(master_dropped),
+		CASE(shared_outside), CASE(user_outside), CASE(file_outside), CASE(mapping_outside),
+		CASE(bound_outside), CASE(idmap), CASE(filesystem), CASE(content), CASE(hidden),
+		CASE(root_covered), CASE(other_proc), CASE(in_parts), CASE(host_in_parts));
 }

@@ -11,7 +11,7 @@
  * TEST loop-other-disk restart-refuse restart="--mntns new" code=mount.external-missing before="umount /mnt && mkfs.ext4 -q -F disk && mount -o loop disk /mnt" -- loop_with_uuid
  * TEST loop-read-only restart-refuse restart="--mntns new" code=mount.external-missing before="mount -o remount,ro /mnt" -- loop
  * TEST devpts round-trip restart="--mntns new" -- devpts
- * TEST pts-mounted refuse code=mount.filesystem -- pts
+ * TEST pts-mounted refuse code=mount.terminal -- pts
  * TEST pts-gone refuse code=mount.deleted -- pts_gone
  * TEST live-socket refuse code=fd.unsupported -- live_socket
  * TEST socket-of-host round-trip restart="--mntns new" -- socket_of_host

@@ -27,6 +27,7 @@
  * TEST outside-layers round-trip restart="--mntns new" -- outside
  * TEST outside-layer-replaced restart-refuse restart="--mntns new" code=mount.external-missing before="mv s/l s/old && cp -a s/old s/l" -- outside
  * TEST layers-on-disk-renamed refuse code=mount.overlay -- renamed_on_disk
+ * TEST outside-volatile refuse code=mount.overlay -- outside_volatile
  * TEST layer-replaced refuse code=mount.overlay -- layer_replaced
  */
 #include <sched.h>
@@ -483,6 +484,20 @@ static void outside(void)
 	CHECK(lstat("s/u/gone", &st) == 0 && S_ISCHR(st.st_mode));
 }
 
+/* its mark on them forbids to mount it again, and is not ours to take away */
+static void outside_volatile(void)
+{
+	char cwd[4096], options[13000];
+
+	CHECK(getcwd(cwd, sizeof(cwd)) && mkdir("l", 0755) == 0 && mkdir("u", 0755) == 0);
+	CHECK(mkdir("w", 0755) == 0);
+	private_mounts();
+	snprintf(options, sizeof(options), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w,volatile", cwd,
+	         cwd, cwd);
+	CHECK(mount("over", "/mnt", "overlay", 0, options) == 0);
+	subject_checkpoint();
+}
+
 /* on the host's disk, where others may have them by other names */
 static void renamed_on_disk(void)
 {
@@ -511,11 +526,11 @@ static void layer_replaced(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only),
-	                     CASE(on_external), CASE(characters), CASE(symlink_layer),
-	                     CASE(long_options), CASE(nested), CASE(is_volatile),
-	                     CASE(covered_later), CASE(open_files), CASE(executable),
-	                     CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
-	                     CASE(hidden_read_only), CASE(hidden_beside), CASE(hidden_lower),
-	                     CASE(renamed_on_disk), CASE(outside), CASE(layer_replaced));
+	return SUBJECT_CASES(
+		argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only), CASE(on_external),
+		CASE(characters), CASE(symlink_layer), CASE(long_options), CASE(nested),
+		CASE(is_volatile), CASE(covered_later), CASE(open_files), CASE(executable),
+		CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
+		CASE(hidden_read_only), CASE(hidden_beside), CASE(hidden_lower),
+		CASE(renamed_on_disk), CASE(outside), CASE(layer_replaced), CASE(outside_volatile));
 }

@@ -253,7 +253,7 @@ static int judge_terminal(struct checkpoint *c, size_t line, struct error *err)
 		return error_raise(err, errno, "look at a terminal that is mounted");
 	if (tty_is_known(c, st.st_dev, st.st_rdev))
 		return 0;
-	error_refuse(err, CODE_mount_filesystem,
+	error_refuse(err, CODE_mount_terminal,
 	             "a terminal of a devpts of the set is mounted that no task of it has open");
 	error_hint(err, "unmount it, or have a task open it");
 	return -EOPNOTSUPP;

@@ -69,7 +69,7 @@ static void refuse_terminal(struct restart *r, const struct mount_entry *e)
 {
 	struct error refusal;
 
-	error_refuse(&refusal, CODE_mount_external_missing,
+	error_refuse(&refusal, CODE_mount_terminal,
 	             "it shows terminal %s of a devpts of the set, which is not made without a "
 	             "terminal to restart on",
 	             e->root + 1);
