@@ -13,6 +13,7 @@
 #include "kind/ipc_ns.h"
 #include "kind/ipc_ns/messages.h"
 #include "kind/ipc_ns/notify.h"
+#include "kind/pseudo.h"
 #include "task/task.h"
 #include "util/cleanup.h"
 
@@ -109,21 +110,22 @@ static bool claims(const struct descriptor *d)
 	return d->fd >= 0 && S_ISREG(d->st.st_mode) && d->magic == MQUEUE_TYPE;
 }
 
-/* open(2) adds O_LARGEFILE, and has the name in a mount of the file system; mq_open(3) neither */
+/*
+ * mq_open(3) needs no mount of the file system. open(2), which adds O_LARGEFILE, has the name in
+ * one, as a file that the kernel shows: it reads how full the queue is.
+ */
 static int collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
                               struct error *err)
 {
 	const struct ipc_mq_key key = { d->st.st_dev, d->st.st_ino };
-	bool by_open = d->flags & (O_PATH | LARGEFILE);
+	struct error refusal;
 
 	*ret = objects_find(c->objects, &ipc_mq_kind, &key, sizeof(key));
-	if (*ret && !by_open)
-		return 0;
-	*ret = NULL;
-	struct error refusal;
-	error_refuse(&refusal, CODE_ipc_mq_descriptor, "%s",
-	             by_open ? "it was opened by its name in a file system of type mqueue"
-	                     : "it has no name any more, or is not of an IPC namespace of the set");
+	if (*ret)
+		return d->flags & (O_PATH | LARGEFILE) ? pseudo_collect_descriptor(c, d, ret, err)
+		                                       : 0;
+	error_refuse(&refusal, CODE_ipc_mq_descriptor,
+	             "it has no name any more, or is not of an IPC namespace of the set");
 	error_object(&refusal, "message queue %s", d->link);
 	error_hint(&refusal, "close the descriptor");
 	refuse(c, d->task, &refusal);

@@ -10,3 +10,7 @@
 #include "kind/kind.h"
 
 extern const struct kind pseudo_kind;
+
+/* kind->collect_descriptor: also for a kind that knows what stands behind the file */
+int pseudo_collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
+                              struct error *err);

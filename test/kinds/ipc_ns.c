@@ -11,7 +11,7 @@
  * TEST mq round-trip -- mq
  * TEST mq-descriptor round-trip -- mq_descriptor
  * TEST mq-unlinked refuse code=ipc.mq-descriptor -- mq_unlinked
- * TEST mq-opened refuse code=ipc.mq-descriptor -- mq_opened
+ * TEST mq-opened round-trip restart="--mntns new" -- mq_opened
  * TEST child round-trip -- child
  * TEST forced refuse code=ipc.shm-forced -- forced
  * TEST leak refuse code=leak -- leak
@@ -296,13 +296,32 @@ static void mq_unlinked(void)
 	subject_checkpoint();
 }
 
+/* by their names in a file system of them */
 static void mq_opened(void)
 {
+	char text[128] = "";
+	struct stat st;
+
 	CHECK(unshare(CLONE_NEWIPC | CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 	CHECK(mount("mqueue", "/mnt", "mqueue", 0, NULL) == 0);
-	CHECK(open("/mnt/a", O_CREAT | O_RDWR, 0600) >= 0);
+	mqd_t a = open("/mnt/a", O_CREAT | O_RDWR, 0600), by_name = mq_open("/a", O_RDONLY);
+	int b = open("/mnt/a", O_RDONLY | O_NONBLOCK), path = open("/mnt/a", O_PATH);
+	CHECK(a >= 0 && by_name >= 0 && b >= 0 && path >= 0);
+	CHECK(mq_send(a, "x", 1, 3) == 0 && mq_send(a, "yz", 2, 2) == 0);
+	CHECK(read(b, text, 4) == 4);
 	subject_checkpoint();
+	CHECK(read(b, text, sizeof(text) - 1) > 0);
+	CHECK(!strncmp(text, "E:3 ", 4) && lseek(b, 0, SEEK_CUR) > 4);
+	CHECK(fstat(path, &st) == 0 && fcntl(path, F_GETFL) & O_PATH);
+	ino_t inode = st.st_ino;
+	CHECK(fstat(by_name, &st) == 0 && st.st_ino == inode);
+	take(b, "x", 3);
+	take(a, "yz", 2);
+	CHECK(mq_receive(b, (char[8192]){ 0 }, 8192, NULL) < 0 && errno == EAGAIN);
+	CHECK(mq_send(a, "w", 1, 1) == 0);
+	take(by_name, "w", 1);
+	CHECK(umount2("/mnt", MNT_DETACH) == 0);
 }
 
 /* two namespaces with the same ids and keys */

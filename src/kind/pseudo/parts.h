@@ -28,7 +28,5 @@ const struct pseudo_fs *pseudo_fs(uint32_t magic); /* NULL: it is none */
 size_t pseudo_task(const char *path, pid_t *ret);
 
 bool pseudo_claims(const struct descriptor *d);
-int pseudo_collect_descriptor(struct checkpoint *c, const struct descriptor *d, struct object **ret,
-                              struct error *err);
 /* whether poll(2) says that a file of @fs has changed since it was last read */
 bool pseudo_has_news(const struct pseudo_fs *fs, int fd);

@@ -176,13 +176,20 @@ static unsigned cgroup_file(const char *path)
 	return LOOK_UP(cgroup_files, path);
 }
 
+/* queues of the set, by ipc_mq's leave; what mq_notify(3) asked for is a process's */
+static unsigned mqueue_file(const char *path)
+{
+	(void)path;
+	return 0;
+}
+
 static const struct pseudo_fs filesystems[] = {
 	{ PROC_SUPER_MAGIC, "proc", proc_file, false },
 	{ SYSFS_MAGIC, "sysfs", sysfs_file, true },
 	{ CGROUP_SUPER_MAGIC, "cgroup", cgroup_file, true },
 	{ CGROUP2_SUPER_MAGIC, "cgroup2", cgroup_file, true },
 	{ DEVPTS_SUPER_MAGIC, "devpts", NULL, false },
-	{ 0x19800202, "mqueue", NULL, false }, /* ipc/mqueue.c */
+	{ 0x19800202, "mqueue", mqueue_file, false }, /* ipc/mqueue.c */
 	{ DEBUGFS_MAGIC, "debugfs", NULL, false },
 	{ TRACEFS_MAGIC, "tracefs", NULL, false },
 	{ SECURITYFS_MAGIC, "securityfs", NULL, false },
