@@ -107,18 +107,22 @@ int ipc_mq_open_directory(struct error *err); /* for a helper in the namespace; 
 int ipc_mq_write_directory(const IpcNsState *state, int fd, struct error *err);
 char *ipc_mq_name(const IpcMqState *state); /* a string, the caller's */
 int ipc_mq_open(const IpcMqState *state, int flags, struct error *err);
+int ipc_mq_unlink(const IpcMqState *state, struct error *err);
+/* all but the name, by a descriptor */
+int ipc_mq_look(int fd, IpcMqState *state, struct error *err);
 /*
  * Copies of all messages. They are taken out and sent back, so nobody may use the queue meanwhile
  * or wait for it. Who is to be notified of the next one (state->notify) is, then, and not of others
- * any more; if by a signal, of one that comes and goes where there are none.
+ * any more; if by a signal, of one that comes and goes where there are none. @fd: open for both,
+ * with O_NONBLOCK.
  */
 struct ipc_mq_watch {
 	int (*begin)(void *arg); /* in the process that takes them, which cannot be stopped after */
 	int (*end)(void *arg, struct error *err); /* when that process has ended, well or not */
 	void *arg;
 };
-int ipc_mq_read(const IpcMqState *state, const struct ipc_mq_watch *watch, struct ipc_stream *ret,
-                struct error *err);
-int ipc_mq_write(const IpcMqState *state, const struct ipc_stream *stream, struct error *err);
+int ipc_mq_read(const IpcMqState *state, int fd, const struct ipc_mq_watch *watch,
+                struct ipc_stream *ret, struct error *err);
+int ipc_mq_write(int fd, const struct ipc_stream *stream, struct error *err);
 /* a new one, empty; in a helper, as ipc_shm_make() */
 int ipc_mq_make(const IpcMqState *state, struct error *err);

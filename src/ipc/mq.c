@@ -41,7 +41,7 @@ static int open_fs(struct error *err)
 	return fd < 0 ? error_raise(err, errno, "mount a file system of type mqueue") : fd;
 }
 
-static int read_attributes(int fd, IpcMqState *s, struct error *err)
+int ipc_mq_look(int fd, IpcMqState *s, struct error *err)
 {
 	unsigned long size = 0;
 	struct mq_attr attr;
@@ -95,7 +95,7 @@ static int list_one(const char *name, IpcMqState ***ret, size_t *ret_n, struct e
 	*array_push(*ret, *ret_n) = s;
 	s->name.data = (uint8_t *)xstrdup(name);
 	s->name.len = strlen(name);
-	int r = read_attributes(fd, s, err);
+	int r = ipc_mq_look(fd, s, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -140,6 +140,7 @@ int ipc_mq_read_directory(IpcNsState *state, struct error *err)
 	state->queues->mode = st.st_mode & 07777;
 	state->queues->uid = st.st_uid;
 	state->queues->gid = st.st_gid;
+	state->queues->device = st.st_dev;
 	return 0;
 }
 
@@ -174,6 +175,15 @@ int ipc_mq_open(const IpcMqState *s, int flags, struct error *err)
 	int fd = open_queue(name, flags, err);
 
 	return fd < 0 ? error_trace(err, fd) : fd;
+}
+
+int ipc_mq_unlink(const IpcMqState *s, struct error *err)
+{
+	_cleanup_(free_p) char *name = ipc_mq_name(s);
+
+	return syscall(SYS_mq_unlink, name) < 0
+	               ? error_raise(err, errno, "unlink message queue /%s", name)
+	               : 0;
 }
 
 /* ---- its messages ---- */
@@ -291,8 +301,8 @@ static int run_borrower(int fd, const struct stat *st, const IpcMqState *s, stru
 	return 0;
 }
 
-int ipc_mq_read(const IpcMqState *s, const struct ipc_mq_watch *watch, struct ipc_stream *ret,
-                struct error *err)
+int ipc_mq_read(const IpcMqState *s, int fd, const struct ipc_mq_watch *watch,
+                struct ipc_stream *ret, struct error *err)
 {
 	size_t room = s->stream_size + IPC_STREAM_HEADER + s->message_size;
 	size_t total = sizeof(struct borrowed) + room;
@@ -301,9 +311,6 @@ int ipc_mq_read(const IpcMqState *s, const struct ipc_mq_watch *watch, struct ip
 
 	if (s->n_messages == 0 && !(s->notify && s->notify->signal))
 		return 0;
-	_cleanup_(close_p) int fd = ipc_mq_open(s, O_RDWR | O_NONBLOCK, err);
-	if (fd < 0)
-		return error_trace(err, fd);
 	if (fstat(fd, &st) < 0)
 		return error_raise(err, errno, "fstat of a message queue");
 	struct borrowed *b = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -324,14 +331,11 @@ int ipc_mq_read(const IpcMqState *s, const struct ipc_mq_watch *watch, struct ip
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-int ipc_mq_write(const IpcMqState *s, const struct ipc_stream *stream, struct error *err)
+int ipc_mq_write(int fd, const struct ipc_stream *stream, struct error *err)
 {
-	_cleanup_(close_p) int fd = ipc_mq_open(s, O_RDWR | O_NONBLOCK, err);
 	struct ipc_message message;
 	size_t at = 0;
 
-	if (fd < 0)
-		return error_trace(err, fd);
 	for (int r; (r = ipc_stream_next(stream, &at, &message, err));) {
 		if (r < 0)
 			return error_trace(err, r);

@@ -16,8 +16,8 @@ static int read_queue(const ProtobufCMessage *state, void *context, struct ipc_s
 	return ipc_msg_read(s->perm->id, s->n_messages, ret, err);
 }
 
-static int write_queue(const ProtobufCMessage *state, const struct ipc_stream *stream,
-                       struct error *err)
+static int write_queue(const ProtobufCMessage *state, void *context,
+                       const struct ipc_stream *stream, struct error *err)
 {
 	const IpcMsgState *s = (const IpcMsgState *)state;
 	int r = ipc_msg_write(s->perm->id, stream, err);

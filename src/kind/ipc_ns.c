@@ -255,12 +255,15 @@ struct making {
 	int fd;
 };
 
-static bool removed(const struct object *o)
+/* a key or name may have been another's before, which was removed: queues are removed at once */
+static size_t turn_of(const struct object *o)
 {
-	return o->kind == &ipc_shm_kind && object_state(o, IpcShmState)->perm->mode & SHM_DEST;
+	if (o->kind == &ipc_shm_kind)
+		return object_state(o, IpcShmState)->perm->mode & SHM_DEST ? 2 : 1;
+	return o->kind == &ipc_mq_kind && object_state(o, IpcMqState)->n_unlinked ? 0 : 1;
 }
 
-static int make_one(const struct object *o, uint32_t ns, struct error *err)
+static int make_one(struct object *o, uint32_t ns, struct error *err)
 {
 	const IpcShmState *shm = o->kind == &ipc_shm_kind ? object_state(o, IpcShmState) : NULL;
 	const IpcSemState *sem = o->kind == &ipc_sem_kind ? object_state(o, IpcSemState) : NULL;
@@ -276,6 +279,8 @@ static int make_one(const struct object *o, uint32_t ns, struct error *err)
 		r = ipc_msg_make(msg, err);
 	else if (mq && mq->ns == ns)
 		r = ipc_mq_make(mq, err);
+	if (r == 0 && mq && mq->ns == ns && mq->n_unlinked)
+		r = ipc_mq_made(o, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -288,12 +293,10 @@ static int make_in_helper(void *arg, struct error *err)
 
 	if (setns(m->fd, CLONE_NEWIPC) < 0)
 		return error_raise(err, errno, "enter the new IPC namespace");
-	/* twice: a key may have been another's, which was removed, before */
-	for (size_t k = 0; k < 2 * N_MADE; k++) {
+	for (size_t k = 0; k < 3 * N_MADE; k++) {
 		size_t cursor = 0;
-		for (const struct object *o;
-		     (o = objects_next(m->objects, made[k % N_MADE], &cursor));) {
-			int r = removed(o) == (k >= N_MADE) ? make_one(o, m->object->id, err) : 0;
+		for (struct object *o; (o = objects_next(m->objects, made[k % N_MADE], &cursor));) {
+			int r = turn_of(o) == k / N_MADE ? make_one(o, m->object->id, err) : 0;
 			if (r < 0)
 				return error_trace(err, r);
 		}

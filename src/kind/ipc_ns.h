@@ -12,6 +12,7 @@ int ipc_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, s
                       struct error *err);
 
 struct IpcPerm; /* ipc_ns.proto */
+struct IpcMqState;
 
 /* the ids of the ipc_ns and, in it, of the System V object: the key of the object table */
 struct ipc_key {
@@ -36,6 +37,13 @@ int ipc_ns_validate(const struct objects *objects, uint32_t ns, const struct Ipc
 
 /* before a stub uses an id of that namespace: -EBADMSG if it is in another one */
 int ipc_ns_check_stub(const struct stub *stub, uint32_t ns, struct error *err);
+
+/*
+ * In the namespace: the queue, for both, with O_NONBLOCK. @queue: any descriptor of it, -1: by name
+ */
+int ipc_mq_reopen(const struct IpcMqState *state, int queue, struct error *err);
+/* in a helper that has just made one that is to have no name: opens it for all, and unlinks it */
+int ipc_mq_made(struct object *object, struct error *err);
 
 struct proc_map;
 /*

@@ -10,7 +10,9 @@
  * TEST ids round-trip -- ids
  * TEST mq round-trip -- mq
  * TEST mq-descriptor round-trip -- mq_descriptor
- * TEST mq-unlinked refuse code=ipc.mq-descriptor -- mq_unlinked
+ * TEST mq-unlinked round-trip -- mq_unlinked
+ * TEST mq-unlinked-user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- mq_unlinked
+ * TEST mq-outside refuse code=ipc.mq-descriptor -- mq_outside
  * TEST mq-opened round-trip restart="--mntns new" -- mq_opened
  * TEST child round-trip -- child
  * TEST forced refuse code=ipc.shm-forced -- forced
@@ -289,10 +291,43 @@ static void mq_descriptor(void)
 	take(b, "z", 1);
 }
 
+/* two that had one name, which is a third's now */
 static void mq_unlinked(void)
 {
+	struct mq_attr attr = { .mq_maxmsg = 3, .mq_msgsize = 100 };
+	struct stat st;
+	mqd_t q[3], others[3];
+
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	CHECK(mq_open("/a", O_CREAT | O_RDWR, 0600, NULL) >= 0 && mq_unlink("/a") == 0);
+	for (int i = 0; i < 3; i++) {
+		q[i] = mq_open("/a", O_CREAT | O_EXCL | O_RDWR | O_NONBLOCK, 0640, &attr);
+		others[i] = mq_open("/a", O_WRONLY | O_CLOEXEC);
+		CHECK(q[i] >= 0 && others[i] >= 0);
+		CHECK(mq_send(q[i], (char[]){ (char)('a' + i) }, 1, 5) == 0);
+		CHECK(i == 2 || mq_unlink("/a") == 0);
+	}
+	CHECK(mq_open("/a", O_RDONLY) >= 0);
+	CHECK(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+	CHECK(mq_notify(q[0], &(struct sigevent){ .sigev_notify = SIGEV_SIGNAL,
+	                                          .sigev_signo = SIGUSR1 }) == 0);
+	subject_checkpoint();
+	CHECK(mq_notify(q[0], &(struct sigevent){ .sigev_notify = SIGEV_NONE }) < 0);
+	CHECK(mq_notify(q[1], &(struct sigevent){ .sigev_notify = SIGEV_NONE }) == 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK(fstat(q[i], &st) == 0 && st.st_nlink == (i == 2));
+		CHECK((st.st_mode & 07777) == 0640);
+		CHECK(mq_send(others[i], "x", 1, 1) == 0);
+		take(q[i], (char[]){ (char)('a' + i), 0 }, 5);
+		take(q[i], "x", 1);
+		CHECK(mq_receive(q[i], (char[100]){ 0 }, 100, NULL) < 0 && errno == EAGAIN);
+	}
+	CHECK(mq_unlink("/a") == 0 && mq_unlink("/a") < 0);
+}
+
+static void mq_outside(void)
+{
+	CHECK(mq_open("/stasis-outside", O_CREAT | O_RDWR, 0600, NULL) >= 0);
+	CHECK(mq_unlink("/stasis-outside") == 0);
 	subject_checkpoint();
 }
 
@@ -367,5 +402,5 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
 	                     CASE(child), CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
-	                     CASE(mq_unlinked), CASE(mq_opened));
+	                     CASE(mq_unlinked), CASE(mq_outside), CASE(mq_opened));
 }

@@ -142,8 +142,8 @@ static void queues(void **state)
 	assert_int_equal(ipc_mq_list(&list, &n, &err), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(list[0]->n_messages, 9);
-	assert_int_equal(ipc_mq_read(list[0], &watch, &first, &err), 0);
-	assert_int_equal(ipc_mq_read(list[0], &watch, &second, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], q, &watch, &first, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], q, &watch, &second, &err), 0);
 	assert_true(first.size == second.size && first.size == list[0]->stream_size);
 	assert_memory_equal(first.data, second.data, first.size);
 	static const unsigned order[] = { 2, 5, 8, 1, 4, 7, 0, 3, 6 };
@@ -155,9 +155,12 @@ static void queues(void **state)
 	next_namespace();
 	assert_int_equal(ipc_mq_make(list[0], &err), 0);
 	assert_int_equal(ipc_mq_make(list[0], &err), -EEXIST);
-	assert_int_equal(ipc_mq_write(list[0], &first, &err), 0);
+	mq_close(q);
+	q = ipc_mq_open(list[0], O_RDWR | O_NONBLOCK, &err);
+	assert_true(q >= 0);
+	assert_int_equal(ipc_mq_write(q, &first, &err), 0);
 	ipc_stream_free(&second);
-	assert_int_equal(ipc_mq_read(list[0], &watch, &second, &err), 0);
+	assert_int_equal(ipc_mq_read(list[0], q, &watch, &second, &err), 0);
 	assert_memory_equal(first.data, second.data, first.size);
 	assert_int_equal(ended, 3);
 	ipc_stream_free(&first);

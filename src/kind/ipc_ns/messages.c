@@ -23,6 +23,14 @@ int messages_judge(const struct messages *m, struct error *err)
 	return error_raise(err, EFBIG, "%s holds %llu bytes", m->what, (unsigned long long)m->size);
 }
 
+/* object->live begins with it */
+static struct ipc_stream *stream_of(struct object *object)
+{
+	if (!object->live)
+		object->live = xcalloc(1, sizeof(struct ipc_stream));
+	return object->live;
+}
+
 struct visit {
 	const struct messages *m;
 	const ProtobufCMessage *message;
@@ -40,7 +48,7 @@ static int read_inside(void *arg, struct error *err)
 int messages_read(struct checkpoint *c, struct object *object, const struct messages *m,
                   struct error *err)
 {
-	struct ipc_stream *stream = object->live = xcalloc(1, sizeof(*stream));
+	struct ipc_stream *stream = stream_of(object);
 	struct visit v = { m, object->message, stream };
 	int r = ipc_ns_visit(c->objects, m->ns, read_inside, &v, err);
 
@@ -52,18 +60,18 @@ int messages_read(struct checkpoint *c, struct object *object, const struct mess
 int messages_save(struct checkpoint *c, struct object *object, const struct messages *m,
                   struct error *err)
 {
-	int r = object->live ? 0 : messages_read(c, object, m, err);
-	const struct ipc_stream *stream = object->live;
+	struct ipc_stream *stream = stream_of(object);
+	int r = stream->data ? 0 : messages_read(c, object, m, err);
 
 	if (r == 0)
 		r = bulk_save_bytes(c, object, stream->data, stream->size, err);
-	messages_release(object);
+	ipc_stream_free(stream);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int take(struct restart *r, struct object *object, uint64_t size, struct error *err)
 {
-	struct ipc_stream *stream = object->live = xcalloc(1, sizeof(*stream));
+	struct ipc_stream *stream = stream_of(object);
 	uint64_t padded = (size + PAGE - 1) & ~(PAGE - 1);
 
 	int e = size ? restart_take_blocks(r, object, err) : 0;
@@ -79,7 +87,7 @@ static int take(struct restart *r, struct object *object, uint64_t size, struct 
 static int write_inside(void *arg, struct error *err)
 {
 	const struct visit *v = arg;
-	int e = v->m->write(v->message, v->stream, err);
+	int e = v->m->write(v->message, v->m->context, v->stream, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }

@@ -11,12 +11,14 @@ struct messages {
 	uint32_t ns;
 	uint64_t size; /* of the stream */
 	const char *what;
-	void *context; /* of read */
+	void *context; /* of read and write */
 	int (*read)(const ProtobufCMessage *state, void *context, struct ipc_stream *ret,
 	            struct error *err);
-	int (*write)(const ProtobufCMessage *state, const struct ipc_stream *stream,
+	int (*write)(const ProtobufCMessage *state, void *context, const struct ipc_stream *stream,
 	             struct error *err);
 };
+
+/* object->live is a struct ipc_stream, or begins with one */
 
 /* whether they are not too many */
 int messages_judge(const struct messages *m, struct error *err);
@@ -25,7 +27,7 @@ int messages_read(struct checkpoint *c, struct object *object, const struct mess
                   struct error *err);
 int messages_save(struct checkpoint *c, struct object *object, const struct messages *m,
                   struct error *err);
-/* takes the blocks that come next, and writes them; object->live is for messages_release() */
+/* takes the blocks that come next, and writes them */
 int messages_restore(struct restart *r, struct object *object, const struct messages *m,
                      struct error *err);
 int messages_restore_bulk(struct restart *r, struct object *object, const struct page_block *block,

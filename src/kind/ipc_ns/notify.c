@@ -13,6 +13,7 @@
 #include "files.pb-c.h"
 #include "ipc/ipc.h"
 #include "kind/files.h"
+#include "kind/ipc_ns.h"
 #include "task/calls.h"
 #include "task/stub.h"
 #include "task/task.h"
@@ -196,7 +197,8 @@ int notify_read(const IpcMqState *s, struct asking *asking, struct ipc_stream *r
                 struct error *err)
 {
 	const struct ipc_mq_watch watch = { notify_begin, notify_end, asking };
-	int r = ipc_mq_read(s, &watch, ret, err);
+	_cleanup_(close_p) int fd = ipc_mq_reopen(s, asking->queue, err);
+	int r = fd < 0 ? fd : ipc_mq_read(s, fd, &watch, ret, err);
 
 	return r < 0 ? error_trace(err, r) : 0;
 }

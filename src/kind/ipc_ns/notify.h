@@ -21,6 +21,7 @@ struct ipc_stream;
 /* how messages are taken from a queue and put back, and what is owed for it */
 struct asking {
 	struct checkpoint *c;
+	int queue;                  /* -1: by its name */
 	IpcMqState__Notify *notify; /* NULL: nobody is to be notified */
 	struct task *task;          /* who makes the calls */
 	bool kept;                  /* execve(2) would leave it the queue */
