@@ -29,6 +29,9 @@
  * TEST covered-in-proc refuse code=regfile.path -- covered_in_proc
  * TEST mapped refuse code=mm.vmflags -- mapped
  * TEST rights refuse code=pseudo.rights -- unprivileged
+ * TEST cwd-own round-trip -- cwd_own
+ * TEST fdinfo refuse code=pseudo.file -- refused /proc/self/fdinfo/0 r
+ * TEST fd-link refuse code=pseudo.file -- fd_link
  * TEST kmsg refuse code=pseudo.file -- refused /proc/kmsg r
  * TEST swaps refuse code=pseudo.file -- refused /proc/swaps r
  * TEST trigger refuse code=pseudo.file -- refused /proc/pressure/cpu rw
@@ -132,18 +135,39 @@ static void folder(void)
 		FAIL("%s, not %s", now, seen);
 }
 
+static void work_in(const char *path)
+{
+	int top = open_it(".", O_PATH);
+
+	CHECK(chdir(path) == 0);
+	close(openat(top, "ready", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+	while (faccessat(top, "go", F_OK, 0) < 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
 static void cwd(void)
 {
 	char path[4096];
-	int top = open_it(".", O_PATH);
 
-	CHECK(chdir("/proc") == 0);
-	int ready = openat(top, "ready", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-	close(ready);
-	while (faccessat(top, "go", F_OK, 0) < 0)
-		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	work_in("/proc");
 	CHECK(getcwd(path, sizeof(path)) && !strcmp(path, "/proc"));
 	CHECK(chdir("self") == 0);
+}
+
+static void cwd_own(void)
+{
+	char text[16] = "";
+
+	work_in("/proc/self");
+	int fd = open("stat", O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	CHECK_EQ(atoi(text), getpid());
+}
+
+static void fd_link(void)
+{
+	open_it("/proc/self/fd/0", O_PATH | O_NOFOLLOW);
+	subject_checkpoint();
 }
 
 static void own(void)
@@ -153,6 +177,7 @@ static void own(void)
 	    maps = open_it("/proc/self/maps", O_RDONLY);
 	int mem = open_it("/proc/self/mem", O_RDWR), fds = open_it("/proc/self/fd", O_RDONLY);
 	int environ_fd = open_it("/proc/self/environ", O_RDONLY);
+	int link = open_it("/proc/self/exe", O_PATH | O_NOFOLLOW);
 	static volatile int there = 4711;
 	int copy = 0;
 
@@ -168,6 +193,7 @@ static void own(void)
 	snprintf(line, sizeof(line), "%d", status);
 	CHECK(faccessat(fds, line, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 	check_shown(environ_fd, environ[0]);
+	CHECK(readlinkat(link, "", line, sizeof(line)) > 0);
 }
 
 static void *wait_there(void *arg)
@@ -466,11 +492,11 @@ int main(int argc, char **argv)
 		refused(argc, argv);
 		return 0;
 	}
-	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(own),
-	                     CASE(thread), CASE(leader_ended), CASE(child), CASE(sysfs),
-	                     CASE(renumbered), CASE(kallsyms), CASE(mounts), CASE(mounts_own),
-	                     CASE(hostname), CASE(memory), CASE(zombie), CASE(user), CASE(ipc),
-	                     CASE(folders), CASE(mapped), CASE(covered), CASE(covered_mount),
-	                     CASE(covered_in_proc), CASE(unprivileged), CASE(ended),
-	                     CASE_NAMED("checkpoint", subject_checkpoint));
+	return SUBJECT_CASES(
+		argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(cwd_own), CASE(fd_link),
+		CASE(own), CASE(thread), CASE(leader_ended), CASE(child), CASE(sysfs),
+		CASE(renumbered), CASE(kallsyms), CASE(mounts), CASE(mounts_own), CASE(hostname),
+		CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders), CASE(mapped),
+		CASE(covered), CASE(covered_mount), CASE(covered_in_proc), CASE(unprivileged),
+		CASE(ended), CASE_NAMED("checkpoint", subject_checkpoint));
 }

@@ -148,10 +148,14 @@ static int check_plain(struct look *l, struct error *refusal)
 
 	if (l->d->fd < 0 && S_ISREG(l->d->st.st_mode))
 		return error_refuse(refusal, CODE_pseudo_file, "it is mapped");
+	unsigned plain = l->fs->file ? l->fs->file(l->path) : PLAIN_NOT;
+	if (plain & PLAIN_NEVER)
+		return error_refuse(refusal, CODE_pseudo_file,
+		                    "it is of a descriptor or mapping of a task, by its number");
 	if (l->d->flags & O_PATH || S_ISDIR(l->d->st.st_mode))
 		return 0;
-	l->plain = l->fs->file ? l->fs->file(l->path) : PLAIN_NOT;
-	if (l->plain & PLAIN_NOT)
+	l->plain = plain;
+	if (plain & PLAIN_NOT)
 		return error_refuse(refusal, CODE_pseudo_file,
 		                    "there is more behind this file of %s than can be seen, or it "
 		                    "is not known",

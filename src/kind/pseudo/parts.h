@@ -13,6 +13,7 @@ enum {
 	PLAIN_MEMORY = 8,  /* it belongs to the memory that the task had when it was opened */
 	PLAIN_MOUNTS = 16, /* poll(2) tells once of a change of the mounts */
 	PLAIN_NAMES = 32,  /* the same of the host's or domain's name */
+	PLAIN_NEVER = 128, /* nor can its name be opened: it may not be there yet */
 	PLAIN_NOT = 64     /* there is more behind it, or it is not known */
 };
 

@@ -87,6 +87,8 @@ static const struct line task_files[] = {
 	{ "/cpu_resctrl_groups", 0 },
 	{ "/cpuset", 0 },
 	{ "/environ", PLAIN_MEMORY },
+	{ "/fd/*", PLAIN_NEVER },
+	{ "/fdinfo/*", PLAIN_NEVER },
 	/* who writes must be who has opened, user_namespaces(7) */
 	{ "/gid_map", PLAIN_TO_READ },
 	{ "/io", 0 },
@@ -94,6 +96,7 @@ static const struct line task_files[] = {
 	{ "/latency", 0 },
 	{ "/limits", 0 },
 	{ "/loginuid", 0 },
+	{ "/map_files/*", PLAIN_NEVER },
 	{ "/maps", PLAIN_MEMORY },
 	{ "/mem", PLAIN_MEMORY },
 	{ "/mountinfo", PLAIN_MOUNTS },
