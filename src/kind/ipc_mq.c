@@ -258,7 +258,7 @@ static int take_opened(struct object *object, uint32_t flags, struct error *err)
 	const IpcMqState *s = object_state(object, IpcMqState);
 	struct queue *q = live(object);
 
-	for (size_t i = q->n_taken; i < s->n_unlinked; i++) {
+	for (size_t i = q->n_taken; q->opened && i < s->n_unlinked; i++) {
 		if (s->unlinked[i] != flags || q->opened[i] < 0)
 			continue;
 		int fd = take_fd(&q->opened[i]);

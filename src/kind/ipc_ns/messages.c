@@ -100,7 +100,7 @@ int messages_restore(struct restart *r, struct object *object, const struct mess
 
 	if (e == 0)
 		e = ipc_ns_visit(r->objects, m->ns, write_inside, &v, err);
-	messages_release(object); /* there may be many */
+	ipc_stream_free(object->live); /* there may be many */
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
