@@ -240,7 +240,7 @@ static int make_news(const struct opening *o, int fd, struct error *err)
 		return 0;
 	if (o->s->notice == PSEUDO_STATE__NOTICE__NAMES)
 		return helper_run_here(touch_names, NULL, err);
-	if (o->s->notice == PSEUDO_STATE__NOTICE__MOUNTS) {
+	if (o->s->notice == PSEUDO_STATE__NOTICE__MOUNTS && o->task) {
 		_cleanup_(free_p) char *path = ns_path(o->task, "mnt");
 		_cleanup_(close_p) int nsfd = open(path, O_RDONLY | O_CLOEXEC);
 		return nsfd < 0 ? error_raise(err, errno, "open %s", path)

@@ -18,9 +18,9 @@ enum {
 };
 
 struct pseudo_fs {
-	uint32_t magic;
 	const char *name;
 	unsigned (*file)(const char *path); /* PLAIN_*; NULL: only directories */
+	uint32_t magic;
 	bool notifies; /* poll(2) tells of changes without forgetting them: fs/kernfs */
 };
 

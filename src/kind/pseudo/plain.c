@@ -187,15 +187,15 @@ static unsigned mqueue_file(const char *path)
 }
 
 static const struct pseudo_fs filesystems[] = {
-	{ PROC_SUPER_MAGIC, "proc", proc_file, false },
-	{ SYSFS_MAGIC, "sysfs", sysfs_file, true },
-	{ CGROUP_SUPER_MAGIC, "cgroup", cgroup_file, true },
-	{ CGROUP2_SUPER_MAGIC, "cgroup2", cgroup_file, true },
-	{ DEVPTS_SUPER_MAGIC, "devpts", NULL, false },
-	{ 0x19800202, "mqueue", mqueue_file, false }, /* ipc/mqueue.c */
-	{ DEBUGFS_MAGIC, "debugfs", NULL, false },
-	{ TRACEFS_MAGIC, "tracefs", NULL, false },
-	{ SECURITYFS_MAGIC, "securityfs", NULL, false },
+	{ "proc", proc_file, PROC_SUPER_MAGIC, false },
+	{ "sysfs", sysfs_file, SYSFS_MAGIC, true },
+	{ "cgroup", cgroup_file, CGROUP_SUPER_MAGIC, true },
+	{ "cgroup2", cgroup_file, CGROUP2_SUPER_MAGIC, true },
+	{ "devpts", NULL, DEVPTS_SUPER_MAGIC, false },
+	{ "mqueue", mqueue_file, 0x19800202, false }, /* ipc/mqueue.c */
+	{ "debugfs", NULL, DEBUGFS_MAGIC, false },
+	{ "tracefs", NULL, TRACEFS_MAGIC, false },
+	{ "securityfs", NULL, SECURITYFS_MAGIC, false },
 };
 
 const struct pseudo_fs *pseudo_fs(uint32_t magic)
