@@ -63,6 +63,31 @@ static int prepare_objects(struct restart *r, struct error *err)
 	return e;
 }
 
+static int restore_one(struct restart *r, struct object *o, struct error *err)
+{
+	int e = o->kind->restore ? o->kind->restore(r, o, err) : 0;
+
+	if (e == RESTORE_LATER) {
+		*array_push(r->waiting, r->n_waiting) = o;
+		return 0;
+	}
+	if (e < 0)
+		error_object(err, "%s %u", o->kind->name, o->id);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int restart_go_on(struct restart *r, struct error *err)
+{
+	_cleanup_(free_p) struct object **was = take_ptr(r->waiting);
+	size_t n = r->n_waiting;
+	int e = 0;
+
+	r->n_waiting = 0;
+	for (size_t i = 0; e == 0 && i < n; i++)
+		e = restore_one(r, was[i], err);
+	return e;
+}
+
 static int restore_objects(struct restart *r, struct error *err)
 {
 	int e = 0;
@@ -70,7 +95,7 @@ static int restore_objects(struct restart *r, struct error *err)
 	for (size_t i = 0; i < n_kinds; i++) {
 		size_t cursor = 0;
 		for (struct object *o; e == 0 && (o = objects_next(r->objects, kinds[i], &cursor));)
-			e = call(r, o, kinds[i]->restore, err);
+			e = restore_one(r, o, err);
 	}
 	return e;
 }
@@ -291,6 +316,12 @@ static int after_clone(struct restart *r, struct error *err)
 
 	for (struct object *o; e == 0 && (o = objects_next(r->objects, NULL, &cursor));)
 		e = call(r, o, o->kind->after_clone, err);
+	if (e == 0)
+		e = restart_go_on(r, err);
+	if (e == 0 && r->n_waiting) {
+		e = error_refuse(err, CODE_image_invalid, "what it is on is never made");
+		error_object(err, "%s %u", r->waiting[0]->kind->name, r->waiting[0]->id);
+	}
 	return e;
 }
 
@@ -382,6 +413,7 @@ static void restart_done(struct restart *r)
 	spawn_free(r);
 	mounts_free(take_ptr(r->mounts));
 	cgroup_trees_free(take_ptr(r->cgroups));
+	free(take_ptr(r->waiting));
 	contents_close(&r->image);
 	close_p(&r->own_status);
 	free(r->own_user);

@@ -58,6 +58,8 @@ struct restart {
 	struct object **tasks;        /* the kind task's objects, in order of the image */
 	struct plan_task *plan_tasks; /* the same, for the planner */
 	size_t n_tasks;
+	struct object **waiting; /* their restore() said RESTORE_LATER; in order */
+	size_t n_waiting;
 	struct plan *plan;
 	struct map *by_tid; /* recorded tid -> stub */
 	pid_t *dismissed;   /* new tasks that were ended for their number, core/next_pid.h */
@@ -100,6 +102,8 @@ int restart_next_block(struct restart *r, struct error *err);
  * left blocks of its own.
  */
 int restart_take_blocks(struct restart *r, const struct object *object, struct error *err);
+/* calls restore() of those that wait once more: there are more mounts now */
+int restart_go_on(struct restart *r, struct error *err);
 
 struct restart_result {
 	struct refusals refusals;

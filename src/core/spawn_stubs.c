@@ -11,6 +11,7 @@
 #include "core/spawn.h"
 #include "kind/cred.h"
 #include "kind/mm.h"
+#include "kind/mnt_ns.h"
 #include "kind/pid_ns.h"
 #include "kind/task.h"
 #include "task/area.h"
@@ -63,14 +64,23 @@ static void name_stub(struct stub *stub)
 	calls_set_comm(stub->calls, comm);
 }
 
+/* a midwife goes where the child is to be born, as who that is, if that is there by then */
+static bool is_for_midwife(struct restart *r, const struct stub *stub, const struct object *o)
+{
+	uint32_t bears = r->plan->nodes[stub->node].bears;
+
+	return (o->kind->enter || o->kind->enter_last || o->kind == &cred_kind) &&
+	       !(o->kind == &mnt_ns_kind &&
+	         mnt_ns_waits(r, o, r->plan->nodes[bears - 1].ns->id));
+}
+
 static void add_objects(struct restart *r, struct stub *stub, const struct object *task)
 {
 	const TaskState *t = object_state(task, TaskState);
 
 	for (size_t i = 0; i < t->n_objects; i++) {
 		struct object *o = objects_by_id(r->objects, t->objects[i]);
-		/* a midwife goes where the child is to be born, as who that is */
-		if (stub->task || o->kind->enter || o->kind->enter_last || o->kind == &cred_kind)
+		if (stub->task || is_for_midwife(r, stub, o))
 			*array_push(stub->objects, stub->n_objects) = o;
 	}
 }

@@ -147,8 +147,11 @@ static int chardev_restore(struct restart *r, struct object *object, struct erro
 
 	if (!place_is_covered(r, s->mount, path))
 		return 0;
+	int base = place_base(r, s->mount);
+	if (base == PLACE_NOT_YET)
+		return RESTORE_LATER;
 	int *kept = object->live = xmalloc(sizeof(*kept));
-	*kept = place_open(place_base(r, s->mount), path, O_PATH);
+	*kept = place_open(base, path, O_PATH);
 	return *kept < 0 ? refuse_missing(s, path, err) : 0;
 }
 

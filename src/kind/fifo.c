@@ -247,8 +247,16 @@ static int make_owner(struct restart *r, struct object *object, const char *path
 	const FifoState *s = object_state(object, FifoState);
 	struct fifo *f = object->live;
 	_cleanup_(close_p) int found = -1;
-	int n = 0, e = find_name(r, f, s, path, -1, &found, err);
+	int n = 0, e = 0;
 
+	if (!f->bytes) {
+		f->bytes = xcalloc(1, pipe_contents_size(s->contents) + PIPE_PAGE);
+		e = restart_take_blocks(r, object, err);
+	}
+	if (e == 0 && place_base(r, s->mount) == PLACE_NOT_YET)
+		return RESTORE_LATER;
+	if (e == 0)
+		e = find_name(r, f, s, path, -1, &found, err);
 	if (e < 0)
 		return error_trace(err, e);
 	f->base = handle_reopen(found, O_RDWR | O_NONBLOCK, -1);
@@ -256,10 +264,7 @@ static int make_owner(struct restart *r, struct object *object, const char *path
 		return error_raise(err, errno, "open the FIFO");
 	if (n > 0)
 		return refuse_busy(n, err);
-	f->bytes = xcalloc(1, pipe_contents_size(s->contents) + PIPE_PAGE);
 	e = pipe_set_capacity(f->base, s->contents, err);
-	if (e == 0)
-		e = restart_take_blocks(r, object, err);
 	if (e == 0)
 		e = pipe_write(f->base, s->contents, f->bytes, err);
 	if (e == 0)
@@ -279,6 +284,9 @@ static int make_same(struct restart *r, struct fifo *f, const FifoState *s, cons
 	_cleanup_(close_p) int found = -1;
 	struct stat st, own;
 
+	if ((owner && owner->base < 0 && owner->bytes) ||
+	    place_base(r, s->mount) == PLACE_NOT_YET)
+		return RESTORE_LATER;
 	if (!owner || owner->base < 0 || !owner->n_more)
 		return error_raise(err, EBADMSG, "another name of what is not there");
 	int e = find_name(r, f, s, path, owner->base, &found, err);
@@ -301,7 +309,7 @@ static int fifo_restore(struct restart *r, struct object *object, struct error *
 	const FifoState *s = object_state(object, FifoState);
 	_cleanup_(free_p) char *path = bytes_text(&s->path);
 	_cleanup_(free_p) char *name = bytes_text(&s->external);
-	struct fifo *f = object->live = fifo_new();
+	struct fifo *f = object->live = object->live ? object->live : fifo_new();
 	int e;
 
 	if (s->external.len)
@@ -310,7 +318,7 @@ static int fifo_restore(struct restart *r, struct object *object, struct error *
 		e = s->same ? make_same(r, f, s, path, err) : make_owner(r, object, path, err);
 	if (e < 0 && !s->external.len)
 		error_object(err, "%s", path);
-	return e < 0 ? error_trace(err, e) : 0;
+	return e < 0 ? error_trace(err, e) : e;
 }
 
 static int fifo_take_bulk(struct restart *r, struct object *object, const struct page_block *block,

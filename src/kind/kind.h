@@ -50,6 +50,8 @@ struct attachment {
 	bool writable;                /* by mprotect(2), if not at once */
 };
 
+#define RESTORE_LATER 1
+
 struct kind {
 	const char *name; /* as in kinds.def: in records, errors, test names and man page */
 	uint32_t number;
@@ -110,6 +112,8 @@ struct kind {
 	int (*prepare)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * Makes the live object in the coordinator: object->live. The root stub is there already.
+	 * RESTORE_LATER: it is on a mount that is not made before there are tasks, and is called
+	 * again by then; its page blocks have been taken.
 	 */
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*

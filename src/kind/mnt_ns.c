@@ -34,9 +34,10 @@ static int preflight(struct restart *r, struct object *object, struct error *err
 /* lent by the builder */
 static int enter(struct restart *r, struct object *object, struct stub *stub, struct error *err)
 {
-	int fd = mnt_ns_fd(r, object);
-	int e = stub_send_fds(r, stub, &fd, 1, err);
+	int fd, e = mnt_ns_make(r, object, &fd, err);
 
+	if (e == 0)
+		e = stub_send_fds(r, stub, &fd, 1, err);
 	if (e < 0)
 		return error_trace(err, e);
 	CALL(stub->calls, setns, 0, CLONE_NEWNS);

@@ -14,5 +14,7 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 /* the same of one that a descriptor or bind mount of @task refers to */
 int mnt_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, struct object **ret,
                       struct error *err);
-/* restart, after restore(): the namespace, lent */
+/* restart: whether it is made after that pid namespace has begun, whose /proc is locked in it */
+bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_ns);
+/* restart, after restore(): the namespace, lent; -1 while it has to wait */
 int mnt_ns_fd(struct restart *r, const struct object *object);

@@ -389,14 +389,18 @@ uint32_t pid_ns_owner_id(const struct object *object)
 	return object->message ? object_state(object, PidNsState)->owner : ns_owner(object);
 }
 
-bool pid_ns_sees(const struct task *viewer, const struct task *of)
+bool pid_ns_contains(const struct object *ns, const struct task *of)
 {
-	const struct object *where = task_object(viewer, &pid_ns_kind);
 	const struct object *at = task_object(of, &pid_ns_kind);
 
-	while (at && at != where)
+	while (at && at != ns)
 		at = ((const struct pid_ns *)at->live)->parent;
-	return at == where;
+	return at == ns;
+}
+
+bool pid_ns_sees(const struct task *viewer, const struct task *of)
+{
+	return pid_ns_contains(task_object(viewer, &pid_ns_kind), of);
 }
 
 /* ---- what an image says ---- */

@@ -21,6 +21,8 @@ int pid_ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, s
                       struct error *err);
 /* checkpoint, when all is collected: whether @of has a number where @viewer is */
 bool pid_ns_sees(const struct task *viewer, const struct task *of);
+/* the same for a namespace instead of @viewer: NULL is the one above all */
+bool pid_ns_contains(const struct object *ns, const struct task *of);
 /* what validate() cannot see alone: namespaces and the tasks that are in them or will make some in
  * them; when c->plan is made */
 int pid_ns_check(const struct contents *c, struct error *err);

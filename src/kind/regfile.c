@@ -20,7 +20,7 @@ struct regfile *regfile_live(struct object *object)
 {
 	if (!object->live) {
 		struct regfile *f = xcalloc(1, sizeof(*f));
-		f->keep = f->made = f->contents = f->base = -1;
+		f->keep = f->made = f->contents = f->ahead = f->base = -1;
 		f->name = (struct old_name)OLD_NAME_INIT;
 		object->live = f;
 	}
@@ -41,6 +41,7 @@ static void release(struct object *object)
 	close_p(&f->keep);
 	close_p(&f->made);
 	close_p(&f->contents);
+	close_p(&f->ahead);
 	old_name_close(&f->name);
 	opened_done(&f->opened);
 	free(f->source);

@@ -92,8 +92,8 @@ static bool must_wait(const struct mount_build *b, size_t mount)
 	return (a && a->late) || (b->t->sbs[sb].key && b->in.key_fds[sb] < 0);
 }
 
-/* the same of anything that it is on, but what a copy brings along is not made of that */
-static bool is_late(const struct mount_build *b, size_t mount)
+/* what a copy brings along is not made of what it is on */
+bool build_is_late(const struct mount_build *b, size_t mount)
 {
 	while (mount != MOUNT_NONE && !must_wait(b, mount))
 		mount = build_is_copied(b, mount) && !b->t->mounts[mount].locked
@@ -136,6 +136,9 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 		b->ghosts[i].fd = -1;
 	b->cpu = sched_getcpu();
 	b->late = xcalloc(b->t->n_mounts + 1, sizeof(*b->late));
+	b->waits = xcalloc(b->t->n_namespaces + 1, sizeof(*b->waits));
+	b->made = xcalloc(b->t->n_namespaces + 1, sizeof(*b->made));
+	b->turn = xcalloc(b->t->n_namespaces + 1, sizeof(*b->turn));
 	b->tree = xcalloc(b->t->n_mounts + 1, sizeof(*b->tree));
 	for (size_t i = 0; i < b->t->n_mounts; i++) {
 		size_t top = mount_anchor_tree(b->in.anchors, b->in.n_anchors, b->t, i);
@@ -143,7 +146,7 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 		b->origin_of[i] = find_origin(b, &b->t->mounts[b->tree[i] ? top : i], last);
 	}
 	for (size_t i = 0; i < b->t->n_mounts; i++)
-		b->late[i] = is_late(b, i);
+		b->late[i] = build_is_late(b, i);
 	layout_fds(b);
 	return b;
 }
@@ -186,14 +189,65 @@ int mount_build_superblocks(struct mount_build *b, struct error *err)
 	return end_step(r, err);
 }
 
+/* what is locked in it is not there yet; or a file of it is in one that waits, and must be older */
+static bool ns_waits(const struct mount_build *b, size_t ns)
+{
+	const struct mount_ns *n = &b->t->namespaces[ns];
+
+	for (size_t i = n->first; i < n->first + n->n; i++)
+		if (b->late[i] && build_is_inherited(b, i) && build_is_late(b, i))
+			return true;
+	for (size_t i = 0; i < b->t->n_mounts; i++)
+		if (b->t->mounts[i].target == ns + 1 && b->waits[b->t->mounts[i].namespace])
+			return true;
+	return false;
+}
+
+/* whose turn it is; whether there are any */
+static bool take_turns(struct mount_build *b)
+{
+	_cleanup_(free_p) size_t *order = build_order(b);
+	bool any = false;
+
+	memset(b->waits, 0, b->t->n_namespaces * sizeof(*b->waits));
+	for (size_t k = 0; k < b->t->n_namespaces; k++) {
+		size_t ns = order[k];
+		b->waits[ns] = !b->made[ns] && ns_waits(b, ns);
+		b->turn[ns] = !b->made[ns] && !b->waits[ns];
+		any |= b->turn[ns];
+	}
+	return any;
+}
+
+static int make_namespaces(struct mount_build *b, struct error *err)
+{
+	int r = helper_run(build_attach_roots, b, 0, err);
+
+	for (size_t i = 0; r == 0 && i < b->t->n_namespaces; i++)
+		b->made[i] |= b->turn[i];
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int mount_build_mounts(struct mount_build *b, struct error *err)
 {
 	int r = helper_run(build_origins, b, 0, err);
 
 	if (r == 0)
 		r = helper_run(build_overlays, b, 0, err);
-	if (r == 0)
-		r = helper_run(build_attach_roots, b, 0, err);
+	if (r == 0 && take_turns(b))
+		r = make_namespaces(b, err);
+	return end_step(r, err);
+}
+
+int mount_build_more(struct mount_build *b, bool *ret_any, struct error *err)
+{
+	int r = 0;
+
+	*ret_any = take_turns(b);
+	if (*ret_any)
+		r = helper_run(build_origins, b, 0, err);
+	if (*ret_any && r == 0)
+		r = make_namespaces(b, err);
 	return end_step(r, err);
 }
 
@@ -214,15 +268,32 @@ int mount_build_early(struct mount_build *b, size_t mount, struct error *err)
 {
 	struct early early = { b, mount };
 
-	if (!b->late[mount] || b->mount[mount] >= 0 || must_wait(b, mount))
+	if (!build_comes_last(b, mount) || b->mount[mount] >= 0 || must_wait(b, mount))
 		return 0;
 	return end_step(helper_run(clone_early, &early, sizeof(early), err), err);
 }
 
+static int refuse_waiting(const struct mount_build *b, struct error *err)
+{
+	for (size_t i = 0; i < b->t->n_namespaces; i++)
+		if (b->waits[i])
+			return build_context(
+				b, b->t->namespaces[i].first, err,
+				error_refuse(err, CODE_mount_lock_shape,
+			                     "in its namespace a file system is locked that no "
+			                     "task has made"));
+	return 0;
+}
+
 int mount_build_late(struct mount_build *b, struct error *err)
 {
-	int r = helper_run(build_origins, b, 0, err);
+	bool any;
+	int r = mount_build_more(b, &any, err);
 
+	if (r == 0)
+		r = refuse_waiting(b, err);
+	if (r == 0)
+		r = helper_run(build_origins, b, 0, err);
 	if (r == 0)
 		r = helper_run(build_attach, b, 0, err);
 	if (r == 0)
@@ -255,7 +326,7 @@ int mount_build_mount(const struct mount_build *b, size_t mount)
 
 int mount_build_ns(const struct mount_build *b, size_t ns)
 {
-	return b->ns[ns];
+	return b->waits[ns] ? -1 : b->ns[ns];
 }
 
 bool mount_build_is_new(const struct mount_build *b, size_t mount)
@@ -279,6 +350,9 @@ void mount_build_free(struct mount_build *b)
 	free(b->origins);
 	free(b->origin_of);
 	free(b->late);
+	free(b->waits);
+	free(b->made);
+	free(b->turn);
 	free(b->tree);
 	for (size_t i = 0; i < b->t->n_sbs; i++) {
 		free(b->ghosts[i].name);

@@ -10,7 +10,8 @@
  *	... fill those of class content through mount_build_sb(b, sb)
  *	mount_build_mounts(b, &err);        overlays of what has been filled; the mounts
  *	... set input's key_fds that were not known before: the pid namespaces of tasks
- *	mount_build_late(b, &err);          those that had to wait; all attached; propagation
+ *	mount_build_more(b, &any, &err);    namespaces in which something is locked that had to wait
+ *	mount_build_late(b, &err);          all that had to wait; all attached; propagation
  *	... the last changes to what is in the superblocks
  *	mount_build_finish(b, &err);        what is read-only; verification
  *	mount_build_free(b);                takes the yard down; the namespaces stay where in use
@@ -82,6 +83,8 @@ int mount_build_superblocks(struct mount_build *b, struct error *err);
 int mount_build_mounts(struct mount_build *b, struct error *err);
 /* a late one, unless what it shows is not there yet: for who has to open something on it now */
 int mount_build_early(struct mount_build *b, size_t mount, struct error *err);
+/* namespaces that need not wait any more; *ret_any: there were some */
+int mount_build_more(struct mount_build *b, bool *ret_any, struct error *err);
 int mount_build_late(struct mount_build *b, struct error *err);
 int mount_build_finish(struct mount_build *b, struct error *err);
 /*
@@ -92,7 +95,7 @@ int mount_build_layers(struct mount_build *b, size_t sb, int *ret_fd, struct err
 /* descriptors, the builder's own; -1: not made (yet) */
 int mount_build_sb(const struct mount_build *b, size_t sb);       /* the superblock's root */
 int mount_build_mount(const struct mount_build *b, size_t mount); /* O_PATH, the mount's root */
-int mount_build_ns(const struct mount_build *b, size_t ns);
+int mount_build_ns(const struct mount_build *b, size_t ns); /* -1, too, while it has to wait */
 /* whether what a mount shows has other inodes than it had: made anew, or supplied by the user */
 bool mount_build_is_new(const struct mount_build *b, size_t mount);
 void mount_build_free(struct mount_build *b); /* closes them; takes NULL */

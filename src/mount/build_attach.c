@@ -130,14 +130,21 @@ int build_open_place(const struct mount_build *b, size_t mount, struct error *er
 	return build_context(b, mount, err, -EOPNOTSUPP);
 }
 
+/* whether it is cloned now: with its namespace, or last of all */
+static bool is_due(const struct mount_build *b, size_t mount, bool last)
+{
+	return build_comes_last(b, mount) == last &&
+	       (last || b->turn[b->t->mounts[mount].namespace]);
+}
+
 /* those of mounts that have just been cloned; nothing covers them, since nothing is attached yet */
-static int open_places(const struct mount_build *b, bool late, struct error *err)
+static int open_places(const struct mount_build *b, bool last, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++) {
 		size_t parent = b->t->mounts[i].parent;
-		if (parent != MOUNT_NONE && b->late[parent] == late && !b->tree[i])
+		if (parent != MOUNT_NONE && is_due(b, parent, last) && !b->tree[i])
 			r = build_open_place(b, i, err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
@@ -189,14 +196,14 @@ int build_attach_root(const struct mount_build *b, size_t ns, struct error *err)
 	return 0;
 }
 
-static int clone_all(const struct mount_build *b, bool late, struct error *err)
+static int clone_all(const struct mount_build *b, bool last, struct error *err)
 {
 	int r = build_enter(*b->yard, err);
 
 	for (size_t i = 0; r == 0 && i < b->t->n_mounts; i++)
-		if (b->late[i] == late && b->mount[i] < 0 && !b->tree[i])
+		if (is_due(b, i, last) && b->mount[i] < 0 && !b->tree[i])
 			r = build_clone(b, i, err);
-	if (r == 0 && !late)
+	if (r == 0 && !last)
 		build_find_trees(b);
 	return r;
 }
@@ -212,6 +219,8 @@ int build_attach_roots(void *build, struct error *err)
 		r = open_places(b, false, err);
 	for (size_t k = 0; r == 0 && k < b->t->n_namespaces; k++) {
 		size_t i = order[k];
+		if (!b->turn[i])
+			continue;
 		if (build_is_owned(b, i)) {
 			r = build_owned(b, i, err);
 			continue;

@@ -37,52 +37,38 @@ bool build_is_copied(const struct mount_build *b, size_t mount)
 }
 
 /*
- * Whether it has to come by way of a copy. What is late comes without: a proc that a user has
- * mounted, of which only the times of access are locked; see lost.def.
+ * What is late comes without a copy if nothing is locked but how access times are kept: a proc that
+ * a user has mounted; see lost.def.
  */
-static bool is_inherited(const struct mount_build *b, size_t mount)
-{
-	return build_is_copied(b, mount) && !b->late[mount];
-}
-
-static bool is_late_lock(const struct mount_build *b, size_t mount)
+bool build_is_inherited(const struct mount_build *b, size_t mount)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
-	uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
 
-	return b->late[mount] && (m->locked || m->locked_attributes & m->attributes & ~times);
+	return build_is_copied(b, mount) && (!b->late[mount] || mount_is_locked(m));
 }
 
-static int refuse_late_locks(const struct mount_build *b, const struct mount_ns *ns,
-                             struct error *err)
+bool build_comes_last(const struct mount_build *b, size_t mount)
 {
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (is_late_lock(b, i))
-			return build_context(
-				b, i, err,
-				error_refuse(err, CODE_mount_lock_shape,
-			                     "it is locked, and of a pid namespace that "
-			                     "only tasks make"));
-	return 0;
+	return b->late[mount] && !build_is_inherited(b, mount);
 }
 
 uint64_t build_early_attributes(const struct mount_build *b, size_t mount)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 
-	return is_inherited(b, mount) ? m->attributes & m->locked_attributes
+	return build_is_inherited(b, mount) ? m->attributes & m->locked_attributes
 	                              : m->attributes & MOUNT_ATTRIBUTES;
 }
 
 bool build_early_unbindable(const struct mount_build *b, size_t mount)
 {
-	return b->t->mounts[mount].unbindable && !is_inherited(b, mount);
+	return b->t->mounts[mount].unbindable && !build_is_inherited(b, mount);
 }
 
 /* one that is not locked itself, with all that is locked to it */
 static bool is_top(const struct mount_build *b, size_t mount)
 {
-	return is_inherited(b, mount) && !b->t->mounts[mount].locked;
+	return build_is_inherited(b, mount) && !b->t->mounts[mount].locked;
 }
 
 /* the mount that is locked on the root of @mount */
@@ -150,8 +136,7 @@ static int put_together(void *arg, struct error *err)
 		if (is_top(o->b, i))
 			r = put_at_place(o->b, i, err);
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++)
-		if (!o->b->late[i])
-			r = attach_locked(o->b, i, err);
+		r = attach_locked(o->b, i, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -249,7 +234,7 @@ void build_find_trees(const struct mount_build *b)
 	size_t *lines = NULL, n = 0;
 
 	for (size_t i = 0; i < b->t->n_mounts; i++)
-		if (b->tree[i])
+		if (b->tree[i] && b->turn[b->t->mounts[i].namespace])
 			*array_push(lines, n) = i;
 	if (n)
 		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)b->t);
@@ -267,7 +252,7 @@ static void find_all_locked(const struct owned *o)
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
 		if (is_top(o->b, i))
 			find_stacked(o->b, i);
-		else if (t->mounts[i].locked && !o->b->late[i])
+		else if (t->mounts[i].locked)
 			*array_push(lines, n) = i;
 	if (n)
 		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)t);
@@ -302,8 +287,8 @@ static int take_in_order(const struct owned *o, struct error *err)
 	int at = -1, r = 0;
 
 	for (size_t i = ns->first; r == 0 && i < ns->first + ns->n; i++) {
-		int home = is_inherited(b, i) ? b->ns[o->ns] : *b->yard;
-		if (b->late[i] || (is_inherited(b, i) && !is_top(b, i)))
+		int home = build_is_inherited(b, i) ? b->ns[o->ns] : *b->yard;
+		if (build_comes_last(b, i) || (build_is_inherited(b, i) && !is_top(b, i)))
 			continue;
 		if (at != home)
 			r = build_enter(home, err);
@@ -371,10 +356,8 @@ static int find_stack(struct owned *o, struct error *err)
 int build_owned(struct mount_build *b, size_t ns, struct error *err)
 {
 	struct owned o = { b, ns, MOUNT_NONE, -1 };
-	int r = refuse_late_locks(b, &b->t->namespaces[ns], err);
+	int r = find_stack(&o, err);
 
-	if (r == 0)
-		r = find_stack(&o, err);
 	if (r == 0)
 		r = helper_run(put_together, &o, sizeof(o), err);
 	if (r == 0)
@@ -413,7 +396,7 @@ int build_finish_owned(const struct mount_build *b, size_t ns, struct error *err
 	int r = 0;
 
 	for (size_t i = n->first; r == 0 && i < n->first + n->n; i++)
-		if (is_inherited(b, i))
+		if (build_is_inherited(b, i))
 			r = set_late_attributes(b, i, err);
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -34,6 +34,8 @@ struct mount_build {
 	size_t *origin_of; /* per mount */
 	bool *tree;        /* per mount: it comes with a tree, mount_anchor_tree() */
 	bool *late;        /* per mount: it, or what it is on, has to wait for another namespace */
+	/* per namespace: what is locked in it has to wait; it is there; it is made by this step */
+	bool *waits, *made, *turn;
 	/*
 	 * Descriptors, in memory that helpers share; each is open here, too, as they share our
 	 * table. -1: not made yet.
@@ -59,7 +61,9 @@ int build_attach_origin(const struct mount_build *b, size_t origin, struct error
 int build_clone_plain(const struct mount_build *b, size_t mount, int *ret_fd, struct error *err);
 /* the same with its attributes: the mount itself */
 int build_clone(const struct mount_build *b, size_t mount, struct error *err);
-/* P6: those that are not late; the roots of namespaces are attached */
+/* whether it, or what it is on, has to wait, as of now */
+bool build_is_late(const struct mount_build *b, size_t mount);
+/* P6: the mounts of namespaces whose turn it is, but late ones; roots are attached */
 int build_attach_roots(void *build, struct error *err);
 int build_attach(void *build, struct error *err); /* P6: the late ones; P7, P8: all */
 int build_groups(void *build, struct error *err); /* P9 */
@@ -77,6 +81,10 @@ void build_find_trees(const struct mount_build *b);
 bool build_is_owned(const struct mount_build *b, size_t ns);
 /* whether it has locks that only a copy of its namespace gives it */
 bool build_is_copied(const struct mount_build *b, size_t mount);
+/* whether it has to come by way of such a copy: then the namespace waits for what it waits for */
+bool build_is_inherited(const struct mount_build *b, size_t mount);
+/* whether it comes at the end, when all tasks are there */
+bool build_comes_last(const struct mount_build *b, size_t mount);
 /* what a mount is given when it is cloned */
 uint64_t build_early_attributes(const struct mount_build *b, size_t mount);
 bool build_early_unbindable(const struct mount_build *b, size_t mount);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +57,13 @@ static void enter_line(struct map **map, const void *key, size_t size, size_t li
 size_t mount_table_find(const struct mount_table *t, uint64_t id)
 {
 	return look_up(t->by_id, &id, sizeof(id));
+}
+
+bool mount_is_locked(const struct mount_entry *m)
+{
+	uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+
+	return m->locked || m->holds || m->locked_attributes & m->attributes & ~times;
 }
 
 size_t mount_table_find_peer(const struct mount_table *t, uint64_t group)

@@ -141,6 +141,9 @@ uint64_t mount_id_of(int fd);
 size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor); /* found or added */
 /* only found; MOUNT_NONE: not there */
 size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t minor);
+/* whether more of it is locked than how access times are kept, which the kernel locks of any proc
+ * that a user mounts */
+bool mount_is_locked(const struct mount_entry *m);
 /* a member of a peer group; MOUNT_NONE: it has none here */
 size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
 /* the mounts of a superblock, one after the other: MOUNT_NONE comes before the first, after the

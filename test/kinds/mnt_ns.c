@@ -16,7 +16,7 @@
  * Those on the /proc of a pid namespace that only tasks make:
  * TEST on-proc round-trip start=container except=mountinfo -- on_proc
  * TEST on-proc-owned round-trip start=container except=mountinfo -- on_proc_owned
- * TEST on-proc-locked refuse code=mount.lock-shape start=container -- on_proc_locked
+ * TEST on-proc-locked round-trip start=container except=mountinfo -- on_proc_locked
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone

@@ -10,6 +10,7 @@
 
 #include "core/checkpoint.h"
 #include "core/external.h"
+#include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
@@ -200,37 +201,37 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 	return 0;
 }
 
-/* at restart it, or what it is on, has to wait for tasks, which make pid namespaces: see build.c */
-static bool is_late(const struct checkpoint *c, size_t line)
+/* a task in the namespace of a mount that is not in that pid namespace, nor below it */
+static const struct task *find_elsewhere(const struct checkpoint *c, const struct mount_entry *e,
+                                         const struct object *pid_ns)
 {
-	const struct object *own = task_object(c->tasks[0], &pid_ns_kind);
-	const struct mounts *m = c->mounts;
-	const struct mount_entry *e;
-
-	for (; line != MOUNT_NONE; line = e->parent) {
-		e = &m->table.mounts[line];
-		const struct mount_sb *sb = &m->table.sbs[e->sb];
-		if (sb->key && !strcmp(sb->type, "proc") && (!own || sb->key != own->id))
-			return true;
-		if (m->owners[e->namespace] && e->locked_attributes && !e->locked)
-			return false; /* a copy brings it along */
-	}
-	return false;
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (task_object(c->tasks[i], &mnt_ns_kind) == c->mounts->namespaces[e->namespace] &&
+		    !pid_ns_contains(pid_ns, c->tasks[i]))
+			return c->tasks[i];
+	return NULL;
 }
 
-/* the times of access may be, as the kernel sets them of a proc that a user has mounted */
+/*
+ * What is locked comes with the namespace, and that is made when all pid namespaces have begun that
+ * are to be seen in such a way: those who are in it must come later.
+ */
 static int judge_lock(const struct checkpoint *c, size_t line, struct error *err)
 {
-	const struct mounts *m = c->mounts;
-	const struct mount_entry *e = &m->table.mounts[line];
-	uint64_t times = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
+	const struct mount_entry *e = &c->mounts->table.mounts[line];
+	uint32_t pid_ns = mount_awaits(c->mounts, line);
 
-	if (!m->owners[e->namespace] ||
-	    (!e->locked && !(e->locked_attributes & e->attributes & ~times)) || !is_late(c, line))
+	if (!c->mounts->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
+	    (root && pid_ns == root->id))
+		return 0;
+	const struct task *task = find_elsewhere(c, e, objects_by_id(c->objects, pid_ns));
+	if (!task)
 		return 0;
 	error_refuse(err, CODE_mount_lock_shape,
-	             "it is locked in a user namespace, and of a pid namespace below the root's, "
-	             "or on such a one");
+	             "it is locked in a user namespace, and of a pid namespace that task %d, which "
+	             "has it mounted, is not in",
+	             task->tid);
 	error_hint(err, "have it unmounted before the user namespace is made");
 	return -EOPNOTSUPP;
 }

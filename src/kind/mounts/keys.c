@@ -48,6 +48,16 @@ const struct kind *superblock_key_kind(const SuperblockState *s)
 	return kind_of((const char *)s->type.data, s->type.len);
 }
 
+uint32_t mount_awaits(const struct mounts *m, size_t line)
+{
+	const struct mount_entry *e = &m->table.mounts[line];
+	const struct mount_sb *sb = &m->table.sbs[e->sb];
+
+	if (sb->class == MOUNT_NSFS)
+		return e->bound_type == CLONE_NEWPID ? e->bound : 0;
+	return !strcmp(sb->type, "proc") ? (uint32_t)sb->key : 0;
+}
+
 /* ---- checkpoint ---- */
 
 /* what a file system of the type is in this process' own namespaces; a descriptor of its root */

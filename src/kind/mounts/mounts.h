@@ -78,6 +78,8 @@ struct mounts {
 };
 
 void mounts_free(struct mounts *m); /* takes NULL */
+/* the pid namespace that must have begun before that mount can be made: an object; 0: none */
+uint32_t mount_awaits(const struct mounts *m, size_t line);
 
 /* ---- checkpoint ---- */
 

@@ -69,6 +69,8 @@ int superblock_preflight(struct restart *r, struct object *object, struct error 
 int superblock_restore(struct restart *r, struct object *object, struct error *err);
 int mount_preflight(struct restart *r, struct object *object, struct error *err);
 int mount_restore(struct restart *r, struct object *object, struct error *err);
+/* mnt_ns_fd(), made if it is not there yet: what it waits for is by now */
+int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, struct error *err);
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err);
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err);
 

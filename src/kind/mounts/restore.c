@@ -210,6 +210,39 @@ int mount_restore(struct restart *r, struct object *object, struct error *err)
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_ns)
+{
+	const struct mount_table *t = &r->mounts->table;
+	const struct mount_ns *ns = &t->namespaces[mounts_index(r->mounts, object)];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (mount_is_locked(&t->mounts[i]) && mount_awaits(r->mounts, i) == pid_ns)
+			return true;
+	return false;
+}
+
+int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, struct error *err)
+{
+	struct mounts *m = r->mounts;
+	bool any = false;
+	int e = 0;
+
+	if (mnt_ns_fd(r, object) < 0) {
+		open_keys(r, m);
+		e = mounts_open_bound(r, m, false, err);
+		if (e == 0)
+			e = mount_build_more(m->build, &any, err);
+		if (e == 0 && any)
+			e = restart_go_on(r, err);
+	}
+	if (e < 0)
+		return error_trace(err, e);
+	*ret_fd = mnt_ns_fd(r, object);
+	return *ret_fd < 0 ? error_refuse(err, CODE_mount_lock_shape,
+	                                  "a file system is locked in it that is not there yet")
+	                   : 0;
+}
+
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err)
 {
 	struct mounts *m = r->mounts;

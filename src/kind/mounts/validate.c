@@ -268,6 +268,8 @@ static void fill_entry(struct mounts *m, const struct objects *objects, const st
 	e->attributes = s->attributes;
 	e->locked = s->locked;
 	e->locked_attributes = s->locked_attributes;
+	e->bound = s->target;
+	e->bound_type = s->target_type;
 	e->unbindable = s->unbindable;
 	e->peer_group = s->peer_group;
 	e->master = s->master;

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -150,6 +152,37 @@ static int describe(const RegfileState *s, const struct regfile *f, struct error
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* there is no place for it yet; the stream goes on all the same */
+static int take_ahead(struct restart *r, struct object *object, struct error *err)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	struct regfile *f = regfile_live(object);
+
+	if (!s->deleted || !S_ISREG(s->mode) || f->ahead >= 0)
+		return RESTORE_LATER;
+	f->contents = memfd_create("stasis-deleted", MFD_CLOEXEC);
+	if (f->contents < 0 || ftruncate(f->contents, (off_t)s->size) < 0)
+		return error_raise(err, errno, "make room for a deleted file");
+	int e = restart_take_blocks(r, object, err);
+	f->ahead = take_fd(&f->contents);
+	return e < 0 ? error_trace(err, e) : RESTORE_LATER;
+}
+
+static int copy_ahead(const struct regfile *f, struct error *err)
+{
+	off_t at = 0, end;
+
+	while ((at = lseek(f->ahead, at, SEEK_DATA)) >= 0) {
+		end = lseek(f->ahead, at, SEEK_HOLE);
+		if (end < 0 || lseek(f->contents, at, SEEK_SET) < 0)
+			return error_raise(err, errno, "find the contents of a deleted file");
+		while (at < end)
+			if (sendfile(f->contents, f->ahead, &at, (size_t)(end - at)) <= 0)
+				return error_raise(err, errno, "write a deleted file");
+	}
+	return errno == ENXIO ? 0 : error_raise(err, errno, "read a deleted file");
+}
+
 /*
  * The contents come at once, they are the first page blocks of the stream: a deleted executable
  * must not be open for writing when it becomes the exe link (exe_file_deny_write_access).
@@ -166,10 +199,11 @@ static int make_deleted(struct restart *r, struct object *object, struct making 
 	else
 		e = make_node(m, err);
 	if (e == 0 && S_ISREG(m->s->mode))
-		e = restart_take_blocks(r, object, err);
+		e = m->f->ahead < 0 ? restart_take_blocks(r, object, err) : copy_ahead(m->f, err);
 	if (e == 0)
 		e = describe(m->s, m->f, err);
 	close_p(&m->f->contents);
+	close_p(&m->f->ahead);
 	if (e < 0)
 		return error_trace(err, e);
 	m->f->n_more = m->s->deleted->more_names;
@@ -233,6 +267,23 @@ static int open_ghost(struct restart *r, struct making *m, const char *path, str
 	return m->f->keep < 0 ? error_raise(err, errno, "open the deleted %s", path) : 0;
 }
 
+/* it, or the other record that it goes with, is on a mount that is not there yet */
+static bool has_to_wait(struct restart *r, const struct object *object)
+{
+	const RegfileState *s = object_state(object, RegfileState);
+	const struct object *others[] = {
+		object, s->same ? regfile_same(r->objects, object) : NULL,
+		s->deleted && s->deleted->unnamed ? objects_by_id(r->objects, s->deleted->unnamed)
+		                                  : NULL
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i] && place_base(r, object_state(others[i], RegfileState)->mount) ==
+		                         PLACE_NOT_YET)
+			return true;
+	return false;
+}
+
 int regfile_make(struct restart *r, struct object *object, struct error *err)
 {
 	struct making m = { .s = object_state(object, RegfileState),
@@ -242,6 +293,8 @@ int regfile_make(struct restart *r, struct object *object, struct error *err)
 	int e = 0;
 
 	m.f->base = place_base(r, m.s->mount);
+	if (has_to_wait(r, object))
+		return take_ahead(r, object, err);
 	if (m.s->mount)
 		e = regfile_look(r, object, err);
 	if (e < 0 || m.s->name == REGFILE_STATE__NAME__HERE)
