@@ -17,6 +17,10 @@
  * TEST on-proc round-trip start=container except=mountinfo -- on_proc
  * TEST on-proc-owned round-trip start=container except=mountinfo -- on_proc_owned
  * TEST on-proc-locked round-trip start=container except=mountinfo -- on_proc_locked
+ * TEST on-proc-deeper round-trip start=container except=mountinfo -- on_proc_deeper
+ * TEST on-proc-files round-trip start=container except=mountinfo,map/????????????,fd/? -- on_proc_files
+ * TEST on-proc-of-init round-trip start=container except=mountinfo -- on_proc_of_init
+ * TEST on-proc-elsewhere refuse code=mount.lock-shape start=container -- on_proc_elsewhere
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone
@@ -337,14 +341,94 @@ static void within(void)
 	subject_check_exit(in_owned(innermost), 3);
 }
 
-/* the /proc of the one in between is locked in the innermost */
-static void on_proc_locked(void)
+static void deeper(void)
 {
-	pid_t pid = in_owned(within);
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "of the second");
+	subject_check_exit(in_owned(within), 3);
+	check_text("t/file", "of the second");
+}
+
+/* the contents of what is deleted come before there is anything to make it on */
+static void with_files(void)
+{
+	char text[16];
+
+	mount_tmpfs("s", NULL);
+	write_text("s/named", "named");
+	CHECK(mkfifo("fifo", 0600) == 0 && mkdir("here", 0700) == 0 && chdir("here") == 0);
+	int gone = open("../gone", O_RDWR | O_CREAT, 0600), named = open("../s/named", O_RDONLY);
+	int fifo = open("../fifo", O_RDWR), null = open("/dev/null", O_WRONLY);
+	CHECK(gone >= 0 && named >= 0 && fifo >= 0 && null >= 0);
+	CHECK(pwrite(gone, "far", 3, 1 << 20) == 3 && write(fifo, "waits", 5) == 5);
+	CHECK(link("../gone", "../other") == 0 && unlink("../gone") == 0 &&
+	      unlink("../other") == 0);
+	const char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, named, 0);
+	CHECK(map != MAP_FAILED);
+	CHECK(chdir("..") == 0);
+	innermost();
+	CHECK(pread(gone, text, 8, (1 << 20) - 1) == 4 && !memcmp(text, "\0far", 4));
+	CHECK(read(fifo, text, 5) == 5 && !memcmp(text, "waits", 5) && !memcmp(map, "named", 5));
+	CHECK(umount2("/proc", MNT_DETACH) == 0 && umount2("/proc", MNT_DETACH) < 0);
+}
+
+static void with_files_within(void)
+{
+	subject_check_exit(in_owned(with_files), 3);
+}
+
+static void lock_own(void)
+{
+	CHECK(unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	innermost();
+	CHECK(umount2("/proc", MNT_DETACH) < 0 && access("/proc/1", F_OK) == 0);
+}
+
+static void check_nested(void (*inside)(void))
+{
+	pid_t pid = in_owned(inside);
 
 	subject_wait("child");
 	subject_checkpoint();
 	subject_check_exit(pid, 3);
+}
+
+/* the /proc of the one in between is locked in the innermost */
+static void on_proc_locked(void)
+{
+	check_nested(within);
+}
+
+static void on_proc_deeper(void)
+{
+	check_nested(deeper);
+}
+
+static void on_proc_files(void)
+{
+	check_nested(with_files_within);
+}
+
+/* the init itself goes where its own /proc is locked */
+static void on_proc_of_init(void)
+{
+	check_nested(lock_own);
+}
+
+/* who has it locked is not in that pid namespace, and so may be there before it */
+static void on_proc_elsewhere(void)
+{
+	CHECK(unshare(CLONE_NEWPID) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+		subject_mark("child");
+		pause();
+	}
+	subject_wait("child");
+	CHECK(unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	subject_checkpoint();
 }
 
 /* its memory and its output are from before: of the namespace that stasis is in */
@@ -375,7 +459,8 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
 	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(on_proc),
-	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(two),
-	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
-	                     CASE(parts));
+	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(on_proc_deeper),
+	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_proc_elsewhere),
+	                     CASE(two), CASE(propagation), CASE(alone), CASE(nothing),
+	                     CASE(detached), CASE(parts));
 }
