@@ -70,8 +70,7 @@ static bool is_for_midwife(struct restart *r, const struct stub *stub, const str
 	uint32_t bears = r->plan->nodes[stub->node].bears;
 
 	return (o->kind->enter || o->kind->enter_last || o->kind == &cred_kind) &&
-	       !(o->kind == &mnt_ns_kind &&
-	         mnt_ns_waits(r, o, r->plan->nodes[bears - 1].ns->id));
+	       !(o->kind == &mnt_ns_kind && mnt_ns_waits(r, o, r->plan->nodes[bears - 1].ns->id));
 }
 
 static void add_objects(struct restart *r, struct stub *stub, const struct object *task)

@@ -284,8 +284,7 @@ static int make_same(struct restart *r, struct fifo *f, const FifoState *s, cons
 	_cleanup_(close_p) int found = -1;
 	struct stat st, own;
 
-	if ((owner && owner->base < 0 && owner->bytes) ||
-	    place_base(r, s->mount) == PLACE_NOT_YET)
+	if ((owner && owner->base < 0 && owner->bytes) || place_base(r, s->mount) == PLACE_NOT_YET)
 		return RESTORE_LATER;
 	if (!owner || owner->base < 0 || !owner->n_more)
 		return error_raise(err, EBADMSG, "another name of what is not there");

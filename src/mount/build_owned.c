@@ -57,7 +57,7 @@ uint64_t build_early_attributes(const struct mount_build *b, size_t mount)
 	const struct mount_entry *m = &b->t->mounts[mount];
 
 	return build_is_inherited(b, mount) ? m->attributes & m->locked_attributes
-	                              : m->attributes & MOUNT_ATTRIBUTES;
+	                                    : m->attributes & MOUNT_ATTRIBUTES;
 }
 
 bool build_early_unbindable(const struct mount_build *b, size_t mount)

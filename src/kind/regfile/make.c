@@ -271,15 +271,14 @@ static int open_ghost(struct restart *r, struct making *m, const char *path, str
 static bool has_to_wait(struct restart *r, const struct object *object)
 {
 	const RegfileState *s = object_state(object, RegfileState);
-	const struct object *others[] = {
-		object, s->same ? regfile_same(r->objects, object) : NULL,
-		s->deleted && s->deleted->unnamed ? objects_by_id(r->objects, s->deleted->unnamed)
-		                                  : NULL
-	};
+	const struct object *others[] = { object, s->same ? regfile_same(r->objects, object) : NULL,
+		                          s->deleted && s->deleted->unnamed
+		                                  ? objects_by_id(r->objects, s->deleted->unnamed)
+		                                  : NULL };
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		if (others[i] && place_base(r, object_state(others[i], RegfileState)->mount) ==
-		                         PLACE_NOT_YET)
+		if (others[i] &&
+		    place_base(r, object_state(others[i], RegfileState)->mount) == PLACE_NOT_YET)
 			return true;
 	return false;
 }

@@ -23,11 +23,11 @@ struct regfile {
 	int base;   /* what path is below: place_open() */
 	char *path; /* where it was found; NULL before */
 	dev_t device;
-	ino_t inode;          /* of what was found there */
-	int keep;             /* O_PATH: what was made, or found by handle; -1 none */
-	int made;             /* the open file description of open(O_TMPFILE); -1 none */
-	int contents;         /* open for writing while the contents come; -1 otherwise */
-	int ahead; /* the contents, which came before there was a place for the file; -1 none */
+	ino_t inode;  /* of what was found there */
+	int keep;     /* O_PATH: what was made, or found by handle; -1 none */
+	int made;     /* the open file description of open(O_TMPFILE); -1 none */
+	int contents; /* open for writing while the contents come; -1 otherwise */
+	int ahead;    /* the contents, which came before there was a place for the file; -1 none */
 	struct old_name name; /* open as long as other names are to be given to it: n_more */
 	uint32_t n_more;
 	struct opened opened; /* RegfileState.nofollow */
