@@ -292,10 +292,13 @@ static struct opening opening_of(struct restart *r, const struct object *object)
 static int restore(struct restart *r, struct object *object, struct error *err)
 {
 	struct opening o = opening_of(r, object);
-	bool covered = place_is_covered(r, o.s->mount, o.path) && o.base >= 0;
-	int fd = covered ? find(&o, err) : -1;
+	bool later = o.base == PLACE_NOT_YET;
+	bool covered = place_is_covered(r, o.s->mount, o.path) && (o.base >= 0 || later);
+	int fd = covered && !later ? find(&o, err) : -1;
 
 	free(o.path);
+	if (covered && later)
+		return RESTORE_LATER;
 	if (!covered || fd < 0)
 		return covered ? error_trace(err, fd) : 0;
 	struct pseudo *live = object->live = xmalloc(sizeof(*live));
