@@ -198,24 +198,21 @@ static int open_as_opener(const struct opening *o, struct error *err)
 
 /* ---- news ---- */
 
-/* a mount of the namespace is given the flags that it has: all who wait for a change of it wake */
+/* a mount of the namespace is given a flag that it has: all who wait for a change of it wake */
 static int touch_mounts(void *arg, struct error *err)
 {
 	const int *nsfd = arg;
+	struct mount_attr attr = { 0 };
 	struct statvfs st;
 
 	if (namespace_enter(*nsfd, 0) < 0)
 		return error_raise(err, errno, "enter the mount namespace");
 	if (statvfs("/", &st) < 0)
 		return error_raise(err, errno, "look at /");
-	unsigned long flags = st.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC |
-	                                   MS_NOATIME | MS_NODIRATIME);
-	if (st.f_flag & 4096) /* ST_RELATIME */
-		flags |= MS_RELATIME;
-	if (st.f_flag & 8192) /* ST_NOSYMFOLLOW */
-		flags |= 256;
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
-		return error_raise(err, errno, "give / of a mount namespace the flags that it has");
+	/* file systems have no such flag of their own, which could be taken for the mount's */
+	*(st.f_flag & ST_NODIRATIME ? &attr.attr_set : &attr.attr_clr) = MOUNT_ATTR_NODIRATIME;
+	if (mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
+		return error_raise(err, errno, "set a flag that / of a mount namespace has");
 	return 0;
 }
 

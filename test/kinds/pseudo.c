@@ -17,6 +17,8 @@
  * TEST mounts round-trip -- mounts
  * TEST mounts-own round-trip restart="--mntns new" -- mounts_own
  * TEST mounts-user restart-refuse code=pseudo.notice without=cap_sys_admin -- mounts
+ * TEST mounts-of-user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- mounts_of_user
+ * TEST bound round-trip start=container -- bound
  * TEST hostname round-trip -- hostname
  * TEST memory refuse code=pseudo.memory -- memory
  * TEST ended refuse code=pseudo.gone -- ended
@@ -333,6 +335,12 @@ static void mounts_own(void)
 	mounts();
 }
 
+static void mounts_of_user(void)
+{
+	CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+	mounts();
+}
+
 static void hostname(void)
 {
 	int fd = open_it("/proc/sys/kernel/hostname", O_RDONLY);
@@ -417,6 +425,18 @@ static void folders(void)
 	CHECK(faccessat(terminals, "ptmx", F_OK, 0) == 0);
 }
 
+/* as the runtimes of containers do it */
+static void bound(void)
+{
+	bind_mount("/proc/sys", "/proc/sys");
+	int fd = open_it("/proc/sys/kernel/pid_max", O_RDONLY);
+	int dir = open_it("/proc/sys/kernel", O_RDONLY | O_DIRECTORY);
+	subject_checkpoint();
+	check_link(fd, "/proc/sys/kernel/pid_max");
+	CHECK(atoi(text_of(fd)) > 100);
+	CHECK(faccessat(dir, "pid_max", F_OK, 0) == 0);
+}
+
 static void covered(void)
 {
 	private_mounts();
@@ -492,11 +512,12 @@ int main(int argc, char **argv)
 		refused(argc, argv);
 		return 0;
 	}
-	return SUBJECT_CASES(
-		argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(cwd_own), CASE(fd_link),
-		CASE(own), CASE(thread), CASE(leader_ended), CASE(child), CASE(sysfs),
-		CASE(renumbered), CASE(kallsyms), CASE(mounts), CASE(mounts_own), CASE(hostname),
-		CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders), CASE(mapped),
-		CASE(covered), CASE(covered_mount), CASE(covered_in_proc), CASE(unprivileged),
-		CASE(ended), CASE_NAMED("checkpoint", subject_checkpoint));
+	return SUBJECT_CASES(argc, argv, CASE(global), CASE(folder), CASE(cwd), CASE(cwd_own),
+	                     CASE(fd_link), CASE(own), CASE(thread), CASE(leader_ended),
+	                     CASE(child), CASE(sysfs), CASE(renumbered), CASE(kallsyms),
+	                     CASE(mounts), CASE(mounts_own), CASE(mounts_of_user), CASE(hostname),
+	                     CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders),
+	                     CASE(mapped), CASE(bound), CASE(covered), CASE(covered_mount),
+	                     CASE(covered_in_proc), CASE(unprivileged), CASE(ended),
+	                     CASE_NAMED("checkpoint", subject_checkpoint));
 }
