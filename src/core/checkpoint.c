@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -385,6 +386,22 @@ static int thaw(struct run *run, bool stop, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/*
+ * The image gets its name, and what was asked for happens to the tree: both or neither. A signal
+ * that would end us comes too late from here on; the caller's end is near.
+ */
+static int publish(struct run *run, struct error *err)
+{
+	sigset_t all, saved;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &saved);
+	int r = image_file_publish(&run->file, err);
+	if (r < 0)
+		sigprocmask(SIG_SETMASK, &saved, NULL);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int write_image(struct run *run, struct error *err)
 {
 	const struct checkpoint_options *o = run->c.options;
@@ -404,7 +421,7 @@ static int write_image(struct run *run, struct error *err)
 	if (r < 0 && run->c.image)
 		image_writer_fail(run->c.image, err);
 	if (r == 0)
-		r = image_file_publish(&run->file, err);
+		r = publish(run, err);
 	if (r == -EOPNOTSUPP && settle(&run->c, NULL, err, r) == 0)
 		survey(&run->c, err); /* the first refusal was found; with it the others are */
 	return r < 0 ? error_trace(err, r) : 0;

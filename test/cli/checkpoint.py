@@ -150,7 +150,8 @@ os.unlink("trace")
 for name, options, there in ("unsynced", [], False), ("image", ["--force"], True):
     r = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=ENOSPC:when=2", STASIS, "checkpoint",
                         str(q.pid), "-o", name, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    expect(r.returncode == 1 and b"sync the directory" in r.stderr and state(q.pid) == "S", f"no sync: {r}")
+    expect(r.returncode == 1 and b"sync the directory" in r.stderr, f"no sync: {r}")
+    wait_for(lambda: state(q.pid) == "S", "no sync: it sleeps on")
     expect(os.path.exists(name) == there, f"no sync: {name}")
 expect(stasis("verify", "image")[0] == 0, "what replaces an image is whole")
 
@@ -168,9 +169,14 @@ for number in signal.SIGINT, signal.SIGTERM:
     if c.returncode:
         wait_for(lambda: state(q.pid) == "S", f"it sleeps on after signal {number}")
     else:  # it was too late
-        q.wait()
+        expect(q.wait() == -signal.SIGKILL, f"signal {number} is too late, so it is killed")
         q = sleeper()
+# it comes when the image gets its name: all that was asked for is done
+r = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "trace=linkat", "-e", "inject=linkat:signal=SIGINT", STASIS, "checkpoint",
+                    str(q.pid), "-o", "late"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+expect(r.returncode == 0 and q.wait() == -signal.SIGKILL and stasis("verify", "late")[0] == 0, f"a signal that is too late: {r}")
+q = sleeper()
 q.kill()
 q.wait()
-files("image", "stopped", "killed", "redirected")
+files("image", "late", "stopped", "killed", "redirected")
 done()
