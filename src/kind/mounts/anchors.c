@@ -318,6 +318,8 @@ static bool differs_read_only(const struct mounts *m, const struct mount_sb *wan
 	return line != MOUNT_NONE && (want->flags ^ m->host.sbs[line].flags) & MOUNT_SB_RDONLY;
 }
 
+static const char no_file_system[] = "it shows a file system of the host that is not there";
+
 /* why a mount cannot show what it showed; NULL: it can */
 static const char *why_missing(const struct restart *r, const struct mounts *m, size_t mount)
 {
@@ -330,7 +332,7 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	if (mount_anchor_tree(m->anchors, m->n_anchors, &m->table, mount) != MOUNT_NONE)
 		return NULL; /* mounts_add_trees() has compared it */
 	if (!a)
-		return "it shows a file system of the host that is not there";
+		return no_file_system;
 	if (a->fd < 0)
 		return "to leave out what is mounted on it here takes CAP_SYS_ADMIN";
 	if (is_own_cgroup(r, m, e))
@@ -379,20 +381,31 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 	restart_refuse(r, &refusal);
 }
 
-/* one refusal for each file system is enough */
+/* of what a mount before it shows, too, or of a file system that is missing as a whole */
+static bool is_refused(const struct mounts *m, const char *const *why, size_t mount)
+{
+	const struct mount_entry *e = &m->table.mounts[mount];
+
+	for (size_t i = 0; i < mount; i++) {
+		const struct mount_entry *other = &m->table.mounts[i];
+		if (why[i] == why[mount] && other->sb == e->sb &&
+		    (why[i] == no_file_system || !strcmp(other->root, e->root)))
+			return true;
+	}
+	return false;
+}
+
 static void check_anchors(struct restart *r, const struct mounts *m)
 {
-	_cleanup_(free_p) bool *refused = xcalloc(m->n_sbs + 1, sizeof(*refused));
+	_cleanup_(free_p) const char **why = xcalloc(m->n_mounts + 1, sizeof(*why));
 
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
 		enum mount_class class = m->table.sbs[e->sb].class;
-		const char *why = class == MOUNT_EXTERNAL || class == MOUNT_SINGLETON
-		                          ? why_missing(r, m, i)
-		                          : NULL;
-		if (why && !refused[e->sb])
-			refuse_missing(r, m, e, why);
-		refused[e->sb] |= why != NULL;
+		if (class == MOUNT_EXTERNAL || class == MOUNT_SINGLETON)
+			why[i] = why_missing(r, m, i);
+		if (why[i] && !is_refused(m, why, i))
+			refuse_missing(r, m, e, why[i]);
 	}
 }
 

@@ -110,10 +110,15 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 	int r = 0;
 
 	if (sb->class == MOUNT_REFUSED) {
-		error_refuse(err, CODE_mount_filesystem, "a file system of type %s is mounted",
+		error_refuse(err, CODE_mount_filesystem,
+		             "a %s is mounted that stasis does not see on the host, and cannot "
+		             "make anew",
 		             sb->type);
 		_cleanup_(free_p) char *key = mount_key(m, first_mount(m, line));
-		error_hint(err, "unmount it; or leave it outside: --external %s=NAME", key);
+		error_hint(err,
+		           "mount it where stasis runs, too, or unmount it; or leave it outside: "
+		           "--external %s=NAME",
+		           key);
 		return -EOPNOTSUPP;
 	}
 	if (is_doubtful(m, line))
