@@ -9,6 +9,7 @@
  * Files of a tmpfs get new inode numbers; a mapping shows that, and so does the name of O_TMPFILE:
  * TEST open-files round-trip start=container except=map/????????????,fd/5 -- open_files
  * TEST covered round-trip start=container -- covered
+ * TEST directory-covered round-trip start=container -- directory_covered
  * TEST covered-below round-trip start=container except=map/???????????? -- covered_below
  * TEST parts round-trip start=container -- parts
  * TEST two-namespaces round-trip start=container -- two
@@ -27,6 +28,8 @@
  * TEST outside-allowed round-trip start="unshare -pf" checkpoint=--subtree -- alone
  * TEST no-container refuse code=container.root checkpoint=--container -- nothing
  * TEST detached refuse code=mount.detached start=container -- detached
+ * TEST detached-tree refuse code=mount.detached start=container -- detached_tree
+ * TEST detached-root refuse code=mount.detached start=container -- detached_root
  */
 #include <dirent.h>
 #include <sched.h>
@@ -126,7 +129,7 @@ static void open_files(void)
 	check_text("t/d/file", "abcd!");
 }
 
-/* three on one place; the working directory and an open file are on the lowest */
+/* three on one place; an open file, and a directory, are on the lowest */
 static void covered(void)
 {
 	char path[4096];
@@ -150,6 +153,36 @@ static void covered(void)
 	check_text("t/middle", "middle");
 	CHECK(umount("t") == 0);
 	check_text("t/low", "lowest!");
+}
+
+/* a child's working directory is on the lowest of two */
+static void directory_covered(void)
+{
+	char path[4096], below[4096];
+	int go[2];
+
+	mount_tmpfs("t", NULL);
+	CHECK(mkdir("t/cwd", 0755) == 0 && pipe(go) == 0 && getcwd(path, sizeof(path)));
+	write_text("t/cwd/low", "lowest");
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(chdir("t/cwd") == 0);
+		CHECK(read(go[0], below, 1) == 1);
+		check_text("low", "lowest");
+		write_text("new", "below");
+		CHECK(getcwd(below, sizeof(below)) && !strncmp(below, path, strlen(path)));
+		CHECK(!strcmp(below + strlen(path), "/t/cwd"));
+		_exit(0);
+	}
+	subject_wait_call(pid, SYS_read);
+	mount_tmpfs("t", NULL);
+	CHECK(mkdir("t/cwd", 0755) == 0);
+	subject_checkpoint();
+	CHECK(write(go[1], "", 1) == 1);
+	subject_check_exit(pid, 0);
+	CHECK(access("t/cwd/new", F_OK) < 0 && umount("t") == 0);
+	check_text("t/cwd/new", "below");
 }
 
 /* what is open on a directory, or is the file, that something has been mounted on since */
@@ -455,6 +488,30 @@ static void detached(void)
 	subject_checkpoint();
 }
 
+/* of open_tree(2): mounted nowhere, and a file on it; and the tree itself */
+static int clone_tree(void)
+{
+	mount_tmpfs("t", NULL);
+	write_text("t/file", "x");
+	int tree = open_tree(AT_FDCWD, "t", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	CHECK(tree >= 0);
+	return tree;
+}
+
+static void detached_tree(void)
+{
+	int tree = clone_tree();
+
+	CHECK(openat(tree, "file", O_RDONLY) >= 0 && close(tree) == 0);
+	subject_checkpoint();
+}
+
+static void detached_root(void)
+{
+	clone_tree();
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
@@ -462,5 +519,6 @@ int main(int argc, char **argv)
 	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(on_proc_deeper),
 	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_proc_elsewhere),
 	                     CASE(two), CASE(propagation), CASE(alone), CASE(nothing),
-	                     CASE(detached), CASE(parts));
+	                     CASE(detached), CASE(detached_tree), CASE(detached_root),
+	                     CASE(directory_covered), CASE(parts));
 }

@@ -8,7 +8,10 @@
  * TEST covered round-trip restart="--mntns new" -- covered
  * TEST read-only round-trip restart="--mntns new" -- read_only
  * TEST shared round-trip restart="--mntns new" -- shared
+ * TEST shared-nested round-trip restart="--mntns new" -- shared_nested
  * TEST two round-trip restart="--mntns new" -- two
+ * TEST two-not-asked-for restart-refuse code=namespace.mntns -- two
+ * TEST root-outside round-trip restart="--mntns new" -- root_outside
  * TEST external round-trip restart="--mntns new" -- external
  * TEST external-gone restart-refuse restart="--mntns new" code=mount.external-missing before="umount /mnt" -- external
  * TEST slave round-trip restart="--mntns new" -- slave
@@ -26,6 +29,7 @@
  * TEST idmap-not-told refuse code=mount.idmap without=statmount_ns -- idmap
  * TEST filesystem refuse code=mount.filesystem -- filesystem
  * TEST content refuse code=mount.content -- content
+ * TEST bpf-pinned refuse code=mount.content -- bpf_pinned
  * TEST root-covered round-trip needs=statmount_ns restart="--mntns new" -- root_covered
  * TEST hidden refuse code=mount.hidden needs=statmount_ns -- hidden
  * TEST other-proc refuse code=mount.namespace -- other_proc
@@ -33,6 +37,7 @@
  * TEST host-in-parts refuse code=mount.unreachable -- host_in_parts
  */
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -184,6 +189,24 @@ static void shared(void)
 	check_text("/mnt/a/b/file", "everywhere");
 }
 
+/* what is mounted in a shared pair is there twice, a pair itself, and goes from both */
+static void shared_nested(void)
+{
+	private_mounts();
+	CHECK(mount("one", "/mnt", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d", 0700) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(mount("/mnt", "/opt", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount("nested", "/opt/d", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d/e", 0700) == 0);
+	write_text("/mnt/d/file", "in both");
+	checkpoint_mounts();
+	check_text("/opt/d/file", "in both");
+	CHECK(mount("new", "/opt/d/e", "tmpfs", 0, NULL) == 0);
+	write_text("/opt/d/e/file", "deeper");
+	check_text("/mnt/d/e/file", "deeper");
+	CHECK(umount("/mnt/d/e") == 0 && umount("/mnt/d") == 0);
+	CHECK(access("/opt/d/file", F_OK) < 0 && errno == ENOENT);
+}
+
 /* a child's namespace, and its own; what one mounts on what they share, the other sees */
 static void two(void)
 {
@@ -211,6 +234,28 @@ static void two(void)
 	CHECK(access("/opt/file", F_OK) < 0);
 }
 
+/* the root task is in the namespace that stasis is in, which is not made anew */
+static void root_outside(void)
+{
+	struct stat own, there;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		private_mounts();
+		CHECK(mount("own", "/mnt", "tmpfs", 0, NULL) == 0);
+		write_text("/mnt/file", "the child's");
+		subject_settle("child");
+		check_text("/mnt/file", "the child's");
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	CHECK(stat("/proc/self/ns/mnt", &own) == 0 && stat("/proc/1/ns/mnt", &there) == 0);
+	CHECK_EQ(own.st_ino, there.st_ino);
+	CHECK(access("/mnt/file", F_OK) < 0);
+	subject_check_exit(pid, 0);
+}
+
 /* what stasis has mounted, too, is never copied */
 static void external(void)
 {
@@ -221,13 +266,30 @@ static void external(void)
 	check_text("/mnt/file", "not ours");
 }
 
+/* in the namespace that one process is in: something is mounted on @place */
+static void mount_in(const char *ns, const char *place)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int fd = open(ns, O_RDONLY | O_CLOEXEC);
+		CHECK(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
+		_exit(mount("new", place, "tmpfs", 0, NULL) < 0);
+	}
+	subject_check_exit(pid, 0);
+}
+
+/* what the host mounts there later appears */
 static void slave(void)
 {
-	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0);
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d", 0755) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
 	CHECK(unshare(CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0);
 	checkpoint_mounts();
+	mount_in("/proc/1/ns/mnt", "/mnt/d");
+	write_text("/proc/1/root/mnt/d/file", "from the host");
+	check_text("/mnt/d/file", "from the host");
 }
 
 /* what is mounted on one appears on the other, which is that of the test */
@@ -294,19 +356,6 @@ static void master_outside(void)
 	CHECK(unshare(CLONE_NEWNS) == 0);
 	CHECK(mount(NULL, "/mnt", NULL, MS_SLAVE, NULL) == 0);
 	subject_checkpoint();
-}
-
-/* in the namespace that one process is in: something is mounted on /mnt/d */
-static void mount_in(const char *ns, const char *place)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		int fd = open(ns, O_RDONLY | O_CLOEXEC);
-		CHECK(fd >= 0 && setns(fd, CLONE_NEWNS) == 0);
-		_exit(mount("new", place, "tmpfs", 0, NULL) < 0);
-	}
-	subject_check_exit(pid, 0);
 }
 
 static const char *propagation(const char *place)
@@ -546,6 +595,23 @@ static void content(void)
 	subject_checkpoint();
 }
 
+static void bpf_pinned(void)
+{
+	union bpf_attr map = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
+	union bpf_attr pin = { .pathname = (uintptr_t) "/mnt/map" };
+
+	private_mounts();
+	CHECK(mount("none", "/mnt", "bpf", 0, NULL) == 0);
+	int fd = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
+	if (fd < 0)
+		SKIP("no BPF maps: %s", strerror(errno));
+	pin.bpf_fd = (uint32_t)fd;
+	CHECK(syscall(SYS_bpf, BPF_OBJ_PIN, &pin, sizeof(pin)) == 0 && close(fd) == 0);
+	subject_checkpoint();
+}
+
 /* of a pid namespace that nobody is in any more */
 static void other_proc(void)
 {
@@ -598,9 +664,10 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(
 		argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered), CASE(read_only),
-		CASE(shared), CASE(two), CASE(external), CASE(slave), CASE(peer_of_host),
-		CASE(peer_outside), CASE(master_outside), CASE(master_dropped),
-		CASE(shared_outside), CASE(user_outside), CASE(file_outside), CASE(mapping_outside),
-		CASE(bound_outside), CASE(idmap), CASE(filesystem), CASE(content), CASE(hidden),
-		CASE(root_covered), CASE(other_proc), CASE(in_parts), CASE(host_in_parts));
+		CASE(shared), CASE(shared_nested), CASE(two), CASE(root_outside), CASE(external),
+		CASE(slave), CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
+		CASE(master_dropped), CASE(shared_outside), CASE(user_outside), CASE(file_outside),
+		CASE(mapping_outside), CASE(bound_outside), CASE(idmap), CASE(filesystem),
+		CASE(content), CASE(bpf_pinned), CASE(hidden), CASE(root_covered), CASE(other_proc),
+		CASE(in_parts), CASE(host_in_parts));
 }

@@ -17,6 +17,7 @@
  * TEST mapped-unmounted refuse code=mount.detached -- mapped_unmounted
  * TEST executable-unmounted refuse code=mount.detached -- executable_unmounted
  * TEST served-outside round-trip restart="--mntns new" -- served_outside
+ * TEST served-outside-named round-trip checkpoint="--external mount:[/mnt]=files" restart="--mntns new --external files=/mnt" -- served_outside
  * TEST autofs refuse code=mount.filesystem -- autofs
  */
 #include <limits.h>
