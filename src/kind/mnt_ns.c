@@ -26,7 +26,9 @@ static int preflight(struct restart *r, struct object *object, struct error *err
 {
 	if (r->options->mntns_new || pid_ns_of_root(r->tasks[0], r->objects))
 		return 0;
-	error_refuse(err, CODE_namespace_mntns, "a task is in a mount namespace of its own");
+	error_refuse(err, CODE_namespace_mntns, "the image has a mount namespace of its own");
+	error_object(err, "mnt:[%llu]",
+	             (unsigned long long)object_state(object, MntNsState)->inode);
 	error_hint(err, "to make it again: --mntns new");
 	return -EOPNOTSUPP;
 }

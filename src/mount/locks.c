@@ -63,14 +63,12 @@ static int make_private(void *arg, struct error *err)
 /* nothing may be tried while it would happen in the original, too: a cover of "/" hides mounts */
 static int check_private(const struct search *s, struct error *err)
 {
-	for (size_t i = 0; i < s->copy->n_mounts; i++) {
-		if (!s->copy->mounts[i].peer_group && !s->copy->mounts[i].master)
-			continue;
-		error_refuse(err, CODE_mount_lock_shape,
-		             "what is locked cannot be told: its root directory is covered");
-		error_object(err, "mount %s", s->copy->mounts[i].point);
-		return -EOPNOTSUPP;
-	}
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		if (s->copy->mounts[i].peer_group || s->copy->mounts[i].master)
+			return error_refuse(
+				err, CODE_mount_lock_shape,
+				"what is locked in its namespace cannot be told: the root "
+				"directory is covered");
 	return 0;
 }
 

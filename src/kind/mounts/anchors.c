@@ -438,8 +438,8 @@ static int join_group(const struct mounts *m, int own, const char *path)
 	return to;
 }
 
-static void find_group(struct restart *r, struct mounts *m, int own, uint64_t id,
-                       const ProtobufCBinaryData *where)
+static void find_group(struct restart *r, struct mounts *m, int own, const struct mount_entry *e,
+                       uint64_t id, const ProtobufCBinaryData *where)
 {
 	struct error refusal;
 
@@ -452,8 +452,9 @@ static void find_group(struct restart *r, struct mounts *m, int own, uint64_t id
 		return;
 	}
 	error_refuse(&refusal, CODE_mount_group_gone,
-	             "a mount of the image receives from it, and it is not shared here");
-	error_object(&refusal, "%s", path);
+	             "it receives what is mounted on %s of the host, which is not shared here",
+	             path);
+	mount_error(&refusal, &m->table, e);
 	error_hint(&refusal, "mount --make-shared %s", path);
 	restart_refuse(r, &refusal);
 }
@@ -462,8 +463,9 @@ static void find_groups(struct restart *r, struct mounts *m, int own)
 {
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const MountState *s = object_state(m->mounts[i], MountState);
-		find_group(r, m, own, s->master, &s->outside);
-		find_group(r, m, own, s->peer_group, &s->outside_peer);
+		const struct mount_entry *e = &m->table.mounts[i];
+		find_group(r, m, own, e, s->master, &s->outside);
+		find_group(r, m, own, e, s->peer_group, &s->outside_peer);
 	}
 }
 
@@ -475,12 +477,15 @@ static void check_layers(struct restart *r, const struct mounts *m)
 			sb->outside ? superblock_missing_layer(
 					      sb, object_state(m->sbs[i], SuperblockState))
 				    : NULL;
+		size_t first = mount_of_sb(&m->table, i, MOUNT_NONE);
 		struct error refusal;
 		if (!missing)
 			continue;
 		error_refuse(&refusal, CODE_mount_external_missing,
 		             "a layer of an overlay is not there, or has been replaced: %s",
 		             missing);
+		if (first != MOUNT_NONE)
+			mount_error(&refusal, &m->table, &m->table.mounts[first]);
 		error_hint(&refusal,
 		           "put it back where it was: nothing else can be supplied for it");
 		restart_refuse(r, &refusal);

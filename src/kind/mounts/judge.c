@@ -70,10 +70,9 @@ static int check_empty(const struct mount_sb *sb, int root, struct error *err)
 	for (struct dirent *e; (e = readdir(dir));) {
 		if (is_always_there(sb, e->d_name))
 			continue;
-		error_refuse(err, CODE_mount_content, "a %s is mounted that is not empty",
-		             sb->type);
-		error_hint(err, "it holds '%s'; what is in it cannot be saved", e->d_name);
-		return -EOPNOTSUPP;
+		return error_refuse(err, CODE_mount_content,
+		                    "what is in a %s cannot be saved, and it holds '%s'", sb->type,
+		                    e->d_name);
 	}
 	return 0;
 }

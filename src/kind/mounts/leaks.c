@@ -288,6 +288,8 @@ static int find_locks(struct checkpoint *c, struct mounts *m, struct error *err)
 			continue;
 		r = mount_find_locks(&m->table, line, m->nsfds[line],
 		                     ((const struct ns *)owner->live)->fd, own, err);
+		if (r < 0)
+			mounts_blame(c, m, &m->table.mounts[m->table.namespaces[line].root], err);
 		for (size_t i = 0; r == 0 && i < m->n_sbs; i++)
 			if (own[i])
 				note_owner(c, &m->table.sbs[i], owner);
