@@ -184,7 +184,9 @@ static int try_all(void *arg, struct error *err)
 	for (size_t i = 0; i < s->copy->n_mounts; i++)
 		if (!s->findings[i].known) {
 			s->findings[i].locked = s->copy->mounts[i].parent != MOUNT_NONE;
-			s->findings[i].attributes = (s->copy->mounts[i].attributes & 0xf) |
+			/* what none can change; all the same whether the kernel says so */
+			s->findings[i].attributes = (s->copy->mounts[i].attributes &
+			                             MOUNT_ATTRIBUTES) |
 			                            MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
 		}
 	return 0;

@@ -16,6 +16,9 @@
  * TEST overlay-below-locked round-trip restart="--mntns new" -- overlay_below_locked
  * TEST overlay-hidden round-trip restart="--mntns new" -- overlay_hidden
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
+ * TEST covered-attributes round-trip restart="--mntns new" -- covered_attributes
+ * TEST covered-unbindable refuse code=mount.lock-shape -- covered_unbindable
+ * TEST covered-slave refuse code=mount.lock-shape -- covered_slave
  * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
  * TEST owner-between refuse code=mount.owner -- owner_between
  */
@@ -539,6 +542,71 @@ static void covered(void)
 	subject_checkpoint();
 }
 
+/* on /mnt two, the lower one of which is the working directory */
+static void stack(unsigned propagation)
+{
+	private_mounts();
+	bind_mount("/usr", "/mnt");
+	CHECK(chdir("/mnt") == 0 && mount(NULL, "/mnt", NULL, propagation, NULL) == 0);
+	CHECK(mount("upper", "/mnt", "tmpfs", 0, "mode=0755") == 0);
+}
+
+static void copy_below(void)
+{
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+}
+
+static void covered_attributes(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW };
+	char cwd[4096];
+
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	open_directory();
+	stack(MS_PRIVATE);
+	copy_below();
+	CHECK(mount_setattr(AT_FDCWD, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0);
+	CHECK(chdir(cwd) == 0);
+	subject_checkpoint();
+}
+
+static void covered_unbindable(void)
+{
+	struct mount_attr attr = { .propagation = MS_UNBINDABLE };
+	char cwd[4096];
+
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	open_directory();
+	stack(MS_PRIVATE);
+	copy_below();
+	CHECK(mount_setattr(AT_FDCWD, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0);
+	CHECK(chdir(cwd) == 0);
+	subject_checkpoint();
+}
+
+/* the one that it receives from is that of a process in the namespace above */
+static void covered_slave(void)
+{
+	char cwd[4096];
+
+	CHECK(getcwd(cwd, sizeof(cwd)));
+	open_directory();
+	stack(MS_SHARED);
+	CHECK(chdir(cwd) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		copy_below();
+		subject_mark("child");
+		subject_wait_go();
+		_exit(0);
+	}
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 0);
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(siblings), CASE(below_locked),
@@ -546,5 +614,6 @@ int main(int argc, char **argv)
 	                     CASE(named), CASE(own_mounts), CASE(pivoted), CASE(inside),
 	                     CASE(nested_mounts), CASE(owner_between), CASE(overlay),
 	                     CASE(overlay_of_host), CASE(overlay_hidden),
-	                     CASE(overlay_below_locked), CASE(covered));
+	                     CASE(overlay_below_locked), CASE(covered), CASE(covered_unbindable),
+	                     CASE(covered_attributes), CASE(covered_slave));
 }

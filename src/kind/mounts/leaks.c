@@ -319,6 +319,8 @@ int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = judge_mounts(c, m, err);
 		if (r == 0)
 			r = find_locks(c, m, err);
+		if (r == 0)
+			mounts_judge_stacks(c);
 	}
 	if (r == 0)
 		r = judge_users(c, m, object, err);

@@ -53,6 +53,9 @@ bool sb_has_name(const struct mounts *m, size_t sb);
 /* whether it shows a terminal of a devpts that is made anew */
 bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e);
 
+/* ---- shapes.c: what is locked, and would not come back so ---- */
+void mounts_judge_stacks(struct checkpoint *c); /* all that are; notes refusals */
+
 /* more operations */
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);
 /* whether a namespace still has the mounts that were recorded: they can arrive from outside */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checkpoint: what is locked in namespaces of other user namespaces in a way that a restart could
+ * not build again, see mount/build_owned.c: what is locked there comes by copies, and of what is
+ * covered in these nothing can be changed afterwards.
+ */
+#include <string.h>
+
+#include "core/checkpoint.h"
+#include "kind/mounts/parts.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* whether another one is locked on the directory that leads to it */
+static bool is_hidden(const struct mount_table *t, const struct mount_entry *e)
+{
+	const struct mount_ns *ns = &t->namespaces[e->namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		const struct mount_entry *other = &t->mounts[i];
+		const char *below = other->parent == e->parent && other->locked && *other->rel
+		                            ? mount_below(e->rel, other->rel)
+		                            : NULL;
+		if (below && *below)
+			return true;
+	}
+	return false;
+}
+
+/* whether it is behind what is locked; @over: of a line, what is locked on the root of that one */
+static bool is_covered(const struct mount_table *t, const size_t *over, size_t line)
+{
+	const struct mount_entry *e = &t->mounts[line];
+
+	while (e->locked) {
+		if (over[line] != MOUNT_NONE)
+			return true;
+		while (e->locked && !*e->rel) { /* the topmost of a stack, to what that is on */
+			line = e->parent;
+			e = &t->mounts[line];
+		}
+		if (e->locked && is_hidden(t, e))
+			return true;
+		line = e->locked ? e->parent : line;
+		e = &t->mounts[line];
+	}
+	return false;
+}
+
+/* shared with, or a slave of, another one than itself */
+static bool has_relatives(const struct mount_table *t, const struct mount_entry *e)
+{
+	for (size_t i = 0; i < t->n_mounts && !e->master && e->peer_group; i++)
+		if (&t->mounts[i] != e && (t->mounts[i].peer_group == e->peer_group ||
+		                           t->mounts[i].master == e->peer_group))
+			return true;
+	return e->master;
+}
+
+/* what would have to be done to the copy of one that is covered there; NULL: nothing */
+static const char *beyond_reach(const struct mount_table *t, const size_t *over, size_t line)
+{
+	const struct mount_entry *e = &t->mounts[line];
+
+	if (!(e->unbindable || e->peer_group || e->master) || !is_covered(t, over, line))
+		return NULL;
+	if (e->unbindable)
+		return "it is unbindable, locked, and covered by what is locked";
+	return has_relatives(t, e) ? "it is locked, covered by what is, and others receive its "
+	                             "mounts, or it does"
+	                           : NULL;
+}
+
+static void refuse_shape(struct checkpoint *c, const struct mounts *m, size_t line,
+                         const char *what)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_mount_lock_shape, "%s", what);
+	mounts_blame(c, m, &m->table.mounts[line], &refusal);
+	refuse(c, NULL, &refusal);
+}
+
+void mounts_judge_stacks(struct checkpoint *c)
+{
+	const struct mounts *m = c->mounts;
+	const struct mount_table *t = &m->table;
+	_cleanup_(free_p) size_t *over = xcalloc(t->n_mounts + 1, sizeof(*over));
+
+	memset(over, 0xff, t->n_mounts * sizeof(*over)); /* MOUNT_NONE */
+	for (size_t i = 0; i < t->n_mounts; i++)
+		if (t->mounts[i].locked && !*t->mounts[i].rel)
+			over[t->mounts[i].parent] = i;
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		const char *what = beyond_reach(t, over, i);
+		if (what)
+			refuse_shape(c, m, i, what);
+	}
+}
