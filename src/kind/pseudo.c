@@ -285,22 +285,27 @@ static struct opening opening_of(struct restart *r, const struct object *object)
 		                 .task = s->task ? restart_stub(r, (pid_t)s->task) : NULL };
 }
 
-/* of what will be covered */
-static int restore(struct restart *r, struct object *object, struct error *err)
+static int keep(struct object *object, const struct opening *o, struct error *err)
 {
-	struct opening o = opening_of(r, object);
-	bool later = o.base == PLACE_NOT_YET;
-	bool covered = place_is_covered(r, o.s->mount, o.path) && (o.base >= 0 || later);
-	int fd = covered && !later ? find(&o, err) : -1;
+	int fd = find(o, err);
 
-	free(o.path);
-	if (covered && later)
-		return RESTORE_LATER;
-	if (!covered || fd < 0)
-		return covered ? error_trace(err, fd) : 0;
+	if (fd < 0)
+		return error_trace(err, fd);
 	struct pseudo *live = object->live = xmalloc(sizeof(*live));
 	live->keep = fd;
 	return 0;
+}
+
+/* what will be covered is opened before that */
+static int restore(struct restart *r, struct object *object, struct error *err)
+{
+	struct opening o = opening_of(r, object);
+	int e = 0;
+
+	if (place_is_covered(r, o.s->mount, o.path))
+		e = o.base == PLACE_NOT_YET ? RESTORE_LATER : keep(object, &o, err);
+	free(o.path);
+	return e < 0 ? error_trace(err, e) : e;
 }
 
 static void release(struct object *object)

@@ -28,7 +28,9 @@
  * TEST folders round-trip restart="--mntns new" -- folders
  * TEST covered round-trip restart="--mntns new" -- covered
  * TEST covered-mount round-trip restart="--mntns new" -- covered_mount
- * TEST covered-in-proc refuse code=regfile.path -- covered_in_proc
+ * TEST covered-in-proc round-trip restart="--mntns new" -- covered_in_proc
+ * TEST covered-in-late round-trip start=container -- covered_in_late
+ * TEST covered-task refuse code=regfile.path -- covered_task
  * TEST mapped refuse code=mm.vmflags -- mapped
  * TEST rights refuse code=pseudo.rights -- unprivileged
  * TEST cwd-own round-trip -- cwd_own
@@ -460,11 +462,27 @@ static void covered_mount(void)
 	CHECK(access("/proc/stat", F_OK) < 0);
 }
 
+static void covered_in_late(void)
+{
+	int fd = open_it("/proc/sys/kernel/pid_max", O_RDONLY);
+	mount_tmpfs("/proc/sys", NULL);
+	subject_checkpoint();
+	check_link(fd, "/proc/sys/kernel/pid_max");
+	CHECK(atoi(text_of(fd)) > 100);
+	CHECK(access("/proc/sys/kernel", F_OK) < 0);
+}
+
 static void covered_in_proc(void)
 {
 	private_mounts();
-	open_it("/proc/sys/kernel/pid_max", O_RDONLY);
-	mount_tmpfs("/proc/sys", NULL);
+	covered_in_late();
+}
+
+static void covered_task(void)
+{
+	private_mounts();
+	open_it("/proc/self/stat", O_RDONLY);
+	bind_mount("/proc/uptime", "/proc/self/stat");
 	subject_checkpoint();
 }
 
@@ -518,6 +536,7 @@ int main(int argc, char **argv)
 	                     CASE(mounts), CASE(mounts_own), CASE(mounts_of_user), CASE(hostname),
 	                     CASE(memory), CASE(zombie), CASE(user), CASE(ipc), CASE(folders),
 	                     CASE(mapped), CASE(bound), CASE(covered), CASE(covered_mount),
-	                     CASE(covered_in_proc), CASE(unprivileged), CASE(ended),
+	                     CASE(covered_in_proc), CASE(covered_in_late), CASE(covered_task),
+	                     CASE(unprivileged), CASE(ended),
 	                     CASE_NAMED("checkpoint", subject_checkpoint));
 }

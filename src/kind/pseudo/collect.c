@@ -219,8 +219,8 @@ static int find_path(struct look *l, struct error *refusal)
 		l->place.path[strlen(l->place.path) - strlen(PATH_DELETED)] = 0;
 		l->path[strlen(l->path) - strlen(PATH_DELETED)] = 0;
 	}
-	/* what a proc shows is there after the last task, and so after all mounts */
-	if (proc && l->place.mount && mount_hides(l->c, l->place.mount, l->place.path))
+	/* what is covered is opened before that, and before the tasks may be there */
+	if (task && l->place.mount && mount_hides(l->c, l->place.mount, l->place.path))
 		return error_refuse(refusal, CODE_regfile_path, "something is mounted over it");
 	if (net || (sys && !l->place.deleted) || (!sys && leads_there(l)))
 		return 0;
