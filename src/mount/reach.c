@@ -2,7 +2,8 @@
 /*
  * Getting at a mount of another namespace. See reach.h. What is covered cannot be named there; so
  * the namespace is copied, and in the copy the covers are taken off. Not before it is certain that
- * nothing in the copy is in a peer group any more: it would be unmounted in the original, too.
+ * what they are on in the copy is in no peer group any more: they would be unmounted in the
+ * original, too.
  */
 #include "mount/reach.h"
 
@@ -130,17 +131,36 @@ static bool is_copy_of(const struct mount_table *copy, uint64_t id, const struct
 	       copy->sbs[copy->mounts[i].sb].minor == sb->minor;
 }
 
+static bool is_below(const struct mount_table *t, size_t mount, size_t top)
+{
+	while (mount != MOUNT_NONE && mount != top)
+		mount = t->mounts[mount].parent;
+	return mount == top;
+}
+
+/* whether what covers "/" stays, since what is wanted is not below that */
+static bool is_in_sight(const struct reach *reach)
+{
+	const struct mount_table *t = reach->t;
+
+	return is_below(t, reach->mount,
+	                mount_table_top(t, t->namespaces[reach->m->namespace].root));
+}
+
 /*
  * From outside of the copy: who is in it does not see below what covers "/". @id: the mount that
- * must be the copy of the one that is wanted; 0: just see that nothing is shared.
+ * must be the copy of the one that is wanted; 0: just see that nothing is shared that covers are
+ * taken off from.
  */
 static int look_at_copy(const struct reach *reach, uint64_t id, struct error *err)
 {
 	_cleanup_(mount_table_done) struct mount_table copy = { 0 };
 	int r = mount_table_add(&copy, reach->own, 0, NULL, err);
+	size_t root = r < 0 ? 0 : copy.namespaces[0].root;
+	size_t top = r == 0 && is_in_sight(reach) ? mount_table_top(&copy, root) : root;
 
 	for (size_t i = 0; r == 0 && i < copy.n_mounts; i++)
-		if (copy.mounts[i].peer_group || copy.mounts[i].master)
+		if ((copy.mounts[i].peer_group || copy.mounts[i].master) && is_below(&copy, i, top))
 			r = refuse_unreachable(reach, "what covers it is shared with others", err);
 	if (r == 0 && id && !is_copy_of(&copy, id, reach))
 		r = refuse_unreachable(reach, "another mount covers it", err);

@@ -88,6 +88,13 @@ size_t mount_table_cover(const struct mount_table *t, size_t mount)
 	return MOUNT_NONE;
 }
 
+size_t mount_table_top(const struct mount_table *t, size_t mount)
+{
+	for (size_t cover; (cover = mount_table_cover(t, mount)) != MOUNT_NONE;)
+		mount = cover;
+	return mount;
+}
+
 size_t mount_of_sb(const struct mount_table *t, size_t sb, size_t previous)
 {
 	return (previous == MOUNT_NONE ? t->sbs[sb].first_mount : t->mounts[previous].next_of_sb) -

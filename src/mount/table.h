@@ -136,6 +136,8 @@ size_t mount_table_ns(const struct mount_table *t, uint64_t inode); /* MOUNT_NON
 size_t mount_table_find(const struct mount_table *t, uint64_t id);
 /* what is mounted on its root; MOUNT_NONE: nothing */
 size_t mount_table_cover(const struct mount_table *t, size_t mount);
+/* the last of those that are stacked there; itself if there is none */
+size_t mount_table_top(const struct mount_table *t, size_t mount);
 /* the id by which mount_table_find() knows the mount that @fd is on, 0 if the kernel gives none */
 uint64_t mount_id_of(int fd);
 size_t mount_table_sb(struct mount_table *t, uint32_t major, uint32_t minor); /* found or added */

@@ -324,6 +324,27 @@ static void covered_and_shared(void **state)
 	close_world(&w);
 }
 
+/* what is shared is out of sight, below another root, and is left alone */
+static void covered_in_sight(void **state)
+{
+	struct world w = open_world("mount -t tmpfs t /mnt; mkdir /mnt/a; mount -t tmpfs a /mnt/a;"
+	                            "mkdir /mnt/a/x; mount -t tmpfs b /mnt/a/x;"
+	                            "mount -t tmpfs c /mnt/a; mount --move /mnt /;"
+	                            "mount --make-shared /");
+	struct mount_table after = { 0 };
+	int fd;
+
+	w.t.namespaces[0].member = 0;
+	if (feature(FEATURE_statmount_ns)) {
+		check(mount_reach(&w.t, w.nsfd, find_mount(&w.t, "/a/x"), &fd, &w.err), &w.err);
+		close(fd);
+		check(mount_table_add(&after, w.nsfd, 0, NULL, &w.err), &w.err);
+		check(mount_compare(&w.t, &after, false, &w.err), &w.err);
+	}
+	mount_table_done(&after);
+	close_world(&w);
+}
+
 static void no_anchor(void **state)
 {
 	struct world w = open_world(":");
@@ -453,12 +474,12 @@ static void hidden(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_copy),    cmocka_unit_test(new_tmpfs),
-		cmocka_unit_test(all_scenarios), cmocka_unit_test(covered_root),
-		cmocka_unit_test(covered),       cmocka_unit_test(covered_and_shared),
-		cmocka_unit_test(no_anchor),     cmocka_unit_test(no_place),
-		cmocka_unit_test(not_exclusive), cmocka_unit_test(differences),
-		cmocka_unit_test(hidden),
+		cmocka_unit_test(plain_copy),       cmocka_unit_test(new_tmpfs),
+		cmocka_unit_test(all_scenarios),    cmocka_unit_test(covered_root),
+		cmocka_unit_test(covered),          cmocka_unit_test(covered_and_shared),
+		cmocka_unit_test(covered_in_sight), cmocka_unit_test(no_anchor),
+		cmocka_unit_test(no_place),         cmocka_unit_test(not_exclusive),
+		cmocka_unit_test(differences),      cmocka_unit_test(hidden),
 	};
 
 	if (geteuid() != 0)

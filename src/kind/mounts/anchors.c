@@ -133,12 +133,9 @@ static size_t root_mount(const struct restart *r, const struct mounts *m)
 
 	for (size_t i = 0; i < t->n_objects; i++) {
 		const struct object *o = objects_by_id(r->objects, t->objects[i]);
-		if (o->kind == &mnt_ns_kind) {
-			size_t top = m->table.namespaces[mounts_index(m, o)].root, next = top;
-			while ((next = mount_table_cover(&m->table, top)) != MOUNT_NONE)
-				top = next;
-			return top;
-		}
+		if (o->kind == &mnt_ns_kind)
+			return mount_table_top(&m->table,
+			                       m->table.namespaces[mounts_index(m, o)].root);
 	}
 	return MOUNT_NONE;
 }
