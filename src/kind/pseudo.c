@@ -3,9 +3,7 @@
 #include "kind/pseudo.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/capability.h>
-#include <linux/magic.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
