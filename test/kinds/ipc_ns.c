@@ -8,6 +8,7 @@
  * TEST sem round-trip -- sem
  * TEST msg round-trip -- msg
  * TEST ids round-trip -- ids
+ * TEST limits round-trip -- limits
  * TEST mq round-trip -- mq
  * TEST mq-descriptor round-trip -- mq_descriptor
  * TEST mq-unlinked round-trip -- mq_unlinked
@@ -218,6 +219,43 @@ static void ids(void)
 	}
 }
 
+/* all lower than what is there: nothing more can be made */
+static void limits(void)
+{
+	static const char *const all[][2] = {
+		{ "kernel/shmmax", "0" },         { "kernel/shmall", "0" },
+		{ "kernel/shmmni", "0" },         { "kernel/msgmax", "0" },
+		{ "kernel/msgmnb", "0" },         { "kernel/msgmni", "0" },
+		{ "kernel/sem", "0\t0\t0\t0" },   { "fs/mqueue/queues_max", "0" },
+		{ "fs/mqueue/msg_max", "1" },     { "fs/mqueue/msgsize_max", "128" },
+		{ "fs/mqueue/msg_default", "1" }, { "fs/mqueue/msgsize_default", "128" },
+	};
+	int shm[3], sem[3], msg[3];
+
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	for (int i = 0; i < 3; i++) {
+		shm[i] = shmget(i + 1, 100000, IPC_CREAT | 0600);
+		sem[i] = semget(i + 1, 10, IPC_CREAT | 0600);
+		msg[i] = msgget(i + 1, IPC_CREAT | 0600);
+		CHECK(shm[i] >= 0 && sem[i] >= 0 && msg[i] >= 0);
+		send_one(msg[i], 1, "one", 8000);
+		send_one(msg[i], 2, "two", 8000);
+		CHECK(mq_open((char[]){ '/', (char)('a' + i), 0 }, O_CREAT | O_RDWR, 0600, NULL) >=
+		      0);
+	}
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		write_in("/proc/sys", all[i][0], all[i][1]);
+	subject_checkpoint();
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		expect(all[i][0], all[i][1]);
+	for (int i = 0; i < 3; i++) {
+		CHECK(shmget(i + 1, 0, 0) == shm[i] && semget(i + 1, 0, 0) == sem[i]);
+		receive(msg[i], 0, 1, "one", 8000);
+		receive(msg[i], 0, 2, "two", 8000);
+	}
+	CHECK(shmget(IPC_PRIVATE, 1, 0600) < 0 && msgget(IPC_PRIVATE, 0600) < 0);
+}
+
 static void take(mqd_t q, const char *text, unsigned priority)
 {
 	char buffer[100000];
@@ -401,6 +439,7 @@ static void leak(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
-	                     CASE(child), CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
-	                     CASE(mq_unlinked), CASE(mq_outside), CASE(mq_opened));
+	                     CASE(limits), CASE(child), CASE(forced), CASE(leak), CASE(mq),
+	                     CASE(mq_descriptor), CASE(mq_unlinked), CASE(mq_outside),
+	                     CASE(mq_opened));
 }

@@ -9,6 +9,7 @@
  * TEST reading round-trip -- reading
  * TEST processes round-trip -- processes
  * TEST many round-trip -- many
+ * TEST users round-trip -- users
  * TEST forced round-trip -- forced
  * TEST huge round-trip -- huge
  * TEST other-namespace refuse code=mm.sysv-shm -- other_namespace
@@ -161,6 +162,34 @@ static void processes(void)
 	CHECK(p[0] == 'c' && mappings(id) == 1);
 }
 
+/* attached before and after they are in user namespaces of their own */
+static void users(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	int id = segment(IPC_PRIVATE, 0);
+	volatile char *p = attach(id, 0);
+	pid_t pids[2];
+	for (int i = 0; i < 2; i++) {
+		pids[i] = fork();
+		CHECK(pids[i] >= 0);
+		if (pids[i] > 0)
+			continue;
+		CHECK(unshare(CLONE_NEWUSER) == 0);
+		CHECK(shmctl(id, IPC_STAT, &(struct shmid_ds){ 0 }) == 0);
+		volatile char *q = i ? attach(id, 0) : p;
+		subject_settle(i ? "one" : "zero");
+		q[i] = (char)('a' + i);
+		_exit(0);
+	}
+	subject_wait("zero");
+	subject_wait("one");
+	CHECK(mappings(id) == 4);
+	subject_checkpoint();
+	subject_check_exit(pids[0], 0);
+	subject_check_exit(pids[1], 0);
+	CHECK(p[0] == 'a' && p[1] == 'b' && mappings(id) == 1);
+}
+
 static void many(void)
 {
 	enum { N = 300 };
@@ -230,6 +259,6 @@ static void same_number(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(attached), CASE(removed), CASE(replaced), CASE(parts),
-	                     CASE(reading), CASE(processes), CASE(many), CASE(forced), CASE(huge),
-	                     CASE(other_namespace), CASE(same_number));
+	                     CASE(reading), CASE(processes), CASE(users), CASE(many), CASE(forced),
+	                     CASE(huge), CASE(other_namespace), CASE(same_number));
 }

@@ -7,6 +7,7 @@
  * TEST shared round-trip -- shared
  * TEST nested round-trip -- nested
  * TEST empty-between round-trip -- between
+ * TEST five-deep round-trip -- five_deep
  * TEST container round-trip start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
  * TEST container-of-root round-trip start="$TOP/test/tools/in_user_ns pui 0,0,1:1,100000,5000 0,0,1:1,200000,5000" -- container
  * TEST container-nice round-trip under="nice -n 3" start="$TOP/test/tools/in_user_ns pui 0,100000,5000 0,200000,5000" -- container
@@ -20,7 +21,9 @@
  * TEST threads-above refuse code=user_ns.shape -- threads_above
  * TEST views round-trip start="$TOP/test/tools/in_user_ns pCT 0,100000,5000 0,200000,5000" needs=statmount_ns -- views
  */
+#include <linux/capability.h>
 #include <linux/nsfs.h>
+#include <linux/securebits.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/sem.h>
@@ -143,6 +146,64 @@ static void between(void)
 	pid_t pid = start("child", two_deep);
 	round_trip();
 	subject_check_exit(pid, 0);
+}
+
+/* maps with gaps, which name only some of those above */
+static void levels(size_t n)
+{
+	static const char *const maps[] = { "0 100000 60000", "0 0 1\n10 100 50000",
+		                            "5 20 10000\n0 10 2", "0 0 1\n1000 6 3000",
+		                            "0 1000 10\n70000 0 1" };
+
+	for (size_t i = 0; i < n; i++) {
+		enter_user_ns(maps[i], maps[i]);
+		become(0);
+	}
+}
+
+static void level_one(void)
+{
+	levels(1);
+}
+
+static void level_three(void)
+{
+	levels(3);
+	become(5);
+}
+
+/* ids, inheritable and ambient capabilities of its own; it owns namespaces */
+static void level_five(void)
+{
+	const struct __user_cap_data_struct caps[2] = { { 1 << CAP_KILL,
+		                                          1 << CAP_NET_RAW | 1 << CAP_KILL,
+		                                          1 << CAP_NET_RAW | 1 << CAP_KILL } };
+
+	levels(5);
+	CHECK(unshare(CLONE_NEWUTS | CLONE_NEWIPC) == 0 && sethostname("deep", 4) == 0);
+	CHECK(semget(7, 1, IPC_CREAT | 0600) >= 0);
+	CHECK(prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) == 0);
+	CHECK(syscall(SYS_setgroups, 2, (gid_t[]){ 9, 70000 }) == 0);
+	CHECK(syscall(SYS_setresgid, 3, 70000, 4) == 0);
+	CHECK(syscall(SYS_setresuid, 1, 2, 70000) == 0);
+	CHECK(prctl(PR_CAPBSET_DROP, CAP_SYS_TIME) == 0);
+	CHECK(syscall(SYS_capset,
+	              &(struct __user_cap_header_struct){ _LINUX_CAPABILITY_VERSION_3, 0 },
+	              caps) == 0);
+	CHECK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0) == 0);
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+}
+
+static void five_deep(void)
+{
+	open_directory();
+	pid_t one = start("one", level_one), three = start("three", level_three),
+	      five = start("five", level_five);
+	round_trip();
+	subject_check_exit(one, 0);
+	subject_check_exit(three, 0);
+	subject_check_exit(five, 0);
 }
 
 /* nobody is in the one that the container's namespaces belong to, in which all ids are as outside
@@ -320,7 +381,8 @@ static void views(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(owner), CASE(child), CASE(shared), CASE(nested),
-	                     CASE(between), CASE(container), CASE(left), CASE(threads), CASE(plain),
-	                     CASE(root_unnamed), CASE(child_unnamed), CASE(threads_alone),
-	                     CASE(threads_children), CASE(threads_above), CASE(views));
+	                     CASE(between), CASE(five_deep), CASE(container), CASE(left),
+	                     CASE(threads), CASE(plain), CASE(root_unnamed), CASE(child_unnamed),
+	                     CASE(threads_alone), CASE(threads_children), CASE(threads_above),
+	                     CASE(views));
 }
