@@ -141,12 +141,12 @@ static int take_pending(const struct asking *a, struct error *err)
 	struct injection calls[NOTIFY_PENDING_MAX];
 	char buffer[INJECT_BUFFER_SIZE];
 
+	if (!a->task || !a->n_pending)
+		return 0;
 	for (size_t i = 0; i < a->n_pending; i++)
 		calls[i] = take(FURTHER(i));
 	memcpy(buffer, a->buffer, sizeof(buffer));
-	int r = a->n_pending ? tracer_inject(a->c->tracer, a->task->tid, calls, a->n_pending,
-	                                     buffer, err)
-	                     : 0;
+	int r = tracer_inject(a->c->tracer, a->task->tid, calls, a->n_pending, buffer, err);
 	for (size_t i = 0; r == 0 && i < a->n_pending; i++)
 		if (calls[i].result != (long)a->notify->signal)
 			r = error_raise(err, EAGAIN, "a signal that was pending is not any more");
