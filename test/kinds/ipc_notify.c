@@ -25,7 +25,7 @@
  * TEST terminal-stop round-trip -- terminal_stop
  * TEST pending round-trip -- pending
  * TEST pending-realtime round-trip -- pending_realtime
- * TEST leader round-trip -- leader
+ * TEST leader round-trip needs=pidfd_thread -- leader
  * TEST executed round-trip -- executed
  *
  * Refused, and all that is said above still holds.
