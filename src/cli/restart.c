@@ -369,7 +369,7 @@ const struct command restart_command = {
 		"                        what to use for the external object NAME (or "
 		"mount:[/PATH]);\n"
 		"                        for a terminal also a socket, to which a new one's master "
-	        "goes\n"
+		"goes\n"
 		"      --log-format text|json\n"
 		"                        json: errors and refusals are JSON lines on standard "
 		"error\n"

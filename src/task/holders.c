@@ -329,6 +329,10 @@ void refuse_leak(struct checkpoint *c, const struct task *task, const char *obje
 		error_hint(&refusal,
 		           "end that process, or declare it to stay outside: --external %s=NAME",
 		           key);
+	else if (c->n_tasks && holder->pid == c->tasks[0]->stat.ppid)
+		error_hint(&refusal,
+		           "it is the parent of this tree: checkpoint %d instead, or end it",
+		           (int)holder->pid);
 	else
 		error_hint(&refusal, "end that process, or checkpoint a tree that it belongs to");
 	refuse(c, task, &refusal);

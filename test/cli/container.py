@@ -63,10 +63,25 @@ def round_trip(what, command, name):
     expect(read("/proc/self/mountinfo") == host, f"{what}: the host's mounts have changed")
 
 
+def with_its_maker():
+    """unshare(1) stays in the namespaces that it makes: the refusal says that it is to go along, and so it does"""
+    runner, pid = start("unshare", ["unshare", "-f", "-p", "-m", "-u", "-i", "--mount-proc", "/bin/bash", "-c",
+                                    "mount -t tmpfs tmp /tmp; " + LOOP], start_new_session=True,
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: count(pid) > 3, "unshare: it counts")
+    code, _, err = stasis("checkpoint", pid, "-o", "none")
+    expect(code == 1 and f"hint: it is the parent of this tree: checkpoint {runner.pid} instead" in err, f"unshare: {code} {err}")
+    checkpoint("unshare", runner, runner.pid)
+    for root in restart("unshare", 2, "--mntns", "new", "--new-pidns"):
+        wait_for(lambda r=root: children(r), "unshare: its child")
+        counts_on("unshare", children(root)[0])
+        end(root)
+
 
 make_root()
 round_trip("isolate", [STASIS, "run", "--isolate", "--root", "root", "--bind", "/usr:/usr:ro", "--tmpfs", "/tmp", "--",
                        "/bin/bash", "-c", LOOP], "lighthouse")
 round_trip("isolate, on the host's root", [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", LOOP], "pier")
 round_trip("bubblewrap", [*bubblewrap("--hostname", "boat"), LOOP], "boat")
+with_its_maker()
 done()
