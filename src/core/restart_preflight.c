@@ -118,7 +118,7 @@ static void check_pids(struct restart *r)
 		return;
 	error_refuse(&refusal, CODE_pid_max, "the image has pid %d, the kernel's limit is %d",
 	             highest, max);
-	error_hint(&refusal, "sysctl kernel.pid_max=%d", highest + 1);
+	error_hint(&refusal, "sysctl kernel.pid_max=%u", (unsigned)highest + 1);
 	restart_refuse(r, &refusal);
 }
 

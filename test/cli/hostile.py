@@ -170,6 +170,9 @@ EDITS = {
         cgroup_tree.groups[0].owners[+].name=../x
         cgroup_tree.groups[0].xattrs[+].name=security.capability
         """,
+    "pid.max": """
+        task.1.pgid=2147483647
+        """,
     "mount.point-missing": """
         mount:/mnt/d.point=/mnt/out/ssl
         mount:/mnt/d.point=/mnt/up/x
@@ -180,6 +183,9 @@ EDITS = {
         superblock:ext4.anchors=
         superblock:sysfs.class=0
         superblock:sysfs.class=4 superblock:sysfs.flags=16 superblock:sysfs.type=debugfs
+        """,
+    "cred.login-uid": """
+        cred.1.login_uid=2147483648
         """,
     "mount.differs": """
         superblock:sysfs.flags=1
