@@ -56,8 +56,8 @@ uint64_t build_early_attributes(const struct mount_build *b, size_t mount)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 
-	return build_is_inherited(b, mount) ? m->attributes & m->locked_attributes
-	                                    : m->attributes & MOUNT_ATTRIBUTES;
+	return m->attributes &
+	       (build_is_inherited(b, mount) ? m->locked_attributes : MOUNT_ATTRIBUTES);
 }
 
 bool build_early_unbindable(const struct mount_build *b, size_t mount)
@@ -72,22 +72,36 @@ static bool is_top(const struct mount_build *b, size_t mount)
 }
 
 /* the mount that is locked on the root of @mount */
-static size_t locked_on_root(const struct mount_build *b, size_t mount)
+static size_t locked_on_root(const struct mount_table *t, size_t mount)
 {
-	const struct mount_ns *ns = &b->t->namespaces[b->t->mounts[mount].namespace];
+	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (b->t->mounts[i].parent == mount && b->t->mounts[i].locked &&
-		    !*b->t->mounts[i].rel)
+		if (t->mounts[i].parent == mount && t->mounts[i].locked && !*t->mounts[i].rel)
 			return i;
 	return MOUNT_NONE;
+}
+
+/* whether the way to its place leads into another mount, on a directory above it */
+static bool is_hidden(const struct mount_table *t, const struct mount_entry *m)
+{
+	const struct mount_ns *ns = &t->namespaces[m->namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		const struct mount_entry *other = &t->mounts[i];
+		const char *below = other->parent == m->parent && other->locked && *other->rel
+		                            ? mount_below(m->rel, other->rel)
+		                            : NULL;
+		if (below && *below)
+			return true;
+	}
+	return false;
 }
 
 struct owned {
 	struct mount_build *b;
 	size_t ns;
-	size_t stacked; /* the top that has something locked on its root; MOUNT_NONE */
-	int base;       /* of that in the copy, where a path leads to what is stacked on it */
+	int before; /* the namespace as it was before it was copied */
 };
 
 static char *place_of(size_t mount)
@@ -148,12 +162,8 @@ static int copy(void *arg, struct error *err)
 
 	if (r < 0)
 		return error_trace(err, r);
-	/* the working directory is carried over to the same place in the copy */
-	if (o->stacked != MOUNT_NONE && fchdir(b->mount[o->stacked]) < 0)
-		return error_raise(err, errno, "enter a mount that is covered");
 	if (setns(b->in.owner_fds[o->ns], CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "make a mount namespace in a user namespace");
-	o->base = openat(b->proc, "self/cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = openat(b->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return error_raise(err, errno, "keep a mount namespace");
@@ -173,22 +183,6 @@ static int open_across(int fd, const char *path)
 	return (int)syscall(SYS_openat2, fd, path, &how, sizeof(how));
 }
 
-/* whether the way to its place leads into another mount, on a directory above it */
-static bool is_hidden(const struct mount_build *b, const struct mount_entry *m)
-{
-	const struct mount_ns *ns = &b->t->namespaces[m->namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		const struct mount_entry *other = &b->t->mounts[i];
-		const char *below = other->parent == m->parent && other->locked && *other->rel
-		                            ? mount_below(m->rel, other->rel)
-		                            : NULL;
-		if (below && *below)
-			return true;
-	}
-	return false;
-}
-
 /* the copy of a locked mount is found by its place; -1 for what another one covers there */
 static void find_locked(const struct mount_build *b, size_t mount)
 {
@@ -198,9 +192,9 @@ static void find_locked(const struct mount_build *b, size_t mount)
 	if (!*m->rel) /* found already, with what it is stacked on */
 		return;
 	close_p(&b->mount[mount]);
-	for (size_t over = mount; (over = locked_on_root(b, over)) != MOUNT_NONE; shown = over)
+	for (size_t over = mount; (over = locked_on_root(b->t, over)) != MOUNT_NONE; shown = over)
 		close_p(&b->mount[over]);
-	if (b->mount[m->parent] >= 0 && !is_hidden(b, m))
+	if (b->mount[m->parent] >= 0 && !is_hidden(b->t, m))
 		b->mount[shown] = open_across(b->mount[m->parent], m->rel);
 }
 
@@ -209,7 +203,7 @@ static void find_stacked(const struct mount_build *b, size_t top)
 {
 	size_t shown = top;
 
-	for (size_t over = top; (over = locked_on_root(b, over)) != MOUNT_NONE; shown = over)
+	for (size_t over = top; (over = locked_on_root(b->t, over)) != MOUNT_NONE; shown = over)
 		close_p(&b->mount[over]);
 	if (shown != top)
 		b->mount[shown] = openat(b->mount[top], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -261,19 +255,50 @@ static void find_all_locked(const struct owned *o)
 	free(lines);
 }
 
+struct stacked {
+	const struct owned *o;
+	size_t top;
+};
+
+/*
+ * A path would lead to what is locked on its root. The working directory is carried over to the
+ * same place in a copy: so it gets one of its own.
+ */
+static int take_stacked(void *arg, struct error *err)
+{
+	const struct stacked *s = arg;
+	const struct mount_build *b = s->o->b;
+	int *fd = &b->mount[s->top], r = build_enter(s->o->before, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	if (fchdir(*fd) < 0 || setns(b->in.owner_fds[s->o->ns], CLONE_NEWUSER) < 0 ||
+	    unshare(CLONE_NEWNS) < 0)
+		return error_raise(err, errno, "copy a mount that is covered");
+	close_p(fd);
+	*fd = open_tree(AT_FDCWD, "",
+	                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH);
+	return *fd < 0 ? error_raise(err, errno, "take a tree of mounts") : 0;
+}
+
 static int take_tree(const struct owned *o, size_t top, struct error *err)
 {
 	const struct mount_build *b = o->b;
 	_cleanup_(free_p) char *name = place_of(top);
+	int r = 0;
 
-	bool stacked = top == o->stacked;
-	close_p(&b->mount[top]);
-	b->mount[top] = open_tree(stacked ? o->base : AT_FDCWD, stacked ? "" : name,
-	                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
-	                                  AT_SYMLINK_NOFOLLOW | (stacked ? AT_EMPTY_PATH : 0));
-	if (b->mount[top] < 0)
-		return build_context(b, top, err, error_raise(err, errno, "take a tree of mounts"));
-	return 0;
+	if (locked_on_root(b->t, top) != MOUNT_NONE) {
+		struct stacked s = { o, top };
+		r = helper_run_here(take_stacked, &s, err);
+	} else {
+		close_p(&b->mount[top]);
+		b->mount[top] = open_tree(AT_FDCWD, name,
+		                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
+		                                  AT_SYMLINK_NOFOLLOW);
+		if (b->mount[top] < 0)
+			r = error_raise(err, errno, "take a tree of mounts");
+	}
+	return r < 0 ? build_context(b, top, err, r) : 0;
 }
 
 /*
@@ -335,28 +360,10 @@ static int take_all(void *arg, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int find_stack(struct owned *o, struct error *err)
-{
-	const struct mount_ns *ns = &o->b->t->namespaces[o->ns];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		if (!is_top(o->b, i) || locked_on_root(o->b, i) == MOUNT_NONE)
-			continue;
-		if (o->stacked != MOUNT_NONE)
-			return build_context(
-				o->b, i, err,
-				error_refuse(err, CODE_mount_lock_shape,
-			                     "it is not locked, but what covers it is, "
-			                     "as with another one"));
-		o->stacked = i;
-	}
-	return 0;
-}
-
 int build_owned(struct mount_build *b, size_t ns, struct error *err)
 {
-	struct owned o = { b, ns, MOUNT_NONE, -1 };
-	int r = find_stack(&o, err);
+	struct owned o = { b, ns, fcntl(b->ns[ns], F_DUPFD_CLOEXEC, 3) };
+	int r = o.before < 0 ? error_raise(err, errno, "keep a mount namespace") : 0;
 
 	if (r == 0)
 		r = helper_run(put_together, &o, sizeof(o), err);
@@ -364,7 +371,7 @@ int build_owned(struct mount_build *b, size_t ns, struct error *err)
 		r = helper_run(copy, &o, sizeof(o), err);
 	if (r == 0)
 		r = helper_run(take_all, &o, sizeof(o), err);
-	close_p(&o.base);
+	close_p(&o.before);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

@@ -171,6 +171,15 @@ static bool take_off(const struct search *s)
 	return any;
 }
 
+/* of what nobody gets at; what a mount is locked to has come with it, with its own times locked */
+static bool may_be_locked(const struct search *s, size_t i)
+{
+	size_t parent = s->copy->mounts[i].parent;
+
+	return parent != MOUNT_NONE &&
+	       (!s->findings[parent].known || s->findings[parent].attributes & MOUNT_ATTR__ATIME);
+}
+
 static int try_all(void *arg, struct error *err)
 {
 	const struct search *s = arg;
@@ -183,7 +192,7 @@ static int try_all(void *arg, struct error *err)
 	} while (take_off(s));
 	for (size_t i = 0; i < s->copy->n_mounts; i++)
 		if (!s->findings[i].known) {
-			s->findings[i].locked = s->copy->mounts[i].parent != MOUNT_NONE;
+			s->findings[i].locked = may_be_locked(s, i);
 			/* what none can change; all the same whether the kernel says so */
 			s->findings[i].attributes = (s->copy->mounts[i].attributes &
 			                             MOUNT_ATTRIBUTES) |

@@ -22,6 +22,7 @@
  * TEST on-proc-files round-trip start=container except=mountinfo,map/????????????,fd/? -- on_proc_files
  * TEST on-proc-of-init round-trip start=container except=mountinfo -- on_proc_of_init
  * TEST on-proc-elsewhere refuse code=mount.lock-shape start=container -- on_proc_elsewhere
+ * TEST on-task refuse code=mount.point-missing start=container -- on_task
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
  * TEST outside refuse code=container.outside start="unshare -pf" -- alone
@@ -464,6 +465,19 @@ static void on_proc_elsewhere(void)
 	subject_checkpoint();
 }
 
+/* at restart there is no such task yet when mounts are made */
+static void on_task(void)
+{
+	char path[40];
+	pid_t pid = fork();
+
+	if (pid == 0)
+		pause();
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	CHECK(pid > 0 && mount("t", path, "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+}
+
 /* its memory and its output are from before: of the namespace that stasis is in */
 static void alone(void)
 {
@@ -518,7 +532,7 @@ int main(int argc, char **argv)
 	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(on_proc),
 	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(on_proc_deeper),
 	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_proc_elsewhere),
-	                     CASE(two), CASE(propagation), CASE(alone), CASE(nothing),
-	                     CASE(detached), CASE(detached_tree), CASE(detached_root),
-	                     CASE(directory_covered), CASE(parts));
+	                     CASE(on_task), CASE(two), CASE(propagation), CASE(alone),
+	                     CASE(nothing), CASE(detached), CASE(detached_tree),
+	                     CASE(detached_root), CASE(directory_covered), CASE(parts));
 }

@@ -18,6 +18,8 @@
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
  * TEST covered-attributes round-trip restart="--mntns new" -- covered_attributes
  * TEST covered-unbindable refuse code=mount.lock-shape -- covered_unbindable
+ * TEST covered-partly-shared refuse code=mount.lock-shape -- covered_partly_shared
+ * TEST two-stacks round-trip restart="--mntns new" -- two_stacks
  * TEST covered-slave refuse code=mount.lock-shape -- covered_slave
  * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
  * TEST owner-between refuse code=mount.owner -- owner_between
@@ -607,6 +609,51 @@ static void covered_slave(void)
 	subject_check_exit(pid, 0);
 }
 
+static char began[256];
+
+/* trees of its own, each with something locked on its root, which no path leads to */
+static void two_stacks(void)
+{
+	CHECK(getcwd(began, sizeof(began)));
+	open_directory();
+	private_mounts();
+	bind_mount("/usr", "/mnt");
+	CHECK(chdir("/mnt") == 0);
+	bind_mount("/etc", "/mnt");
+	copy_below();
+	CHECK(mount("own", "/media", "tmpfs", 0, NULL) == 0 && mkdir("/media/a", 0755) == 0 &&
+	      mkdir("/media/b", 0755) == 0);
+	CHECK(mount(".", "/media/a", NULL, MS_BIND | MS_REC, NULL) == 0);
+	CHECK(mount(".", "/media/b", NULL, MS_BIND | MS_REC, NULL) == 0 && chdir(began) == 0);
+	subject_checkpoint();
+	CHECK(access("/media/a/passwd", F_OK) == 0 && access("/media/b/passwd", F_OK) == 0);
+	CHECK(umount2("/media/a", MNT_DETACH) < 0 && errno == EINVAL);
+}
+
+/* two mounts below another one, where nobody gets to them when all of it is locked */
+static void shut(void)
+{
+	CHECK(getcwd(began, sizeof(began)));
+	open_directory();
+	private_mounts();
+	mount_tmpfs("/srv", NULL);
+	CHECK(mkdir("/srv/a", 0755) == 0 && mkdir("/srv/a/b", 0755) == 0 &&
+	      mkdir("/srv/a/c", 0755) == 0);
+	bind_mount("/usr", "/srv/a/b");
+	bind_mount("/usr", "/srv/a/c");
+}
+
+/* who was on one of the two already still can share it */
+static void covered_partly_shared(void)
+{
+	shut();
+	CHECK(chdir("/srv/a/b") == 0);
+	bind_mount("/srv/a", "/srv/a");
+	copy_below();
+	CHECK(mount(NULL, ".", NULL, MS_SHARED, NULL) == 0 && chdir(began) == 0);
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(siblings), CASE(below_locked),
@@ -615,5 +662,6 @@ int main(int argc, char **argv)
 	                     CASE(nested_mounts), CASE(owner_between), CASE(overlay),
 	                     CASE(overlay_of_host), CASE(overlay_hidden),
 	                     CASE(overlay_below_locked), CASE(covered), CASE(covered_unbindable),
-	                     CASE(covered_attributes), CASE(covered_slave));
+	                     CASE(covered_attributes), CASE(covered_slave),
+	                     CASE(covered_partly_shared), CASE(two_stacks));
 }

@@ -10,7 +10,6 @@
 
 #include "core/checkpoint.h"
 #include "core/external.h"
-#include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
@@ -205,41 +204,6 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 	return 0;
 }
 
-/* a task in the namespace of a mount that is not in that pid namespace, nor below it */
-static const struct task *find_elsewhere(const struct checkpoint *c, const struct mount_entry *e,
-                                         const struct object *pid_ns)
-{
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (task_object(c->tasks[i], &mnt_ns_kind) == c->mounts->namespaces[e->namespace] &&
-		    !pid_ns_contains(pid_ns, c->tasks[i]))
-			return c->tasks[i];
-	return NULL;
-}
-
-/*
- * What is locked comes with the namespace, and that is made when all pid namespaces have begun that
- * are to be seen in such a way: those who are in it must come later.
- */
-static int judge_lock(const struct checkpoint *c, size_t line, struct error *err)
-{
-	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
-	const struct mount_entry *e = &c->mounts->table.mounts[line];
-	uint32_t pid_ns = mount_awaits(c->mounts, line);
-
-	if (!c->mounts->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
-	    (root && pid_ns == root->id))
-		return 0;
-	const struct task *task = find_elsewhere(c, e, objects_by_id(c->objects, pid_ns));
-	if (!task)
-		return 0;
-	error_refuse(err, CODE_mount_lock_shape,
-	             "it is locked in a user namespace, and of a pid namespace that task %d, which "
-	             "has it mounted, is not in",
-	             task->tid);
-	error_hint(err, "have it unmounted before the user namespace is made");
-	return -EOPNOTSUPP;
-}
-
 bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e)
 {
 	return sb->class == MOUNT_INSTANCE && !strcmp(sb->type, "devpts") && e->root[1] &&
@@ -264,6 +228,39 @@ static int judge_terminal(struct checkpoint *c, size_t line, struct error *err)
 	return -EOPNOTSUPP;
 }
 
+/* whether a number in a proc is that of a task that restart makes after what is mounted there */
+static bool comes_later(const struct checkpoint *c, const struct mount_entry *proc, size_t line,
+                        long number)
+{
+	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
+	uint32_t pid_ns = mount_awaits(c->mounts, line);
+	bool own = root && pid_ns == root->id;
+
+	if (pid_ns && !own) /* else it waits for all of them */
+		return c->mounts->owners[proc->namespace] && mount_is_locked(proc) && number != 1;
+	for (size_t i = 1; i < c->n_tasks; i++)
+		if (number == (own ? c->tasks[i]->recorded.tid : c->tasks[i]->tid))
+			return true;
+	return false;
+}
+
+/* the directory of a task in a proc is not there before the task is */
+static int judge_place(const struct checkpoint *c, const struct mount_entry *e, struct error *err)
+{
+	const struct mounts *m = c->mounts;
+
+	if (e->parent == MOUNT_NONE || *e->rel < '0' || *e->rel > '9')
+		return 0;
+	const struct mount_entry *parent = &m->table.mounts[e->parent];
+	if (strcmp(m->table.sbs[parent->sb].type, "proc") != 0 || strcmp(parent->root, "/") != 0 ||
+	    !comes_later(c, parent, e->parent, strtol(e->rel, NULL, 10)))
+		return 0;
+	error_refuse(err, CODE_mount_point_missing,
+	             "it is mounted on what a task has in /proc, which is made after that");
+	error_hint(err, "unmount it");
+	return -EOPNOTSUPP;
+}
+
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct mounts *m = c->mounts;
@@ -275,7 +272,9 @@ int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 	if (r == 0 && m->table.sbs[e->sb].class == MOUNT_NSFS)
 		r = judge_bound(c, e, err);
 	if (r == 0)
-		r = judge_lock(c, mounts_index(m, object), err);
+		r = mount_judge_lock(c, mounts_index(m, object), err);
+	if (r == 0)
+		r = judge_place(c, e, err);
 	if (r == 0 && mount_is_terminal(&m->table.sbs[e->sb], e))
 		r = judge_terminal(c, mounts_index(m, object), err);
 	if (r == 0 && e->deleted)

@@ -55,6 +55,8 @@ bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e);
 
 /* ---- shapes.c: what is locked, and would not come back so ---- */
 void mounts_judge_stacks(struct checkpoint *c); /* all that are; notes refusals */
+/* what would have to be there before the task that its pid namespace begins with */
+int mount_judge_lock(const struct checkpoint *c, size_t line, struct error *err);
 
 /* more operations */
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err);

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "core/checkpoint.h"
+#include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
+#include "kind/pid_ns.h"
+#include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -57,6 +60,27 @@ static bool has_relatives(const struct mount_table *t, const struct mount_entry 
 	return e->master;
 }
 
+/* where that ends, from above */
+static size_t uncovered_above(const struct mount_table *t, const size_t *over, size_t line)
+{
+	while (is_covered(t, over, line))
+		line = t->mounts[line].parent;
+	return line;
+}
+
+/* a shared one becomes so with all that is covered around it */
+static bool is_beside_private(const struct mount_table *t, const size_t *over, size_t line)
+{
+	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
+	size_t above = uncovered_above(t, over, line);
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++)
+		if (!t->mounts[i].peer_group && is_covered(t, over, i) &&
+		    uncovered_above(t, over, i) == above)
+			return true;
+	return false;
+}
+
 /* what would have to be done to the copy of one that is covered there; NULL: nothing */
 static const char *beyond_reach(const struct mount_table *t, const size_t *over, size_t line)
 {
@@ -66,9 +90,12 @@ static const char *beyond_reach(const struct mount_table *t, const size_t *over,
 		return NULL;
 	if (e->unbindable)
 		return "it is unbindable, locked, and covered by what is locked";
-	return has_relatives(t, e) ? "it is locked, covered by what is, and others receive its "
-	                             "mounts, or it does"
-	                           : NULL;
+	if (has_relatives(t, e))
+		return "it is locked, covered by what is, and others receive its mounts, or it "
+		       "does";
+	return is_beside_private(t, over, line) ? "it is locked, covered by what is, and shared, "
+	                                          "and another one there is not"
+	                                        : NULL;
 }
 
 static void refuse_shape(struct checkpoint *c, const struct mounts *m, size_t line,
@@ -96,4 +123,41 @@ void mounts_judge_stacks(struct checkpoint *c)
 		if (what)
 			refuse_shape(c, m, i, what);
 	}
+}
+
+/* ---- what must come after a pid namespace ---- */
+
+/* a task in the namespace of a mount that is not in that pid namespace, nor below it */
+static const struct task *find_elsewhere(const struct checkpoint *c, const struct mount_entry *e,
+                                         const struct object *pid_ns)
+{
+	for (size_t i = 0; i < c->n_tasks; i++)
+		if (task_object(c->tasks[i], &mnt_ns_kind) == c->mounts->namespaces[e->namespace] &&
+		    !pid_ns_contains(pid_ns, c->tasks[i]))
+			return c->tasks[i];
+	return NULL;
+}
+
+/*
+ * What is locked comes with the namespace, and that is made when all pid namespaces have begun that
+ * are to be seen in such a way: those who are in it must come later.
+ */
+int mount_judge_lock(const struct checkpoint *c, size_t line, struct error *err)
+{
+	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
+	const struct mount_entry *e = &c->mounts->table.mounts[line];
+	uint32_t pid_ns = mount_awaits(c->mounts, line);
+
+	if (!c->mounts->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
+	    (root && pid_ns == root->id))
+		return 0;
+	const struct task *task = find_elsewhere(c, e, objects_by_id(c->objects, pid_ns));
+	if (!task)
+		return 0;
+	error_refuse(err, CODE_mount_lock_shape,
+	             "it is locked in a user namespace, and of a pid namespace that task %d, which "
+	             "has it mounted, is not in",
+	             task->tid);
+	error_hint(err, "have it unmounted before the user namespace is made");
+	return -EOPNOTSUPP;
 }
