@@ -283,6 +283,7 @@ static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struc
 		             .dead_leaders = map_new(),
 		             .leads = map_new(),
 		             .groups = map_new(),
+		             .keeper = PLAN_NONE,
 		             .err = err };
 	int r;
 

@@ -18,6 +18,8 @@ struct level {
 	size_t n_due;
 	struct orphans *orphans;
 	size_t n_orphans;
+	size_t *dead; /* first foreigns of sessions whose leaders were in a namespace to come */
+	size_t n_dead;
 	uint32_t *blocked; /* processes with early products in namespaces that have no init yet */
 	size_t n_blocked;
 };
@@ -46,5 +48,7 @@ void plan_lead_session(struct planner *p, struct building *b, uint32_t leader, p
 void plan_place_dead_sessions(struct planner *p, struct building *b);
 /* those of the session that a process, which has just been made, leads; and of dead leaders */
 int plan_build_orphans(struct planner *p, struct building *b, uint32_t process);
+/* the same for the session outside, which the root is about to leave */
+int plan_keep_outside(struct planner *p, struct building *b);
 /* those that wait, as far as all that they need is there by now; sets *ret if there were some */
 int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret);

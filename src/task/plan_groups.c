@@ -121,19 +121,32 @@ static pid_t session_now(const struct planner *p, uint32_t process)
 	return leads_session(p, process) && !m->built ? m->birth_session : m->sid;
 }
 
-/* who can make the leader of a group, which is dead: in its session, and not below it */
+/* whether a process can make the leader of a group, which is dead: in its session, not below it */
+static bool can_make(const struct planner *p, const struct group *g, uint32_t process)
+{
+	return plan_ns_within(g->leader.ns, ns_of(p, process)) &&
+	       (process >= p->n ||
+	        (p->members[process].made && session_now(p, process) == g->session));
+}
+
+/* who does: the first of its members, the session's leader, or who is above the former */
 static uint32_t maker_of(const struct planner *p, const struct group *g)
 {
-	uint32_t leader = g->session == OUTSIDE ? p->plan->root : plan_find(p, g->session);
+	uint32_t outside = p->keeper == PLAN_NONE ? p->plan->root : p->keeper;
+	uint32_t leader = g->session == OUTSIDE ? outside : plan_find(p, g->session);
 
 	if (!plan_ns_begun(p, g->leader.ns))
 		return PLAN_NONE;
-	if (p->members[g->member].made && plan_ns_within(g->leader.ns, ns_of(p, g->member)))
+	if (can_make(p, g, g->member))
 		return g->member;
-	if (leader == PLAN_NONE || !plan_ns_within(g->leader.ns, ns_of(p, leader)) ||
-	    (leader < p->n && (!p->members[leader].made || session_now(p, leader) != g->session)))
-		return PLAN_NONE;
-	return leader;
+	if (leader != PLAN_NONE && can_make(p, g, leader))
+		return leader;
+	for (uint32_t at = g->member; at != p->plan->root;) {
+		at = p->members[p->members[at].parent].leader;
+		if (can_make(p, g, at))
+			return at;
+	}
+	return PLAN_NONE;
 }
 
 /* whether the leader of a group is there and can begin it: all is born that is not to be in it */

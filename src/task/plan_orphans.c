@@ -28,18 +28,28 @@ static int make_sibling(struct planner *p, uint32_t maker, uint32_t node)
 	return 0;
 }
 
+static bool any_orphan(const struct planner *p, const struct orphans *o, const struct plan_ns *ns)
+{
+	bool any = false;
+
+	for (size_t i = o->start; i < o->end; i++)
+		any |= plan_was_orphan(p, p->foreign[i].node, ns);
+	return any;
+}
+
 /* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
 static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
 	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
 	pid_t group = p->members[p->foreign[o->start].node].birth_in;
+	bool by_child = !o->maker_ends && any_orphan(p, o, ns_of(p, o->maker));
 	int r = 0;
 
-	if (!o->maker_ends)
+	if (by_child)
 		maker = plan_add_placeholder(p, o->maker,
 		                             (struct plan_pid){ .ns = ns_of(p, reaper) },
 		                             p->members[o->maker].group);
-	if (!o->maker_ends && group && plan_group_visible(p, group, ns_of(p, o->maker)))
+	if (by_child && group && plan_group_visible(p, group, ns_of(p, o->maker)))
 		r = plan_put_into(p, o->maker, maker, group);
 	for (size_t i = o->start; r == 0 && i < o->end; i++) {
 		uint32_t node = p->foreign[i].node, creator = maker;
@@ -52,7 +62,7 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 			r = plan_make_node(p, b, creator, node, p->foreign[i].sid,
 			                   p->members[creator].group);
 	}
-	if (!o->maker_ends)
+	if (by_child)
 		plan_add_step(p, PLAN_EXIT, maker, reaper);
 	return r;
 }
@@ -65,29 +75,6 @@ static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
 	if (level < b->level || level == plan_level(p, o.maker))
 		return make_orphans(p, b, &o);
 	*array_push(b->levels[level].orphans, b->levels[level].n_orphans) = o;
-	return 0;
-}
-
-int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
-{
-	size_t n = level->n_orphans;
-
-	level->n_orphans = 0;
-	for (size_t k = 0; k < n; k++) {
-		const struct orphans o = level->orphans[k];
-		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
-		for (size_t i = o.start; i < o.end; i++)
-			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
-			        plan_group_ready(p, p->foreign[i].node);
-		if (!ready) {
-			level->orphans[level->n_orphans++] = o;
-			continue;
-		}
-		int r = make_orphans(p, b, &o);
-		if (r < 0)
-			return r;
-		*ret = true;
-	}
 	return 0;
 }
 
@@ -184,6 +171,11 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 	pid_t sid = p->foreign[start].sid;
 	int r = 0, exit_signal = 0;
 
+	if (!plan_ns_begun(p, who->ns)) {
+		struct level *level = &b->levels[plan_ns_level(who->ns)];
+		*array_push(level->dead, level->n_dead) = start;
+		return 0;
+	}
 	while (!plan_ns_within(who->ns, ns_of(p, above)))
 		above = p->members[p->members[above].parent].leader;
 	uint32_t creator = above;
@@ -199,11 +191,40 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
 		uint32_t reaper = reaper_of(p, &p->foreign[i]);
-		if (!comes_to(p, above, who->ns, reaper))
+		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
+		const struct orphans o = { leader, ends, i, end };
+		if (any_orphan(p, &o, who->ns) && !comes_to(p, above, who->ns, reaper))
 			return plan_bad_shape(p, p->foreign[i].node,
 			                      "orphans of one session went to unrelated reapers");
-		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
-		r = plan_orphans(p, b, (struct orphans){ leader, ends, i, end });
+		r = plan_orphans(p, b, o);
+	}
+	return r;
+}
+
+int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
+{
+	size_t n = level->n_dead;
+	int r = 0;
+
+	level->n_dead = 0;
+	for (size_t k = 0; r == 0 && k < n; k++) {
+		*ret |= plan_ns_begun(p, plan_dead_leader(p, p->foreign[level->dead[k]].sid)->ns);
+		r = orphans_of_dead(p, b, level->dead[k]);
+	}
+	n = level->n_orphans;
+	level->n_orphans = 0;
+	for (size_t k = 0; r == 0 && k < n; k++) {
+		const struct orphans o = level->orphans[k];
+		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
+		for (size_t i = o.start; i < o.end; i++)
+			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
+			        plan_group_ready(p, p->foreign[i].node);
+		if (!ready) {
+			level->orphans[level->n_orphans++] = o;
+			continue;
+		}
+		r = make_orphans(p, b, &o);
+		*ret = true;
 	}
 	return r;
 }
@@ -223,6 +244,19 @@ void plan_place_dead_sessions(struct planner *p, struct building *b)
 		b->next_dead[i] = next;
 		map_put(b->dead_sessions, &reaper, sizeof(reaper), (void *)(uintptr_t)(i + 1));
 	}
+}
+
+int plan_keep_outside(struct planner *p, struct building *b)
+{
+	uint32_t root = p->plan->root;
+	size_t i = first_foreign(p, OUTSIDE);
+
+	if (i == p->n_foreign || p->foreign[i].sid != OUTSIDE)
+		return 0;
+	p->keeper = plan_add_placeholder(p, root, (struct plan_pid){ 0 },
+	                                 p->members[root].birth_group);
+	*array_push(p->ending, p->n_ending) = p->keeper;
+	return orphans_of_session(p, b, p->keeper, OUTSIDE);
 }
 
 int plan_build_orphans(struct planner *p, struct building *b, uint32_t process)

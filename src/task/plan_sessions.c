@@ -123,6 +123,19 @@ static bool comes_to(const struct planner *p, const struct place *place, uint32_
 	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }
 
+/*
+ * Left to the root, in the session outside of which that is no more, by a process that had entered
+ * another pid namespace, which the root may have made after its setsid(2).
+ */
+static bool was_kept(const struct planner *p, const struct place *place, uint32_t child)
+{
+	uint32_t root = p->plan->root;
+
+	return place->sid == OUTSIDE && leads_session(p, root) && ns_of(p, child) &&
+	       process_above(p, child) == root && !p->members[child].entered &&
+	       plan_was_orphan(p, child, NULL);
+}
+
 static void add_foreign(struct planner *p, uint32_t node, pid_t session)
 {
 	p->members[node].foreign = true;
@@ -136,8 +149,9 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 		uint32_t parent = process_above(p, child);
 		if (plan_maker(p, child) != p->members[child].parent)
 			return 0;
-		if (!leads_session(p, child) && p->members[parent].sid == place->sid &&
-		    was_adopted(p, parent, child)) {
+		if (!leads_session(p, child) &&
+		    (was_kept(p, place, child) ||
+		     (p->members[parent].sid == place->sid && was_adopted(p, parent, child)))) {
 			add_foreign(p, child, place->sid);
 			return 0;
 		}
@@ -211,15 +225,14 @@ static int settle_session(struct planner *p, uint32_t **list, size_t *n)
 	pid_t sid = p->members[(*list)[0]].sid;
 	uint32_t leader = sid == OUTSIDE ? PLAN_NONE : plan_find(p, sid);
 	struct place place = { sid, NULL, leader, sid != OUTSIDE && leader == PLAN_NONE };
-	uint32_t root = p->plan->root;
 	int r = 0;
 
 	if (leader != PLAN_NONE && !leads_session(p, leader))
 		return plan_invalid(p, (*list)[0], "a session whose leader is not in it");
 	if (leader != PLAN_NONE)
 		place.ns = ns_of(p, leader);
-	if (sid == OUTSIDE && p->members[root].sid == OUTSIDE)
-		place.process = root;
+	if (sid == OUTSIDE)
+		place.process = p->plan->root;
 	if (place.dead) {
 		place.ns = plan_dead_leader(p, sid)->ns;
 		settle_siblings(p, &place, list, n);

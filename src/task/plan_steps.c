@@ -243,6 +243,12 @@ static void go_to_stand_ins(struct planner *p, struct building *b, struct stand_
 
 /* ---- what a process makes ---- */
 
+/* whether the namespace and the group that it is to be born in are there, or can be made now */
+static bool is_ready(const struct planner *p, uint32_t node)
+{
+	return plan_ns_ready(p, node) && plan_group_ready(p, node);
+}
+
 /*
  * What a process makes in its session of birth (@early), or in its own. What is in a deeper pid
  * namespace waits, unless it is early: then only for the namespace's init.
@@ -259,7 +265,7 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 		pid_t session = early ? m->birth_session : m->sid;
 		pid_t group = early ? m->birth_group : m->group;
 		struct level *level = &b->levels[plan_level(p, x)];
-		if (p->members[x].made || (early && !plan_ns_ready(p, x)))
+		if (p->members[x].made || (early && !is_ready(p, x)))
 			continue;
 		if (!early && plan_level(p, x) > plan_level(p, process)) {
 			*array_push(level->due, level->n_due) = x;
@@ -276,14 +282,22 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 	return r;
 }
 
-/* whether a product is made before its process's setsid(2); others may need an init so early */
-static bool is_early(const struct planner *p, uint32_t process, uint32_t x)
+/*
+ * When a process makes what: before its setsid(2); before or after that, of which it is before if
+ * others need it, as they do an init; or in its own session.
+ */
+enum phase { EARLY, EITHER, LATE };
+
+static enum phase phase_of(const struct planner *p, uint32_t process, uint32_t x)
 {
 	pid_t want = plan_birth(p, x);
 
-	return is_leader(p, x) && leads_session(p, process) && !p->members[x].led &&
-	       !p->members[x].entered &&
-	       (want == FREE ? plan_is_init(p, x) : want != p->members[process].sid);
+	if (!is_leader(p, x) || !leads_session(p, process) || p->members[x].led ||
+	    p->members[x].entered)
+		return LATE;
+	if (want == FREE)
+		return plan_is_init(p, x) ? EARLY : EITHER;
+	return want == p->members[process].sid ? LATE : EARLY;
 }
 
 /* a product that must be early and cannot be made yet; PLAN_NONE: there is none */
@@ -295,7 +309,7 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 	     t = t == process ? m->first_thread : p->members[t].next_thread) {
 		for (uint32_t x = p->members[t].first_product; x != PLAN_NONE;
 		     x = p->members[x].next_product) {
-			if (!p->members[x].made && is_early(p, process, x))
+			if (!p->members[x].made && phase_of(p, process, x) == EARLY)
 				return x;
 		}
 	}
@@ -325,13 +339,14 @@ static void make_threads(struct planner *p, uint32_t maker)
 	free(stack);
 }
 
-/* the processes that a thread makes, @early or not, behind those in *list */
-static void add_products(const struct planner *p, uint32_t process, uint32_t maker, bool early,
-                         uint32_t **list, size_t *n)
+/* the processes that a thread makes, from one phase up to another, behind those in *list */
+static void add_products(const struct planner *p, uint32_t process, uint32_t maker,
+                         enum phase first, enum phase last, uint32_t **list, size_t *n)
 {
 	for (uint32_t x = p->members[maker].first_product; x != PLAN_NONE;
 	     x = p->members[x].next_product)
-		if (is_leader(p, x) && is_early(p, process, x) == early)
+		if (is_leader(p, x) && phase_of(p, process, x) >= first &&
+		    phase_of(p, process, x) <= last)
 			*array_push(*list, *n) = x;
 }
 
@@ -346,18 +361,19 @@ static int by_turn(const void *a, const void *b, void *context)
 }
 
 /* whichever thread makes it: the address space changes between them */
-static int make_all_products(struct planner *p, struct building *b, uint32_t process, bool early)
+static int make_all_products(struct planner *p, struct building *b, uint32_t process,
+                             enum phase first, enum phase last)
 {
 	_cleanup_(free_p) uint32_t *list = NULL;
 	size_t n = 0;
 
-	add_products(p, process, process, early, &list, &n);
+	add_products(p, process, process, first, last, &list, &n);
 	for (uint32_t t = p->members[process].first_thread; t != PLAN_NONE;
 	     t = p->members[t].next_thread)
-		add_products(p, process, t, early, &list, &n);
+		add_products(p, process, t, first, last, &list, &n);
 	if (n)
 		qsort_r(list, n, sizeof(*list), by_turn, p);
-	return make_products(p, b, process, list, n, early);
+	return make_products(p, b, process, list, n, last != LATE);
 }
 
 /* what of a higher level makes, now that this level's turn has come; *ret: anything at all */
@@ -369,7 +385,7 @@ static int make_due(struct planner *p, struct building *b, struct level *level, 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t x = level->due[i], maker = p->plan->nodes[x].creator;
 		const struct member *m = &p->members[maker < p->n ? p->members[maker].leader : x];
-		if (!plan_ns_ready(p, x) || !plan_group_ready(p, x)) {
+		if (!is_ready(p, x)) {
 			level->due[level->n_due++] = x;
 			continue;
 		}
@@ -388,23 +404,27 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 	int r;
 
 	make_threads(p, process);
-	r = make_all_products(p, b, process, true);
+	r = make_all_products(p, b, process, EARLY, EARLY);
 	if (r == 0) /* those in a namespace whose init was among them */
-		r = make_all_products(p, b, process, true);
-	if (r < 0)
-		return r;
-	uint32_t blocking = find_blocking(p, process);
+		r = make_all_products(p, b, process, EARLY, EARLY);
+	uint32_t blocking = r == 0 ? find_blocking(p, process) : PLAN_NONE;
 	if (blocking != PLAN_NONE) {
+		r = make_all_products(p, b, process, EITHER, EITHER);
 		struct level *level = &b->levels[plan_level(p, blocking)];
 		*array_push(level->blocked, level->n_blocked) = process;
-		return 0;
 	}
+	if (r < 0 || blocking != PLAN_NONE)
+		return r;
+	if (process == p->plan->root && leads_session(p, process))
+		r = plan_keep_outside(p, b);
+	if (r < 0)
+		return r;
 	p->members[process].built = true;
 	if (leads_session(p, process)) {
 		p->members[process].group = p->tasks[process].tid;
 		plan_add_step(p, PLAN_SETSID, process, PLAN_NONE);
 	}
-	r = make_all_products(p, b, process, false);
+	r = make_all_products(p, b, process, EITHER, LATE);
 	return r < 0 ? r : plan_build_orphans(p, b, process);
 }
 
@@ -416,7 +436,7 @@ static int build_blocked(struct planner *p, struct level *level, bool *ret_any)
 	level->n_blocked = 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		uint32_t process = level->blocked[i], blocking = find_blocking(p, process);
-		if (!plan_ns_ready(p, blocking)) {
+		if (!is_ready(p, blocking)) {
 			level->blocked[level->n_blocked++] = process;
 			continue;
 		}
@@ -490,6 +510,7 @@ static void building_done(struct building *b)
 		free(b->levels[i].queue);
 		free(b->levels[i].due);
 		free(b->levels[i].orphans);
+		free(b->levels[i].dead);
 		free(b->levels[i].blocked);
 	}
 	free(b->leaders);
