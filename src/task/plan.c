@@ -274,7 +274,8 @@ static void planner_done(struct planner *p)
 }
 
 /* @tasks is completed */
-static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
+static int make_plan(struct plan_task *tasks, size_t n, bool adopt, struct plan **ret,
+                     struct error *err)
 {
 	struct planner p = { .tasks = tasks,
 		             .n = n,
@@ -284,6 +285,7 @@ static int make_plan(struct plan_task *tasks, size_t n, struct plan **ret, struc
 		             .leads = map_new(),
 		             .groups = map_new(),
 		             .keeper = PLAN_NONE,
+		             .adopt = adopt,
 		             .err = err };
 	int r;
 
@@ -314,7 +316,7 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 {
 	_cleanup_(free_p) struct plan_task *copy = xmemdup(tasks, n * sizeof(*tasks));
 	bool hints = false;
-	int r = make_plan(copy, n, ret, err);
+	int r = make_plan(copy, n, false, ret, err);
 
 	/* what is for the sake of pages must not prevent it */
 	for (size_t i = 0; r == -EOPNOTSUPP && i < n; i++) {
@@ -326,7 +328,15 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 	}
 	if (hints) {
 		*err = ERROR_INIT;
-		r = make_plan(copy, n, ret, err);
+		r = make_plan(copy, n, false, ret, err);
+	}
+	/* the one choice that sessions leave may prevent it: then the other way */
+	if (r == -EOPNOTSUPP) {
+		struct error other = ERROR_INIT;
+		if (make_plan(copy, n, true, ret, &other) == 0) {
+			*err = ERROR_INIT;
+			r = 0;
+		}
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -149,12 +149,23 @@ static uint32_t maker_of(const struct planner *p, const struct group *g)
 	return PLAN_NONE;
 }
 
+/* whether its parent can put it back into the group that heirs of it are to be born in */
+static bool can_be_brought(const struct planner *p, uint32_t process)
+{
+	const struct member *m = &p->members[process];
+
+	return m->parent != PLAN_NONE && !m->foreign && m->birth_in &&
+	       session_now(p, process) == session_now(p, p->members[m->parent].leader) &&
+	       plan_group_visible(p, m->birth_in, ns_of(p, m->parent));
+}
+
 /* whether the leader of a group is there and can begin it: all is born that is not to be in it */
 static bool can_begin_group(const struct planner *p, uint32_t leader)
 {
 	const struct member *m = &p->members[leader];
 
-	return m->made && !m->n_heirs && (m->built || !leads_session(p, leader));
+	return m->made && (!m->n_heirs || can_be_brought(p, leader)) &&
+	       (m->built || !leads_session(p, leader));
 }
 
 bool plan_group_ready(const struct planner *p, uint32_t node)
@@ -189,6 +200,18 @@ static bool found_group(struct planner *p, struct group *g)
 	return true;
 }
 
+/* a leader is about to go into another's group: a placeholder keeps its own from becoming empty */
+static void hold_group(struct planner *p, uint32_t leader)
+{
+	struct group *g = owner_of(p, leader);
+
+	if (!g || g->held || g->settled || p->members[leader].group != g->pgid)
+		return;
+	g->held = true;
+	*array_push(p->ending, p->n_ending) = plan_add_placeholder(
+		p, leader, (struct plan_pid){ .ns = ns_of(p, leader) }, g->pgid);
+}
+
 bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 {
 	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
@@ -202,6 +225,7 @@ bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 	    session != (g ? g->session : OUTSIDE) ||
 	    !plan_group_visible(p, pgid, ns_of(p, parent)) || (g && !found_group(p, g)))
 		return false;
+	hold_group(p, process);
 	enter_group(p, parent, process, pgid);
 	p->members[process].birth_group = pgid;
 	return true;
@@ -228,22 +252,6 @@ int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid
 		                      "could have put it there");
 	enter_group(p, actor, node, pgid);
 	return 0;
-}
-
-/*
- * A leader that went into another's group goes last, lest its own become empty before all have
- * come; where only such leaders, or tasks of deeper levels, are to come, a placeholder keeps it.
- */
-static void hold_group(struct planner *p, uint32_t node)
-{
-	struct group *g = owner_of(p, node);
-
-	if (!g || g->held || g->settled || p->members[node].group != g->pgid ||
-	    p->members[node].pgid == g->pgid)
-		return;
-	g->held = true;
-	*array_push(p->ending, p->n_ending) =
-		plan_add_placeholder(p, node, (struct plan_pid){ .ns = ns_of(p, node) }, g->pgid);
 }
 
 /* where a process wants to go and can go now */
@@ -276,8 +284,10 @@ void plan_finish_groups(struct planner *p, unsigned level)
 		if (g && m->group == g->pgid)
 			g->settled = true;
 	}
+	/* leaders last: others may still be to come into the groups that they leave */
 	for (size_t i = 0; i < p->n_order; i++)
-		hold_group(p, p->order[i]);
+		if (p->members[p->order[i]].pgid != p->tasks[p->order[i]].tid)
+			hold_group(p, p->order[i]);
 	for (size_t i = 0; i < p->n_order; i++)
 		go(p, p->order[i]);
 }

@@ -185,6 +185,9 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 			above = p->members[creator].leader;
 			exit_signal = p->tasks[p->foreign[i].node].exit_signal;
 		}
+	if (!plan_ns_within(who->ns, ns_of(p, creator)))
+		return plan_bad_shape(p, p->foreign[start].node,
+		                      "the leader of its session is above who could have made it");
 	leader = plan_add_placeholder(p, creator, *who, sid);
 	p->plan->nodes[leader].exit_signal = exit_signal;
 	plan_lead_session(p, b, leader, sid, deepest);

@@ -79,6 +79,7 @@ struct planner {
 	uint32_t *ending;         /* placeholders that end when all groups are complete */
 	struct map *leads;        /* number in plan_task.stand_ins -> struct lead */
 	size_t n_ending;
+	bool adopt;      /* an init got what it may also have made itself, plan_sessions.c */
 	uint32_t keeper; /* a placeholder that stays in the session outside, PLAN_NONE: none */
 	struct plan *plan;
 	struct error *err;

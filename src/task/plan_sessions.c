@@ -110,7 +110,8 @@ struct place {
 };
 
 /*
- * Whether what a member of the session left behind came to @reaper: when that is above the leader,
+ * Whether what a member of the session left behind came to @reaper, which might also have made it
+ * itself if it is an init, before its setsid(2): when that is above the leader,
  * or the init of a pid namespace that the member had entered from outside, setns(2).
  */
 static bool comes_to(const struct planner *p, const struct place *place, uint32_t reaper)
@@ -118,7 +119,7 @@ static bool comes_to(const struct planner *p, const struct place *place, uint32_
 	if (place->process == PLAN_NONE && !place->dead)
 		return false;
 	if (plan_is_init(p, reaper) && plan_ns_within(ns_of(p, reaper), place->ns) &&
-	    !plan_has_been_in(p, climb(p, reaper, place->sid), place->sid))
+	    (p->adopt || !plan_has_been_in(p, climb(p, reaper, place->sid), place->sid)))
 		return true;
 	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }

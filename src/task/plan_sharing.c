@@ -68,7 +68,7 @@ uint32_t plan_maker(const struct planner *p, uint32_t node)
 	if (maker == PLAN_NONE || maker == head || !is_leader(p, maker) || !is_leader(p, head) ||
 	    p->tasks[maker].state != PLAN_LIVE || weight(p, head, node) || weight(p, maker, node) ||
 	    t->exit_signal != SIGCHLD || !plan_descends(p, maker, head) || ns_of(p, node) ||
-	    ns_of(p, head) ||
+	    ns_of(p, head) || !plan_group_visible(p, p->members[node].pgid, NULL) ||
 	    (session != FREE && session != p->members[maker].sid && !p->members[node].led))
 		return head;
 	for (uint32_t i = maker, n = 0; i != head; i = p->members[p->members[i].parent].leader)

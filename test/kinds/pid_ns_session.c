@@ -5,6 +5,7 @@
  * TEST session round-trip -- session
  * TEST groups round-trip -- groups
  * TEST left-groups round-trip -- left_groups
+ * TEST before-setsid round-trip -- before_setsid
  */
 #include <sys/prctl.h>
 
@@ -102,7 +103,45 @@ static void left_groups(void)
 	subject_check_exit(-1, 0);
 }
 
+static void nameless_init(void)
+{
+	subject_settle("nameless");
+	CHECK(getpgrp() == 0 && getsid(0) == 0);
+}
+
+static void leading_init(void)
+{
+	subject_settle("leading");
+	CHECK(getpgrp() == 1 && getsid(0) == 0);
+}
+
+/* an init made before the setsid(2) of its parent, in a group that the init of another leads */
+static void before_setsid(void)
+{
+	pid_t session = getsid(0), first = new_init(leading_init);
+
+	CHECK(setpgid(first, first) == 0);
+	pid_t second = fork();
+	if (second == 0) {
+		pid_t init = new_init(nameless_init);
+		CHECK(setpgid(init, first) == 0);
+		CHECK_EQ(setsid(), getpid());
+		subject_wait("nameless");
+		subject_settle("second");
+		CHECK(getpgid(init) == first && getsid(init) == session);
+		subject_check_exit(init, 0);
+		_exit(0);
+	}
+	subject_wait("leading");
+	subject_wait("second");
+	subject_checkpoint();
+	CHECK(getpgid(first) == first && getsid(second) == second);
+	subject_check_exit(first, 0);
+	subject_check_exit(second, 0);
+}
+
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(session), CASE(groups), CASE(left_groups));
+	return SUBJECT_CASES(argc, argv, CASE(session), CASE(groups), CASE(left_groups),
+	                     CASE(before_setsid));
 }

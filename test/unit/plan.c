@@ -681,10 +681,10 @@ static void sharing_in_random_histories(void **state)
 
 static void namespaces_in_random_histories(void **state)
 {
-	random_histories(0, 1500, NESTED, 20);
-	random_histories(1500, 1500, NESTED | WILD, 20);
-	random_histories(0, 1500, NESTED | CONTAINER, 150);
-	random_histories(1500, 1500, NESTED | CONTAINER | WILD, 150);
+	random_histories(0, 1500, NESTED, 4);
+	random_histories(1500, 1500, NESTED | WILD, 4);
+	random_histories(0, 1500, NESTED | CONTAINER, 10);
+	random_histories(1500, 1500, NESTED | CONTAINER | WILD, 10);
 	assert_true(random_histories(0, 1000, NESTED | WILD | SHARING, 50) < 500);
 }
 
@@ -695,8 +695,8 @@ static void namespaces_in_random_histories(void **state)
  */
 static void rare_trees(void **state)
 {
-	random_histories(12196, 1, NESTED, 20);
-	random_histories(17150, 1, NESTED, 20);
+	random_histories(12196, 1, NESTED, 4);
+	random_histories(17150, 1, NESTED, 4);
 	random_histories(45239, 1, 0, 0);
 	random_histories(48831, 1, 0, 0);
 	random_histories(41306, 1, 0, 0);
