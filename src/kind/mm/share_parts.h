@@ -61,13 +61,13 @@ struct chunk {
 
 /* what the descendants of one address space inherit from it; stub->private_mm of its first stub */
 struct inheritance {
-	struct stub *stub; /* the process whose address space it is */
+	struct stub *stub;          /* the process whose address space it is */
 	struct inheritance *parent; /* NULL: it comes from the coordinator's */
 	unsigned depth;
 	uint32_t index; /* which of the parent's children it is, in the order of their clones */
 	uint32_t n_children;
 	uint32_t phase; /* the child that is about to be cloned */
-	bool staged; /* this, and all that comes from it, has the vDSO in these places */
+	bool staged;    /* this, and all that comes from it, has the vDSO in these places */
 	struct vdso_places vdso;
 	bool filling;
 	int mem;
