@@ -246,6 +246,7 @@ int spawn_prepare(struct restart *r, struct error *err)
 
 void spawn_free(struct restart *r)
 {
+	mm_share_forget(r);
 	for (size_t i = 0; i < r->n_stubs; i++) {
 		calls_free(r->stubs[i]->calls);
 		free(r->stubs[i]->objects);

@@ -27,3 +27,6 @@ struct mm_descent {
 	size_t n_stand_ins;
 };
 struct mm_descent mm_descent(const struct task *task);
+
+/* frees what mm keeps of the stubs, all of which are there still */
+void mm_share_forget(struct restart *r);

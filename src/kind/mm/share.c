@@ -202,11 +202,14 @@ void mm_share_release(struct mm *mm)
 	mm->n_kept = 0;
 }
 
-void mm_share_forget(struct stub *stub)
+void mm_share_forget(struct restart *r)
 {
-	struct inheritance *in = stub->private_mm;
-
-	if (in && in->stub == stub)
-		inheritance_free(in);
-	stub->private_mm = NULL;
+	for (size_t i = 0; i < r->n_stubs; i++) { /* what is its creator's is freed there */
+		const struct inheritance *in = r->stubs[i]->private_mm;
+		if (in && in->stub != r->stubs[i])
+			r->stubs[i]->private_mm = NULL;
+	}
+	for (size_t i = 0; i < r->n_stubs; i++)
+		if (r->stubs[i]->private_mm)
+			inheritance_free(take_ptr(r->stubs[i]->private_mm));
 }

@@ -32,8 +32,7 @@ int mm_share_block(struct restart *r, struct object *object, const struct page_b
 /* writes what came for this mm and could not be shared; before commit */
 int mm_share_flush(struct restart *r, struct object *object, struct error *err);
 
-void mm_share_release(struct mm *mm);    /* restart's part of an mm */
-void mm_share_forget(struct stub *stub); /* frees stub->private_mm */
+void mm_share_release(struct mm *mm); /* restart's part of an mm */
 
 /* fill.c: writes a block of whatever page set into one address space, installed already */
 int mm_fill_block(struct object *object, const struct page_block *block, struct error *err);
