@@ -249,12 +249,6 @@ int build_origins(void *build, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* a sysfs, or an mqueue that is not of a namespace of the set: the host's own */
-static bool is_shared(const struct mount_sb *sb)
-{
-	return sb->class == MOUNT_KEYED && (!sb->key || strcmp(sb->type, "mqueue") != 0);
-}
-
 /* P11, before anybody can have a file open in it for writing */
 int build_seal(void *build, struct error *err)
 {
@@ -263,7 +257,7 @@ int build_seal(void *build, struct error *err)
 
 	for (size_t i = 0; r == 0 && i < b->n_origins; i++) {
 		const struct mount_sb *sb = &b->t->sbs[b->origins[i].sb];
-		if (!b->origins[i].anchor && !is_shared(sb))
+		if (!b->origins[i].anchor && !mount_superblock_is_shared(sb))
 			r = mount_superblock_seal(sb, b->origin[i], err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;

@@ -75,6 +75,11 @@ static int set_option(int context, const struct mount_sb *sb, const char *option
 	return r < 0 ? raise_logged(err, errno, context, sb->type, option) : 0;
 }
 
+bool mount_superblock_is_shared(const struct mount_sb *sb)
+{
+	return sb->class == MOUNT_KEYED && (!sb->key || strcmp(sb->type, "mqueue") != 0);
+}
+
 static int set_flags(int context, const struct mount_sb *sb, struct error *err)
 {
 	static const struct {
@@ -90,6 +95,10 @@ static int set_flags(int context, const struct mount_sb *sb, struct error *err)
 		if (sb->flags & flags[i].flag &&
 		    fsconfig(context, FSCONFIG_SET_FLAG, flags[i].name, NULL, 0) < 0)
 			return raise_logged(err, errno, context, sb->type, flags[i].name);
+	/* the kernel gives it to a new one only */
+	if (mount_superblock_is_shared(sb) && sb->flags & MOUNT_SB_RDONLY &&
+	    fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+		return raise_logged(err, errno, context, sb->type, "ro");
 	return 0;
 }
 

@@ -18,5 +18,8 @@ int mount_superblock_make(const struct mount_sb *sb, const char *source, int key
                           int *ret_fd, struct error *err);
 /* for a helper: makes it root of that user namespace, where it may mount a @type */
 int mount_superblock_become(int owner, const char *type, struct error *err);
-/* limits its size, and makes it read-only, if it is to be */
+/* a sysfs, or an mqueue that is not of a namespace of the set: others may have the same one */
+bool mount_superblock_is_shared(const struct mount_sb *sb);
+/* not for shared ones, whose flags must not change: limits its size, and makes it read-only, if it
+ * is to be */
 int mount_superblock_seal(const struct mount_sb *sb, int fd, struct error *err);
