@@ -11,7 +11,7 @@ import sys
 from cli import STASIS, TOP, done, expect, live, stasis, wait_for
 from containers import children, end, read
 
-EDIT = os.path.join(os.path.dirname(STASIS), "test", "edit")
+EDIT = os.path.join(os.environ["BUILD"], "test", "edit")
 FAILS, HARMLESS = "fails", "harmless"
 BIG = 1 << 63
 
