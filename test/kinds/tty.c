@@ -226,7 +226,7 @@ static pid_t child_in_group(bool foreground)
 /* a session with its terminal and the foreground given to a child's group */
 static void controlling(void)
 {
-	struct winsize size = { .ws_row = 33, .ws_col = 99 }, now;
+	struct winsize size = { 33, 99, 1188, 792 }, now;
 	struct termios t;
 
 	signal(SIGTTOU, SIG_IGN);
@@ -243,7 +243,7 @@ static void controlling(void)
 	CHECK_EQ(tcgetpgrp(slave), pid);
 	CHECK_EQ(tcgetsid(slave), getpid());
 	CHECK(ioctl(slave, TIOCGWINSZ, &now) == 0);
-	CHECK_EQ(now.ws_row, 33);
+	CHECK(memcmp(&now, &size, sizeof(now)) == 0);
 	CHECK(open("/dev/tty", O_RDWR | O_CLOEXEC) >= 0);
 	tell("type", "k");
 	subject_check_exit(pid, 0);
