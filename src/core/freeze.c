@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The set is found by walking /proc/PID/task/TID/children from the root, and from what has entered
- * its pid namespace. Held tasks make no
- * children, so the walk is repeated until it meets only tasks that are held, or dead.
+ * its pid namespace. Held tasks make no children, so the walk is repeated until it meets only tasks
+ * that are held, or dead.
  *
  * A task in uninterruptible sleep does not stop. Mostly it waits in vfork(2) for a child that we
  * have just stopped: the child's subtree is let go until it has called exec or exit, within

@@ -10,8 +10,8 @@ struct stub;
 
 /*
  * Clones the root stub, or after it one that has entered its pid namespace from outside, by the
- * calling thread, which must live until tracer_adopt(). Returns when
- * the stub has nothing of the coordinator's left but the stub area, vDSO and socket, has all
- * signals blocked, and dies with the coordinator; then it is adopted by r->tracer, if there is one.
+ * calling thread, which must live until tracer_adopt(). Returns when the stub has nothing of the
+ * coordinator's left but the stub area, vDSO and socket, has all signals blocked, and dies with the
+ * coordinator; then it is adopted by r->tracer, if there is one.
  */
 int root_clone(struct restart *r, struct stub *stub, struct error *err);

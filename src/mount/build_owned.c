@@ -82,22 +82,6 @@ static size_t locked_on_root(const struct mount_table *t, size_t mount)
 	return MOUNT_NONE;
 }
 
-/* whether the way to its place leads into another mount, on a directory above it */
-static bool is_hidden(const struct mount_table *t, const struct mount_entry *m)
-{
-	const struct mount_ns *ns = &t->namespaces[m->namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		const struct mount_entry *other = &t->mounts[i];
-		const char *below = other->parent == m->parent && other->locked && *other->rel
-		                            ? mount_below(m->rel, other->rel)
-		                            : NULL;
-		if (below && *below)
-			return true;
-	}
-	return false;
-}
-
 struct owned {
 	struct mount_build *b;
 	size_t ns;
@@ -194,7 +178,7 @@ static void find_locked(const struct mount_build *b, size_t mount)
 	close_p(&b->mount[mount]);
 	for (size_t over = mount; (over = locked_on_root(b->t, over)) != MOUNT_NONE; shown = over)
 		close_p(&b->mount[over]);
-	if (b->mount[m->parent] >= 0 && !is_hidden(b->t, m))
+	if (b->mount[m->parent] >= 0 && !mount_is_hidden(b->t, m))
 		b->mount[shown] = open_across(b->mount[m->parent], m->rel);
 }
 

@@ -66,6 +66,21 @@ bool mount_is_locked(const struct mount_entry *m)
 	return m->locked || m->holds || m->locked_attributes & m->attributes & ~times;
 }
 
+bool mount_is_hidden(const struct mount_table *t, const struct mount_entry *m)
+{
+	const struct mount_ns *ns = &t->namespaces[m->namespace];
+
+	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
+		const struct mount_entry *other = &t->mounts[i];
+		const char *below = other->parent == m->parent && other->locked && *other->rel
+		                            ? mount_below(m->rel, other->rel)
+		                            : NULL;
+		if (below && *below)
+			return true;
+	}
+	return false;
+}
+
 size_t mount_table_find_peer(const struct mount_table *t, uint64_t group)
 {
 	return look_up(t->by_group, &group, sizeof(group));

@@ -146,6 +146,8 @@ size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t
 /* whether more of it is locked than how access times are kept, which the kernel locks of any proc
  * that a user mounts */
 bool mount_is_locked(const struct mount_entry *m);
+/* whether the way to its place leads into another locked mount, on a directory above it */
+bool mount_is_hidden(const struct mount_table *t, const struct mount_entry *m);
 /* a member of a peer group; MOUNT_NONE: it has none here */
 size_t mount_table_find_peer(const struct mount_table *t, uint64_t group);
 /* the mounts of a superblock, one after the other: MOUNT_NONE comes before the first, after the

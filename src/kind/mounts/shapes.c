@@ -14,22 +14,6 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-/* whether another one is locked on the directory that leads to it */
-static bool is_hidden(const struct mount_table *t, const struct mount_entry *e)
-{
-	const struct mount_ns *ns = &t->namespaces[e->namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		const struct mount_entry *other = &t->mounts[i];
-		const char *below = other->parent == e->parent && other->locked && *other->rel
-		                            ? mount_below(e->rel, other->rel)
-		                            : NULL;
-		if (below && *below)
-			return true;
-	}
-	return false;
-}
-
 /* whether it is behind what is locked; @over: of a line, what is locked on the root of that one */
 static bool is_covered(const struct mount_table *t, const size_t *over, size_t line)
 {
@@ -42,7 +26,7 @@ static bool is_covered(const struct mount_table *t, const size_t *over, size_t l
 			line = e->parent;
 			e = &t->mounts[line];
 		}
-		if (e->locked && is_hidden(t, e))
+		if (e->locked && mount_is_hidden(t, e))
 			return true;
 		line = e->locked ? e->parent : line;
 		e = &t->mounts[line];
