@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The set is found by walking /proc/PID/task/TID/children from the root, and from what has entered
- * its pid namespace. Held tasks make no children, so the walk is repeated until it meets only tasks
- * that are held, or dead.
+ * Held tasks make no children, so the walk through the set (freeze_scan.c) is repeated until it
+ * meets only tasks that are held, or dead.
  *
  * A task in uninterruptible sleep does not stop. Mostly it waits in vfork(2) for a child that we
  * have just stopped: the child's subtree is let go until it has called exec or exit, within
@@ -10,16 +9,14 @@
  */
 #include "core/freeze.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "core/entered.h"
+#include "core/freeze_private.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
@@ -29,150 +26,6 @@
 #include "util/map.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-
-struct found {
-	pid_t tid, tgid;
-	pid_t parent;  /* the thread that it is a child of; of a further thread: its leader's */
-	size_t caller; /* index of that thread in the scan; SIZE_MAX: that is outside */
-	bool dead;
-};
-
-struct scan {
-	struct found *items;
-	size_t n;
-};
-
-struct freezer {
-	struct checkpoint *c;
-	struct map *held; /* tid -> struct hold, as the tracer has answered */
-	uint64_t end_ms;  /* CLOCK_MONOTONIC: the deadline */
-	struct scan scan; /* the last one */
-};
-
-/* what the tracer has said of a task; NULL when it does not hold it, or has let it go again */
-static struct hold *find_hold(const struct freezer *f, pid_t tid)
-{
-	struct hold *hold = map_get(f->held, &tid, sizeof(tid));
-
-	return hold && hold->state != HOLD_GONE ? hold : NULL;
-}
-
-/* ---- looking ---- */
-
-static int read_stat(pid_t tgid, pid_t tid, struct proc_stat *ret, struct error *err)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/stat", tgid, tid);
-	_cleanup_(free_p) char *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, path, &text);
-
-	if (n < 0)
-		return (int)n;
-	int r = proc_stat_parse(text, ret, err);
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-static bool is_dead(char state)
-{
-	return state == 'Z' || state == 'X' || state == 'x';
-}
-
-static int compare_tids(const void *a, const void *b)
-{
-	const struct found *x = a, *y = b;
-
-	return (x->tid > y->tid) - (x->tid < y->tid);
-}
-
-/* adds a process, its leader first; nothing when it has gone meanwhile */
-static int scan_process(struct freezer *f, struct scan *s, pid_t tgid, pid_t parent, size_t caller,
-                        struct error *err)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task", tgid);
-	_cleanup_(closedir_p) DIR *dir = opendir(path);
-	size_t first = s->n;
-
-	while (dir) {
-		const struct dirent *entry = readdir(dir);
-		if (!entry)
-			break;
-		pid_t tid = atoi(entry->d_name);
-		if (tid <= 0)
-			continue;
-		struct found *item = array_push(s->items, s->n);
-		*item = (struct found){
-			.tid = tid, .tgid = tgid, .parent = parent, .caller = caller
-		};
-		if (find_hold(f, tid))
-			continue;
-		struct proc_stat stat;
-		int r = read_stat(tgid, tid, &stat, err);
-		if (r == -ENOENT || r == -ESRCH)
-			s->n--;
-		else if (r < 0)
-			return error_trace(err, r);
-		else
-			item->dead = is_dead(stat.state);
-	}
-	if (s->n == first)
-		return 0;
-	qsort(s->items + first, s->n - first, sizeof(*s->items), compare_tids);
-	for (size_t i = first; i < s->n; i++) /* the leader's pid may have wrapped around */
-		if (s->items[i].tid == tgid) {
-			struct found leader = s->items[i];
-			memmove(s->items + first + 1, s->items + first,
-			        (i - first) * sizeof(*s->items));
-			s->items[first] = leader;
-		}
-	return 0;
-}
-
-static int scan_children(struct freezer *f, struct scan *s, size_t index, struct error *err)
-{
-	const struct found item = s->items[index];
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/children", item.tgid, item.tid);
-	_cleanup_(free_p) char *text = NULL;
-	ssize_t n = file_read(AT_FDCWD, path, &text);
-
-	if (n == -ENOENT && find_hold(f, item.tid))
-		return error_raise(err, ENOENT, "read %s, which needs CONFIG_PROC_CHILDREN", path);
-	if (n <= 0 || !text)
-		return 0; /* it has none, or has gone: the next scan sorts that out */
-	for (char *p = text; *p;) {
-		char *end;
-		long tid = strtol(p, &end, 10);
-		if (end == p)
-			break;
-		int r = scan_process(f, s, (pid_t)tid, item.tid, index, err);
-		if (r < 0)
-			return error_trace(err, r);
-		p = end + strspn(end, " ");
-	}
-	return 0;
-}
-
-/* the root with all below it; then what has entered its pid namespace, each with the same */
-static int scan_set(struct freezer *f, struct error *err)
-{
-	_cleanup_(free_p) pid_t *entered = NULL;
-	struct scan s = { 0 };
-	pid_t root = f->c->options->root;
-	size_t n = 0, at = 0;
-	int r = scan_process(f, &s, root, 0, SIZE_MAX, err);
-
-	if (r == 0)
-		r = entered_find(root, &entered, &n, err);
-	for (size_t i = 0; r == 0 && i <= n; i++) {
-		for (; r == 0 && at < s.n; at++)
-			r = scan_children(f, &s, at, err);
-		if (r == 0 && i < n)
-			r = scan_process(f, &s, entered[i], 0, SIZE_MAX, err);
-	}
-	if (r == 0 && s.n == 0)
-		r = error_raise(err, ESRCH, "there is no process %d", root);
-	free(f->scan.items);
-	f->scan = s;
-	return r < 0 ? error_trace(err, r) : 0;
-}
 
 /* ---- holding ---- */
 
@@ -204,7 +57,7 @@ static void refuse_denied(struct freezer *f, const struct hold *hold)
 /* a thread that has gone may have called execve(2): its process's leader is another task since */
 static void ask_leader_again(const struct freezer *f, pid_t tgid)
 {
-	struct hold *leader = find_hold(f, tgid);
+	struct hold *leader = freeze_hold(f, tgid);
 
 	if (leader)
 		leader->state = HOLD_GONE;
@@ -220,7 +73,7 @@ static int hold_found(struct freezer *f, size_t *ret_n, struct error *err)
 
 	for (size_t i = 0; i < f->scan.n; i++) {
 		const struct found *item = &f->scan.items[i];
-		const struct hold *known = find_hold(f, item->tid);
+		const struct hold *known = freeze_hold(f, item->tid);
 		if (item->dead || (known && known->state != HOLD_RUNNING))
 			continue;
 		tgids[n] = item->tgid;
@@ -251,7 +104,7 @@ static int hold_found(struct freezer *f, size_t *ret_n, struct error *err)
 
 static bool is_running(const struct freezer *f, pid_t tid)
 {
-	const struct hold *hold = find_hold(f, tid);
+	const struct hold *hold = freeze_hold(f, tid);
 
 	return hold && hold->state == HOLD_RUNNING;
 }
@@ -270,7 +123,7 @@ static int release_waited_for(struct freezer *f, bool *ret, struct error *err)
 		bool below = item->caller != SIZE_MAX && free_to_run[item->caller];
 		*ret |= running;
 		free_to_run[i] = running || below;
-		struct hold *hold = find_hold(f, item->tid);
+		struct hold *hold = freeze_hold(f, item->tid);
 		if (below && hold && !running) {
 			tids[n++] = item->tid;
 			hold->state = HOLD_GONE;
@@ -285,7 +138,7 @@ static bool is_asleep(const struct found *item)
 	struct proc_stat stat;
 	struct error ignored;
 
-	return read_stat(item->tgid, item->tid, &stat, &ignored) == 0 && stat.state == 'D';
+	return freeze_read_stat(item->tgid, item->tid, &stat, &ignored) == 0 && stat.state == 'D';
 }
 
 static int refuse_late(struct freezer *f)
@@ -322,7 +175,7 @@ static int hold_set(struct freezer *f, struct error *err)
 	for (;;) {
 		bool sleeping = false;
 		size_t n_new = 0;
-		int r = scan_set(f, err);
+		int r = freeze_scan(f, err);
 		if (r == 0)
 			r = hold_found(f, &n_new, err);
 		if (r < 0)
@@ -341,157 +194,6 @@ static int hold_set(struct freezer *f, struct error *err)
 		if (sleeping) /* nothing tells of the end of a vfork */
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
-}
-
-/* ---- the list of tasks ---- */
-
-/* what the root's pid namespace calls it; what is outside of that has no number there */
-static void number_task(const struct checkpoint *c, struct task *task)
-{
-	const struct proc_status *s = &task->status, *root = &c->tasks[0]->status;
-	size_t level = root->n_ns_pids - 1;
-
-	if (level >= s->n_ns_pids)
-		return;
-	task->recorded = (struct task_numbers){ .tid = s->ns_pid[level],
-		                                .tgid = s->ns_tgid[level],
-		                                .pgid = s->ns_pgid[level],
-		                                .sid = s->ns_sid[level] };
-}
-
-static int read_task(struct freezer *f, struct task *task, struct error *err)
-{
-	_cleanup_(free_p) char *stat = NULL, *status = NULL;
-	struct error refusal = ERROR_INIT;
-	char unknown[64] = "";
-	int r = task_read(task, "stat", &stat, NULL, err);
-
-	if (r == 0)
-		r = proc_stat_parse(stat, &task->stat, err);
-	if (r == 0)
-		r = task_read(task, "status", &status, NULL, err);
-	if (r == 0)
-		r = proc_status_parse(status, &task->status, unknown, err);
-	if (r < 0)
-		return error_trace(err, r);
-	number_task(f->c, task);
-	snprintf(task->comm, sizeof(task->comm), "%.19s", task->stat.comm);
-	if (unknown[0]) {
-		error_refuse(&refusal, CODE_unknown_state,
-		             "/proc/PID/status shows \"%s\", which this version does not know",
-		             unknown);
-		refuse(f->c, task, &refusal);
-	}
-	if (!f->c->tracer && task->status.tracer_pid) {
-		error_refuse(&refusal, CODE_task_ptraced, "it is being traced by pid %d",
-		             task->status.tracer_pid);
-		error_hint(&refusal, "end the debugger or strace that is attached to it");
-		refuse(f->c, task, &refusal);
-	}
-	return 0;
-}
-
-static enum task_state state_of(const struct freezer *f, const struct task *task)
-{
-	const struct hold *hold = find_hold(f, task->tid);
-
-	if (is_dead(task->stat.state))
-		return TASK_ZOMBIE;
-	if (f->c->tracer)
-		return hold && hold->state == HOLD_STOPPED ? TASK_STOPPED : TASK_HELD;
-	return task->stat.state == 'T' ? TASK_STOPPED : TASK_HELD;
-}
-
-/* it called execve(2) before it was held, and has the number of the leader, which was, since */
-static void refuse_successor(struct checkpoint *c, const struct task *task)
-{
-	struct error refusal = ERROR_INIT;
-
-	error_refuse(&refusal, CODE_task_changed,
-	             "one of its threads called execve(2) while it was being frozen");
-	error_hint(&refusal, "try again");
-	refuse(c, task, &refusal);
-}
-
-static int add_task(struct freezer *f, const struct found *item, struct error *err)
-{
-	struct checkpoint *c = f->c;
-	struct task *task = xcalloc(1, sizeof(*task));
-	const struct hold *hold = find_hold(f, item->tid);
-
-	*array_push(c->tasks, c->n_tasks) = task;
-	map_put(c->by_tid, &item->tid, sizeof(item->tid), task);
-	task->tid = item->tid;
-	task->tgid = item->tgid;
-	task->leader = checkpoint_task(c, item->tgid);
-	task->parent = item->parent ? checkpoint_task(c, item->parent) : NULL;
-	int r = read_task(f, task, err);
-	if (r < 0) {
-		error_task(err, item->tid, NULL);
-		return error_trace(err, r);
-	}
-	task->state = state_of(f, task);
-	task->stop_signal = hold && task->state == TASK_STOPPED ? hold->stop_signal : 0;
-	if (task->stat.state == 'D')
-		check_unexamined(c, task, "whether it wakes from uninterruptible sleep",
-		                 CODE_task_state);
-	if (c->tracer && !is_dead(task->stat.state) && task->stat.state != 't')
-		refuse_successor(c, task);
-	return 0;
-}
-
-/* who is asked for the process: the leader, or while it is dead the first thread that lives */
-static void choose_speakers(struct checkpoint *c)
-{
-	const struct task *spoken_for = NULL;
-
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		struct task *task = c->tasks[i];
-		if (task->state == TASK_ZOMBIE) {
-			if (task->leader == task && i + 1 < c->n_tasks &&
-			    c->tasks[i + 1]->leader == task)
-				task->state = TASK_DEAD_LEADER;
-			continue;
-		}
-		task->speaks = task->leader != spoken_for;
-		spoken_for = task->leader;
-	}
-}
-
-/*
- * What its parent will be told is the process' exit code, which is another than that of its leader
- * if that ended alone, or by reboot(2) as the init of a pid namespace.
- */
-static int read_wait_statuses(struct freezer *f, struct error *err)
-{
-	for (size_t i = 0; i < f->c->n_tasks; i++) {
-		struct task *task = f->c->tasks[i];
-		_cleanup_(free_p) char *text = NULL;
-		struct proc_stat stat = { 0 };
-		int r = task->state == TASK_ZOMBIE ? task_read(task, "../../stat", &text, NULL, err)
-		                                   : 1;
-		if (r == 0)
-			r = proc_stat_parse(text, &stat, err);
-		if (r < 0)
-			return error_trace(err, r);
-		if (r == 0)
-			task->stat.exit_code = stat.exit_code;
-	}
-	return 0;
-}
-
-static int list_tasks(struct freezer *f, struct error *err)
-{
-	for (size_t i = 0; i < f->scan.n; i++) {
-		/* a thread that is on its way out has left nothing behind */
-		if (f->scan.items[i].dead && f->scan.items[i].tid != f->scan.items[i].tgid)
-			continue;
-		int r = add_task(f, &f->scan.items[i], err);
-		if (r < 0)
-			return error_trace(err, r);
-	}
-	choose_speakers(f->c);
-	return read_wait_statuses(f, err);
 }
 
 /* ---- the root ---- */
@@ -515,7 +217,7 @@ static int check_ancestors(struct freezer *f, struct error *err)
 			error_hint(&refusal, "run stasis from another shell or session");
 			return refuse_root(f, &refusal);
 		}
-		int r = read_stat(pid, pid, &stat, err);
+		int r = freeze_read_stat(pid, pid, &stat, err);
 		if (r == -ENOENT)
 			return 0;
 		if (r < 0)
@@ -537,7 +239,7 @@ static int check_root(struct freezer *f, struct error *err)
 	pid_t root = f->c->options->root;
 	struct error refusal = ERROR_INIT;
 	struct proc_stat stat;
-	int r = read_stat(root, root, &stat, err);
+	int r = freeze_read_stat(root, root, &stat, err);
 
 	if (r == -ENOENT || r == -ESRCH)
 		return error_raise(err, ESRCH, "there is no process %d", root);
@@ -548,7 +250,7 @@ static int check_root(struct freezer *f, struct error *err)
 	}
 	if (r < 0)
 		return error_raise(err, -r, "read /proc/%d/stat", root);
-	if (stat.flags & PF_KTHREAD || (is_dead(stat.state) && stat.num_threads <= 1)) {
+	if (stat.flags & PF_KTHREAD || (freeze_is_dead(stat.state) && stat.num_threads <= 1)) {
 		error_refuse(&refusal, CODE_task_gone, "it is %s",
 		             stat.flags & PF_KTHREAD ? "a thread of the kernel" : "dead");
 		return refuse_root(f, &refusal);
@@ -565,9 +267,9 @@ int freeze_set(struct checkpoint *c, struct error *err)
 	int r = check_root(&f, err);
 
 	if (r == 0)
-		r = c->tracer ? hold_set(&f, err) : scan_set(&f, err);
+		r = c->tracer ? hold_set(&f, err) : freeze_scan(&f, err);
 	if (r == 0)
-		r = list_tasks(&f, err);
+		r = freeze_list(&f, err);
 	for (void *hold; (hold = map_next(f.held, &cursor));)
 		free(hold);
 	map_free(f.held);
@@ -583,7 +285,7 @@ static bool is_known(const struct checkpoint *c, const struct found *item)
 
 	return task &&
 	       item->dead == (task->state == TASK_ZOMBIE || task->state == TASK_DEAD_LEADER) &&
-	       read_stat(item->tgid, item->tid, &stat, &ignored) == 0 &&
+	       freeze_read_stat(item->tgid, item->tid, &stat, &ignored) == 0 &&
 	       stat.starttime == task->stat.starttime;
 }
 
@@ -591,7 +293,7 @@ bool freeze_is_same(struct checkpoint *c)
 {
 	struct freezer f = { .c = c, .held = map_new() };
 	struct error ignored;
-	bool same = scan_set(&f, &ignored) == 0;
+	bool same = freeze_scan(&f, &ignored) == 0;
 	size_t n = 0;
 
 	for (size_t i = 0; same && i < f.scan.n; i++) {
@@ -604,18 +306,4 @@ bool freeze_is_same(struct checkpoint *c)
 	map_free(f.held);
 	free(f.scan.items);
 	return same && n == c->n_tasks;
-}
-
-void freeze_free_tasks(struct checkpoint *c)
-{
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		free(c->tasks[i]->objects);
-		map_free(c->tasks[i]->refers);
-		free(c->tasks[i]);
-	}
-	free(c->tasks);
-	c->tasks = NULL;
-	c->n_tasks = 0;
-	map_free(c->by_tid);
-	c->by_tid = NULL;
 }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the phase freeze share: freeze.c holds, freeze_scan.c looks, freeze_list.c
+ * tells. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/checkpoint.h"
+#include "proc/stat.h"
+#include "task/tracer.h"
+#include "util/error.h"
+#include "util/map.h"
+
+struct found {
+	pid_t tid, tgid;
+	pid_t parent;  /* the thread that it is a child of; of a further thread: its leader's */
+	size_t caller; /* index of that thread in the scan; SIZE_MAX: that is outside */
+	bool dead;
+};
+
+struct scan {
+	struct found *items;
+	size_t n;
+};
+
+struct freezer {
+	struct checkpoint *c;
+	struct map *held; /* tid -> struct hold, as the tracer has answered */
+	uint64_t end_ms;  /* CLOCK_MONOTONIC: the deadline */
+	struct scan scan; /* the last one */
+};
+
+/* what the tracer has said of a task; NULL when it does not hold it, or has let it go again */
+struct hold *freeze_hold(const struct freezer *f, pid_t tid);
+
+/* /proc/TGID/task/TID/stat; -errno without @err when it cannot be read: -ENOENT, -ESRCH: it has
+ * gone */
+int freeze_read_stat(pid_t tgid, pid_t tid, struct proc_stat *ret, struct error *err);
+/* of a state letter in /proc: a zombie, or one that is on its way out */
+bool freeze_is_dead(char state);
+
+/*
+ * Looks once, into f->scan: the root with all below it; then what has entered its pid namespace,
+ * each with the same. Parents come before children, leaders before their threads. -ESRCH: there is
+ * no such process; or the error of reading /proc.
+ */
+int freeze_scan(struct freezer *f, struct error *err);
+
+/* fills the list of tasks of the checkpoint with what the last scan has found; errors: of reading
+ * /proc */
+int freeze_list(struct freezer *f, struct error *err);
