@@ -104,9 +104,9 @@ static bool is_used(const struct checkpoint *c, const struct stat *st)
 }
 
 /*
- * One in between that changes no id, and that nobody is in or has anything of, makes no difference
- * to what is below, and is passed over: a user's restart leaves one behind each time,
- * core/own_user.h.
+ * One in between that changes no id, limits nothing, and that nobody is in or has anything of,
+ * makes no difference to what is below, and is passed over: a user's restart leaves one behind each
+ * time, core/own_user.h.
  */
 static bool is_transparent(const struct checkpoint *c, int fd, const struct stat *st)
 {
@@ -115,7 +115,8 @@ static bool is_transparent(const struct checkpoint *c, int fd, const struct stat
 
 	return !objects_find(c->objects, &user_ns_kind, &st->st_ino, sizeof(st->st_ino)) &&
 	       user_ns_read(fd, &data, &ignored) == 0 && is_identity(&data.uid) &&
-	       is_identity(&data.gid) && is_identity(&data.projid) && !is_used(c, st);
+	       is_identity(&data.gid) && is_identity(&data.projid) && data.limits.n == 0 &&
+	       !is_used(c, st);
 }
 
 /* returns the descriptor of the one above; -1 with errno */
@@ -347,6 +348,17 @@ static UserNsRange **new_ranges(const struct id_map *map, size_t *ret_n)
 	return list;
 }
 
+static void save_limits(const struct user_limits *limits, UserNsState *s)
+{
+	for (uint32_t i = 0; i < limits->n; i++) {
+		UserNsState__Limit *limit = xmalloc(sizeof(*limit));
+		user_ns_state__limit__init(limit);
+		limit->name = xstrdup(limits->list[i].name);
+		limit->value = limits->list[i].value;
+		*array_push(s->limits, s->n_limits) = limit;
+	}
+}
+
 static int save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct user_ns *live = object->live;
@@ -360,6 +372,7 @@ static int save(struct checkpoint *c, struct object *object, struct error *err)
 	s->uid_map = new_ranges(&live->data.uid, &s->n_uid_map);
 	s->gid_map = new_ranges(&live->data.gid, &s->n_gid_map);
 	s->projid_map = new_ranges(&live->data.projid, &s->n_projid_map);
+	save_limits(&live->data.limits, s);
 	return 0;
 }
 
@@ -376,13 +389,29 @@ static bool take_map(UserNsRange *const *list, size_t n, struct id_map *ret)
 	return id_map_valid(ret);
 }
 
+static bool take_limits(const UserNsState *s, struct user_limits *ret)
+{
+	ret->n = 0;
+	if (s->n_limits > USER_LIMITS_MAX)
+		return false;
+	for (size_t i = 0; i < s->n_limits; i++) {
+		struct user_limit *limit = &ret->list[ret->n++];
+		if (!user_limit_valid(s->limits[i]->name, s->limits[i]->value))
+			return false;
+		snprintf(limit->name, sizeof(limit->name), "%s", s->limits[i]->name);
+		limit->value = s->limits[i]->value;
+	}
+	return true;
+}
+
 static bool take_data(const UserNsState *s, struct user_ns_data *ret)
 {
 	ret->owner = s->owner;
 	ret->setgroups_denied = s->setgroups_denied;
 	return s->owner != ID_NONE && take_map(s->uid_map, s->n_uid_map, &ret->uid) &&
 	       take_map(s->gid_map, s->n_gid_map, &ret->gid) &&
-	       take_map(s->projid_map, s->n_projid_map, &ret->projid);
+	       take_map(s->projid_map, s->n_projid_map, &ret->projid) &&
+	       take_limits(s, &ret->limits);
 }
 
 /* the one above; NULL: the coordinator's */
@@ -400,7 +429,7 @@ static int check_parent(const struct objects *objects, const struct object *obje
 	struct user_ns_data outer;
 
 	if (!take_data(object_state(up, UserNsState), &outer))
-		return error_raise(err, EBADMSG, "the maps of the user namespace above");
+		return error_raise(err, EBADMSG, "the maps or limits of the user namespace above");
 	if (id_map_inside(&outer.uid, data->owner) == ID_NONE ||
 	    !id_map_within(&data->uid, &outer.uid) || !id_map_within(&data->gid, &outer.gid) ||
 	    !id_map_within(&data->projid, &outer.projid) ||
@@ -417,7 +446,7 @@ static int validate(const struct objects *objects, const struct object *object, 
 	unsigned depth = 0;
 
 	if (!take_data(s, &data))
-		return error_raise(err, EBADMSG, "an id map of a user namespace");
+		return error_raise(err, EBADMSG, "an id map or a limit of a user namespace");
 	/* each comes after the one above: no rings */
 	for (const struct object *at = object; object_state(at, UserNsState)->parent; at = up) {
 		uint32_t parent = object_state(at, UserNsState)->parent;
@@ -521,6 +550,15 @@ static int enter_last(struct restart *r, struct object *object, struct stub *stu
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/* what they limit has been made */
+static int finish(struct restart *r, struct object *object, struct error *err)
+{
+	const struct user_ns_data *data = user_ns_find(r->objects, object->id);
+	int e = user_limits_write(live_of(object)->ns.fd, &data->limits, err);
+
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 const struct kind user_ns_kind = {
 	.name = "user_ns",
 	.number = 64,
@@ -531,5 +569,6 @@ const struct kind user_ns_kind = {
 	.validate = validate,
 	.prepare = prepare,
 	.enter_last = enter_last,
+	.finish = finish,
 	.release = ns_release,
 };

@@ -11,6 +11,8 @@
  * TEST ids-without-name round-trip -- unnamed
  * TEST capabilities round-trip -- capabilities
  * TEST securebits round-trip -- securebits
+ * TEST limits round-trip -- limits
+ * TEST limits-between round-trip -- limits_between
  * TEST leak refuse code=leak -- leak
  */
 #include <grp.h>
@@ -18,6 +20,7 @@
 #include <linux/securebits.h>
 #include <sys/fsuid.h>
 
+#include "text.h"
 #include "user_ns.h"
 
 static void root(void)
@@ -122,6 +125,39 @@ static void securebits(void)
 	round_trip();
 }
 
+static void check_full(int flag)
+{
+	CHECK(unshare(flag) < 0 && errno == ENOSPC);
+}
+
+/* what there is already is counted, too, but stays */
+static void limits(void)
+{
+	open_directory();
+	enter_user_ns("0 0 1", "0 0 1");
+	CHECK(unshare(CLONE_NEWUTS | CLONE_NEWIPC) == 0);
+	write_text("/proc/sys/user/max_uts_namespaces", "1");
+	write_text("/proc/sys/user/max_ipc_namespaces", "1");
+	write_text("/proc/sys/user/max_user_namespaces", "0");
+	write_text("/proc/sys/user/max_inotify_watches", "2147483646");
+	round_trip();
+	check_full(CLONE_NEWUTS);
+	check_full(CLONE_NEWUSER);
+	check_full(CLONE_NEWIPC);
+}
+
+/* of one that nobody is in, and that is like the one above else */
+static void limits_between(void)
+{
+	open_directory();
+	enter_user_ns("0 0 4294967295", "0 0 4294967295");
+	write_text("/proc/sys/user/max_uts_namespaces", "1");
+	enter_user_ns("0 0 4294967295", "0 0 4294967295");
+	CHECK(unshare(CLONE_NEWUTS) == 0);
+	round_trip();
+	check_full(CLONE_NEWUTS);
+}
+
 static void leak(void)
 {
 	open_directory();
@@ -134,5 +170,5 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(root), CASE(ranges), CASE(many), CASE(no_maps),
 	                     CASE(denied), CASE(ids), CASE(unnamed), CASE(capabilities),
-	                     CASE(securebits), CASE(leak));
+	                     CASE(securebits), CASE(limits), CASE(limits_between), CASE(leak));
 }

@@ -2,7 +2,9 @@
 /* What the subjects with user namespaces share: who they are, before and after. */
 #pragma once
 
+#include <dirent.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -12,7 +14,7 @@
 static inline const char *read_proc(const char *name)
 {
 	static _Thread_local char text[1 << 14]; /* threads look at the same time */
-	char path[64];
+	char path[320];
 	size_t n = 0;
 	ssize_t got;
 
@@ -60,6 +62,23 @@ static inline void map_self(const char *users, const char *groups)
 	write_proc(getpid(), "gid_map", groups);
 }
 
+/* how many of what there may be in this process' namespace */
+static inline void show_limits(char text[1 << 15])
+{
+	struct dirent **names;
+	int n = scandir("/proc/sys/user", &names, NULL, alphasort);
+
+	CHECK(n > 2);
+	for (int i = 0; i < n; i++) {
+		char path[sizeof("../sys/user/") + sizeof(names[i]->d_name)];
+		snprintf(path, sizeof(path), "../sys/user/%s", names[i]->d_name);
+		if (names[i]->d_name[0] != '.')
+			strcat(strcat(text, names[i]->d_name), read_proc(path));
+		free(names[i]);
+	}
+	free(names);
+}
+
 /* who made the namespace that this process is in, as the initial one has it; seen from there */
 static inline void show(char text[1 << 15])
 {
@@ -71,6 +90,7 @@ static inline void show(char text[1 << 15])
 	*text = 0;
 	for (size_t i = 0; i < 4; i++)
 		strcat(strcat(text, files[i]), read_proc(files[i]));
+	show_limits(text);
 	FILE *f = fopen("/proc/thread-self/status", "re");
 	CHECK(f);
 	while (fgets(line, sizeof(line), f))

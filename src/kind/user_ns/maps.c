@@ -145,7 +145,10 @@ static int read_in_helper(void *arg, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	d->setgroups_denied = strncmp(setgroups, "allow", 5) != 0;
-	return 0;
+	if (setns(reading->nsfd, CLONE_NEWUSER) < 0)
+		return error_raise(err, errno, "enter a user namespace");
+	r = user_limits_read(&d->limits, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 int user_ns_read(int nsfd, struct user_ns_data *ret, struct error *err)

@@ -3,12 +3,14 @@
 #pragma once
 
 #include "kind/user_ns/ids.h"
+#include "kind/user_ns/limits.h"
 #include "util/error.h"
 
 struct user_ns_data {
 	uint32_t owner; /* as the coordinator's namespace has it */
 	bool setgroups_denied;
 	struct id_map uid, gid, projid;
+	struct user_limits limits; /* which user_ns_make() leaves out */
 };
 
 /* reads the namespace that @nsfd refers to, which is one below ours; forks a helper */
