@@ -66,6 +66,7 @@ static int add_set(void *context, int id, const struct semid_ds *ds, struct erro
 
 	ipc_sem_state__init(s);
 	s->perm = ipc_perm_new(id, &ds->sem_perm);
+	s->operated = ds->sem_otime != 0;
 	s->n_values = ds->sem_nsems;
 	s->values = xcalloc(s->n_values, sizeof(*s->values));
 	*array_push(list->sets, list->n) = s;
@@ -82,6 +83,16 @@ int ipc_sem_list(IpcSemState ***ret, size_t *ret_n, struct error *err)
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* who waits for 0 in a new set has it at once, which changes nothing but sem_otime */
+static int operate(const IpcSemState *s, struct error *err)
+{
+	struct sembuf nothing = { .sem_flg = IPC_NOWAIT };
+
+	if (s->operated && semop(s->perm->id, &nothing, 1) < 0)
+		return error_raise(err, errno, "operate on the semaphores %d", s->perm->id);
+	return 0;
+}
+
 int ipc_sem_make(const IpcSemState *s, struct error *err)
 {
 	_cleanup_(free_p) unsigned short *values = xcalloc(s->n_values, sizeof(*values));
@@ -92,6 +103,8 @@ int ipc_sem_make(const IpcSemState *s, struct error *err)
 	if (r == 0)
 		r = ipc_perm_made("sem", s->perm,
 		                  semget((key_t)s->perm->key, (int)s->n_values, flags), err);
+	if (r == 0)
+		r = operate(s, err);
 	if (r < 0)
 		return error_trace(err, r);
 	for (size_t i = 0; i < s->n_values; i++)

@@ -6,6 +6,7 @@
  * TEST settings round-trip -- settings
  * TEST shm round-trip -- shm
  * TEST sem round-trip -- sem
+ * TEST sem-initialised round-trip -- sem_initialised
  * TEST msg round-trip -- msg
  * TEST ids round-trip -- ids
  * TEST limits round-trip -- limits
@@ -129,6 +130,29 @@ static void sem(void)
 	CHECK(ds.sem_perm.mode == 0246 && ds.sem_perm.cuid == 7 && ds.sem_perm.cgid == 4);
 	CHECK(semctl(id, 0, GETALL, (union semun){ .array = got }) == 0);
 	CHECK(!memcmp(values, got, sizeof(got)));
+}
+
+static bool is_initialised(int id)
+{
+	struct semid_ds ds;
+
+	CHECK(semctl(id, 0, IPC_STAT, (union semun){ .ds = &ds }) == 0);
+	return ds.sem_otime != 0;
+}
+
+/* as who finds a set that another one makes sees it, semctl(2) */
+static void sem_initialised(void)
+{
+	CHECK(unshare(CLONE_NEWIPC) == 0);
+	int made = semget(1, 2, IPC_CREAT | 0600), set = semget(2, 1, IPC_CREAT | 0600);
+	int operated = semget(3, 2, IPC_CREAT);
+	CHECK(made >= 0 && set >= 0 && operated >= 0);
+	CHECK(semctl(set, 0, SETVAL, 1) == 0);
+	CHECK(semop(operated, &(struct sembuf){ .sem_op = 5 }, 1) == 0);
+	subject_checkpoint();
+	CHECK(!is_initialised(made) && !is_initialised(set) && is_initialised(operated));
+	CHECK(semctl(set, 0, GETVAL) == 1 && semctl(operated, 0, GETVAL) == 5);
+	CHECK(semctl(operated, 1, GETVAL) == 0);
 }
 
 struct message {
@@ -438,8 +462,8 @@ static void leak(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem), CASE(msg), CASE(ids),
-	                     CASE(limits), CASE(child), CASE(forced), CASE(leak), CASE(mq),
-	                     CASE(mq_descriptor), CASE(mq_unlinked), CASE(mq_outside),
-	                     CASE(mq_opened));
+	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem),
+	                     CASE(sem_initialised), CASE(msg), CASE(ids), CASE(limits), CASE(child),
+	                     CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
+	                     CASE(mq_unlinked), CASE(mq_outside), CASE(mq_opened));
 }
