@@ -4,6 +4,7 @@ BUILD ?= build
 T     ?=
 N     ?= 1000
 FIRST ?= 1
+KERNEL ?= 6.1
 
 .PHONY: all packages test test-vm test-mutation demo bench lint install clean
 
@@ -22,10 +23,10 @@ test: all
 	@tools/packages test
 	@test/run --build $(BUILD) $(T)
 
-# the tests, or a subset without T, on Debian 12's kernel 6.1 in an emulated machine
+# the tests, or a subset without T, on Debian 12's kernel 6.1, or KERNEL=6.12, in an emulated machine
 test-vm: all
 	@tools/packages vm
-	@tools/test-vm --build $(BUILD) $(T)
+	@tools/test-vm --kernel $(KERNEL) --build $(BUILD) $(T)
 
 demo: all
 	@BUILD=$(BUILD) tools/reaper tools/demo
