@@ -67,7 +67,8 @@ static int restore_one(struct restart *r, struct object *o, struct error *err)
 {
 	int e = o->kind->restore ? o->kind->restore(r, o, err) : 0;
 
-	if (e == RESTORE_LATER) {
+	o->waits = e == RESTORE_LATER;
+	if (o->waits) {
 		*array_push(r->waiting, r->n_waiting) = o;
 		return 0;
 	}

@@ -21,6 +21,7 @@ struct object {
 	void *live;                /* the kind's own; kind->release frees it */
 	size_t n_users;            /* tasks that refer to it (task_refer, or TaskState.objects) */
 	bool done;                 /* restart: installed already, for objects that tasks share */
+	bool waits;                /* restart: restore() said RESTORE_LATER: it is not there yet */
 };
 
 /* the table; objects_free() it, with all that is in it */

@@ -254,6 +254,9 @@ static int temporary_for(struct restart *r, struct inheritance *in, struct resta
 
 	if (ret <= 0 || !like.mapping)
 		return ret;
+	if (like.mapping->backing == MM_STATE__MAPPING__BACKING__OBJECT &&
+	    objects_by_id(r->objects, like.mapping->object)->waits)
+		return 0; /* on a mount that is made after other tasks */
 	const struct temporary *there = find_temporary(in, start, start + MM_PAGE);
 	if (there) {
 		if (there->end < *ret_end)

@@ -242,6 +242,26 @@ static int refuse_detached(const char *text, struct error *err)
 	return -EOPNOTSUPP;
 }
 
+/*
+ * What a task has open may be of the namespace of one whose turn has not come: all are looked at
+ * then, once. What is wrong with one is told when its turn comes.
+ */
+static size_t find_line(struct checkpoint *c, struct mounts *m, uint64_t id)
+{
+	size_t line = mount_table_find(&m->table, id);
+
+	if (line != MOUNT_NONE || m->all_looked || mount_table_find(&m->host, id) != MOUNT_NONE)
+		return line;
+	m->all_looked = true;
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct error ignored = ERROR_INIT;
+		struct object *ns;
+		if (c->tasks[i]->state != TASK_ZOMBIE && c->tasks[i]->state != TASK_DEAD_LEADER)
+			(void)mnt_ns_collect(c, c->tasks[i], &ns, &ignored);
+	}
+	return mount_table_find(&m->table, id);
+}
+
 int mount_of(struct checkpoint *c, const struct task *task, int fd, struct object **ret,
              char **ret_path, bool *ret_deleted, struct error *err)
 {
@@ -258,7 +278,7 @@ int mount_of(struct checkpoint *c, const struct task *task, int fd, struct objec
 		r = read_link(fd, text, sizeof(text), err);
 	if (r < 0)
 		return error_trace(err, r);
-	line = mount_table_find(&m->table, id);
+	line = find_line(c, m, id);
 	if (line == MOUNT_NONE)
 		return mount_table_find(&m->host, id) != MOUNT_NONE ? 0
 		                                                    : refuse_detached(text, err);

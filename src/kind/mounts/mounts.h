@@ -37,6 +37,7 @@ struct mounts {
 	/* checkpoint */
 	struct mount_table host; /* the coordinator's own namespace */
 	bool host_tried;
+	bool all_looked;        /* the namespaces of all tasks are in the table */
 	int *nsfds;             /* per namespace */
 	struct object **owners; /* per namespace: the user namespace; NULL: ours */
 	int *reached;           /* per mount, -1: not yet */

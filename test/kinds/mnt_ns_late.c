@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mount namespaces in which the /proc of a pid namespace is locked that only tasks make: they are
+ * made when that has begun. Here the /proc of the second of three pid namespaces is locked in the
+ * innermost mount namespace, and all is about what is on mounts there.
+ *
+ * What others have of them; inode numbers of a tmpfs are new:
+ * TEST opened round-trip start=container except=mountinfo,map/????????????,fd/?,fdinfo/3/lock* -- opened
+ * TEST executed round-trip start=container except=mountinfo,map/????????????,fd/? -- executed
+ * TEST mapped round-trip start=container except=mountinfo,map/????????????,fd/? -- mapped
+ * TEST mapped-above round-trip start=container except=mountinfo,map/????????????,fd/? -- mapped_above
+ * TEST shared round-trip start=container except=mountinfo,map/????????????,fd/? -- shared
+ * TEST shared-above round-trip start=container except=mountinfo,map/????????????,fd/? -- shared_above
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+
+#include <sys/mount.h>
+#include <sys/sendfile.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+#include "mounts.h"
+
+/* a task in new user, mount and pid namespaces, whose child, init there, does @inside */
+static pid_t in_owned(void (*inside)(void))
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	write_text("/proc/self/uid_map", "0 0 1");
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/gid_map", "0 0 1");
+	pid_t init = fork();
+	CHECK(init >= 0);
+	if (init == 0) {
+		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+		inside();
+		_exit(3);
+	}
+	subject_check_exit(init, 3);
+	_exit(3);
+}
+
+static void innermost(void)
+{
+	mount_tmpfs("s", NULL);
+	write_text("s/named", "named");
+	CHECK(mkdir("s/d", 0755) == 0);
+	subject_mark("mounted");
+	subject_wait_go();
+	/* locked */
+	CHECK(umount2("/proc", MNT_DETACH) == 0 && umount2("/proc", MNT_DETACH) < 0);
+}
+
+static void (*use)(pid_t pid);
+
+/* in the second pid namespace: the innermost is that of a grandchild */
+static void beside(void)
+{
+	pid_t pid = in_owned(innermost);
+
+	subject_wait("mounted");
+	use(pid);
+	subject_check_exit(pid, 3);
+}
+
+static void within(void)
+{
+	subject_check_exit(in_owned(innermost), 3);
+}
+
+/* @from: in the second pid namespace */
+static void check_beside(void (*from)(pid_t pid))
+{
+	use = from;
+	pid_t pid = in_owned(beside);
+
+	subject_wait("child");
+	subject_checkpoint();
+	subject_check_exit(pid, 3);
+}
+
+/* the number of the only child of a process, as this one sees it */
+static pid_t child_of(pid_t pid)
+{
+	char path[64], text[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && close(fd) == 0);
+	return atoi(text);
+}
+
+/* @from: outside of both, in the outermost */
+static void check_above(void (*from)(pid_t pid))
+{
+	pid_t pid = in_owned(within);
+
+	subject_wait("mounted");
+	from(child_of(child_of(pid)));
+	subject_check_exit(pid, 3);
+}
+
+static int open_in(pid_t pid, const char *name, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/cwd/%s", pid, name);
+	int fd = open(path, flags | O_CLOEXEC);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void hold(void)
+{
+	subject_mark("child");
+	subject_wait_go();
+}
+
+static void open_from(pid_t pid)
+{
+	char text[8] = "";
+	int file = open_in(pid, "s/named", O_RDWR), dir = open_in(pid, "s/d", O_DIRECTORY);
+	int place = open_in(pid, "s/named", O_PATH);
+
+	CHECK(lseek(file, 2, SEEK_SET) == 2 && flock(file, LOCK_EX) == 0 && fchdir(dir) == 0);
+	CHECK(chdir("..") == 0);
+	int gone = open("gone", O_RDWR | O_CREAT, 0600);
+	CHECK(gone >= 0 && write(gone, "gone", 4) == 4 && unlink("gone") == 0);
+	CHECK(chdir("..") == 0); /* in the namespace of the other one still */
+	hold();
+	CHECK(read(file, text, 8) == 3 && !memcmp(text, "med", 3) && place >= 0);
+	CHECK(pread(gone, text, 8, 0) == 4 && !memcmp(text, "gone", 4));
+	CHECK(pwrite(file, "!", 1, 0) == 1 && fchdir(dir) == 0);
+	check_text("../named", "!amed");
+	int other = open("../named", O_RDONLY);
+	CHECK(flock(other, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+}
+
+static void opened(void)
+{
+	check_beside(open_from);
+}
+
+/* a copy of this program that is there */
+static void execute_from(pid_t pid)
+{
+	char path[64];
+	pid_t child;
+
+	snprintf(path, sizeof(path), "/proc/%d/cwd/s/program", pid);
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	CHECK(from >= 0 && to >= 0 && sendfile(to, from, NULL, 1 << 30) > 0);
+	CHECK(close(from) == 0 && close(to) == 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		execl(path, path, "run", NULL);
+		FAIL("execl");
+	}
+	subject_wait("run");
+	hold();
+	subject_check_exit(child, 4);
+}
+
+static void executed(void)
+{
+	check_beside(execute_from);
+}
+
+/* what is executed: shares its changed pages with a child */
+static void run(void)
+{
+	static volatile int changed;
+
+	changed = 1;
+	pid_t child = fork();
+	CHECK(child >= 0);
+	subject_settle(child ? "run" : "run child");
+	CHECK(changed == 1 && access("/proc/self/exe", X_OK) == 0);
+	if (child == 0)
+		_exit(4);
+	subject_check_exit(child, 4);
+	_exit(4);
+}
+
+struct maps {
+	char *shared, *private, *read, *gone;
+};
+
+static void map_in(pid_t pid, struct maps *m)
+{
+	int file = open_in(pid, "s/named", O_RDWR), dir = open_in(pid, "s", O_DIRECTORY);
+	int gone = openat(dir, "gone", O_RDWR | O_CREAT, 0600);
+
+	CHECK(write(gone, "gone", 4) == 4 && unlinkat(dir, "gone", 0) == 0 && close(dir) == 0);
+	m->gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, gone, 0);
+	CHECK(m->gone != MAP_FAILED && close(gone) == 0);
+	m->shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	m->private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	m->read = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+	CHECK(m->shared != MAP_FAILED && m->private != MAP_FAILED && m->read != MAP_FAILED);
+	CHECK(close(file) == 0);
+	m->private[1] = '*';
+}
+
+static void check_maps(const struct maps *m)
+{
+	CHECK(!memcmp(m->private, "n*med", 5) && !memcmp(m->shared + 1, "amed", 4));
+	CHECK(!memcmp(m->gone, "gone", 4));
+	m->shared[0] = '!';
+	CHECK(!memcmp(m->read, "!amed", 5));
+}
+
+static void map_from(pid_t pid)
+{
+	struct maps m;
+
+	map_in(pid, &m);
+	hold();
+	check_maps(&m);
+}
+
+static void mapped(void)
+{
+	check_beside(map_from);
+}
+
+static void go_and_check(const struct maps *m)
+{
+	subject_wait_go();
+	check_maps(m);
+	_exit(4);
+}
+
+/* and a child has what it has mapped */
+static void share_from(pid_t pid)
+{
+	struct maps m;
+
+	map_in(pid, &m);
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		go_and_check(&m);
+	hold();
+	check_maps(&m);
+	subject_check_exit(child, 4);
+}
+
+static void shared(void)
+{
+	check_beside(share_from);
+}
+
+/* this one is there before any of the namespaces */
+static void map_above(pid_t pid)
+{
+	struct maps m;
+
+	map_in(pid, &m);
+	subject_checkpoint();
+	check_maps(&m);
+}
+
+static void mapped_above(void)
+{
+	check_above(map_above);
+}
+
+static void share_above(pid_t pid)
+{
+	struct maps m;
+
+	map_in(pid, &m);
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0)
+		go_and_check(&m);
+	subject_checkpoint();
+	check_maps(&m);
+	subject_check_exit(child, 4);
+}
+
+static void shared_above(void)
+{
+	check_above(share_above);
+}
+
+int main(int argc, char **argv)
+{
+	return SUBJECT_CASES(argc, argv, CASE(opened), CASE(executed), CASE(run), CASE(mapped),
+	                     CASE(mapped_above), CASE(shared), CASE(shared_above));
+}
