@@ -23,6 +23,7 @@
 #include "core/restart.h"
 #include "kind/cgroup.h"
 #include "kind/cgroup/files.h"
+#include "kind/cgroup/programs.h"
 #include "kind/cgroup/walk.h"
 #include "proc/cgroup.h"
 #include "util/alloc.h"
@@ -165,6 +166,15 @@ static int validate_group(const CgroupGroup *g, struct error *err)
 	return 0;
 }
 
+/* those of v1 have none */
+static int validate_programs(const CgroupTreeState *s, const CgroupGroup *g, struct error *err)
+{
+	if (s->root->hierarchy.len && g->n_filters)
+		return error_raise(err, EBADMSG, "device filters of a group of v1");
+	int r = cgroup_programs_validate(g, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int validate(const struct objects *objects, const struct object *object, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
@@ -180,11 +190,36 @@ static int validate(const struct objects *objects, const struct object *object, 
 		if (i && !is_sound_path(&s->groups[i]->path))
 			return error_raise(err, EBADMSG, "the path of a cgroup in a tree");
 		r = validate_group(s->groups[i], err);
+		if (r == 0)
+			r = validate_programs(s, s->groups[i], err);
 	}
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* ---- before anything is made ---- */
+
+/* the kernel's verifier looks at what an image brings; and who may load programs may attach them */
+static void check_programs(struct restart *r, const CgroupTreeState *s)
+{
+	struct error why, refusal;
+	int e = 0;
+
+	for (size_t i = 0; e == 0 && i < s->n_groups; i++)
+		e = cgroup_programs_try(s->groups[i], &why);
+	if (e == 0)
+		return;
+	if (e == -EPERM)
+		error_refuse(&refusal, CODE_capability,
+		             "CAP_BPF and CAP_NET_ADMIN are needed to give a cgroup its device "
+		             "filters");
+	else
+		error_refuse(&refusal, CODE_cgroup_program,
+		             "this kernel does not take a device filter of its (%s)", strerror(-e));
+	error_object(&refusal, "cgroup v2:%.*s", (int)s->root->path.len,
+	             (const char *)s->root->path.data);
+	error_hint(&refusal, "make the groups beforehand, or restart with --cgroup ignore");
+	restart_refuse(r, &refusal);
+}
 
 static int preflight(struct restart *r, struct object *object, struct error *err)
 {
@@ -214,6 +249,7 @@ static int preflight(struct restart *r, struct object *object, struct error *err
 	else if (access(directory, W_OK) < 0)
 		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
 		              "this user may not make cgroups there");
+	check_programs(r, s);
 	return 0;
 }
 
@@ -472,6 +508,25 @@ static int finish_group(const struct tree *tree, const CgroupGroup *group, struc
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
+/*
+ * Those below come first: a group may have been given a program that forbids others below it when
+ * they had theirs already.
+ */
+static int attach_programs(const struct tree *tree, const CgroupTreeState *s, struct error *err)
+{
+	int e = 0;
+
+	for (size_t i = s->n_groups; e == 0 && i-- > 0;) {
+		_cleanup_(close_p) int dir = -1;
+		if (!tree->made[i] || !s->groups[i]->n_filters)
+			continue;
+		e = open_group(tree, s->groups[i], &dir, err);
+		if (e == 0)
+			e = cgroup_programs_attach(dir, s->groups[i], err);
+	}
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
 /* all tasks are there: nothing that the restart does counts against the limits any more */
 static int finish(struct restart *r, struct object *object, struct error *err)
 {
@@ -482,6 +537,8 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 	for (size_t i = 0; e == 0 && tree && i < s->n_groups; i++)
 		if (tree->made[i])
 			e = finish_group(tree, s->groups[i], err);
+	if (e == 0 && tree)
+		e = attach_programs(tree, s, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 

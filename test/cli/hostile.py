@@ -14,6 +14,8 @@ from containers import children, end, read
 EDIT = os.path.join(os.environ["BUILD"], "test", "edit")
 FAILS, HARMLESS = "fails", "harmless"
 BIG = 1 << 63
+GROUP = os.path.basename(os.path.dirname(os.getcwd()))  # the runner takes away what is called like this
+ELSEWHERE = f"cgroup_tree.root.path=/{GROUP}-missing"
 
 SETUP = 'while [ ! -e /mnt/go ]; do sleep 0.01; done; exec unshare -C sh -c "$0"'
 INSIDE = """exec </dev/null >/tmp/out 2>&1
@@ -169,6 +171,18 @@ EDITS = {
         cgroup_tree.groups[0].files[+].name=cgroup.kill
         cgroup_tree.groups[0].owners[+].name=../x
         cgroup_tree.groups[0].xattrs[+].name=security.capability
+        cgroup_tree.groups[0].filters[+].name=x
+        cgroup_tree.groups[0].filters[+].instructions=1234567
+        cgroup_tree.groups[0].filters[+].instructions=12345678 cgroup_tree.groups[0].filters[0].name=a/b
+        cgroup_tree.groups[0].filters[+].instructions=12345678 cgroup_tree.groups[0].filters[0].name=aaaabbbbccccdddd
+        cgroup_tree.groups[0].filters[+].instructions=12345678 cgroup_tree.groups[0].filters[+].instructions=12345678
+        cgroup_tree.groups[0].filters[+].instructions=12345678 cgroup_tree.groups[0].filter_flags=64
+        cgroup_tree.groups[0].filter_flags=2
+        """,
+    "cgroup.program": f"""
+        # the kernel's verifier knows better: nonsense, and one that returns what it has not set
+        {ELSEWHERE} cgroup_tree.groups[0].filters[+].instructions=12345678
+        {ELSEWHERE} cgroup_tree.groups[0].filters[+].instructions=\\x95\\x00\\x00\\x00\\x00\\x00\\x00\\x00
         """,
     "pid.max": """
         task.1.pgid=2147483647
@@ -228,7 +242,7 @@ def in_a_box():
 
 def make_base():
     """in a cgroup of its own, that goes along, too"""
-    group = "/sys/fs/cgroup/unified/" + os.path.basename(os.path.dirname(os.getcwd()))
+    group = "/sys/fs/cgroup/unified/" + GROUP
     runner = subprocess.Popen([STASIS, "run", "--isolate", "--tmpfs", "/mnt", "--", "sh", "-c", SETUP, INSIDE], stdin=subprocess.DEVNULL)
     wait_for(lambda: runner.poll() is not None or children(runner.pid), "the container is there")
     init = children(runner.pid)[0]

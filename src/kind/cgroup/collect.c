@@ -10,6 +10,7 @@
 #include "core/checkpoint.h"
 #include "kind/cgroup.h"
 #include "kind/cgroup/files.h"
+#include "kind/cgroup/programs.h"
 #include "kind/cgroup/walk.h"
 #include "kind/cgroup_ns.h"
 #include "kind/cgroup_tree.h"
@@ -171,6 +172,33 @@ static int look_at_xattrs(int dir, CgroupGroup *group, struct error *err)
 	return r;
 }
 
+/* what cgroup_programs_read() has found */
+struct losing {
+	const struct collecting *x;
+	const char *path;
+};
+
+static void refuse_program(void *arg, const char *type, const char *why)
+{
+	const struct losing *l = arg;
+	_cleanup_(free_p) char *text = xasprintf(
+		"a BPF program of type cgroup_%s is attached to it that cannot be given back: ",
+		type);
+
+	refuse_group(l->x, l->path, CODE_cgroup_program, text, why);
+}
+
+static int look_at_programs(const struct collecting *x, int dir, const char *path,
+                            CgroupGroup *group, struct error *err)
+{
+	struct losing l = { x, path };
+
+	if (x->tree->root->hierarchy.len) /* v1 has none */
+		return 0;
+	int r = cgroup_programs_read(dir, group, refuse_program, &l, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int by_order(const void *a, const void *b)
 {
 	const CgroupFile *x = *(CgroupFile *const *)a, *y = *(CgroupFile *const *)b;
@@ -194,6 +222,8 @@ static int look_at_group(int dir, const char *path, void *arg, struct error *err
 	int r = look_at_files(x, dir, path, group, err);
 	if (r == 0)
 		r = look_at_xattrs(dir, group, err);
+	if (r == 0)
+		r = look_at_programs(x, dir, path, group, err);
 	if (group->n_files)
 		qsort(group->files, group->n_files, sizeof(*group->files), by_order);
 	return r < 0 ? error_trace(err, r) : 0;
