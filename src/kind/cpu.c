@@ -8,6 +8,7 @@
  */
 #include "kind/cpu.h"
 
+#include <asm/ldt.h>
 #include <elf.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@
 #endif
 #define ARCH_GET_XCOMP_PERM 0x1022 /* 5.16, asm/prctl.h */
 #define XTILEDATA_BIT       18
+/* asm/segment.h: GDT_ENTRY_TLS_MIN and how many, of each thread */
+enum { FIRST_AREA = 12, N_AREAS = 3 };
 
 /* ---- checkpoint: what is refused ---- */
 
@@ -67,6 +70,23 @@ static void judge_ioperm(struct checkpoint *c, struct task *task, const struct p
 	error_refuse(&refusal, CODE_cpu_ioperm, "it may use I/O ports (ioperm)");
 	error_hint(&refusal, "let the program give them up first");
 	refuse(c, task, &refusal);
+}
+
+/* 32-bit code's; a 64-bit program can set them by 32-bit calls. ENXIO, EIO: this kernel has none */
+static void judge_areas(struct checkpoint *c, struct task *task, const struct user_desc *areas,
+                        const struct peek *peeks)
+{
+	struct error refusal;
+
+	for (size_t i = 0; i < N_AREAS; i++) {
+		if (peeks[i].errnum || (areas[i].seg_not_present && areas[i].base_addr == 0))
+			continue;
+		error_refuse(&refusal, CODE_cpu_ldt,
+		             "it has a segment of its own (set_thread_area)");
+		error_hint(&refusal, "16-bit and 32-bit emulators cannot be saved");
+		refuse(c, task, &refusal);
+		return;
+	}
 }
 
 static void judge_dispatch(struct checkpoint *c, struct task *task, uint64_t mode)
@@ -130,13 +150,14 @@ static void judge_status(struct checkpoint *c, struct task *task)
 
 /* ---- checkpoint: what is saved ---- */
 
-enum { EXTENDED, LEGACY, DEBUG, DISPATCH, IOPERM, N_READ };
+enum { EXTENDED, LEGACY, DEBUG, DISPATCH, IOPERM, AREAS, N_READ = AREAS + N_AREAS };
 
 /* the extended state, and what is looked at besides the registers; all in one request */
 static int read_outside(struct checkpoint *c, struct task *task, CpuState *s, struct error *err)
 {
 	struct ptrace_sud_config dispatch = { 0 };
 	uint8_t legacy[LEGACY_SIZE] = { 0 }, bitmap[8192];
+	struct user_desc areas[N_AREAS] = { 0 };
 	uint64_t debug = 0;
 	uint8_t *extended = xmalloc(EXTENDED_MAX);
 	struct peek peeks[N_READ] = {
@@ -149,6 +170,9 @@ static int read_outside(struct checkpoint *c, struct task *task, CpuState *s, st
 		[IOPERM] = { PTRACE_GETREGSET, NT_386_IOPERM, bitmap, sizeof(bitmap) },
 	};
 
+	for (size_t i = 0; i < N_AREAS; i++)
+		peeks[AREAS + i] = (struct peek){ PTRACE_GET_THREAD_AREA, FIRST_AREA + i, &areas[i],
+			                          sizeof(areas[i]) };
 	s->extended.data = extended;
 	int r = tracer_read_many(c->tracer, task->tid, peeks, N_READ, err);
 	if (r < 0)
@@ -164,6 +188,7 @@ static int read_outside(struct checkpoint *c, struct task *task, CpuState *s, st
 	judge_debug(c, task, debug);
 	judge_dispatch(c, task, dispatch.mode); /* 0 as well where the kernel lacks it */
 	judge_ioperm(c, task, &peeks[IOPERM]);
+	judge_areas(c, task, areas, &peeks[AREAS]);
 	return 0;
 }
 

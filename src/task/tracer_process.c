@@ -5,6 +5,7 @@
  * as they were (checkpoint) or ends all stubs (restart), and ends. It is in a session of its own
  * with all signals blocked, so that what ends the coordinator's group does not end it first.
  */
+#include <asm/ldt.h>
 #include <elf.h>
 #include <errno.h>
 #include <poll.h>
@@ -112,6 +113,10 @@ static long read_one(const struct traced *task, uint64_t request, uint64_t addre
 		if (*size == sizeof(task->sigmask))
 			memcpy(buffer, &task->sigmask, sizeof(task->sigmask));
 		return *size == sizeof(task->sigmask) ? 0 : -1;
+	case PTRACE_GET_THREAD_AREA:
+		return *size == sizeof(struct user_desc)
+		               ? ptrace(PTRACE_GET_THREAD_AREA, task->tid, address, buffer)
+		               : -1;
 	case PTRACE_GET_RSEQ_CONFIGURATION:
 	case PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG:
 	case PTRACE_SECCOMP_GET_METADATA:

@@ -12,6 +12,7 @@
  * TEST fs-gs-base round-trip -- bases
  * TEST debug-registers refuse code=cpu.debug-registers -- debug
  * TEST ldt refuse code=cpu.ldt -- ldt
+ * TEST thread-area refuse code=cpu.ldt -- thread_area
  * TEST ioperm refuse code=cpu.ioperm -- ioperm
  * TEST dispatch refuse needs=ptrace_syscall_user_dispatch code=cpu.dispatch -- dispatch
  * TEST amx refuse code=cpu.amx -- amx
@@ -314,6 +315,42 @@ static void ldt(void)
 	subject_checkpoint();
 }
 
+/* by its 32-bit number; dies where the kernel has no such calls */
+static long set_thread_area(struct user_desc *entry)
+{
+	long r;
+
+	__asm__ volatile("int $0x80"
+	                 : "=a"(r)
+	                 : "a"(243), "b"(entry)
+	                 : "memory", "r8", "r9", "r10", "r11");
+	return r;
+}
+
+/* a 64-bit program can ask for one by a 32-bit call only */
+static void thread_area(void)
+{
+	struct user_desc *entry = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int status;
+
+	CHECK(entry != MAP_FAILED);
+	*entry = (struct user_desc){ .entry_number = (unsigned)-1,
+		                     .limit = 0xfffff,
+		                     .seg_32bit = 1,
+		                     .limit_in_pages = 1,
+		                     .useable = 1 };
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		_exit(set_thread_area(entry) != 0);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	if (WIFSIGNALED(status))
+		SKIP("the kernel has no 32-bit calls");
+	CHECK(set_thread_area(entry) == 0);
+	subject_checkpoint();
+}
+
 static void ioperm_bits(void)
 {
 	if (ioperm(0x80, 1, 1) < 0)
@@ -425,6 +462,6 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(general), CASE(flags), CASE(x87), CASE(sse),
 	                     CASE(avx), CASE(avx512), CASE(bases), CASE(debug), CASE(ldt),
-	                     CASE_NAMED("ioperm", ioperm_bits), CASE(dispatch), CASE(amx),
-	                     CASE(lam), CASE(compat), CASE(compat_call));
+	                     CASE(thread_area), CASE_NAMED("ioperm", ioperm_bits), CASE(dispatch),
+	                     CASE(amx), CASE(lam), CASE(compat), CASE(compat_call));
 }
