@@ -10,6 +10,7 @@
 #include "core/external.h"
 #include "core/restart.h"
 #include "kind/cred.h"
+#include "kind/file/listing.h"
 #include "kind/file/parts.h"
 #include "task/stub.h"
 #include "util/alloc.h"
@@ -29,8 +30,8 @@ struct file *file_live(struct object *object)
 
 static int validate_external(const FileState *s, struct error *err)
 {
-	if (s->object || s->owner || s->signal || s->position || s->flags & ~FILE_FLAGS_KNOWN ||
-	    s->external.len > 64 || bytes_have_nul(&s->external))
+	if (s->object || s->owner || s->signal || s->position || s->listing ||
+	    s->flags & ~FILE_FLAGS_KNOWN || s->external.len > 64 || bytes_have_nul(&s->external))
 		return error_raise(err, EBADMSG, "an external file with state of its own");
 	return 0;
 }
@@ -53,7 +54,7 @@ static int file_validate(const struct objects *objects, const struct object *obj
 		                   s->owner->type);
 	if (s->flags & O_PATH && (s->position || s->owner || s->signal))
 		return error_raise(err, EBADMSG, "an O_PATH file with a position");
-	return 0;
+	return file_listing_validate(s, inode, err);
 }
 
 static int file_preflight(struct restart *r, struct object *object, struct error *err)
@@ -114,7 +115,17 @@ static int find_async(struct restart *r, struct object *object, int *fd, struct 
 	return open_file(r, s, s->flags, fd, err);
 }
 
-static int set_up(const FileState *s, int fd, struct error *err)
+static int set_position(struct restart *r, const FileState *s, int fd, struct error *err)
+{
+	if (s->listing)
+		return file_listing_seek(r, s, fd, err);
+	if (s->position && lseek(fd, (off_t)s->position, SEEK_SET) != (off_t)s->position)
+		return error_raise(err, errno, "move it to position %llu",
+		                   (unsigned long long)s->position);
+	return 0;
+}
+
+static int set_up(struct restart *r, const FileState *s, int fd, struct error *err)
 {
 	/* FILE_LARGEFILE: forced upon 64-bit callers; O_TMPFILE: see regfile_open() */
 	uint32_t ignored = O_ASYNC | FILE_LARGEFILE | (s->flags & FILE_UNNAMED ? O_TMPFILE : 0);
@@ -122,9 +133,9 @@ static int set_up(const FileState *s, int fd, struct error *err)
 
 	if ((flags ^ s->flags) & ~ignored)
 		return error_raise(err, EINVAL, "opened with flags %o it has %o", s->flags, flags);
-	if (s->position && lseek(fd, (off_t)s->position, SEEK_SET) != (off_t)s->position)
-		return error_raise(err, errno, "move it to position %llu",
-		                   (unsigned long long)s->position);
+	int e = set_position(r, s, fd, err);
+	if (e < 0)
+		return error_trace(err, e);
 	if (s->signal && fcntl(fd, F_SETSIG, (int)s->signal) < 0)
 		return error_raise(err, errno, "F_SETSIG %u", s->signal);
 	return 0;
@@ -144,7 +155,7 @@ static int make_file(struct restart *r, struct object *object, int *ret_fd, stru
 	if (e == 0)
 		e = find_async(r, object, &fd, err);
 	if (e == 0)
-		e = set_up(s, fd, err);
+		e = set_up(r, s, fd, err);
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_fd = take_fd(&fd);

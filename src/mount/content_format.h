@@ -7,7 +7,8 @@
  * }... struct content_entry of type CONTENT_END
  *
  * The first entry is the root, a directory without a name. A directory comes before what lies in
- * it, which refers to it by number: the root is 0, the next directory 1, and so on. An inode with
+ * it, which refers to it by number: the root is 0, the next directory 1, and so on. What lies in it
+ * comes in the order in which it is to be made, so that listings are as before. An inode with
  * several names is numbered when it first comes, from 1, and its other names are CONTENT_LINKs.
  *
  * Data of a file: { struct content_extent, padding, bytes }... in ascending order, extents with

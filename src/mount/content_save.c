@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A file system into the stream of content_format.h. Depth first: a directory is opened, written,
- * listed; what lies in it is written at once, but for its directories, whose names wait.
+ * A file system into the stream of content_format.h. What lies in a directory is written at once,
+ * in the order in which it was made, so that it is listed as before when it is made again; then
+ * what lies in its directories, depth first.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,9 +17,8 @@
 #include "proc/locks.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/listing.h"
 #include "util/map.h"
-
-#define LISTING_SIZE 65536u /* bytes of directory entries read at once */
 
 int saver_fail(const struct saver *s, const struct inode *i, const char *what, struct error *err)
 {
@@ -147,47 +147,78 @@ static bool is_dots(const char *name)
 	return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
+static int save_folder(struct saver *s, int dir, uint32_t parent, const char *name,
+                       struct error *err)
+{
+	struct inode i = { .folder = parent, .name = name };
+	_cleanup_(close_p) int fd = folders_openat(&s->folders, dir, name,
+	                                           O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+
+	if (fd < 0 && is_covered(s, -errno)) {
+		folders_add(&s->folders, parent, name);
+		return put_covered(s, parent, name, S_IFDIR | 0755, err);
+	}
+	if (fd < 0)
+		return saver_fail(s, &i, "open the directory", err);
+	i.fd = fd;
+	if (fstat(fd, &i.st) < 0)
+		return saver_fail(s, &i, "stat", err);
+	*array_push(s->waiting, s->n_waiting) = folders_add(&s->folders, parent, name);
+	return go_on(s, saver_put_inode(s, &i, err), err);
+}
+
 static int save_listed(struct saver *s, int dir, uint32_t folder, const struct dirent64 *d,
                        struct error *err)
 {
 	if (is_dots(d->d_name))
 		return 0;
-	if (d->d_type != DT_DIR)
-		return go_on(s, save_name(s, dir, folder, d, err), err);
-	*array_push(s->waiting, s->n_waiting) = (struct waiting){ folder, xstrdup(d->d_name) };
-	return 0;
+	return go_on(s,
+	             d->d_type == DT_DIR ? save_folder(s, dir, folder, d->d_name, err)
+	                                 : save_name(s, dir, folder, d, err),
+	             err);
 }
 
-static int save_listing(struct saver *s, const struct inode *i, uint32_t folder, struct error *err)
+/*
+ * Whether what was made last is listed first: ramfs, and tmpfs before Linux 6.6 and since 6.14, but
+ * not between (fs/libfs.c, simple_offset). What an overlay shows goes into a tmpfs.
+ */
+static bool is_newest_first(const struct saver *s, const struct listing *l)
 {
-	_cleanup_(free_p) char *listing = xmalloc(LISTING_SIZE);
-	ssize_t n;
-
-	while ((n = getdents64(i->fd, listing, LISTING_SIZE)) > 0)
-		for (ssize_t at = 0; at < n;) {
-			const struct dirent64 *d = (void *)(listing + at);
-			int r = save_listed(s, i->fd, folder, d, err);
-			if (r < 0)
-				return r;
-			at += d->d_reclen;
-		}
-	return n < 0 ? saver_fail(s, i, "list the entries", err) : 0;
+	return s->merged || listing_is_counted(s->ramfs ? RAMFS_MAGIC : TMPFS_MAGIC) ||
+	       listing_goes_down(l);
 }
 
-static int save_folder(struct saver *s, uint32_t parent, const char *name, struct error *err)
+static int save_listing(struct saver *s, uint32_t folder, struct error *err)
 {
-	struct inode i = { .folder = parent, .name = name };
-	uint32_t folder = name ? folders_add(&s->folders, parent, name) : 0;
+	_cleanup_(listing_done) struct listing l = LISTING_INIT;
+	struct inode i = { .folder = folder };
+
 	int r = folders_open(&s->folders, folder, &i.fd, err);
-
-	if (name && is_covered(s, r))
-		return put_covered(s, parent, name, S_IFDIR | 0755, err);
 	if (r < 0)
-		return r;
+		return error_trace(err, r);
+	/* a descriptor of our own: that one is lent until the next directory is opened */
+	_cleanup_(close_p) int dir = fcntl(i.fd, F_DUPFD_CLOEXEC, 3);
+	if (dir < 0)
+		return saver_fail(s, &i, "duplicate a descriptor", err);
+	r = listing_read(dir, &l);
+	if (r < 0) {
+		errno = -r;
+		return saver_fail(s, &i, "list the entries", err);
+	}
+	bool backward = is_newest_first(s, &l);
+	for (size_t n = 0; r == 0 && n < l.n; n++)
+		r = save_listed(s, dir, folder, listing_entry(&l, backward ? l.n - 1 - n : n), err);
+	return r;
+}
+
+static int save_root(struct saver *s, struct error *err)
+{
+	struct inode i = { .fd = s->folders.root };
+
 	if (fstat(i.fd, &i.st) < 0)
 		return saver_fail(s, &i, "stat", err);
-	r = go_on(s, saver_put_inode(s, &i, err), err);
-	return r < 0 ? r : save_listing(s, &i, folder, err);
+	*array_push(s->waiting, s->n_waiting) = 0;
+	return go_on(s, saver_put_inode(s, &i, err), err);
 }
 
 static int look_at_root(struct saver *s, struct error *err)
@@ -212,11 +243,10 @@ static int save_all(struct saver *s, struct error *err)
 	int r = saver_put(s, &header, sizeof(header), err);
 
 	if (r == 0)
-		r = save_folder(s, 0, NULL, err);
+		r = save_root(s, err);
 	while (r == 0 && s->n_waiting) {
-		struct waiting next = s->waiting[--s->n_waiting];
-		r = go_on(s, save_folder(s, next.folder, next.name, err), err);
-		free(next.name);
+		uint32_t next = s->waiting[--s->n_waiting];
+		r = go_on(s, save_listing(s, next, err), err);
 	}
 	return r < 0 ? r : saver_put(s, &end, sizeof(end), err);
 }
@@ -232,8 +262,6 @@ static struct saver *saver_new(const struct byte_sink *sink)
 
 static void saver_free(struct saver *s)
 {
-	while (s->n_waiting)
-		free(s->waiting[--s->n_waiting].name);
 	free(s->waiting);
 	folders_done(&s->folders);
 	map_free(s->links);

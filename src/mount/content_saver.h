@@ -9,17 +9,11 @@
 #include "mount/content_folders.h"
 #include "mount/content_format.h"
 
-/* a directory that has been seen and not yet visited */
-struct waiting {
-	uint32_t folder; /* that it lies in */
-	char *name;
-};
-
 struct saver {
 	const struct byte_sink *sink; /* NULL: a survey */
 	uint64_t at;                  /* bytes of the stream so far */
 	struct folders folders;
-	struct waiting *waiting;
+	uint32_t *waiting; /* directories that have been written, but not yet what lies in them */
 	size_t n_waiting;
 	struct map *links; /* of inodes with several names: inode number -> number in the stream */
 	dev_t device;      /* of the root, as are these */

@@ -21,6 +21,7 @@
 #include "kind/anonymous.h"
 #include "kind/cred.h"
 #include "kind/file.h"
+#include "kind/file/listing.h"
 #include "kind/file/parts.h"
 #include "kind/lock.h"
 #include "kind/mount.h"
@@ -316,8 +317,22 @@ static void describe_external(const struct look *l, const char *name, struct obj
 	s->flags = l->info.flags & ~(uint32_t)O_CLOEXEC;
 }
 
-static void describe(struct look *l, int fd, const char *link, struct object *inode,
-                     struct object *object)
+/* the tasks run on while `check` looks: that a directory cannot be listed by then is no error */
+static int note_listing(struct look *l, int fd, const char *link, const struct object *inode,
+                        FileState *s, struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	int r = file_listing_note(l->c, fd, inode, s, &refusal);
+
+	if (r == -EOPNOTSUPP && refusal.code != CODE_NONE)
+		refuse_file(l, &refusal, link);
+	else if (r < 0 && l->c->tracer)
+		return *err = refusal, error_trace(err, r);
+	return 0;
+}
+
+static int describe(struct look *l, int fd, const char *link, struct object *inode,
+                    struct object *object, struct error *err)
 {
 	FileState *s = xmalloc(sizeof(*s));
 
@@ -328,6 +343,7 @@ static void describe(struct look *l, int fd, const char *link, struct object *in
 	s->position = (uint64_t)l->info.pos;
 	judge_flags(l, link);
 	collect_owner(l, fd, link, object, s);
+	return note_listing(l, fd, link, inode, s, err);
 }
 
 /* a description that is seen for the first time; stays without a message when it is refused */
@@ -366,9 +382,7 @@ static int examine(struct look *l, struct object *object, struct error *err)
 		r = descriptor_collect(l->c, &d, &inode, err);
 	if (r < 0)
 		return error_trace(err, r);
-	if (inode)
-		describe(l, fd, link, inode, object);
-	return 0;
+	return inode ? describe(l, fd, link, inode, object, err) : 0;
 }
 
 /*
