@@ -50,6 +50,7 @@ struct restart {
 	struct range inherited;  /* mapped by kinds in prepare(), for all stubs until install */
 	struct stub **stubs;     /* in order of the plan */
 	size_t n_stubs;
+	size_t n_begun; /* pid namespaces below the root's whose init is there */
 	struct refusals refusals;
 	struct mounts *mounts;        /* kind/mounts/mounts.h; NULL: none yet */
 	struct cgroup_trees *cgroups; /* kind/cgroup_tree.h; NULL: none made yet */

@@ -104,7 +104,7 @@ static const struct object *born_in(const struct stub *maker, const struct kind 
 /* a root that was born in its user namespace was so in what is outside of that, too; see root.c */
 static bool is_inside(const struct stub *stub, const struct kind *kind, const struct object *o)
 {
-	return stub->parent ? born_in(stub->parent, kind) == o
+	return stub->parent ? born_in(stub->parent, kind) == o && stub->parent->owes != o
 	                    : kind->enter_outside && stub->user_ns;
 }
 
@@ -118,12 +118,36 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
 		struct object *o = kinds[i]->enter ? stub_object(stub, kinds[i]) : NULL;
 		if (!o || is_inside(stub, kinds[i], o))
 			continue;
-		int e = kinds[i]->enter(r, o, stub, err);
+		int e = stub->parent && stub->parent->owes == o ? ENTER_LATER
+		                                                : kinds[i]->enter(r, o, stub, err);
+		if (e == ENTER_LATER)
+			stub->owes = o;
 		if (e < 0) {
 			error_object(err, "%s %u", kinds[i]->name, o->id);
 			return error_trace(err, e);
 		}
 	}
+	return 0;
+}
+
+/* while it still has rights in what owns that; placeholders only know that they are not in it */
+static int enter_owed(struct restart *r, struct stub *stub, struct error *err)
+{
+	struct object *o = stub->task ? stub->owes : NULL;
+	int e = o ? spawn_run_list(r, stub, err) : 0; /* what it has cloned may be waited for */
+
+	if (e == 0 && o)
+		e = o->kind->enter(r, o, stub, err);
+	if (e == ENTER_LATER)
+		e = error_refuse(err, CODE_mount_lock_shape,
+		                 "a file system is locked in it that is not there yet");
+	if (e < 0) {
+		error_task(err, stub->tid, NULL);
+		error_object(err, "%s %u", o->kind->name, o->id);
+		return error_trace(err, e);
+	}
+	if (o)
+		stub->owes = NULL;
 	return 0;
 }
 
@@ -133,6 +157,10 @@ int spawn_enter(struct restart *r, struct stub *stub, struct error *err)
  */
 static int enter_last(struct restart *r, struct stub *stub, struct error *err)
 {
+	int owed = enter_owed(r, stub, err);
+
+	if (owed < 0)
+		return error_trace(err, owed);
 	for (size_t i = 0; i < n_kinds; i++) {
 		struct object *o = kinds[i]->enter_last ? stub->wanted : NULL;
 		if (!o || stub->user_ns == o)
@@ -234,6 +262,12 @@ unsigned spawn_add_clone(struct restart *r, struct stub *parent, struct stub *ch
 	return i;
 }
 
+/* what waits for pid namespaces may be tried again; lists are run before */
+static void note_begun(struct restart *r, const struct stub *stub)
+{
+	r->n_begun += stub->ns && stub->ns->init == stub->node;
+}
+
 static int do_clone(struct execution *x, const struct plan_step *step, struct error *err)
 {
 	struct restart *r = x->r;
@@ -252,6 +286,7 @@ static int do_clone(struct execution *x, const struct plan_step *step, struct er
 		e = enter_last(r, parent, err);
 	if (e < 0)
 		return error_trace(err, e);
+	note_begun(r, child);
 	child->user_ns = parent->user_ns;
 	child->assumed = parent->assumed;
 	if (!r->new_pidns)
@@ -320,6 +355,8 @@ static int run_steps(struct restart *r, struct error *err)
 		e = flush(&x, ours ? NULL : r->stubs[step->actor], err);
 		if (e == 0 && ours && step->node != r->plan->root)
 			e = root_clone(r, r->stubs[step->node], err);
+		if (ours)
+			note_begun(r, r->stubs[step->node]);
 		if (e == 0 && ours)
 			e = spawn_enter(r, r->stubs[step->node], err);
 		if (e == 0 && !ours)

@@ -51,6 +51,7 @@ struct attachment {
 };
 
 #define RESTORE_LATER 1
+#define ENTER_LATER   1
 
 struct kind {
 	const char *name; /* as in kinds.def: in records, errors, test names and man page */
@@ -118,7 +119,8 @@ struct kind {
 	int (*restore)(struct restart *r, struct object *object, struct error *err);
 	/*
 	 * For namespaces: @stub, which has just been cloned and has no thread and no child yet,
-	 * enters this one. Called when it was born in another.
+	 * enters this one. Called when it was born in another. ENTER_LATER: it is made when other
+	 * tasks are there; called again as late as enter_last is, and before that.
 	 */
 	int (*enter)(struct restart *r, struct object *object, struct stub *stub,
 	             struct error *err);

@@ -38,6 +38,8 @@ static int enter(struct restart *r, struct object *object, struct stub *stub, st
 {
 	int fd, e = mnt_ns_make(r, object, &fd, err);
 
+	if (e == ENTER_LATER)
+		return e;
 	if (e == 0)
 		e = stub_send_fds(r, stub, &fd, 1, err);
 	if (e < 0)

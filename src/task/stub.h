@@ -33,6 +33,8 @@ struct stub {
 	struct calls *calls;
 	struct object *user_ns; /* the user namespace that it is in by now; NULL: ours */
 	struct object *wanted;  /* the one that it is to be in; NULL: ours, or it is dead */
+	/* what it is to enter still, and so are those that it clones: enter() said ENTER_LATER */
+	struct object *owes;
 	struct object *assumed; /* with the user and group ids of these credentials; NULL: ours */
 	struct launch
 		launch;   /* what it ends in; kinds fill regs, xstate, sigmask, stop at commit */

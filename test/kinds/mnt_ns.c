@@ -21,7 +21,6 @@
  * TEST on-proc-deeper round-trip start=container except=mountinfo -- on_proc_deeper
  * TEST on-proc-files round-trip start=container except=mountinfo,map/????????????,fd/? -- on_proc_files
  * TEST on-proc-of-init round-trip start=container except=mountinfo -- on_proc_of_init
- * TEST on-proc-elsewhere refuse code=mount.lock-shape start=container -- on_proc_elsewhere
  * TEST on-task refuse code=mount.point-missing start=container -- on_task
  * TEST subtree round-trip restart="--mntns new" -- alone
  * TEST not-asked-for restart-refuse code=namespace.mntns -- alone
@@ -449,22 +448,6 @@ static void on_proc_of_init(void)
 	check_nested(lock_own);
 }
 
-/* who has it locked is not in that pid namespace, and so may be there before it */
-static void on_proc_elsewhere(void)
-{
-	CHECK(unshare(CLONE_NEWPID) == 0);
-	pid_t pid = fork();
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
-		subject_mark("child");
-		pause();
-	}
-	subject_wait("child");
-	CHECK(unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0);
-	subject_checkpoint();
-}
-
 /* at restart there is no such task yet when mounts are made */
 static void on_task(void)
 {
@@ -531,8 +514,8 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(contents), CASE(flags), CASE(own_proc),
 	                     CASE(open_files), CASE(covered), CASE(covered_below), CASE(on_proc),
 	                     CASE(on_proc_owned), CASE(on_proc_locked), CASE(on_proc_deeper),
-	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_proc_elsewhere),
-	                     CASE(on_task), CASE(two), CASE(propagation), CASE(alone),
-	                     CASE(nothing), CASE(detached), CASE(detached_tree),
-	                     CASE(detached_root), CASE(directory_covered), CASE(parts));
+	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_task), CASE(two),
+	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
+	                     CASE(detached_tree), CASE(detached_root), CASE(directory_covered),
+	                     CASE(parts));
 }

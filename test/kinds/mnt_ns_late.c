@@ -11,7 +11,13 @@
  * TEST mapped-above round-trip start=container except=mountinfo,map/????????????,fd/? -- mapped_above
  * TEST shared round-trip start=container except=mountinfo,map/????????????,fd/? -- shared
  * TEST shared-above round-trip start=container except=mountinfo,map/????????????,fd/? -- shared_above
+ * Who has a /proc locked, and is not in that pid namespace:
+ * TEST elsewhere round-trip start=container except=mountinfo -- elsewhere
+ * TEST elsewhere-below round-trip start=container except=mountinfo -- elsewhere_below
+ * TEST elsewhere-threads refuse code=mount.lock-shape start=container -- elsewhere_threads
+ * TEST elsewhere-shared refuse code=mount.lock-shape start=container -- elsewhere_shared
  */
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -294,8 +300,182 @@ static void shared_above(void)
 	check_above(share_above);
 }
 
+static int of_proc;      /* of the namespace that all begin in */
+static pid_t first;      /* as that knows the one that has locked it */
+static int to_comers[2]; /* a byte for each */
+
+/* one that comes to the mount namespace of @first from outside, when it may */
+static void come(const char *name)
+{
+	char byte, path[32], cwd[4096];
+
+	CHECK(getcwd(cwd, sizeof(cwd)) && read(to_comers[0], &byte, 1) == 1);
+	snprintf(path, sizeof(path), "%d/ns/user", first);
+	int user = openat(of_proc, path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%d/ns/mnt", first);
+	int mnt = openat(of_proc, path, O_RDONLY | O_CLOEXEC);
+	CHECK(setns(user, CLONE_NEWUSER) == 0 && setns(mnt, CLONE_NEWNS) == 0);
+	CHECK(close(user) == 0 && close(mnt) == 0 && close(of_proc) == 0 && chdir(cwd) == 0);
+	subject_mark(name);
+}
+
+static void check_locked(bool inside)
+{
+	CHECK((access("/proc/self", F_OK) == 0) == inside && access("/proc/1", F_OK) == 0);
+	CHECK(umount2("/proc", MNT_DETACH) < 0 && errno == EINVAL);
+}
+
+static int nothing(void *arg)
+{
+	subject_wait_go();
+	return 6;
+}
+
+/* in that pid namespace: a process that shares its fs_struct with another */
+static void sharers(void)
+{
+	static char stack[65536];
+
+	come("coming");
+	pid_t pid = clone(nothing, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL);
+	CHECK(pid > 0);
+	subject_mark("inside");
+	subject_wait_go();
+	check_locked(true);
+	subject_check_exit(pid, 6);
+	_exit(7);
+}
+
+static void begin(bool with_sharers)
+{
+	pid_t sharer = 0;
+
+	CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+	if (with_sharers)
+		CHECK((sharer = fork()) >= 0);
+	if (with_sharers && sharer == 0)
+		sharers();
+	CHECK(close(of_proc) == 0);
+	subject_mark("child");
+	subject_wait_go();
+	if (with_sharers)
+		subject_check_exit(sharer, 7);
+	subject_wait("checked"); /* its /proc is empty when it has ended */
+	_exit(5);
+}
+
+/* a child with a new pid namespace, whose /proc covers that of this process; and locks it */
+static pid_t lock_elsewhere(bool with_sharers)
+{
+	of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char self[16] = "";
+	CHECK(of_proc >= 0 && readlink("/proc/self", self, sizeof(self) - 1) > 0);
+	first = atoi(self);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWPID) == 0);
+		pid_t init = fork();
+		CHECK(init >= 0);
+		if (init == 0)
+			begin(with_sharers);
+		CHECK(close(of_proc) == 0);
+		subject_check_exit(init, 5);
+		_exit(5);
+	}
+	subject_wait("child");
+	CHECK(close(of_proc) == 0);
+	CHECK(unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	return pid;
+}
+
+/* the root of the tree */
+static void elsewhere(void)
+{
+	pid_t pid = lock_elsewhere(false);
+
+	subject_checkpoint();
+	check_locked(false);
+	subject_mark("checked");
+	subject_check_exit(pid, 5);
+}
+
+/* a child of it that comes there, and is not in that pid namespace either; and children there */
+static void have_all(void)
+{
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	pid_t child, other = fork();
+	CHECK(other >= 0);
+	if (other == 0) {
+		first = getppid();
+		of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		come("comer");
+		subject_wait_go();
+		check_locked(false);
+		_exit(8);
+	}
+	pid_t pid = lock_elsewhere(true);
+	child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		subject_wait_go();
+		check_locked(false);
+		_exit(10);
+	}
+	CHECK(write(to_comers[1], "12", 2) == 2);
+	subject_wait("inside");
+	subject_wait("comer");
+	subject_mark("all");
+	subject_wait_go();
+	check_locked(false);
+	subject_check_exit(child, 10);
+	subject_check_exit(other, 8);
+	subject_mark("checked");
+	subject_check_exit(pid, 5);
+	_exit(9);
+}
+
+/* below the root: what is there before and after */
+static void elsewhere_below(void)
+{
+	CHECK(pipe(to_comers) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		have_all();
+	subject_wait("all");
+	subject_checkpoint();
+	subject_check_exit(pid, 9);
+}
+
+static void *wait_in_thread(void *arg)
+{
+	subject_wait_go();
+	return NULL;
+}
+
+static void elsewhere_threads(void)
+{
+	pthread_t thread;
+
+	lock_elsewhere(false);
+	CHECK(pthread_create(&thread, NULL, wait_in_thread, NULL) == 0);
+	subject_checkpoint();
+}
+
+static void elsewhere_shared(void)
+{
+	static char stack[65536];
+
+	lock_elsewhere(false);
+	CHECK(clone(nothing, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL) > 0);
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(opened), CASE(executed), CASE(run), CASE(mapped),
-	                     CASE(mapped_above), CASE(shared), CASE(shared_above));
+	                     CASE(mapped_above), CASE(shared), CASE(shared_above), CASE(elsewhere),
+	                     CASE(elsewhere_below), CASE(elsewhere_threads),
+	                     CASE(elsewhere_shared));
 }

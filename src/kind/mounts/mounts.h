@@ -76,6 +76,7 @@ struct mounts {
 	} * filled; /* all parts of superblocks, in order of these */
 	size_t n_filled;
 	bool have_mounts, complete, finished;
+	size_t tried; /* r->n_begun + 1 when all that was there by then had been made */
 };
 
 void mounts_free(struct mounts *m); /* takes NULL */

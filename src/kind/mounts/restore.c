@@ -221,26 +221,37 @@ bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_n
 	return false;
 }
 
-int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, struct error *err)
+/* unless no pid namespace has begun since it was tried last; one may be bound in the next */
+static int make_more(struct restart *r, struct mounts *m, struct error *err)
 {
-	struct mounts *m = r->mounts;
-	bool any = false;
+	bool any = true, some = false;
 	int e = 0;
 
-	if (mnt_ns_fd(r, object) < 0) {
-		open_keys(r, m);
+	if (m->tried == r->n_begun + 1)
+		return 0;
+	m->tried = r->n_begun + 1;
+	open_keys(r, m);
+	while (e == 0 && any) {
 		e = mounts_open_bound(r, m, false, err);
 		if (e == 0)
 			e = mount_build_more(m->build, &any, err);
-		if (e == 0 && any)
-			e = restart_go_on(r, err);
+		some |= any;
 	}
+	if (e == 0 && some)
+		e = restart_go_on(r, err);
+	return e < 0 ? error_trace(err, e) : 0;
+}
+
+int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, struct error *err)
+{
+	int e = 0;
+
+	if (mnt_ns_fd(r, object) < 0)
+		e = make_more(r, r->mounts, err);
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_fd = mnt_ns_fd(r, object);
-	return *ret_fd < 0 ? error_refuse(err, CODE_mount_lock_shape,
-	                                  "a file system is locked in it that is not there yet")
-	                   : 0;
+	return *ret_fd < 0 ? ENTER_LATER : 0;
 }
 
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/checkpoint.h"
+#include "kind/fs.h"
 #include "kind/mnt_ns.h"
 #include "kind/mounts/parts.h"
 #include "kind/pid_ns.h"
@@ -111,13 +112,27 @@ void mounts_judge_stacks(struct checkpoint *c)
 
 /* ---- what must come after a pid namespace ---- */
 
-/* a task in the namespace of a mount that is not in that pid namespace, nor below it */
-static const struct task *find_elsewhere(const struct checkpoint *c, const struct mount_entry *e,
+/*
+ * Whether it can enter a mount namespace when all tasks have been cloned, setns(2): not if it
+ * shares its fs_struct, as threads do.
+ */
+static bool enters_late(const struct task *task)
+{
+	const struct object *fs = task_object(task, &fs_kind);
+
+	return !fs || fs->n_users < 2;
+}
+
+/*
+ * A task in the namespace of a mount that cannot come there after that pid namespace has begun: it
+ * is not in it, nor below it, and must enter the other one before it makes its threads.
+ */
+static const struct task *find_too_early(const struct checkpoint *c, const struct mount_entry *e,
                                          const struct object *pid_ns)
 {
 	for (size_t i = 0; i < c->n_tasks; i++)
 		if (task_object(c->tasks[i], &mnt_ns_kind) == c->mounts->namespaces[e->namespace] &&
-		    !pid_ns_contains(pid_ns, c->tasks[i]))
+		    !pid_ns_contains(pid_ns, c->tasks[i]) && !enters_late(c->tasks[i]))
 			return c->tasks[i];
 	return NULL;
 }
@@ -135,12 +150,13 @@ int mount_judge_lock(const struct checkpoint *c, size_t line, struct error *err)
 	if (!c->mounts->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
 	    (root && pid_ns == root->id))
 		return 0;
-	const struct task *task = find_elsewhere(c, e, objects_by_id(c->objects, pid_ns));
+	const struct task *task = find_too_early(c, e, objects_by_id(c->objects, pid_ns));
 	if (!task)
 		return 0;
 	error_refuse(err, CODE_mount_lock_shape,
 	             "it is locked in a user namespace, and of a pid namespace that task %d, which "
-	             "has it mounted, is not in",
+	             "has it mounted and shares its working directory with a thread or another "
+	             "process (CLONE_FS), is not in",
 	             task->tid);
 	error_hint(err, "have it unmounted before the user namespace is made");
 	return -EOPNOTSUPP;
