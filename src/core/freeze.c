@@ -54,6 +54,26 @@ static void refuse_denied(struct freezer *f, const struct hold *hold)
 	refuse_tid(f, hold->tid, &refusal);
 }
 
+static void refuse_unseen(struct freezer *f)
+{
+	const char *hint = "run stasis as root, or end that process";
+	struct error refusal = ERROR_INIT;
+
+	for (size_t i = 0; i < f->scan.n_unseen; i++) {
+		error_refuse(&refusal, CODE_task_permission, "%s", f->scan.unseen[i].why);
+		error_hint(&refusal, "%s", hint);
+		refuse_tid(f, f->scan.unseen[i].pid, &refusal);
+	}
+	if (f->scan.blind) {
+		error_refuse(&refusal, CODE_task_permission,
+		             "whether other users' processes are in its pid namespace cannot be "
+		             "seen: %s",
+		             strerror(f->scan.blind));
+		error_hint(&refusal, "run stasis as root, or on Linux 6.11 or later");
+		refuse_tid(f, f->c->options->root, &refusal);
+	}
+}
+
 /* a thread that has gone may have called execve(2): its process's leader is another task since */
 static void ask_leader_again(const struct freezer *f, pid_t tgid)
 {
@@ -180,6 +200,8 @@ static int hold_set(struct freezer *f, struct error *err)
 			r = hold_found(f, &n_new, err);
 		if (r < 0)
 			return error_trace(err, r);
+		if (n_new == 0) /* now that nothing moves */
+			refuse_unseen(f);
 		if (f->c->refusals.n)
 			return -EOPNOTSUPP;
 		if (n_new == 0)
@@ -268,12 +290,14 @@ int freeze_set(struct checkpoint *c, struct error *err)
 
 	if (r == 0)
 		r = c->tracer ? hold_set(&f, err) : freeze_scan(&f, err);
+	if (r == 0 && !c->tracer)
+		refuse_unseen(&f);
 	if (r == 0)
 		r = freeze_list(&f, err);
 	for (void *hold; (hold = map_next(f.held, &cursor));)
 		free(hold);
 	map_free(f.held);
-	free(f.scan.items);
+	freeze_scan_free(&f.scan);
 	return r;
 }
 
@@ -304,6 +328,6 @@ bool freeze_is_same(struct checkpoint *c)
 		n++;
 	}
 	map_free(f.held);
-	free(f.scan.items);
+	freeze_scan_free(&f.scan);
 	return same && n == c->n_tasks;
 }

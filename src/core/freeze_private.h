@@ -21,9 +21,18 @@ struct found {
 	bool dead;
 };
 
+/* a process of the set of which no more can be told */
+struct unseen {
+	pid_t pid;
+	const char *why;
+};
+
 struct scan {
 	struct found *items;
 	size_t n;
+	struct unseen *unseen;
+	size_t n_unseen;
+	int blind; /* errno, why what has entered the pid namespace cannot be told; 0 */
 };
 
 struct freezer {
@@ -44,10 +53,12 @@ bool freeze_is_dead(char state);
 
 /*
  * Looks once, into f->scan: the root with all below it; then what has entered its pid namespace,
- * each with the same. Parents come before children, leaders before their threads. -ESRCH: there is
- * no such process; or the error of reading /proc.
+ * each with the same. Parents come before children, leaders before their threads. What may not be
+ * looked at is in the scan by itself. -ESRCH: there is no such process; or the error of reading
+ * /proc.
  */
 int freeze_scan(struct freezer *f, struct error *err);
+void freeze_scan_free(struct scan *scan);
 
 /* fills the list of tasks of the checkpoint with what the last scan has found; errors: of reading
  * /proc */

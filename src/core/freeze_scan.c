@@ -112,26 +112,57 @@ static int scan_children(struct freezer *f, struct scan *s, size_t index, struct
 	return 0;
 }
 
+void freeze_scan_free(struct scan *scan)
+{
+	free(scan->items);
+	free(scan->unseen);
+	*scan = (struct scan){ 0 };
+}
+
+/* those that were found in the set otherwise are held, or not, as such */
+static void add_unseen(struct scan *s, const struct entered *entered)
+{
+	struct map *found = map_new();
+
+	for (size_t i = 0; entered->n_unseen && i < s->n; i++)
+		map_put(found, &s->items[i].tid, sizeof(pid_t), &s->items[i]);
+	for (size_t i = 0; i < entered->n_unseen; i++)
+		if (!map_get(found, &entered->unseen[i], sizeof(pid_t)))
+			*array_push(s->unseen, s->n_unseen) =
+				(struct unseen){ entered->unseen[i],
+				                 "it is in the set's pid namespace, but may not be "
+				                 "looked at" };
+	map_free(found);
+}
+
 /* the root with all below it; then what has entered its pid namespace, each with the same */
 int freeze_scan(struct freezer *f, struct error *err)
 {
-	_cleanup_(free_p) pid_t *entered = NULL;
+	struct entered entered = { 0 };
 	struct scan s = { 0 };
 	pid_t root = f->c->options->root;
-	size_t n = 0, at = 0;
+	size_t at = 0;
 	int r = scan_process(f, &s, root, 0, SIZE_MAX, err);
 
 	if (r == 0)
-		r = entered_find(root, &entered, &n, err);
-	for (size_t i = 0; r == 0 && i <= n; i++) {
+		r = entered_find(root, &entered, err);
+	if (r == -EPERM) {
+		s.blind = EPERM;
+		r = 0;
+	}
+	for (size_t i = 0; r == 0 && i <= entered.n; i++) {
 		for (; r == 0 && at < s.n; at++)
 			r = scan_children(f, &s, at, err);
-		if (r == 0 && i < n)
-			r = scan_process(f, &s, entered[i], 0, SIZE_MAX, err);
+		if (r == 0 && i < entered.n)
+			r = scan_process(f, &s, entered.pids[i], 0, SIZE_MAX, err);
 	}
 	if (r == 0 && s.n == 0)
 		r = error_raise(err, ESRCH, "there is no process %d", root);
-	free(f->scan.items);
+	if (r == 0)
+		add_unseen(&s, &entered);
+	free(entered.pids);
+	free(entered.unseen);
+	freeze_scan_free(&f->scan);
 	f->scan = s;
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -297,6 +297,13 @@ bool probe_proc_pidns(void)
 	       fsconfig(context, FSCONFIG_SET_FD, "pidns", NULL, ns) == 0;
 }
 
+bool probe_pid_in_pidns(void)
+{
+	_cleanup_(close_p) int ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+	return ns >= 0 && ioctl(ns, NS_GET_PID_IN_PIDNS, getpid()) == getpid();
+}
+
 bool probe_timer_restore_ids(void)
 {
 	return prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
