@@ -86,18 +86,6 @@ void check_unexamined_codes(struct checkpoint *c, const struct task *task, const
 	add_refusal(&c->unexamined, &note);
 }
 
-struct task *checkpoint_task(const struct checkpoint *c, pid_t tid)
-{
-	return map_get(c->by_tid, &tid, sizeof(tid));
-}
-
-pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid)
-{
-	const struct task *task = checkpoint_task(c, tid);
-
-	return task ? task->recorded.tid : 0;
-}
-
 static bool root_is_init(const struct checkpoint *c)
 {
 	return c->tasks[0]->recorded.tid == 1 && c->tasks[0]->tid != 1;
@@ -106,14 +94,6 @@ static bool root_is_init(const struct checkpoint *c)
 bool checkpoint_is_container(const struct checkpoint *c)
 {
 	return c->options->container != CONTAINER_NO && root_is_init(c);
-}
-
-pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp)
-{
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->stat.pgrp == pgrp)
-			return c->tasks[i]->recorded.pgid;
-	return 0;
 }
 
 /* an operation of a kind may end with a refusal as its error: the walk goes on. 0 or an error. */

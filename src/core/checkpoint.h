@@ -57,7 +57,8 @@ struct checkpoint {
 	struct task **
 		tasks; /* parents before children, leaders before their threads; zombies included */
 	size_t n_tasks;
-	struct map *by_tid; /* of tasks */
+	struct map *by_tid;                              /* of tasks */
+	struct map *by_group, *by_number, *by_innermost; /* task_index.c, of tasks, too */
 	struct refusals refusals;
 	struct refusals unexamined; /* check PID: what only attaching reveals */
 	struct map *links;          /* of objects: link_collect() */
@@ -87,15 +88,27 @@ void check_unexamined_codes(struct checkpoint *c, const struct task *task, const
 	check_unexamined_codes((c), (task), (what), (enum code[]){ (first), ##__VA_ARGS__ }, \
 	                       sizeof((enum code[]){ (first), ##__VA_ARGS__ }) /             \
 	                               sizeof(enum code))
-struct task *checkpoint_task(const struct checkpoint *c, pid_t tid); /* NULL: not in the set */
+/* ---- task_index.c: a task of the set by a number; NULL: it is not in the set ---- */
+struct task *checkpoint_task(const struct checkpoint *c, pid_t tid);
+/* the leader of a process; its threads follow it, task->next_thread */
+struct task *checkpoint_process(const struct checkpoint *c, pid_t tgid);
+/* one of a process group: the task of its number, or else the first that is in it */
+struct task *checkpoint_member(const struct checkpoint *c, pid_t pgrp);
+/* by the number that it is recorded under */
+struct task *checkpoint_numbered(const struct checkpoint *c, pid_t number);
+/* of which the proc of any pid namespace shows that */
+struct proc_status;
+struct proc_stat;
+struct task *checkpoint_shown(const struct checkpoint *c, const struct proc_status *status,
+                              const struct proc_stat *stat);
 /*
  * The number under which a task, or a process group with members in the set, is recorded: that of
  * the root task's pid namespace. 0: it is not in the set, or began outside that namespace.
  */
 pid_t checkpoint_pid(const struct checkpoint *c, pid_t tid);
+pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp);
 /* whether the root is the init of a pid namespace other than ours, and --subtree was not given */
 bool checkpoint_is_container(const struct checkpoint *c);
-pid_t checkpoint_group(const struct checkpoint *c, pid_t pgrp);
 
 /*
  * Runs all phases. Returns 0; -EOPNOTSUPP with the refusals in @ret_refusals and @err empty;

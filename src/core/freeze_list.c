@@ -156,6 +156,7 @@ int freeze_list(struct freezer *f, struct error *err)
 		if (r < 0)
 			return error_trace(err, r);
 	}
+	freeze_index(f->c);
 	choose_speakers(f->c);
 	return read_wait_statuses(f, err);
 }
@@ -170,6 +171,5 @@ void freeze_free_tasks(struct checkpoint *c)
 	free(c->tasks);
 	c->tasks = NULL;
 	c->n_tasks = 0;
-	map_free(c->by_tid);
-	c->by_tid = NULL;
+	freeze_index_done(c);
 }

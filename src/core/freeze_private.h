@@ -63,3 +63,7 @@ void freeze_scan_free(struct scan *scan);
 /* fills the list of tasks of the checkpoint with what the last scan has found; errors: of reading
  * /proc */
 int freeze_list(struct freezer *f, struct error *err);
+
+/* task_index.c: fills what the tasks of the list are looked up by; and frees that */
+void freeze_index(struct checkpoint *c);
+void freeze_index_done(struct checkpoint *c);

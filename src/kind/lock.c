@@ -163,10 +163,11 @@ static bool shares_table(const struct task *a, const struct task *b)
 static struct task *find_owner(const struct checkpoint *c, const struct task *task,
                                const struct proc_lock *lock, Lock__Type type)
 {
-	for (size_t i = 0; type == LOCK__TYPE__POSIX && i < c->n_tasks; i++) {
-		struct task *t = c->tasks[i];
+	struct task *t = type == LOCK__TYPE__POSIX ? checkpoint_process(c, lock->pid) : NULL;
+
+	for (; t; t = t->next_thread) {
 		bool alive = t->state == TASK_HELD || t->state == TASK_STOPPED;
-		if (alive && t->tgid == lock->pid && shares_table(t, task))
+		if (alive && shares_table(t, task))
 			return t;
 	}
 	return checkpoint_task(c, task->tid);

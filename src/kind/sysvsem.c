@@ -162,9 +162,9 @@ static bool used_it(const struct checkpoint *c, const struct object *object, int
 {
 	for (unsigned k = 0; k < n; k++) {
 		int pid = semctl(id, (int)k, GETPID);
-		for (size_t i = 0; pid > 0 && i < c->n_tasks; i++)
-			if (c->tasks[i]->tgid == pid &&
-			    task_object(c->tasks[i], &sysvsem_kind) == object)
+		const struct task *task = pid > 0 ? checkpoint_process(c, pid) : NULL;
+		for (; task; task = task->next_thread)
+			if (task_object(task, &sysvsem_kind) == object)
 				return true;
 	}
 	return false;

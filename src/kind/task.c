@@ -137,13 +137,12 @@ static int stop_waited(const struct task *task, bool *ret, struct error *err)
 }
 
 /* signals that are pending for any thread of the process of @leader */
-static uint64_t pending_signals(const struct checkpoint *c, const struct task *leader)
+static uint64_t pending_signals(const struct task *leader)
 {
 	uint64_t pending = leader->status.shared_pending;
 
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->leader == leader)
-			pending |= c->tasks[i]->status.sig_pending;
+	for (const struct task *task = leader; task; task = task->next_thread)
+		pending |= task->status.sig_pending;
 	return pending;
 }
 
@@ -170,7 +169,7 @@ static int was_continued(const struct checkpoint *c, const struct task *task, bo
 	if (r < 0)
 		return error_trace(err, r);
 	*ret = call.result == 0 && ((siginfo_t *)buffer)->si_pid &&
-	       !(pending_signals(c, task) & 1ull << (SIGCONT - 1));
+	       !(pending_signals(task) & 1ull << (SIGCONT - 1));
 	return 0;
 }
 

@@ -41,7 +41,9 @@ struct task {
 	int stop_signal;           /* TASK_STOPPED: what stopped it */
 	struct object **objects;   /* all it refers to, in order of collection */
 	size_t n_objects;
-	struct map *refers; /* the same by their addresses, when they are many; or NULL */
+	struct map *refers;       /* the same by their addresses, when they are many; or NULL */
+	struct task *next_thread; /* of the same process, from its leader on; NULL: none */
+	struct task *next_alike;  /* for checkpoint_shown() */
 };
 
 /* notes that @task refers to @object (once; a second call with the same object does nothing) */

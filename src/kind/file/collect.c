@@ -172,17 +172,6 @@ static void judge_owner(struct look *l, const struct f_owner_ex *owner, pid_t re
 	}
 }
 
-/* its leader, if that is in the set */
-static const struct task *member_of_group(const struct checkpoint *c, pid_t pgrp)
-{
-	const struct task *leader = checkpoint_task(c, pgrp);
-
-	for (size_t i = 0; !leader && i < c->n_tasks; i++)
-		if (c->tasks[i]->stat.pgrp == pgrp)
-			leader = c->tasks[i];
-	return leader;
-}
-
 /* who set it had ids that the task cannot have for a moment */
 static void refuse_owner_ids(struct look *l, const char *link)
 {
@@ -227,7 +216,7 @@ static void collect_owner(struct look *l, int fd, const char *link, struct objec
 	judge_owner(l, &owner, recorded, link);
 	if (!cred_may_be_named(l->task, uids[0]) || !cred_may_be_named(l->task, uids[1]))
 		refuse_owner_ids(l, link);
-	file_live(object)->owner = owner.type == F_OWNER_PGRP ? member_of_group(l->c, owner.pid)
+	file_live(object)->owner = owner.type == F_OWNER_PGRP ? checkpoint_member(l->c, owner.pid)
 	                                                      : checkpoint_task(l->c, owner.pid);
 }
 

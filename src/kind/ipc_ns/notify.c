@@ -69,10 +69,8 @@ static void find_owner(struct asking *a, const struct object *object)
 	const IpcMqState *s = object_state(object, IpcMqState);
 	int fd = -1;
 
-	for (size_t i = 0; i < a->c->n_tasks && fd < 0; i++) {
-		struct task *task = a->c->tasks[i];
-		if (task->tgid != (pid_t)s->notify_pid)
-			continue;
+	struct task *task = checkpoint_process(a->c, (pid_t)s->notify_pid);
+	for (; task && fd < 0; task = task->next_thread) {
 		fd = find_descriptor(a->c, task, object->id, &a->kept);
 		a->task = fd < 0 ? NULL : task;
 	}
@@ -95,13 +93,12 @@ static uint64_t lost_by(uint32_t signal)
 	return signal == SIGCONT ? stops : bit(signal) & stops ? bit(SIGCONT) : 0;
 }
 
-static bool would_undo(const struct checkpoint *c, const struct task *owner, uint32_t signal)
+static bool would_undo(const struct task *owner, uint32_t signal)
 {
 	uint64_t pending = owner->status.shared_pending;
 
-	for (size_t i = 0; i < c->n_tasks; i++)
-		if (c->tasks[i]->tgid == owner->tgid)
-			pending |= c->tasks[i]->status.sig_pending;
+	for (const struct task *task = owner->leader; task; task = task->next_thread)
+		pending |= task->status.sig_pending;
 	return pending & lost_by(signal) || (signal == SIGCONT && owner->state == TASK_STOPPED);
 }
 
@@ -123,7 +120,7 @@ static int see_signal(struct asking *a, const char **ret, struct error *err)
 	*ret = NULL;
 	if (signal == SIGKILL || signal == SIGSTOP)
 		*ret = "it is to be killed or stopped by its next message";
-	else if (would_undo(a->c, task, signal))
+	else if (would_undo(task, signal))
 		*ret = "the signal that is to notify it of the next message would undo that it "
 		       "stops or goes on";
 	else if (task->leader->state == TASK_DEAD_LEADER && is_ignored(&status, signal))

@@ -238,10 +238,11 @@ static bool comes_later(const struct checkpoint *c, const struct mount_entry *pr
 
 	if (pid_ns && !own) /* else it waits for all of them */
 		return c->mounts->owners[proc->namespace] && mount_is_locked(proc) && number != 1;
-	for (size_t i = 1; i < c->n_tasks; i++)
-		if (number == (own ? c->tasks[i]->recorded.tid : c->tasks[i]->tid))
-			return true;
-	return false;
+	if (number > INT32_MAX)
+		return false;
+	const struct task *task = own ? checkpoint_numbered(c, (pid_t)number)
+	                              : checkpoint_task(c, (pid_t)number);
+	return task && task != c->tasks[0];
 }
 
 /* the directory of a task in a proc is not there before the task is */

@@ -52,16 +52,6 @@ static int refuse_task(const struct look *l, pid_t number, const char *why, stru
 	return -EOPNOTSUPP;
 }
 
-/* whether the numbers that some proc shows of a task end as ours do, and it began when that did */
-static bool is_same_task(const struct task *t, const struct proc_status *status,
-                         const struct proc_stat *stat)
-{
-	size_t n = status->n_ns_pids, own = t->status.n_ns_pids;
-
-	return n && n <= own && t->stat.starttime == stat->starttime &&
-	       !memcmp(status->ns_pid, t->status.ns_pid + (own - n), n * sizeof(*status->ns_pid));
-}
-
 /* what that proc shows of it; false: nothing */
 static bool read_task(const struct look *l, struct proc_status *status, struct proc_stat *stat)
 {
@@ -96,9 +86,7 @@ static int find_task(struct look *l, struct error *refusal)
 		return error_refuse(refusal, CODE_pseudo_gone,
 		                    "it is of task %d there, of which nothing is to be read",
 		                    number);
-	for (size_t i = 0; i < c->n_tasks && !l->task; i++)
-		if (is_same_task(c->tasks[i], &status, &stat))
-			l->task = c->tasks[i];
+	l->task = checkpoint_shown(c, &status, &stat);
 	if (!l->task)
 		return refuse_task(l, number, "which is outside the set", refusal);
 	/* those above the root's own namespace are not restored; in our own /proc we look for them
