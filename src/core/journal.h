@@ -21,9 +21,11 @@ struct journal;
 
 enum journal_effect {
 	JOURNAL_UNLINK, /* a file whose name begins with ".stasis-", which is ours alone */
-	JOURNAL_RMDIR,  /* a directory, if it is empty (a cgroup that was made, say) */
+	JOURNAL_RMDIR,  /* a directory, if it is empty */
 	JOURNAL_INODE,  /* a name that is given to an inode for a moment: unlinked if it is that one
 	                 */
+	JOURNAL_GROUP,  /* a cgroup, if no process is in it and no other restart is at it */
+	JOURNAL_FOUND,  /* of the JOURNAL_GROUP noted last: somebody else had made it */
 };
 
 /* makes no file yet */
@@ -37,11 +39,19 @@ int journal_note(struct journal *j, enum journal_effect effect, const char *path
  */
 int journal_note_below(struct journal *j, enum journal_effect effect, int folder, const char *name,
                        const struct stat *st, struct error *err);
+/*
+ * Before the tree runs, whose root that is: as long as that lives, or a process is in one of its
+ * cgroups, those of JOURNAL_GROUP are left alone. It may run though this restart is killed.
+ */
+int journal_note_tree(struct journal *j, pid_t root, struct error *err);
+/* something of ours could not be undone: it stays noted for `stasis cleanup`; takes NULL */
+void journal_leave(struct journal *j);
 /* the restart has succeeded (all is as it should stay), or has undone all itself; takes NULL */
 void journal_free(struct journal *j);
 
 /*
- * Plays back every journal whose coordinator is dead, last effect first, and removes it.
+ * Plays back every journal whose coordinator is dead, last effect first, and removes it. Waits some
+ * seconds for what is dying: stubs, and helpers that hold the lock of a dead coordinator.
  * *ret_journals, *ret_effects: how many there were, and how many effects were undone. Goes on after
  * a failure, which stays in its journal, and returns the first.
  */

@@ -268,8 +268,11 @@ static int launch_all(struct restart *r, int was_reaper, struct error *err)
 			return error_trace(err, e);
 		}
 	}
+	int e = cgroup_trees_commit(r, err);
+	if (e < 0)
+		return error_trace(err, e);
 	let_go(was_reaper, &saved);
-	int e = pidns_release(r, err);
+	e = pidns_release(r, err);
 	if (e == 0)
 		e = tracer_launch_all(r->tracer, r->options->leave_stopped, err);
 	if (e < 0)

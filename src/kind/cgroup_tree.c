@@ -44,6 +44,7 @@ struct tree {
 struct cgroup_trees {
 	struct journal *journal;
 	bool settled;
+	bool left; /* a group could not be removed */
 };
 
 /* ---- paths ---- */
@@ -280,13 +281,15 @@ static int make_directory(struct restart *r, const char *directory, bool *ret_ma
 		r->cgroups = xcalloc(1, sizeof(*r->cgroups));
 		r->cgroups->journal = journal_new();
 	}
-	e = journal_note(r->cgroups->journal, JOURNAL_RMDIR, directory, NULL, err);
+	e = journal_note(r->cgroups->journal, JOURNAL_GROUP, directory, NULL, err);
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_made = mkdir(directory, 0755) == 0;
-	return *ret_made || errno == EEXIST
-	               ? 0
-	               : error_raise(err, errno, "make the cgroup %s", directory);
+	if (!*ret_made && errno != EEXIST)
+		return error_raise(err, errno, "make the cgroup %s", directory);
+	if (!*ret_made)
+		e = journal_note(r->cgroups->journal, JOURNAL_FOUND, directory, NULL, err);
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 /* > 0: it hands controllers on, so no process may be in it, cgroups(7), "no internal processes" */
@@ -357,6 +360,24 @@ static int try_directory(struct restart *r, const CgroupTreeState *s, const char
 	return TRY_OURS;
 }
 
+/* if we made it, another restart was quicker, or we have failed; returns TRY_TAKEN or the error @e
+ */
+static int not_ours(struct restart *r, struct tree *tree, const char *directory, int e,
+                    struct error *err)
+{
+	bool made = tree->made[0];
+
+	tree->made[0] = false;
+	if (e < 0) {
+		if (made)
+			rmdir(directory);
+		return error_trace(err, e);
+	}
+	if (made)
+		e = journal_note(r->cgroups->journal, JOURNAL_FOUND, directory, NULL, err);
+	return e < 0 ? error_trace(err, e) : TRY_TAKEN;
+}
+
 /* takes the root under that name: TRY_TAKEN, TRY_OURS, or an error */
 static int try_name(struct restart *r, struct object *object, const char *path, struct error *err)
 {
@@ -370,10 +391,8 @@ static int try_name(struct restart *r, struct object *object, const char *path, 
 		return error_raise(err, ENOENT, "find the cgroup hierarchy %s", hierarchy);
 	for (unsigned i = 0; e == TRY_AGAIN && i < 100; i++)
 		e = try_directory(r, s, directory, tree, err);
-	if (e != TRY_OURS) {
-		tree->made[0] = false; /* if we made it, another restart was quicker */
-		return e < 0 ? error_trace(err, e) : TRY_TAKEN;
-	}
+	if (e != TRY_OURS)
+		return not_ours(r, tree, directory, e, err);
 	tree->directory = take_ptr(directory);
 	tree->here = xstrdup(path);
 	return TRY_OURS;
@@ -543,10 +562,20 @@ static int finish(struct restart *r, struct object *object, struct error *err)
 }
 
 /* the last task has just been reaped: it may take a moment until the group is empty */
-static void remove_directory(const char *directory)
+static bool remove_directory(const char *directory)
 {
-	for (unsigned i = 0; rmdir(directory) < 0 && errno == EBUSY && i < 1000; i++)
+	bool gone;
+
+	for (unsigned i = 0; !(gone = rmdir(directory) == 0 || errno == ENOENT) && i < 1000; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	return gone;
+}
+
+int cgroup_trees_commit(struct restart *r, struct error *err)
+{
+	int e = r->cgroups ? journal_note_tree(r->cgroups->journal, r->root, err) : 0;
+
+	return e < 0 ? error_trace(err, e) : 0;
 }
 
 void cgroup_trees_undo(struct restart *r)
@@ -560,15 +589,17 @@ void cgroup_trees_undo(struct restart *r)
 		const struct tree *tree = o->live;
 		for (size_t i = s->n_groups; tree && tree->directory && i-- > 0;) {
 			_cleanup_(free_p) char *directory = directory_of(tree, s->groups[i]);
-			if (tree->made[i])
-				remove_directory(directory);
+			if (tree->made[i] && !remove_directory(directory))
+				r->cgroups->left = true;
 		}
 	}
 }
 
 void cgroup_trees_free(struct cgroup_trees *trees)
 {
-	if (trees)
+	if (trees && trees->left)
+		journal_leave(trees->journal);
+	else if (trees)
 		journal_free(trees->journal);
 	free(trees);
 }
