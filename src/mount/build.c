@@ -333,7 +333,7 @@ bool mount_build_is_new(const struct mount_build *b, size_t mount)
 {
 	const struct mount_origin *o = &b->origins[b->origin_of[mount]];
 
-	return o->anchor ? o->anchor->supplied
+	return o->anchor ? o->anchor->supplied || o->anchor->again
 	                 : b->t->sbs[o->sb].class == MOUNT_CONTENT ||
 	                           b->t->sbs[o->sb].class == MOUNT_COMPOSITE;
 }

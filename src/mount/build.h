@@ -33,6 +33,7 @@ struct mount_anchor {
 	int fd;
 	const char *source; /* as mountinfo shows it, which a clone inherits; lent, NULL: unknown */
 	bool late;          /* fd is -1, and not there before mount_build_late() */
+	bool again;         /* an overlay that was mounted again: with other numbers, perhaps */
 	bool supplied;      /* by the user: another file system may be in its place */
 	char *name;         /* for the mounts of that name; NULL: for all below @root */
 	/*

@@ -16,6 +16,7 @@
 #include "host/helper.h"
 #include "mount/build_parts.h"
 #include "mount/overlay.h"
+#include "mount/overlay_make.h"
 #include "mount/superblock.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -115,66 +116,18 @@ static void remove_marks(const struct scratch *s)
 	overlay_free(layers, n);
 }
 
-static bool has_bare_comma(const char *text)
-{
-	for (; *text; text++) {
-		if (*text == ',')
-			return true;
-		if (*text == '\\' && text[1])
-			text++;
-	}
-	return false;
-}
-
-/* before Linux 6.5 fsconfig(2) takes no commas for overlays, escaped or not */
-static bool needs_mount(const struct mount_sb *sb)
-{
-	bool is_long = false, comma = false, bare = false;
-
-	for (size_t i = 0; i < sb->n_options; i++) {
-		is_long |= strlen(sb->options[i]) > OVERLAY_OPTION_MAX;
-		comma |= strchr(sb->options[i], ',') != NULL;
-		bare |= has_bare_comma(sb->options[i]);
-	}
-	return is_long || (comma && !bare);
-}
-
-/* by mount(2), which takes a page of options: below where we are, which is outside of the root */
-static int make_long(const struct scratch *s, struct error *err)
-{
-	_cleanup_(free_p) char *data = xstrdup("");
-
-	for (size_t i = 0; i < s->sb->n_options; i++) {
-		char *longer = xasprintf("%s%s%s", data, i ? "," : "", s->sb->options[i]);
-		free(data);
-		data = longer;
-		if (has_bare_comma(s->sb->options[i]))
-			return error_refuse(err, CODE_mount_overlay,
-			                    "a long option of an overlay has a comma in it");
-	}
-	if (mount(s->source, "x", "overlay", 0, data) < 0)
-		return error_raise(err, errno, "make an overlay");
-	int fd = open_tree(AT_FDCWD, "x", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	int r = fd < 0 ? error_raise(err, errno, "use a new overlay") : fd;
-	umount2("x", MNT_DETACH);
-	return r;
-}
-
 static int make_inside(void *arg, struct error *err)
 {
 	const struct scratch *s = arg;
-	int fd = -1, r;
+	int r;
 
 	if (fchdir(s->fds[0]) < 0 || chroot(".") < 0 || fchdir(s->place) < 0)
 		return error_raise(err, errno, "go to where an overlay was made");
 	remove_marks(s);
 	r = s->owner < 0 ? 0 : mount_superblock_become(s->owner, "overlay", err);
-	if (r < 0)
-		return error_trace(err, r);
-	if (needs_mount(s->sb))
-		return make_long(s, err);
-	r = mount_superblock_make(s->sb, s->source, -1, -1, &fd, err);
-	return r < 0 ? r : fd;
+	if (r == 0)
+		r = overlay_make(s->sb, s->source, err);
+	return r < 0 ? error_trace(err, r) : r;
 }
 
 /* ---- layers that nobody could see ---- */
@@ -298,23 +251,12 @@ static int make_one(const struct mount_build *b, size_t origin, struct error *er
 	return r == 0 ? build_attach_origin(b, origin, err) : r;
 }
 
-static int make_at_home(void *arg, struct error *err)
-{
-	const struct scratch *s = arg;
-	int fd = -1;
-
-	if (setns(s->b->home, CLONE_NEWNS) < 0)
-		return error_raise(err, errno, "enter our own mount namespace");
-	int r = mount_superblock_make(s->sb, s->source, -1, s->owner, &fd, err);
-	return r < 0 ? r : fd;
-}
-
 /* of what the host has under the paths, which has been looked at before (kind/mounts) */
 static int make_outside(const struct mount_build *b, size_t origin, struct error *err)
 {
 	const struct mount_origin *o = &b->origins[origin];
-	struct scratch s = { b, &b->t->sbs[o->sb], o->source, NULL, -1, owner_of(b, o->sb) };
-	int fd = helper_run(make_at_home, &s, 0, err);
+	int fd = overlay_make_at(b->home, &b->t->sbs[o->sb], o->source, owner_of(b, o->sb), false,
+	                         err);
 
 	if (fd < 0)
 		return error_trace(err, fd);

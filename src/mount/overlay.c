@@ -313,15 +313,27 @@ static int look_at_home(void *arg, struct error *err)
 	return leads(l);
 }
 
-/* by fsconfig(2) only: mount(2) would need a place in our own namespace */
-static bool can_be_made_outside(const struct mount_sb *sb, const struct look *l)
+/* whatever path it is made from: symlinks are followed there as they were */
+static bool paths_are_valid(const struct look *l)
 {
-	bool ret = true;
+	bool ret = l->n_layers != 0;
 
 	for (size_t i = 0; i < l->n_layers; i++)
 		ret &= overlay_path_valid(l->layers[i].path);
-	for (size_t i = 0; i < sb->n_options; i++)
-		ret &= strlen(sb->options[i]) <= OVERLAY_OPTION_MAX;
+	return ret;
+}
+
+bool overlay_is_at_home(const struct mount_sb *sb, int root)
+{
+	struct look l = { .root = root, .out = memfd_create("mounts", MFD_CLOEXEC) };
+	struct overlay_layer *layers = overlay_layers(sb, &l.n_layers);
+	struct error ignored = ERROR_INIT;
+
+	l.layers = layers;
+	bool ret = l.out >= 0 && paths_are_valid(&l) &&
+	           helper_run(look_at_home, &l, sizeof(l), &ignored) > 0;
+	overlay_free(layers, l.n_layers);
+	close_p(&l.out);
 	return ret;
 }
 
@@ -335,7 +347,7 @@ static int flatten(struct mount_sb *sb, struct look *l, struct error *err)
 	int r = helper_run(look_at_home, l, sizeof(*l), err);
 
 	if (r > 0) {
-		sb->outside = can_be_made_outside(sb, l);
+		sb->outside = paths_are_valid(l);
 		return sb->outside;
 	}
 	if (r == 0 && fstatfs(l->root, &fs) < 0)

@@ -35,3 +35,8 @@ bool overlay_is_volatile(const struct mount_sb *sb);
  */
 int overlay_resolve(struct mount_table *t, size_t ns, int nsfd, size_t sb, int root,
                     struct error *err);
+/*
+ * Whether the paths lead, in our own mount namespace, to what the overlay is made of. @root: what
+ * shows its root directory
+ */
+bool overlay_is_at_home(const struct mount_sb *sb, int root);

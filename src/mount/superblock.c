@@ -95,9 +95,9 @@ static int set_flags(int context, const struct mount_sb *sb, struct error *err)
 		if (sb->flags & flags[i].flag &&
 		    fsconfig(context, FSCONFIG_SET_FLAG, flags[i].name, NULL, 0) < 0)
 			return raise_logged(err, errno, context, sb->type, flags[i].name);
-	/* the kernel gives it to a new one only */
-	if (mount_superblock_is_shared(sb) && sb->flags & MOUNT_SB_RDONLY &&
-	    fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
+	/* the kernel gives it to a new one only; and what is the host's is sealed by nobody */
+	if ((mount_superblock_is_shared(sb) || sb->class == MOUNT_EXTERNAL) &&
+	    sb->flags & MOUNT_SB_RDONLY && fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0)
 		return raise_logged(err, errno, context, sb->type, "ro");
 	return 0;
 }

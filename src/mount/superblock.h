@@ -10,9 +10,9 @@
  * @key:	the namespace that it belongs to (proc: pid, sysfs: net, mqueue: IPC); -1 ours
  * @owner:	the user namespace that it belongs to, in whose words the options are; -1 ours, or
  *		that of @key
- * It is writable whatever sb->flags say, and what is filled has room for more than it is to have in
- * the end: mount_superblock_seal() does the rest. An option that the kernel refuses is an error
- *with what the kernel says about it.
+ * It is writable whatever sb->flags say (unless it is external: nobody seals that), and what is
+ *filled has room for more than it is to have in the end: mount_superblock_seal() does the rest. An
+ *option that the kernel refuses is an error with what the kernel says about it.
  */
 int mount_superblock_make(const struct mount_sb *sb, const char *source, int key, int owner,
                           int *ret_fd, struct error *err);

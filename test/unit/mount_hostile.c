@@ -26,6 +26,7 @@
 #include "kind/superblock.h"
 #include "mount/build.h"
 #include "mount/ghosts.h"
+#include "mount/overlay_make.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -381,6 +382,29 @@ static void class_of_another_type(void **state)
 	}
 }
 
+/* what mount(2) would cut off: an option too long for fsconfig(2), and more than a page of all */
+static void options_beyond_a_page(void **state)
+{
+	char longest[4096 - sizeof("lowerdir=/") + 1 + 1];
+	char *options[1];
+	struct mount_sb sb = { .type = (char *)"overlay",
+		               .class = MOUNT_EXTERNAL,
+		               .options = options,
+		               .n_options = 1 };
+	struct error err = ERROR_INIT;
+
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = 0;
+	options[0] = xasprintf("lowerdir=/%s", longest);
+	assert_int_equal(strlen(options[0]), 4096);
+	assert_int_equal(overlay_check_options(&sb, &err), -EOPNOTSUPP);
+	assert_int_equal(err.code, CODE_mount_overlay);
+	assert_int_equal(overlay_make(&sb, "x", &err), -EOPNOTSUPP);
+	options[0][4095] = 0;
+	assert_int_equal(overlay_check_options(&sb, &err), 0);
+	free(options[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,7 +413,7 @@ int main(void)
 		cmocka_unit_test(overlay_elsewhere),     cmocka_unit_test(overlay_of_itself),
 		cmocka_unit_test(overlay_out_of_order),  cmocka_unit_test(layers_elsewhere),
 		cmocka_unit_test(class_of_another_type), cmocka_unit_test(limit_of_namespaces),
-		cmocka_unit_test(limit_of_descriptors),
+		cmocka_unit_test(limit_of_descriptors),  cmocka_unit_test(options_beyond_a_page),
 	};
 
 	if (geteuid() != 0)

@@ -28,7 +28,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
-static void add_host(struct mounts *m, size_t sb, const char *root, int fd,
+void mounts_add_host(struct mounts *m, size_t sb, const char *root, int fd,
                      const struct mount_entry *from)
 {
 	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
@@ -59,7 +59,7 @@ static void add_parts(struct mounts *m, size_t sb, const char *root, int fd,
 			continue;
 		_cleanup_(close_p) int at = mount_open_below(fd, below, O_PATH | O_NOFOLLOW);
 		if (at >= 0)
-			add_host(m, sb, part, mount_clone(at), from);
+			mounts_add_host(m, sb, part, mount_clone(at), from);
 	}
 	close_p(&fd);
 }
@@ -72,7 +72,7 @@ static void add_reached(struct mounts *m, size_t sb, const char *root, int fd,
 		mounts_add_trees(m, sb, fd, from);
 		add_parts(m, sb, root, fd, from);
 	} else
-		add_host(m, sb, root, fd, from);
+		mounts_add_host(m, sb, root, fd, from);
 }
 
 /* ---- of the user ---- */
@@ -219,8 +219,20 @@ static const struct mount_entry *open_anchor(const struct mounts *m, int own, co
 	return NULL;
 }
 
-static void find_external(struct mounts *m, int own, size_t sb, const SuperblockState *s)
+static bool is_supplied(const struct mounts *m, size_t sb)
 {
+	bool ret = false;
+
+	for (size_t i = 0; !ret && i < m->n_anchors; i++)
+		ret = m->anchors[i].sb == sb;
+	return ret;
+}
+
+static void find_external(struct restart *r, struct mounts *m, int own, size_t sb,
+                          const SuperblockState *s)
+{
+	size_t n_before = m->n_anchors;
+
 	for (size_t i = 0; i < s->n_anchors; i++) {
 		const SuperblockAnchor *a = s->anchors[i];
 		_cleanup_(free_p) char *path = xstrndup((const char *)a->path.data, a->path.len);
@@ -231,9 +243,12 @@ static void find_external(struct mounts *m, int own, size_t sb, const Superblock
 		if (from)
 			add_reached(m, sb, root, fd, from);
 	}
+	if (m->n_anchors == n_before && !strcmp(m->table.sbs[sb].type, "overlay") &&
+	    !is_supplied(m, sb))
+		mounts_mount_again(r, m, own, sb);
 }
 
-static bool same_options(const struct mount_sb *a, const struct mount_sb *b)
+bool sb_same_options(const struct mount_sb *a, const struct mount_sb *b)
 {
 	if (a->n_options != b->n_options)
 		return false;
@@ -259,7 +274,7 @@ static void make_singleton(struct mounts *m, size_t sb)
 		return;
 	const struct mount_entry *e = &m->table.mounts[first];
 	if (mount_superblock_make(want, e->source, -1, -1, &fd, &ignored) == 0)
-		add_host(m, sb, "/", fd, e);
+		mounts_add_host(m, sb, "/", fd, e);
 }
 
 static void find_singleton(struct mounts *m, int own, size_t sb)
@@ -272,7 +287,7 @@ static void find_singleton(struct mounts *m, int own, size_t sb)
 		const struct mount_entry *e = &m->host.mounts[i];
 		const struct mount_sb *have = &m->host.sbs[e->sb];
 		if (strcmp(have->type, want->type) != 0 || e->deleted ||
-		    (by_options && !same_options(have, want)))
+		    (by_options && !sb_same_options(have, want)))
 			continue;
 		struct error ignored = ERROR_INIT;
 		int fd = -1;
@@ -329,7 +344,7 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	if (mount_anchor_tree(m->anchors, m->n_anchors, &m->table, mount) != MOUNT_NONE)
 		return NULL; /* mounts_add_trees() has compared it */
 	if (!a)
-		return no_file_system;
+		return m->again[e->sb] ? m->again[e->sb] : no_file_system;
 	if (a->fd < 0)
 		return "to leave out what is mounted on it here takes CAP_SYS_ADMIN";
 	if (is_own_cgroup(r, m, e))
@@ -343,7 +358,9 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	                                             O_PATH | O_NOFOLLOW);
 	if (fd < 0)
 		return "what it shows is not there any more";
-	if (id.mode && !a->supplied && !r->options->files_changed_allow && !identity_is(fd, &id))
+	/* then its layers have been looked at, and it may give numbers as they come */
+	bool is_known = id.mode && !(a->again && !id.handle.len);
+	if (is_known && !a->supplied && !r->options->files_changed_allow && !identity_is(fd, &id))
 		return "what it shows has been replaced by another of the same name";
 	return NULL;
 }
@@ -386,7 +403,8 @@ static bool is_refused(const struct mounts *m, const char *const *why, size_t mo
 	for (size_t i = 0; i < mount; i++) {
 		const struct mount_entry *other = &m->table.mounts[i];
 		if (why[i] == why[mount] && other->sb == e->sb &&
-		    (why[i] == no_file_system || !strcmp(other->root, e->root)))
+		    (why[i] == no_file_system || why[i] == m->again[e->sb] ||
+		     !strcmp(other->root, e->root)))
 			return true;
 	}
 	return false;
@@ -510,7 +528,7 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 	find_supplies(r, m);
 	for (size_t i = 0; i < m->n_sbs; i++) {
 		if (m->table.sbs[i].class == MOUNT_EXTERNAL)
-			find_external(m, own, i, object_state(m->sbs[i], SuperblockState));
+			find_external(r, m, own, i, object_state(m->sbs[i], SuperblockState));
 		else if (m->table.sbs[i].class == MOUNT_SINGLETON)
 			find_singleton(m, own, i);
 	}

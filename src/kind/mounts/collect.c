@@ -519,6 +519,9 @@ void mounts_free(struct mounts *m)
 	free(m->owners);
 	free(m->owner_fds);
 	free(m->sb_owner_fds);
+	for (size_t i = 0; m->again && i < m->n_sbs; i++)
+		free(m->again[i]);
+	free(m->again);
 	for (size_t i = 0; m->sb_options && i < m->n_sbs; i++)
 		free_texts(m->sb_options[i]);
 	free(m->sb_options);

@@ -54,7 +54,8 @@ struct mounts {
 	size_t n_ghosts;
 	struct map *ghost_lines; /* superblock and inode to the line + 1 */
 	bool deleted_found;
-	struct mount_table outside; /* every other namespace that there is, our own included */
+	struct mount_table outside; /* every other namespace that there is, our own included; at
+	                               restart, too, if it was needed */
 	int *roots; /* per superblock: a clone of its root, where something must be read; -1 */
 
 	/* restart */
@@ -69,6 +70,9 @@ struct mounts {
 	int *owner_fds, *sb_owner_fds;
 	char ***sb_options; /* per superblock: as its owner calls the ids in them; NULL: as they are
 	                     */
+	char **again; /* per superblock: why an overlay could not be mounted again; NULL: it was not
+	                 tried, or was */
+	bool outside_read;
 	struct mount_build *build;
 	struct filled {
 		size_t sb;

@@ -9,6 +9,7 @@
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "mount/overlay.h"
+#include "mount/overlay_make.h"
 #include "mount/reach.h"
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
@@ -160,6 +161,8 @@ int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line
 	int r = refuse_relative(sb, err);
 
 	if (r == 0)
+		r = overlay_check_options(sb, err);
+	if (r == 0)
 		r = overlay_resolve(&m->table, ns, m->nsfds[ns], line, m->roots[line], err);
 	if (r == 0 && sb->flattened)
 		r = judge_flattened(c, m, line, err);
@@ -181,12 +184,29 @@ static ProtobufCBinaryData bytes_of(const char *text)
 	return (ProtobufCBinaryData){ strlen(text), xmemdup(text, strlen(text)) };
 }
 
-void superblock_save_layers(const struct mount_sb *sb, SuperblockState *s)
+/*
+ * Of one that the host has mounted: engines unmount it with its container, and leave the layers.
+ * What was found by its root directory is what can be compared.
+ */
+static bool is_hosts(const struct mounts *m, size_t line)
 {
+	const struct mount_sb *sb = &m->table.sbs[line];
+
+	for (size_t i = 0;
+	     sb->class == MOUNT_EXTERNAL && !strcmp(sb->type, "overlay") && i < m->n_anchored; i++)
+		if (m->anchored[i].sb == line && !strcmp(m->anchored[i].entry->root, "/"))
+			return overlay_is_at_home(sb, m->anchored[i].fd);
+	return false;
+}
+
+void superblock_save_layers(const struct mounts *m, size_t line, SuperblockState *s)
+{
+	const struct mount_sb *sb = &m->table.sbs[line];
 	size_t n;
 	struct overlay_layer *layers = overlay_layers(sb, &n);
+	bool any = sb->outside || is_hosts(m, line);
 
-	for (size_t i = 0; sb->outside && i < n; i++) {
+	for (size_t i = 0; any && i < n; i++) {
 		_cleanup_(close_p) int fd = open(layers[i].path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		SuperblockAnchor *a = xmalloc(sizeof(*a));
 		struct identity id = { 0 };
@@ -199,7 +219,7 @@ void superblock_save_layers(const struct mount_sb *sb, SuperblockState *s)
 		a->inode = id.inode;
 		a->handle_type = id.handle_type;
 		a->handle = id.handle;
-		*array_push(s->anchors, s->n_anchors) = a;
+		*array_push(s->layers, s->n_layers) = a;
 	}
 	overlay_free(layers, n);
 }
@@ -220,7 +240,7 @@ char *superblock_missing_layer(const struct mount_sb *sb, const SuperblockState 
 	char *missing = NULL;
 
 	for (size_t i = 0; !missing && i < n; i++)
-		if (i >= s->n_anchors || !is_layer(s->anchors[i], layers[i].path))
+		if (i >= s->n_layers || !is_layer(s->layers[i], layers[i].path))
 			missing = xstrdup(layers[i].path);
 	overlay_free(layers, n);
 	return missing;

@@ -84,10 +84,24 @@ const struct kind *superblock_key_kind(const struct SuperblockState *s);
 /* restart: whether the host has the layers that it should have; what is missing, or NULL */
 char *superblock_missing_layer(const struct mount_sb *sb, const struct SuperblockState *s);
 /* checkpoint: what they are */
-void superblock_save_layers(const struct mount_sb *sb, struct SuperblockState *s);
+void superblock_save_layers(const struct mounts *m, size_t line, struct SuperblockState *s);
 /* finds what an overlay is made of; refuses what cannot be made again */
 int superblock_judge_overlay(struct checkpoint *c, struct mounts *m, size_t line,
                              struct error *err);
+
+/* ---- anchors.c: restart ---- */
+/* what the host has of a superblock: @root of it is shown by @fd, which is taken; @from: as a mount
+ * of that source */
+void mounts_add_host(struct mounts *m, size_t sb, const char *root, int fd,
+                     const struct mount_entry *from);
+bool sb_same_options(const struct mount_sb *a, const struct mount_sb *b);
+
+/* ---- again.c: restart ---- */
+/*
+ * An overlay that the host had mounted and has no more, of its layers: an anchor for it; or into
+ * m->again[sb] why not
+ */
+void mounts_mount_again(struct restart *r, struct mounts *m, int own, size_t sb);
 
 /* ---- nodes.c: what is in every new file system of a type, and who it belongs to ---- */
 int superblock_save_nodes(const struct mounts *m, size_t line, struct SuperblockState *s,

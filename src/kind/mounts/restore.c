@@ -50,6 +50,7 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		m->owner_fds = all_unknown(m->n_namespaces);
 		m->sb_owner_fds = all_unknown(m->n_sbs);
 		m->sb_options = xcalloc(m->n_sbs + 1, sizeof(*m->sb_options));
+		m->again = xcalloc(m->n_sbs + 1, sizeof(*m->again));
 		e = mounts_find_anchors(r, m, err);
 		mounts_find_bound(m);
 	}

@@ -171,7 +171,7 @@ int superblock_save(struct checkpoint *c, struct object *object, struct error *e
 	for (size_t i = 0; i < m->n_anchored; i++)
 		if (m->anchored[i].sb == mounts_index(m, object))
 			add_anchor(s, &m->anchored[i]);
-	superblock_save_layers(sb, s);
+	superblock_save_layers(m, mounts_index(m, object), s);
 	if (sb->class == MOUNT_EXTERNAL && !mounts_type_may_wait(sb->type))
 		add_uuid(m, mounts_index(m, object), s);
 	int r = sb->class == MOUNT_INSTANCE

@@ -70,6 +70,26 @@ static bool is_class(const SuperblockState *s)
 	       (class < MOUNT_REFUSED && class == (unsigned)mount_class_of_type(type));
 }
 
+static bool is_overlay(const SuperblockState *s)
+{
+	return s->type.len == 7 && !memcmp(s->type.data, "overlay", 7) &&
+	       (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ||
+	        s->class_ == SUPERBLOCK_STATE__CLASS__EXTERNAL);
+}
+
+/* that they are those of its options is seen when these have been read: check_layers() */
+static bool layers_are_valid(const SuperblockState *s)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < s->n_layers; i++) {
+		_cleanup_(free_p) char *path = bytes_text(&s->layers[i]->path);
+		good &= is_path(&s->layers[i]->path) && overlay_path_valid(path) &&
+		        s->layers[i]->handle.len <= 128;
+	}
+	return good;
+}
+
 int superblock_validate(const struct objects *objects, const struct object *object,
                         struct error *err)
 {
@@ -88,8 +108,7 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		if (!is_text(&s->options[i], 1 << 16))
 			return error_raise(err, EBADMSG, "option %zu of a superblock", i);
 	size_t ways = (s->n_through != 0) + s->flattened;
-	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? ways + (s->n_anchors != 0) != 1
-	                                                    : ways)
+	if (s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE ? ways + (s->n_layers != 0) != 1 : ways)
 		return error_raise(err, EBADMSG, "a superblock made of %zu mounts", s->n_through);
 	if (s->uuid.len && s->uuid.len != UUID_SIZE)
 		return error_raise(err, EBADMSG, "a superblock's identity of %zu bytes",
@@ -102,6 +121,8 @@ int superblock_validate(const struct objects *objects, const struct object *obje
 		return error_raise(err, EBADMSG, "a superblock of namespace %u", s->key);
 	if (!superblock_nodes_valid(s))
 		return error_raise(err, EBADMSG, "the nodes of a new superblock");
+	if (s->n_layers && (!is_overlay(s) || !layers_are_valid(s)))
+		return error_raise(err, EBADMSG, "the layers of a superblock");
 	for (size_t i = 0; i < s->n_anchors; i++) {
 		const SuperblockAnchor *a = s->anchors[i];
 		bool is_there = a->name.len ? !a->path.len && is_text(&a->name, NAME_SIZE)
@@ -228,7 +249,7 @@ static void add_sb(struct mounts *m, struct object *o)
 	sb->key = s->key;
 	sb->n_ghosts = s->ghosts;
 	sb->flattened = s->flattened;
-	sb->outside = s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE && s->n_anchors;
+	sb->outside = s->class_ == SUPERBLOCK_STATE__CLASS__COMPOSITE && s->n_layers;
 	sb->free_bytes = s->free_bytes;
 	sb->free_inodes = s->free_inodes;
 	sb->owner = s->owner;
@@ -344,17 +365,25 @@ static void add_targets(struct mounts *m)
 	}
 }
 
-/* where an overlay is made is not where it was, and must not tell */
-static int check_layers(const struct mount_sb *sb, struct error *err)
+/*
+ * Where an overlay is made is not where it was, and must not tell. Of the host's no other layers
+ * are taken than those that have been looked at.
+ */
+static int check_layers(const struct mount_sb *sb, const SuperblockState *s, struct error *err)
 {
 	size_t n;
 	struct overlay_layer *layers = overlay_layers(sb, &n);
-	bool good = true;
+	bool good = !s->n_layers || s->n_layers == n;
 
-	for (size_t i = 0; i < n; i++)
-		good &= layers[i].path[0] == '/';
+	for (size_t i = 0; good && i < n; i++) {
+		good = layers[i].path[0] == '/';
+		if (good && s->n_layers) {
+			_cleanup_(free_p) char *path = text_of(&s->layers[i]->path);
+			good = !strcmp(path, layers[i].path);
+		}
+	}
 	overlay_free(layers, n);
-	return good ? 0 : error_raise(err, EBADMSG, "a layer of an overlay by a relative path");
+	return good ? 0 : error_raise(err, EBADMSG, "the layers of an overlay");
 }
 
 /* lines of the mounts that an overlay's layers are found through */
@@ -376,7 +405,7 @@ static int add_through(struct mounts *m, struct error *err)
 				                   s->through[j]);
 			*array_push(sb->through, sb->n_through) = line - 1;
 		}
-		int r = sb->class == MOUNT_COMPOSITE ? check_layers(sb, err) : 0;
+		int r = sb->class == MOUNT_COMPOSITE || s->n_layers ? check_layers(sb, s, err) : 0;
 		if (r < 0)
 			return error_trace(err, r);
 	}
