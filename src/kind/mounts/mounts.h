@@ -72,15 +72,14 @@ struct mounts {
 	                     */
 	char **again; /* per superblock: why an overlay could not be mounted again; NULL: it was not
 	                 tried, or was */
-	bool outside_read;
 	struct mount_build *build;
 	struct filled {
 		size_t sb;
 		struct content *content;
 	} * filled; /* all parts of superblocks, in order of these */
 	size_t n_filled;
-	bool have_mounts, complete, finished;
 	size_t tried; /* r->n_begun + 1 when all that was there by then had been made */
+	bool have_mounts, complete, finished, outside_read;
 };
 
 void mounts_free(struct mounts *m); /* takes NULL */
