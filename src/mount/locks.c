@@ -3,8 +3,9 @@
  * What is locked. See locks.h. One helper makes the copy from within the user namespace, else all
  * in it would be locked; a second one, with our privileges, tries what can be done there. A mount
  * that is moved onto itself is refused in any case: EINVAL if it is locked, ELOOP if not. A third
- * one, in the user namespace again, unmounts clones by force, which takes the right to do so in the
- * owner of the superblock.
+ * one, in the user namespace again, asks whether it owns the superblocks, at one mount of each:
+ * unmounting by force is EPERM if not, and else, of a mount that is not locked and together with
+ * MNT_EXPIRE, EINVAL before anything is done (fs/namespace.c can_umount(), do_umount()).
  */
 #include "mount/locks.h"
 
@@ -27,12 +28,16 @@
 struct finding {
 	bool known, gone, locked, own;
 	uint64_t attributes;
-	int clone; /* for the last helper; -1: none */
+	/* for the last helper, the mount itself or, where it may be locked, a clone of it; -1: none
+	 */
+	int bearer;
+	bool is_clone;
 };
 
 struct search {
 	struct mount_table *copy;
 	struct finding *findings; /* per mount of the copy */
+	bool *borne;              /* per superblock of it: a mount that is not locked bears it */
 	int proc, nsfd, user, copyfd;
 };
 
@@ -98,8 +103,8 @@ static uint64_t find_attributes(int fd, uint64_t have)
 	return locked;
 }
 
-/* unmounting others by force would end them: FUSE, network file systems */
-static bool bears_force(const struct mount_sb *sb)
+/* those whose owner matters; a clone of a FUSE or network file system would be ended by force */
+static bool has_owner(const struct mount_sb *sb)
 {
 	static const char *const types[] = { "tmpfs", "ramfs", "devpts", "overlay", "bpf" };
 
@@ -115,12 +120,17 @@ static void try_mount(const struct search *s, size_t i, int fd)
 	struct finding *f = &s->findings[i];
 
 	f->known = true;
-	f->clone = bears_force(&s->copy->sbs[m->sb]) ? mount_clone(fd) : -1;
 	f->locked = m->parent != MOUNT_NONE &&
 	            move_mount(fd, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
 	                    0 &&
 	            errno == EINVAL;
 	f->attributes = find_attributes(fd, m->attributes);
+	if (s->borne[m->sb] || !has_owner(&s->copy->sbs[m->sb]))
+		return;
+	/* whether a root is locked, as pivot_root(2) may leave it, is not known */
+	f->is_clone = f->locked || m->parent == MOUNT_NONE;
+	f->bearer = f->is_clone ? mount_clone(fd) : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	s->borne[m->sb] = !f->is_clone;
 }
 
 static int open_top(const struct mount_entry *m)
@@ -149,24 +159,106 @@ static bool try_visible(const struct search *s)
 	return any;
 }
 
-/* takes off what is known, not locked and has nothing unknown on it */
-static bool take_off(const struct search *s)
+/* so that what lies below a directory follows it at once */
+static int compare_paths(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b ? 0 : !*a || (*b && *a == '/') ? -1 : !*b || *b == '/' ? 1 : *a - *b;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return compare_paths(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* whether something mounted at @point can hide one of @n sorted paths */
+static bool hides_some(const char *point, const char *const *paths, size_t n)
+{
+	size_t from = 0, to = n, length = strcmp(point, "/") ? strlen(point) : 0;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+		if (compare_paths(paths[middle], point) < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from < n && !strncmp(paths[from], point, length) &&
+	       (!paths[from][length] || paths[from][length] == '/');
+}
+
+/* of what is not in the namespace any more nobody can ask who owns it */
+static void bear_by_clone(struct finding *f)
+{
+	_cleanup_(close_p) int fd = f->bearer;
+
+	f->bearer = mount_clone(fd);
+	f->is_clone = true;
+}
+
+/* per mount: whether it is known, not locked, has nothing unknown on it, and may hide what is
+ * unknown */
+static bool *find_hiding(const struct search *s)
 {
 	const struct mount_table *t = s->copy;
 	_cleanup_(free_p) bool *needed = xcalloc(t->n_mounts + 1, sizeof(*needed));
+	_cleanup_(free_p) const char **unknown = xcalloc(t->n_mounts + 1, sizeof(*unknown));
+	bool *hiding = xcalloc(t->n_mounts + 1, sizeof(*hiding));
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		if (s->findings[i].known)
+			continue;
+		unknown[n++] = t->mounts[i].point;
+		for (size_t up = i; up != MOUNT_NONE && !needed[up]; up = t->mounts[up].parent)
+			needed[up] = true;
+	}
+	qsort(unknown, n, sizeof(*unknown), by_path);
+	for (size_t i = 0; i < t->n_mounts; i++)
+		hiding[i] = !needed[i] && !s->findings[i].gone && !s->findings[i].locked &&
+		            t->mounts[i].parent != MOUNT_NONE &&
+		            hides_some(t->mounts[i].point, unknown, n);
+	return hiding;
+}
+
+enum fate { UNDECIDED, STAYS, LEAVES };
+
+/* per mount; what is mounted on what is taken off leaves with it */
+static enum fate *find_fates(const struct mount_table *t, const bool *hiding)
+{
+	enum fate *fates = xcalloc(t->n_mounts + 1, sizeof(*fates));
+
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		size_t up = i;
+		while (up != MOUNT_NONE && !fates[up] && !hiding[up])
+			up = t->mounts[up].parent;
+		enum fate fate = up == MOUNT_NONE ? STAYS : hiding[up] ? LEAVES : fates[up];
+		for (size_t at = i; at != up; at = t->mounts[at].parent)
+			fates[at] = fate;
+		if (up != MOUNT_NONE)
+			fates[up] = fate;
+	}
+	return fates;
+}
+
+static bool take_off(const struct search *s)
+{
+	const struct mount_table *t = s->copy;
+	_cleanup_(free_p) bool *hiding = find_hiding(s);
+	_cleanup_(free_p) enum fate *fates = find_fates(t, hiding);
 	bool any = false;
 
 	for (size_t i = 0; i < t->n_mounts; i++)
-		for (size_t up = i; !s->findings[i].known && up != MOUNT_NONE && !needed[up];
-		     up = t->mounts[up].parent)
-			needed[up] = true;
+		if (fates[i] == LEAVES && s->findings[i].bearer >= 0 && !s->findings[i].is_clone)
+			bear_by_clone(&s->findings[i]);
 	for (size_t i = t->n_mounts; i-- > 0;) {
-		struct finding *f = &s->findings[i];
-		if (needed[i] || f->gone || f->locked || t->mounts[i].parent == MOUNT_NONE)
+		if (!hiding[i])
 			continue;
 		_cleanup_(close_p) int fd = open_top(&t->mounts[i]);
-		f->gone = fd >= 0 && umount2(t->mounts[i].point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
-		any |= f->gone;
+		s->findings[i].gone = fd >= 0 && umount2(t->mounts[i].point,
+		                                         MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
+		any |= s->findings[i].gone;
 	}
 	return any;
 }
@@ -201,6 +293,16 @@ static int try_all(void *arg, struct error *err)
 	return 0;
 }
 
+static bool is_own(const struct finding *f)
+{
+	if (!f->is_clone)
+		return fchdir(f->bearer) == 0 && umount2(".", MNT_FORCE | MNT_EXPIRE) < 0 &&
+		       errno == EINVAL;
+	/* on top of all, so that "." is nothing else */
+	return move_mount(f->bearer, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0 &&
+	       fchdir(f->bearer) == 0 && umount2(".", MNT_FORCE | MNT_DETACH) == 0;
+}
+
 static int try_force(void *arg, struct error *err)
 {
 	const struct search *s = arg;
@@ -208,13 +310,9 @@ static int try_force(void *arg, struct error *err)
 	prctl(PR_SET_DUMPABLE, 0);
 	if (setns(s->user, CLONE_NEWUSER) < 0 || setns(s->copyfd, CLONE_NEWNS) < 0)
 		return error_raise(err, errno, "enter the copy of a mount namespace");
-	for (size_t i = 0; i < s->copy->n_mounts; i++) {
-		struct finding *f = &s->findings[i];
-		/* on top of all, so that "." is nothing else */
-		f->own = f->clone >= 0 &&
-		         move_mount(f->clone, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) == 0 &&
-		         fchdir(f->clone) == 0 && umount2(".", MNT_FORCE | MNT_DETACH) == 0;
-	}
+	for (size_t i = 0; i < s->copy->n_mounts; i++)
+		if (s->findings[i].bearer >= 0)
+			s->findings[i].own = is_own(&s->findings[i]);
 	return 0;
 }
 
@@ -293,12 +391,13 @@ static int search(struct search *s, struct error *err)
 	if (s->findings == MAP_FAILED)
 		return error_raise(err, errno, "map memory to hear from helpers");
 	for (size_t i = 0; i < s->copy->n_mounts; i++)
-		s->findings[i].clone = -1;
+		s->findings[i].bearer = -1;
+	s->borne = xcalloc(s->copy->n_sbs + 1, sizeof(*s->borne));
 	r = helper_run(try_all, s, sizeof(*s), err);
 	if (r == 0)
 		r = helper_run(try_force, s, sizeof(*s), err);
 	for (size_t i = 0; i < s->copy->n_mounts; i++)
-		close_p(&s->findings[i].clone);
+		close_p(&s->findings[i].bearer);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
@@ -312,6 +411,7 @@ int mount_find_locks(struct mount_table *t, size_t ns, int nsfd, int user, bool 
 
 	if (r == 0)
 		take_findings(t, ns, &s, ret_own);
+	free(s.borne);
 	if (s.findings && s.findings != MAP_FAILED)
 		munmap(s.findings, (copy.n_mounts + 1) * sizeof(*s.findings));
 	close_p(&s.copyfd);
