@@ -2,240 +2,25 @@
 /*
  * The tree planner against a model of the kernel: random histories of clone, setsid, setpgid,
  * unshare and exit lead to trees; the plan of each, played on a fresh model, must lead to the same.
+ * With arguments, a mode (plan/model.h), the first seed and their number, it tells which histories
+ * of these are refused, and why.
  */
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants those before it */
-#include <cmocka.h>
 
+#include "plan/model.h"
 #include "task/plan.h"
 #include "util/alloc.h"
 
-#define MAX       1600
 #define NODES_MAX 3200
-#define OUT_SID   7 /* the session and group in which the coordinator was, and is */
-#define OUT_PGID  8
-
-struct thread {
-	pid_t tid, tgid, parent, sid, pgid;
-	int exit_signal;
-	enum { RUNS, ZOMBIE, GONE } state;
-	bool subreaper;
-	uint32_t share[PLAN_N_SHARES];
-	const struct plan_ns *ns;
-};
-
-/* kinds of histories */
-enum {
-	SHARING = 1,
-	NESTED = 2,     /* pid namespaces */
-	WILD = 4,       /* CLONE_PARENT, subreapers no more, and a root that may do as it likes */
-	LEADS = 8,      /* the root leads its session */
-	CONTAINER = 16, /* it is the init of its pid namespace, which others enter from outside */
-};
-
-struct model {
-	struct thread t[MAX];
-	size_t n;
-	uint32_t next_share;
-	pid_t out_sid, out_pgid, root;
-	unsigned mode;
-	struct plan_ns spaces[MAX]; /* pid namespaces below the root's; init is a tid here */
-	size_t n_spaces;
-};
-
-static const uint64_t flags_of[] = { CLONE_VM,      CLONE_FILES, CLONE_FS,
-	                             CLONE_SIGHAND, CLONE_IO,    CLONE_SYSVSEM };
-
-static struct thread *get(struct model *m, pid_t tid)
-{
-	for (size_t i = m->n; i-- > 0;)
-		if (m->t[i].tid == tid && m->t[i].state != GONE)
-			return &m->t[i];
-	return NULL;
-}
-
-/* dead or alive; NULL: outside */
-static struct thread *recall(struct model *m, pid_t tid)
-{
-	for (size_t i = 0; i < m->n; i++)
-		if (m->t[i].tid == tid)
-			return &m->t[i];
-	return NULL;
-}
-
-/* the number that @tid has in a namespace; 0: it cannot be seen there */
-static int32_t number_in(struct model *m, pid_t tid, const struct plan_ns *ns)
-{
-	const struct thread *t = recall(m, tid);
-
-	if (!t || !plan_ns_within(t->ns, ns))
-		return 0;
-	return ns->init == (uint32_t)tid ? 1 : tid + (int32_t)ns->level * 100000;
-}
-
-/* whether a process or group, by its leader, can be named in a namespace */
-static bool is_visible(struct model *m, pid_t tid, const struct plan_ns *ns)
-{
-	return ns ? number_in(m, tid, ns) != 0 : m->root != 1 || tid != m->out_pgid;
-}
-
-static bool group_exists(struct model *m, pid_t pgid, pid_t sid)
-{
-	if (pgid == m->out_pgid && (sid == 0 || sid == m->out_sid)) /* the coordinator's */
-		return true;
-	for (size_t i = 0; i < m->n; i++)
-		if (m->t[i].state != GONE && m->t[i].pgid == pgid &&
-		    (sid == 0 || m->t[i].sid == sid))
-			return true;
-	return false;
-}
-
-static struct thread *add(struct model *m, pid_t tid)
-{
-	assert_true(m->n < MAX);
-	struct thread *t = &m->t[m->n++];
-	*t = (struct thread){ .tid = tid, .tgid = tid, .exit_signal = SIGCHLD };
-	for (int k = 0; k < PLAN_N_SHARES; k++)
-		t->share[k] = ++m->next_share;
-	return t;
-}
-
-static struct thread *clone_model(struct model *m, struct thread *c, pid_t tid, uint64_t flags,
-                                  int exit_signal)
-{
-	assert_int_equal(c->state, RUNS);
-	assert_null(get(m, tid));
-	assert_false((flags & CLONE_SIGHAND) && !(flags & CLONE_VM));
-	assert_false((flags & CLONE_THREAD) && !(flags & CLONE_SIGHAND));
-	struct thread *t = add(m, tid);
-	t->sid = c->sid;
-	t->pgid = c->pgid;
-	t->ns = c->ns;
-	t->parent = c->tid;
-	t->exit_signal = exit_signal;
-	if (flags & CLONE_THREAD) {
-		t->tgid = c->tgid;
-		t->parent = 0;
-	} else if (flags & CLONE_PARENT) {
-		t->parent = get(m, c->tgid)->parent;
-		t->exit_signal = get(m, c->tgid)->exit_signal;
-	}
-	for (int k = 0; k < PLAN_N_SHARES; k++)
-		if (flags & flags_of[k])
-			t->share[k] = c->share[k];
-	return t;
-}
-
-static void set_process(struct model *m, pid_t tgid, pid_t sid, pid_t pgid)
-{
-	for (size_t i = 0; i < m->n; i++) {
-		if (m->t[i].tgid != tgid || m->t[i].state == GONE)
-			continue;
-		m->t[i].sid = sid;
-		m->t[i].pgid = pgid;
-	}
-}
-
-static bool setsid_model(struct model *m, struct thread *t)
-{
-	if (t->tgid == t->sid || group_exists(m, t->tgid, 0))
-		return false;
-	set_process(m, t->tgid, t->tgid, t->tgid);
-	return true;
-}
-
-static bool setpgid_model(struct model *m, struct thread *t, pid_t pgid)
-{
-	if (t->sid == t->tgid || !is_visible(m, pgid, t->ns) ||
-	    (pgid != t->tgid && !group_exists(m, pgid, t->sid)))
-		return false;
-	set_process(m, t->tgid, t->sid, pgid);
-	return true;
-}
-
-/* the parent does it for its child */
-static bool setpgid_child_model(struct model *m, struct thread *t, struct thread *child, pid_t pgid)
-{
-	const struct thread *parent = child->parent ? get(m, child->parent) : NULL;
-
-	if (child->tid != child->tgid || !parent || parent->tgid != t->tgid ||
-	    child->sid != t->sid || child->sid == child->tgid || !is_visible(m, pgid, t->ns) ||
-	    (pgid != child->tgid && !group_exists(m, pgid, t->sid)))
-		return false;
-	set_process(m, child->tgid, child->sid, pgid);
-	return true;
-}
-
-static struct thread *living_thread(struct model *m, pid_t tgid)
-{
-	for (size_t i = 0; i < m->n; i++)
-		if (m->t[i].tgid == tgid && m->t[i].state == RUNS)
-			return &m->t[i];
-	return NULL;
-}
-
-static struct thread *reaper_for(struct model *m, struct thread *dead)
-{
-	struct thread *t = living_thread(m, dead->tgid);
-	pid_t up = get(m, dead->tgid) ? get(m, dead->tgid)->parent : dead->parent;
-
-	while (!t && up) {
-		struct thread *p = get(m, up);
-		if (plan_ns_level(p->ns) != plan_ns_level(dead->ns))
-			break;
-		if (get(m, p->tgid)->subreaper)
-			t = living_thread(m, p->tgid);
-		up = get(m, p->tgid)->parent;
-	}
-	return t ? t : living_thread(m, dead->ns ? (pid_t)dead->ns->init : m->root);
-}
-
-static bool is_init(const struct thread *t)
-{
-	return t->ns && t->ns->init == (uint32_t)t->tgid;
-}
-
-/* the init of a namespace has ended: so have all in it, and they have been waited for */
-static void end_space(struct model *m, const struct plan_ns *ns, pid_t init)
-{
-	for (size_t i = 0; i < m->n; i++)
-		if (m->t[i].tgid != init && plan_ns_within(m->t[i].ns, ns))
-			m->t[i].state = GONE;
-}
-
-/* one thread ends; children go to another thread or the next subreaper; false: that is nobody */
-static void exit_model(struct model *m, struct thread *t, bool reaped)
-{
-	pid_t tid = t->tid;
-
-	t->state = ZOMBIE;
-	struct thread *reaper = reaper_for(m, t);
-	for (size_t i = 0; i < m->n; i++) {
-		if (m->t[i].state == GONE || m->t[i].parent != tid || m->t[i].tgid == t->tgid)
-			continue;
-		assert_non_null(reaper);
-		m->t[i].parent = reaper->tid;
-		if (reaper->tgid != t->tgid)
-			m->t[i].exit_signal = SIGCHLD;
-	}
-	memset(t->share, 0, sizeof(t->share));
-	if (t->tid != t->tgid || reaped || (!t->parent && !living_thread(m, t->tgid)))
-		t->state = GONE; /* a parent outside has waited */
-	/* the last thread of a process whose leader ended before */
-	struct thread *leader = get(m, t->tgid);
-	if (leader && leader != t && (reaped || !leader->parent) && !living_thread(m, t->tgid))
-		leader->state = GONE;
-}
 
 /* ---- from a model to the planner's input, and its plan played ---- */
 
 /* of all tasks, on all levels */
-static int32_t inner[MAX][3][PLAN_LEVELS_MAX];
+static int32_t inner[THREADS_MAX][3][PLAN_LEVELS_MAX];
 
 static void set_inner(struct model *m, const struct thread *t, size_t i, struct plan_task *p)
 {
@@ -398,14 +183,6 @@ static void compare(struct model *want, struct model *got)
 	assert_int_equal(n_want, n_got);
 }
 
-/* plans what @m has become, plays it, compares; returns the code of a refusal */
-static uint64_t seed;
-static unsigned any(unsigned n)
-{
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (unsigned)(seed >> 33) % n;
-}
-
 /*
  * whoever is to make a task for the sake of its pages, and in whichever order: the tree is the same
  */
@@ -421,9 +198,12 @@ static void add_hints(struct plan_task *tasks, size_t n)
 	}
 }
 
+static char why[320]; /* the last one was refused */
+
+/* plans what @m has become, plays it, compares; returns the code of a refusal */
 static enum code round_trip_with(struct model *m, bool hints)
 {
-	struct plan_task tasks[MAX];
+	struct plan_task tasks[THREADS_MAX];
 	struct plan *plan = NULL;
 	struct error err = ERROR_INIT;
 	struct model *got;
@@ -443,6 +223,7 @@ static enum code round_trip_with(struct model *m, bool hints)
 			if (!plan)
 				error_print(stdout, &err, "plan", true);
 		}
+		snprintf(why, sizeof(why), "%s", err.cause);
 		if (!plan)
 			return (enum code)err.code;
 	}
@@ -471,181 +252,9 @@ static enum code round_trip(struct model *m)
 	return code;
 }
 
-/* ---- random histories ---- */
-
-static struct thread *any_running(struct model *m)
+static struct model *a_history(unsigned i, unsigned mode)
 {
-	struct thread *t;
-
-	do
-		t = &m->t[any((unsigned)m->n)];
-	while (t->state != RUNS);
-	return t;
-}
-
-static uint64_t any_flags(bool sharing)
-{
-	uint64_t flags = 0;
-
-	if (!sharing)
-		return 0;
-	for (int k = 0; k < PLAN_N_SHARES; k++)
-		if (any(4) == 0)
-			flags |= flags_of[k];
-	if (flags & CLONE_SIGHAND)
-		flags |= CLONE_VM;
-	return flags;
-}
-
-static void unshare_model(struct model *m, struct thread *t)
-{
-	static const int can[] = { PLAN_FILES, PLAN_FS, PLAN_SYSVSEM };
-
-	t->share[can[any(3)]] = ++m->next_share;
-}
-
-/* a child that begins a pid namespace, enters one, or is put into a group by its parent */
-static void one_nested_event(struct model *m, pid_t *next, bool sharing)
-{
-	struct thread *t = any_running(m), *child;
-	struct plan_ns *ns;
-
-	switch (any(4)) {
-	case 0:
-		if (plan_ns_level(t->ns) == PLAN_LEVELS_MAX || m->n_spaces == MAX)
-			break;
-		ns = &m->spaces[m->n_spaces++];
-		/* one in four belongs to a user namespace of its own, the others to that above */
-		*ns = (struct plan_ns){ .parent = t->ns,
-			                .level = plan_ns_level(t->ns) + 1,
-			                .id = (uint32_t)m->n_spaces,
-			                .init = (uint32_t)*next };
-		ns->owner = m->n_spaces % 4 == 0 ? ns->id : t->ns ? t->ns->owner : 0;
-		clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
-		break;
-	case 1:
-		ns = m->n_spaces ? &m->spaces[any((unsigned)m->n_spaces)] : NULL;
-		if (ns && plan_ns_within(ns, t->ns) && living_thread(m, (pid_t)ns->init))
-			clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
-		break;
-	default:
-		child = any_running(m);
-		setpgid_child_model(m, t, child, any(2) ? child->tid : any_running(m)->pgid);
-		break;
-	}
-}
-
-/* a process ends as a whole, or one thread; the last thread takes the leader along */
-static void end_model(struct model *m, struct thread *t)
-{
-	pid_t tgid = t->tgid;
-
-	if (any(2) == 0) {
-		if (!is_init(t))
-			exit_model(m, t, t->tid != tgid || (any(2) && !living_thread(m, tgid)));
-		return;
-	}
-	bool reaped = any(3) > 0;
-	if (is_init(t))
-		end_space(m, t->ns, tgid);
-	while ((t = living_thread(m, tgid)))
-		exit_model(m, t, false);
-	if (reaped && get(m, tgid))
-		get(m, tgid)->state = GONE;
-}
-
-/* clone(2): not for an init */
-static uint64_t any_parent(struct model *m, const struct thread *t)
-{
-	return m->mode & WILD && get(m, t->tgid)->parent && !is_init(t) && any(4) == 0
-	               ? CLONE_PARENT
-	               : 0;
-}
-
-static void one_event(struct model *m, pid_t *next, bool sharing)
-{
-	const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
-	struct thread *t = any_running(m), *other;
-	/* the session outside would seem to be one whose leader died, if the root left it */
-	bool is_root = t->tgid == m->root;
-
-	switch (any(12)) {
-	case 0:
-	case 1:
-	case 2:
-		clone_model(m, t, (*next)++, any_flags(sharing) | any_parent(m, t), SIGCHLD);
-		break;
-	case 3:
-		clone_model(m, t, (*next)++,
-		            thread | CLONE_FILES | CLONE_FS | CLONE_IO | CLONE_SYSVSEM, 0);
-		break;
-	case 4:
-		if (sharing)
-			clone_model(m, t, (*next)++, thread | any_flags(true), 0);
-		break;
-	case 5:
-		if (!is_root || m->mode & WILD)
-			setsid_model(m, t);
-		break;
-	case 6:
-		setpgid_model(m, t, t->tgid);
-		break;
-	case 7:
-		other = any_running(m);
-		if (!is_root)
-			setpgid_model(m, t, other->pgid);
-		break;
-	case 8:
-		if (sharing)
-			unshare_model(m, t);
-		break;
-	case 9:
-		get(m, t->tgid)->subreaper |= any(3) == 0;
-		if (m->mode & WILD && !is_root && any(2))
-			get(m, t->tgid)->subreaper = false;
-		break;
-	default:
-		if (!is_root)
-			end_model(m, t);
-		break;
-	}
-}
-
-/* from outside, setns(2): as nsenter(1) does */
-static void enter_model(struct model *m, pid_t tid)
-{
-	struct thread *t = add(m, tid);
-
-	t->sid = m->out_sid;
-	t->pgid = m->out_pgid;
-}
-
-/* a process whose last thread is gone is a zombie; nothing to do, but threads that lead none */
-static struct model *history(uint64_t s, unsigned events, unsigned mode)
-{
-	struct model *m = xcalloc(1, sizeof(*m));
-	pid_t next = 1001;
-
-	m->mode = mode;
-	m->root = mode & CONTAINER ? 1 : 1000;
-	seed = s * 977 + 12345;
-	m->out_sid = OUT_SID;
-	m->out_pgid = OUT_PGID;
-	struct thread *root = add(m, m->root);
-	root->sid = OUT_SID;
-	root->pgid = OUT_PGID;
-	root->subreaper = true;
-	if (mode & LEADS)
-		setsid_model(m, root);
-	while (events-- && m->n < MAX - 2) {
-		if (mode & CONTAINER && any(10) == 0)
-			enter_model(m, next++);
-		else if (mode & NESTED && any(5) == 0)
-			one_nested_event(m, &next, mode & SHARING);
-		else
-			one_event(m, &next, mode & SHARING);
-	}
-	return m;
+	return history(i, 10 + i % (mode & SHARING ? 50 : 150), mode | (i % 3 > 0 ? LEADS : 0));
 }
 
 /* @n histories of a mode, a third with a root in the session outside; returns how many gaps */
@@ -654,8 +263,7 @@ static unsigned random_histories(unsigned first, unsigned n, unsigned mode, unsi
 	unsigned gaps = 0, refused = 0;
 
 	for (unsigned i = first; i < first + n; i++) {
-		struct model *m = history(i, 10 + i % (mode & SHARING ? 50 : 150),
-		                          mode | (i % 3 > 0 ? LEADS : 0));
+		struct model *m = a_history(i, mode);
 		enum code code = round_trip(m);
 		if (code == CODE_sharing_gap && mode & SHARING)
 			gaps++;
@@ -895,8 +503,36 @@ static void many_namespaces_are_fast(void **state)
 	free(ns);
 }
 
-int main(void)
+static unsigned surveyed;
+
+static void tell_last(void)
 {
+	printf("the last one was %u\n", surveyed);
+}
+
+static int survey(unsigned mode, unsigned first, unsigned n)
+{
+	unsigned refused = 0, gaps = 0;
+
+	atexit(tell_last); /* a wrong plan ends it */
+	for (surveyed = first; surveyed < first + n; surveyed++) {
+		struct model *m = a_history(surveyed, mode);
+		enum code code = round_trip_with(m, false);
+		if (code == CODE_sharing_gap)
+			gaps++;
+		else if (code != CODE_NONE && ++refused)
+			printf("%u: %s: %s (%zu)\n", surveyed, code_name(code), why, m->n);
+		free(m);
+	}
+	printf("%u of %u refused, %u are gaps\n", refused, n, gaps);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4)
+		return survey((unsigned)atoi(argv[1]), (unsigned)atoi(argv[2]),
+		              (unsigned)atoi(argv[3]));
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(trees_of_random_histories),
 		cmocka_unit_test(sharing_in_random_histories),
