@@ -264,6 +264,7 @@ static void planner_done(struct planner *p)
 {
 	map_free(p->by_tid);
 	map_free(p->inits);
+	map_free(p->places);
 	free_values(p->dead_leaders);
 	free_values(p->leads);
 	free_values(p->groups);
@@ -282,6 +283,7 @@ static int make_plan(struct plan_task *tasks, size_t n, bool adopt, struct plan 
 		             .by_tid = map_new(),
 		             .inits = map_new(),
 		             .dead_leaders = map_new(),
+		             .places = map_new(),
 		             .leads = map_new(),
 		             .groups = map_new(),
 		             .keeper = PLAN_NONE,

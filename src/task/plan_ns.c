@@ -29,6 +29,11 @@ static uint32_t init_of(const struct planner *p, const struct plan_ns *ns)
 	return found ? (uint32_t)(found - 1) : PLAN_NONE;
 }
 
+uint32_t plan_init_of(const struct planner *p, const struct plan_ns *ns)
+{
+	return ns ? init_of(p, ns) : p->plan->root;
+}
+
 bool plan_is_init(const struct planner *p, uint32_t node)
 {
 	return ns_of(p, node) && init_of(p, ns_of(p, node)) == node;

@@ -167,8 +167,8 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 {
 	size_t limit = plan_session_end(p, start);
 	const struct plan_pid *who = plan_dead_leader(p, p->foreign[start].sid);
-	uint32_t deepest = reaper_of(p, &p->foreign[limit - 1]), above = deepest, leader;
 	pid_t sid = p->foreign[start].sid;
+	uint32_t place = plan_place(p, sid), creator = place, leader;
 	int r = 0, exit_signal = 0;
 
 	if (!plan_ns_begun(p, who->ns)) {
@@ -176,27 +176,24 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 		*array_push(level->dead, level->n_dead) = start;
 		return 0;
 	}
-	while (!plan_ns_within(who->ns, ns_of(p, above)))
-		above = p->members[p->members[above].parent].leader;
-	uint32_t creator = above;
 	for (size_t i = start; i < limit; i++)
 		if (!plan_was_orphan(p, p->foreign[i].node, who->ns)) {
 			creator = p->members[p->foreign[i].node].parent;
-			above = p->members[creator].leader;
 			exit_signal = p->tasks[p->foreign[i].node].exit_signal;
 		}
+	place = p->members[creator].leader;
 	if (!plan_ns_within(who->ns, ns_of(p, creator)))
 		return plan_bad_shape(p, p->foreign[start].node,
 		                      "the leader of its session is above who could have made it");
 	leader = plan_add_placeholder(p, creator, *who, sid);
 	p->plan->nodes[leader].exit_signal = exit_signal;
-	plan_lead_session(p, b, leader, sid, deepest);
+	plan_lead_session(p, b, leader, sid, place);
 	for (size_t i = start, end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
 		uint32_t reaper = reaper_of(p, &p->foreign[i]);
-		bool ends = reaper == deepest && who->ns == ns_of(p, reaper);
+		bool ends = reaper == place && who->ns == ns_of(p, reaper);
 		const struct orphans o = { leader, ends, i, end };
-		if (any_orphan(p, &o, who->ns) && !comes_to(p, above, who->ns, reaper))
+		if (any_orphan(p, &o, who->ns) && !comes_to(p, place, who->ns, reaper))
 			return plan_bad_shape(p, p->foreign[i].node,
 			                      "orphans of one session went to unrelated reapers");
 		r = plan_orphans(p, b, o);
@@ -242,10 +239,10 @@ void plan_place_dead_sessions(struct planner *p, struct building *b)
 		end = plan_session_end(p, i);
 		if (p->foreign[i].sid == OUTSIDE || plan_find(p, p->foreign[i].sid) != PLAN_NONE)
 			continue;
-		uint32_t reaper = reaper_of(p, &p->foreign[end - 1]);
-		uintptr_t next = (uintptr_t)map_get(b->dead_sessions, &reaper, sizeof(reaper));
+		uint32_t place = plan_place(p, p->foreign[i].sid);
+		uintptr_t next = (uintptr_t)map_get(b->dead_sessions, &place, sizeof(place));
 		b->next_dead[i] = next;
-		map_put(b->dead_sessions, &reaper, sizeof(reaper), (void *)(uintptr_t)(i + 1));
+		map_put(b->dead_sessions, &place, sizeof(place), (void *)(uintptr_t)(i + 1));
 	}
 }
 

@@ -77,7 +77,8 @@ struct planner {
 	struct map *dead_leaders; /* number -> struct plan_pid, of leaders of sessions and groups */
 	struct map *groups;       /* pgid -> struct group */
 	uint32_t *ending;         /* placeholders that end when all groups are complete */
-	struct map *leads;        /* number in plan_task.stand_ins -> struct lead */
+	struct map *places; /* sid of a dead leader -> node + 1 of the process it was made below */
+	struct map *leads;  /* number in plan_task.stand_ins -> struct lead */
 	size_t n_ending;
 	bool adopt;      /* an init got what it may also have made itself, plan_sessions.c */
 	uint32_t keeper; /* a placeholder that stays in the session outside, PLAN_NONE: none */
@@ -117,6 +118,8 @@ static inline const struct plan_ns *ns_of(const struct planner *p, uint32_t node
 /* that numbers, parents and inits agree on every level; fills p->inits and p->dead_leaders */
 int plan_read_namespaces(struct planner *p);
 bool plan_is_init(const struct planner *p, uint32_t node); /* of a namespace below the root's */
+/* the init of a namespace, the root of its own */
+uint32_t plan_init_of(const struct planner *p, const struct plan_ns *ns);
 /* what it is in has an init, or gets it by this one */
 bool plan_ns_ready(const struct planner *p, uint32_t node);
 /* whether the init of a pid namespace has been made */
@@ -134,6 +137,8 @@ pid_t plan_birth(const struct planner *p, uint32_t node);
 bool plan_can_begin_in(const struct planner *p, uint32_t process, pid_t session);
 bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session);
 bool plan_descends(const struct planner *p, uint32_t node, uint32_t ancestor);
+/* the process below which the dead leader of a session that left orphans is made */
+uint32_t plan_place(const struct planner *p, pid_t sid);
 /* whether it can have come to its parent when who made it ended, in the namespace @ns */
 bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_ns *ns);
 

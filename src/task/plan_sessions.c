@@ -220,6 +220,13 @@ static void find_place(const struct planner *p, struct place *place, const uint3
 	}
 }
 
+uint32_t plan_place(const struct planner *p, pid_t sid)
+{
+	uintptr_t found = (uintptr_t)map_get(p->places, &sid, sizeof(sid));
+
+	return found ? (uint32_t)(found - 1) : plan_init_of(p, plan_dead_leader(p, sid)->ns);
+}
+
 /* @list: all of the session but its leader; those that have begun in it are added */
 static int settle_session(struct planner *p, uint32_t **list, size_t *n)
 {
@@ -240,6 +247,8 @@ static int settle_session(struct planner *p, uint32_t **list, size_t *n)
 	}
 	if (place.dead && place.process == PLAN_NONE)
 		find_place(p, &place, *list, *n);
+	if (place.dead && place.process != PLAN_NONE)
+		map_put(p->places, &sid, sizeof(sid), (void *)(uintptr_t)(place.process + 1ul));
 	for (size_t i = 0; r == 0 && i < *n; i++)
 		r = settle_birth(p, &place, (*list)[i]);
 	return r;
