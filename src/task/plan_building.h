@@ -4,10 +4,16 @@
 
 #include "task/plan_private.h"
 
-struct orphans { /* of one session and reaper: p->foreign[start..end) */
+struct orphans { /* of one session, reaper, namespace and group of birth */
 	uint32_t maker;
-	bool maker_ends; /* the maker itself will end and leave them behind */
-	size_t start, end;
+	enum {
+		BY_CHILD,  /* of the maker, which ends at once */
+		BY_LEADER, /* by the maker itself: it ends and leaves them behind when all is made
+		            */
+		BY_KEEPER  /* the same, but it ends at once */
+	} how;
+	const struct foreign *list; /* lent */
+	size_t n;
 };
 
 /* what is made when all above this level of pid namespaces is there */
@@ -26,11 +32,14 @@ struct level {
 
 struct building {
 	struct level levels[PLAN_LEVELS_MAX + 1];
-	unsigned level;    /* where we are */
-	uint32_t *leaders; /* placeholders that lead sessions, each followed by its reaper */
+	unsigned level, deepest; /* where we are; the last one */
+	uint32_t *leaders;       /* placeholders that lead sessions, each followed by its reaper */
 	size_t n_leaders;
 	struct map *dead_sessions; /* reaper -> index + 1 of the first foreign of the session */
 	uint32_t *next_dead;       /* per foreign index: another session at the same reaper, + 1 */
+	struct foreign **left;     /* owned: what plan_leave_behind() has added */
+	size_t n_left;
+	size_t n_made; /* nodes, so far */
 };
 
 /* how many pid namespaces below the root's a node is */
@@ -50,5 +59,11 @@ void plan_place_dead_sessions(struct planner *p, struct building *b);
 int plan_build_orphans(struct planner *p, struct building *b, uint32_t process);
 /* the same for the session outside, which the root is about to leave */
 int plan_keep_outside(struct planner *p, struct building *b);
+/*
+ * @node, which its parent is to make in the session and group where it is now, but cannot make yet:
+ * a child of the parent stays there, makes it when it can be made, and ends. Returns whether it can
+ * have been so; then it is done.
+ */
+bool plan_leave_behind(struct planner *p, struct building *b, uint32_t node);
 /* those that wait, as far as all that they need is there by now; sets *ret if there were some */
 int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret);

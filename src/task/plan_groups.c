@@ -113,8 +113,7 @@ static void enter_group(struct planner *p, uint32_t actor, uint32_t node, pid_t 
 	p->members[node].group = pgid;
 }
 
-/* in which it is while steps are played */
-static pid_t session_now(const struct planner *p, uint32_t process)
+pid_t plan_session_now(const struct planner *p, uint32_t process)
 {
 	const struct member *m = &p->members[process];
 
@@ -126,7 +125,7 @@ static bool can_make(const struct planner *p, const struct group *g, uint32_t pr
 {
 	return plan_ns_within(g->leader.ns, ns_of(p, process)) &&
 	       (process >= p->n ||
-	        (p->members[process].made && session_now(p, process) == g->session));
+	        (p->members[process].made && plan_session_now(p, process) == g->session));
 }
 
 /* who does: the first of its members, the session's leader, or who is above the former */
@@ -155,7 +154,7 @@ static bool can_be_brought(const struct planner *p, uint32_t process)
 	const struct member *m = &p->members[process];
 
 	return m->parent != PLAN_NONE && !m->foreign && m->birth_in &&
-	       session_now(p, process) == session_now(p, p->members[m->parent].leader) &&
+	       plan_session_now(p, process) == plan_session_now(p, p->members[m->parent].leader) &&
 	       plan_group_visible(p, m->birth_in, ns_of(p, m->parent));
 }
 
@@ -217,11 +216,11 @@ bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
 	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
 	struct member *m = &p->members[process];
-	pid_t session = session_now(p, process);
+	pid_t session = plan_session_now(p, process);
 
 	if (plan_group_visible(p, pgid, ns_of(p, maker)) || m->group == pgid ||
 	    parent == PLAN_NONE || m->foreign || session == p->tasks[process].tid ||
-	    session != session_now(p, p->members[parent].leader) ||
+	    session != plan_session_now(p, p->members[parent].leader) ||
 	    session != (g ? g->session : OUTSIDE) ||
 	    !plan_group_visible(p, pgid, ns_of(p, parent)) || (g && !found_group(p, g)))
 		return false;

@@ -32,17 +32,17 @@ static bool any_orphan(const struct planner *p, const struct orphans *o, const s
 {
 	bool any = false;
 
-	for (size_t i = o->start; i < o->end; i++)
-		any |= plan_was_orphan(p, p->foreign[i].node, ns);
+	for (size_t i = 0; i < o->n; i++)
+		any |= plan_was_orphan(p, o->list[i].node, ns);
 	return any;
 }
 
 /* the maker makes them; unless it ends itself, by a child that ends in the reaper's namespace */
 static int make_orphans(struct planner *p, struct building *b, const struct orphans *o)
 {
-	uint32_t reaper = reaper_of(p, &p->foreign[o->start]), maker = o->maker;
-	pid_t group = p->members[p->foreign[o->start].node].birth_in;
-	bool by_child = !o->maker_ends && any_orphan(p, o, ns_of(p, o->maker));
+	uint32_t reaper = reaper_of(p, o->list), maker = o->maker;
+	pid_t group = p->members[o->list->node].birth_in;
+	bool by_child = o->how == BY_CHILD && any_orphan(p, o, ns_of(p, o->maker));
 	int r = 0;
 
 	if (by_child)
@@ -51,18 +51,18 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 		                             p->members[o->maker].group);
 	if (by_child && group && plan_group_visible(p, group, ns_of(p, o->maker)))
 		r = plan_put_into(p, o->maker, maker, group);
-	for (size_t i = o->start; r == 0 && i < o->end; i++) {
-		uint32_t node = p->foreign[i].node, creator = maker;
+	for (size_t i = 0; r == 0 && i < o->n; i++) {
+		uint32_t node = o->list[i].node, creator = maker;
 		if (!plan_was_orphan(p, node, ns_of(p, o->maker))) {
 			creator = o->maker;
 			r = make_sibling(p, creator, node);
 		}
 		p->plan->nodes[node].creator = creator;
 		if (r == 0)
-			r = plan_make_node(p, b, creator, node, p->foreign[i].sid,
+			r = plan_make_node(p, b, creator, node, o->list[i].sid,
 			                   p->members[creator].group);
 	}
-	if (by_child)
+	if (by_child || o->how == BY_KEEPER)
 		plan_add_step(p, PLAN_EXIT, maker, reaper);
 	return r;
 }
@@ -70,7 +70,7 @@ static int make_orphans(struct planner *p, struct building *b, const struct orph
 /* now, or when the namespaces that they are in are there */
 static int plan_orphans(struct planner *p, struct building *b, struct orphans o)
 {
-	unsigned level = plan_level(p, p->foreign[o.start].node);
+	unsigned level = plan_level(p, o.list->node);
 
 	if (level < b->level || level == plan_level(p, o.maker))
 		return make_orphans(p, b, &o);
@@ -149,7 +149,8 @@ static int orphans_of_session(struct planner *p, struct building *b, uint32_t ma
 		return 0;
 	for (size_t end; r == 0 && i < limit; i = end) {
 		end = reaper_end(p, i, limit);
-		r = plan_orphans(p, b, (struct orphans){ maker, false, i, end });
+		r = plan_orphans(p, b,
+		                 (struct orphans){ maker, BY_CHILD, &p->foreign[i], end - i });
 	}
 	return r;
 }
@@ -192,13 +193,39 @@ static int orphans_of_dead(struct planner *p, struct building *b, size_t start)
 		end = reaper_end(p, i, limit);
 		uint32_t reaper = reaper_of(p, &p->foreign[i]);
 		bool ends = reaper == place && who->ns == ns_of(p, reaper);
-		const struct orphans o = { leader, ends, i, end };
+		const struct orphans o = { leader, ends ? BY_LEADER : BY_CHILD, &p->foreign[i],
+			                   end - i };
 		if (any_orphan(p, &o, who->ns) && !comes_to(p, place, who->ns, reaper))
 			return plan_bad_shape(p, p->foreign[i].node,
 			                      "orphans of one session went to unrelated reapers");
 		r = plan_orphans(p, b, o);
 	}
 	return r;
+}
+
+bool plan_leave_behind(struct planner *p, struct building *b, uint32_t node)
+{
+	const struct plan_node *n = &p->plan->nodes[node];
+	const struct member *m = &p->members[node];
+	uint32_t parent = m->parent, process = p->members[parent].leader;
+	bool named = !m->birth_in || plan_group_visible(p, m->birth_in, ns_of(p, process));
+
+	if (n->creator != parent || n->flags || !plan_was_orphan(p, node, ns_of(p, process)) ||
+	    (!named && m->birth_in != p->members[process].group))
+		return false;
+	uint32_t keeper = plan_add_placeholder(p, process,
+	                                       (struct plan_pid){ .ns = ns_of(p, process) },
+	                                       p->members[process].group);
+	struct foreign *f = xcalloc(1, sizeof(*f));
+	*f = (struct foreign){ node, plan_session_now(p, process) };
+	*array_push(b->left, b->n_left) = f;
+	struct level *level = &b->levels[plan_level(p, node)];
+	*array_push(level->orphans, level->n_orphans) = (struct orphans){ keeper, BY_KEEPER, f, 1 };
+	p->plan->nodes[node].creator = keeper;
+	p->members[node].foreign = true;
+	if (!named)
+		p->members[process].n_heirs--;
+	return true;
 }
 
 int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret)
@@ -215,10 +242,10 @@ int plan_make_late_orphans(struct planner *p, struct building *b, struct level *
 	level->n_orphans = 0;
 	for (size_t k = 0; r == 0 && k < n; k++) {
 		const struct orphans o = level->orphans[k];
-		bool ready = p->members[reaper_of(p, &p->foreign[o.start])].made;
-		for (size_t i = o.start; i < o.end; i++)
-			ready = ready && plan_ns_ready(p, p->foreign[i].node) &&
-			        plan_group_ready(p, p->foreign[i].node);
+		bool ready = p->members[reaper_of(p, o.list)].made;
+		for (size_t i = 0; i < o.n; i++)
+			ready = ready && plan_ns_ready(p, o.list[i].node) &&
+			        plan_group_ready(p, o.list[i].node);
 		if (!ready) {
 			level->orphans[level->n_orphans++] = o;
 			continue;

@@ -174,6 +174,8 @@ uint32_t plan_add_placeholder(struct planner *p, uint32_t creator, struct plan_p
 int plan_read_groups(struct planner *p);
 /* whether a process in @ns has a number for the group */
 bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns);
+/* the session in which a process is while steps are played */
+pid_t plan_session_now(const struct planner *p, uint32_t process);
 /* whether the group that it is to be born into is there, or can be made now */
 bool plan_group_ready(const struct planner *p, uint32_t node);
 /* member.birth_in, when it is known who makes whom */

@@ -95,6 +95,7 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 	m->birth_session = session;
 	m->group = m->birth_group = group;
 	m->made = true;
+	b->n_made++;
 	if (creator == PLAN_COORDINATOR) {
 		if (m->birth_in && m->birth_in != OUTSIDE)
 			return plan_bad_shape(p, node,
@@ -243,6 +244,12 @@ static void go_to_stand_ins(struct planner *p, struct building *b, struct stand_
 
 /* ---- what a process makes ---- */
 
+/* a placeholder makes it, not its parent: plan_leave_behind() */
+static bool is_left(const struct planner *p, uint32_t node)
+{
+	return p->members[node].foreign && !p->members[node].entered;
+}
+
 /* whether the namespace and the group that it is to be born in are there, or can be made now */
 static bool is_ready(const struct planner *p, uint32_t node)
 {
@@ -265,7 +272,7 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 		pid_t session = early ? m->birth_session : m->sid;
 		pid_t group = early ? m->birth_group : m->group;
 		struct level *level = &b->levels[plan_level(p, x)];
-		if (p->members[x].made || (early && !is_ready(p, x)))
+		if (p->members[x].made || is_left(p, x) || (early && !is_ready(p, x)))
 			continue;
 		if (!early && plan_level(p, x) > plan_level(p, process)) {
 			*array_push(level->due, level->n_due) = x;
@@ -309,11 +316,35 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 	     t = t == process ? m->first_thread : p->members[t].next_thread) {
 		for (uint32_t x = p->members[t].first_product; x != PLAN_NONE;
 		     x = p->members[x].next_product) {
-			if (!p->members[x].made && phase_of(p, process, x) == EARLY)
+			if (!p->members[x].made && !is_left(p, x) &&
+			    phase_of(p, process, x) == EARLY)
 				return x;
 		}
 	}
 	return PLAN_NONE;
+}
+
+/* what waits although its parent might have ended before: so that others need not wait for it */
+static bool leave_behind(struct planner *p, struct building *b)
+{
+	size_t n = b->n_left;
+
+	for (unsigned i = 0; i <= b->level; i++) {
+		struct level *level = &b->levels[i];
+		for (size_t k = 0; k < level->n_blocked; k++) {
+			uint32_t x;
+			while ((x = find_blocking(p, level->blocked[k])) != PLAN_NONE &&
+			       plan_leave_behind(p, b, x))
+				;
+		}
+		size_t kept = 0;
+		for (size_t k = 0; k < level->n_due; k++)
+			if (!p->members[level->due[k]].birth_in ||
+			    !plan_leave_behind(p, b, level->due[k]))
+				level->due[kept++] = level->due[k];
+		level->n_due = kept;
+	}
+	return b->n_left > n;
 }
 
 static void make_threads(struct planner *p, uint32_t maker)
@@ -428,7 +459,7 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 	return r < 0 ? r : plan_build_orphans(p, b, process);
 }
 
-static int build_blocked(struct planner *p, struct level *level, bool *ret_any)
+static int build_blocked(struct planner *p, struct building *b, struct level *level, bool *ret_any)
 {
 	size_t n = level->n_blocked;
 	int r = 0;
@@ -436,7 +467,10 @@ static int build_blocked(struct planner *p, struct level *level, bool *ret_any)
 	level->n_blocked = 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		uint32_t process = level->blocked[i], blocking = find_blocking(p, process);
-		if (!is_ready(p, blocking)) {
+		if (blocking != PLAN_NONE && !is_ready(p, blocking)) {
+			size_t n_made = b->n_made;
+			r = make_all_products(p, b, process, EITHER, EITHER);
+			*ret_any |= b->n_made > n_made;
 			level->blocked[level->n_blocked++] = process;
 			continue;
 		}
@@ -460,7 +494,7 @@ static int build_waiting(struct planner *p, struct building *b, struct level *le
 		r = make_due(p, b, level, ret_any);
 	if (r == 0)
 		r = plan_make_late_orphans(p, b, level, ret_any);
-	return r < 0 ? r : build_blocked(p, level, ret_any);
+	return r < 0 ? r : build_blocked(p, b, level, ret_any);
 }
 
 /* orphans of a session that ends on a deeper level may come late to a higher one */
@@ -473,6 +507,8 @@ static int build_level(struct planner *p, struct building *b)
 		any = false;
 		for (unsigned i = 0; r == 0 && i <= b->level; i++)
 			r = build_waiting(p, b, &b->levels[i], &any);
+		if (r == 0 && !any && b->level == b->deepest)
+			any = leave_behind(p, b);
 	}
 	plan_finish_groups(p, b->level);
 	return r;
@@ -490,13 +526,13 @@ static unsigned deepest_level(const struct planner *p)
 
 static int build_all(struct planner *p, struct building *b)
 {
-	unsigned deepest = deepest_level(p);
+	b->deepest = deepest_level(p);
 	uint32_t root = p->plan->root;
 	int r;
 
 	plan_place_dead_sessions(p, b);
 	r = plan_make_node(p, b, PLAN_COORDINATOR, root, OUTSIDE, OUTSIDE);
-	for (b->level = 0; r == 0 && b->level <= deepest; b->level++)
+	for (b->level = 0; r == 0 && b->level <= b->deepest; b->level++)
 		r = build_level(p, b);
 	for (uint32_t i = 0; r == 0 && i < p->n; i++)
 		if (!p->members[i].made)
@@ -513,6 +549,9 @@ static void building_done(struct building *b)
 		free(b->levels[i].dead);
 		free(b->levels[i].blocked);
 	}
+	for (size_t i = 0; i < b->n_left; i++)
+		free(b->left[i]);
+	free(b->left);
 	free(b->leaders);
 	free(b->next_dead);
 	map_free(b->dead_sessions);
