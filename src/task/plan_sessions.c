@@ -124,19 +124,6 @@ static bool comes_to(const struct planner *p, const struct place *place, uint32_
 	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }
 
-/*
- * Left to the root, in the session outside of which that is no more, by a process that had entered
- * another pid namespace, which the root may have made after its setsid(2).
- */
-static bool was_kept(const struct planner *p, const struct place *place, uint32_t child)
-{
-	uint32_t root = p->plan->root;
-
-	return place->sid == OUTSIDE && leads_session(p, root) && ns_of(p, child) &&
-	       process_above(p, child) == root && !p->members[child].entered &&
-	       plan_was_orphan(p, child, NULL);
-}
-
 static void add_foreign(struct planner *p, uint32_t node, pid_t session)
 {
 	p->members[node].foreign = true;
@@ -150,9 +137,8 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 		uint32_t parent = process_above(p, child);
 		if (plan_maker(p, child) != p->members[child].parent)
 			return 0;
-		if (!leads_session(p, child) &&
-		    (was_kept(p, place, child) ||
-		     (p->members[parent].sid == place->sid && was_adopted(p, parent, child)))) {
+		if (!leads_session(p, child) && p->members[parent].sid == place->sid &&
+		    was_adopted(p, parent, child)) {
 			add_foreign(p, child, place->sid);
 			return 0;
 		}
