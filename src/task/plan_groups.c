@@ -211,18 +211,29 @@ static void hold_group(struct planner *p, uint32_t leader)
 		p, leader, (struct plan_pid){ .ns = ns_of(p, leader) }, g->pgid);
 }
 
+pid_t plan_session_of(const struct planner *p, pid_t pgid)
+{
+	return pgid == OUTSIDE ? OUTSIDE : find_group(p, pgid)->session;
+}
+
+/* whether its parent can put a maker into a group that it cannot name itself, if that is there */
+static bool may_bring(const struct planner *p, uint32_t maker, pid_t pgid)
+{
+	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
+	const struct member *m = &p->members[process];
+	pid_t session = plan_session_now(p, process);
+
+	return !plan_group_visible(p, pgid, ns_of(p, maker)) && m->group != pgid &&
+	       parent != PLAN_NONE && !m->foreign && session != p->tasks[process].tid &&
+	       session == plan_session_now(p, p->members[parent].leader) &&
+	       session == plan_session_of(p, pgid) && plan_group_visible(p, pgid, ns_of(p, parent));
+}
+
 bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 {
 	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
-	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
-	struct member *m = &p->members[process];
-	pid_t session = plan_session_now(p, process);
 
-	if (plan_group_visible(p, pgid, ns_of(p, maker)) || m->group == pgid ||
-	    parent == PLAN_NONE || m->foreign || session == p->tasks[process].tid ||
-	    session != plan_session_now(p, p->members[parent].leader) ||
-	    session != (g ? g->session : OUTSIDE) ||
-	    !plan_group_visible(p, pgid, ns_of(p, parent)) || (g && !found_group(p, g)))
+	if (!may_bring(p, maker, pgid) || (pgid != OUTSIDE && !found_group(p, find_group(p, pgid))))
 		return false;
 	hold_group(p, process);
 	enter_group(p, parent, process, pgid);
@@ -230,14 +241,43 @@ bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 	return true;
 }
 
+/* who puts a node into a group when @creator has just made it */
+static uint32_t putter_of(const struct planner *p, uint32_t creator, uint32_t node)
+{
+	bool by_midwife = node < p->n && p->plan->nodes[node].creator >= p->n &&
+	                  p->plan->nodes[p->plan->nodes[node].creator].bears;
+
+	return by_midwife || !(p->plan->nodes[node].flags & CLONE_PARENT) ? creator
+	                                                                  : p->members[node].parent;
+}
+
+bool plan_can_put(const struct planner *p, uint32_t creator, uint32_t node, pid_t group)
+{
+	pid_t pgid = p->members[node].birth_in;
+
+	return !pgid || creator == PLAN_COORDINATOR || group == pgid ||
+	       (creator < p->n && may_bring(p, creator, pgid)) ||
+	       plan_group_visible(p, pgid, ns_of(p, putter_of(p, creator, node)));
+}
+
+uint32_t plan_helper(const struct planner *p, pid_t pgid, const struct plan_ns *ns)
+{
+	const struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
+	uint32_t root = p->plan->root, helper = p->keeper;
+
+	if (g)
+		helper = maker_of(p, g);
+	else if (helper == PLAN_NONE && plan_session_now(p, root) == OUTSIDE &&
+	         (p->members[root].group == OUTSIDE || plan_group_visible(p, pgid, NULL)))
+		helper = root;
+	return helper != PLAN_NONE && plan_ns_within(ns, ns_of(p, helper)) ? helper : PLAN_NONE;
+}
+
 int plan_put_into(struct planner *p, uint32_t creator, uint32_t node, pid_t pgid)
 {
 	struct group *g = pgid == OUTSIDE ? NULL : find_group(p, pgid);
 	uint32_t task = node < p->n ? node : creator < p->n ? creator : p->plan->root;
-	bool by_midwife = node < p->n && p->plan->nodes[node].creator >= p->n &&
-	                  p->plan->nodes[p->plan->nodes[node].creator].bears;
-	bool is_child = by_midwife || !(p->plan->nodes[node].flags & CLONE_PARENT);
-	uint32_t actor = is_child ? creator : p->members[node].parent;
+	uint32_t actor = putter_of(p, creator, node);
 	pid_t session = node < p->n ? p->members[node].birth_session : g ? g->session : OUTSIDE;
 
 	if (creator < p->n && !plan_group_visible(p, pgid, ns_of(p, creator)))

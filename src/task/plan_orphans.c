@@ -207,24 +207,28 @@ bool plan_leave_behind(struct planner *p, struct building *b, uint32_t node)
 {
 	const struct plan_node *n = &p->plan->nodes[node];
 	const struct member *m = &p->members[node];
-	uint32_t parent = m->parent, process = p->members[parent].leader;
+	uint32_t parent = m->parent, process = p->members[parent].leader, maker = PLAN_NONE;
 	bool named = !m->birth_in || plan_group_visible(p, m->birth_in, ns_of(p, process));
+	bool by_keeper = named || m->birth_in == p->members[process].group;
+	pid_t group = m->birth_in;
 
 	if (n->creator != parent || n->flags || !plan_was_orphan(p, node, ns_of(p, process)) ||
-	    (!named && m->birth_in != p->members[process].group))
+	    (!by_keeper && !plan_is_init(p, process)))
 		return false;
-	uint32_t keeper = plan_add_placeholder(p, process,
-	                                       (struct plan_pid){ .ns = ns_of(p, process) },
-	                                       p->members[process].group);
-	struct foreign *f = xcalloc(1, sizeof(*f));
-	*f = (struct foreign){ node, plan_session_now(p, process) };
-	*array_push(b->left, b->n_left) = f;
-	struct level *level = &b->levels[plan_level(p, node)];
-	*array_push(level->orphans, level->n_orphans) = (struct orphans){ keeper, BY_KEEPER, f, 1 };
-	p->plan->nodes[node].creator = keeper;
 	p->members[node].foreign = true;
 	if (!named)
 		p->members[process].n_heirs--;
+	if (by_keeper)
+		maker = plan_add_placeholder(p, process,
+		                             (struct plan_pid){ .ns = ns_of(p, process) },
+		                             p->members[process].group);
+	struct foreign *f = xcalloc(1, sizeof(*f));
+	*f = (struct foreign){ node, by_keeper ? plan_session_now(p, process)
+		                               : plan_session_of(p, group) };
+	*array_push(b->left, b->n_left) = f;
+	struct level *level = &b->levels[plan_level(p, node)];
+	*array_push(level->orphans, level->n_orphans) =
+		(struct orphans){ maker, by_keeper ? BY_KEEPER : BY_CHILD, f, 1 };
 	return true;
 }
 
@@ -241,12 +245,15 @@ int plan_make_late_orphans(struct planner *p, struct building *b, struct level *
 	n = level->n_orphans;
 	level->n_orphans = 0;
 	for (size_t k = 0; r == 0 && k < n; k++) {
-		const struct orphans o = level->orphans[k];
+		struct orphans o = level->orphans[k];
 		bool ready = p->members[reaper_of(p, o.list)].made;
 		for (size_t i = 0; i < o.n; i++)
 			ready = ready && plan_ns_ready(p, o.list[i].node) &&
 			        plan_group_ready(p, o.list[i].node);
-		if (!ready) {
+		if (ready && o.maker == PLAN_NONE)
+			o.maker = plan_helper(p, p->members[o.list->node].birth_in,
+			                      ns_of(p, reaper_of(p, o.list)));
+		if (!ready || o.maker == PLAN_NONE) {
 			level->orphans[level->n_orphans++] = o;
 			continue;
 		}

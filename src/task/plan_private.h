@@ -176,6 +176,12 @@ int plan_read_groups(struct planner *p);
 bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns);
 /* the session in which a process is while steps are played */
 pid_t plan_session_now(const struct planner *p, uint32_t process);
+/* in which a group is */
+pid_t plan_session_of(const struct planner *p, pid_t pgid);
+/* whether @creator, in process group @group, can have it born into its group when that is there */
+bool plan_can_put(const struct planner *p, uint32_t creator, uint32_t node, pid_t group);
+/* who is there and can have a child in namespace @ns and process group @pgid; PLAN_NONE: nobody */
+uint32_t plan_helper(const struct planner *p, pid_t pgid, const struct plan_ns *ns);
 /* whether the group that it is to be born into is there, or can be made now */
 bool plan_group_ready(const struct planner *p, uint32_t node);
 /* member.birth_in, when it is known who makes whom */

@@ -283,6 +283,9 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 			if (stand_ins.all[stand_ins.n - 1].session)
 				session = group = stand_ins.all[stand_ins.n - 1].session;
 		}
+		if (!plan_can_put(p, p->plan->nodes[x].creator, x, group) &&
+		    plan_leave_behind(p, b, x))
+			continue;
 		r = plan_make_node(p, b, p->plan->nodes[x].creator, x, session, group);
 	}
 	end_stand_ins(p, &stand_ins, 0);
@@ -420,6 +423,8 @@ static int make_due(struct planner *p, struct building *b, struct level *level, 
 			level->due[level->n_due++] = x;
 			continue;
 		}
+		if (!plan_can_put(p, maker, x, m->group) && plan_leave_behind(p, b, x))
+			continue;
 		int r = plan_make_node(p, b, maker, x, m->sid, m->group);
 		if (r < 0)
 			return r;
