@@ -275,7 +275,7 @@ static void planner_done(struct planner *p)
 }
 
 /* @tasks is completed */
-static int make_plan(struct plan_task *tasks, size_t n, bool adopt, struct plan **ret,
+static int make_plan(struct plan_task *tasks, size_t n, struct ways ways, struct plan **ret,
                      struct error *err)
 {
 	struct planner p = { .tasks = tasks,
@@ -287,7 +287,7 @@ static int make_plan(struct plan_task *tasks, size_t n, bool adopt, struct plan 
 		             .leads = map_new(),
 		             .groups = map_new(),
 		             .keeper = PLAN_NONE,
-		             .adopt = adopt,
+		             .ways = ways,
 		             .err = err };
 	int r;
 
@@ -316,9 +316,12 @@ static int make_plan(struct plan_task *tasks, size_t n, bool adopt, struct plan 
 
 int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct error *err)
 {
+	static const struct ways ways[] = {
+		{ false, false }, { .adopt = true }, { .keep = true }, { true, true }
+	};
 	_cleanup_(free_p) struct plan_task *copy = xmemdup(tasks, n * sizeof(*tasks));
 	bool hints = false;
-	int r = make_plan(copy, n, false, ret, err);
+	int r = make_plan(copy, n, ways[0], ret, err);
 
 	/* what is for the sake of pages must not prevent it */
 	for (size_t i = 0; r == -EOPNOTSUPP && i < n; i++) {
@@ -330,12 +333,12 @@ int plan_make(const struct plan_task *tasks, size_t n, struct plan **ret, struct
 	}
 	if (hints) {
 		*err = ERROR_INIT;
-		r = make_plan(copy, n, false, ret, err);
+		r = make_plan(copy, n, ways[0], ret, err);
 	}
-	/* the one choice that sessions leave may prevent it: then the other way */
-	if (r == -EOPNOTSUPP) {
+	/* nor what is seen only when it is too late */
+	for (size_t i = 1; r == -EOPNOTSUPP && i < sizeof(ways) / sizeof(ways[0]); i++) {
 		struct error other = ERROR_INIT;
-		if (make_plan(copy, n, true, ret, &other) == 0) {
+		if (make_plan(copy, n, ways[i], ret, &other) == 0) {
 			*err = ERROR_INIT;
 			r = 0;
 		}

@@ -216,7 +216,10 @@ pid_t plan_session_of(const struct planner *p, pid_t pgid)
 	return pgid == OUTSIDE ? OUTSIDE : find_group(p, pgid)->session;
 }
 
-/* whether its parent can put a maker into a group that it cannot name itself, if that is there */
+/*
+ * Whether its parent can put a maker into a group that it cannot name itself, if that is there, and
+ * it can go to its own from there.
+ */
 static bool may_bring(const struct planner *p, uint32_t maker, pid_t pgid)
 {
 	uint32_t process = p->members[maker].leader, parent = p->members[process].parent;
@@ -224,7 +227,8 @@ static bool may_bring(const struct planner *p, uint32_t maker, pid_t pgid)
 	pid_t session = plan_session_now(p, process);
 
 	return !plan_group_visible(p, pgid, ns_of(p, maker)) && m->group != pgid &&
-	       parent != PLAN_NONE && !m->foreign && session != p->tasks[process].tid &&
+	       (m->pgid == pgid || mover_of(p, process) != PLAN_NONE) && parent != PLAN_NONE &&
+	       !m->foreign && session != p->tasks[process].tid &&
 	       session == plan_session_now(p, p->members[parent].leader) &&
 	       session == plan_session_of(p, pgid) && plan_group_visible(p, pgid, ns_of(p, parent));
 }

@@ -284,13 +284,15 @@ int plan_keep_outside(struct planner *p, struct building *b)
 {
 	uint32_t root = p->plan->root;
 	size_t i = first_foreign(p, OUTSIDE);
+	bool any = i < p->n_foreign && p->foreign[i].sid == OUTSIDE;
+	bool leaves = leads_session(p, root) || p->members[root].pgid != OUTSIDE;
 
-	if (i == p->n_foreign || p->foreign[i].sid != OUTSIDE)
-		return 0;
-	p->keeper = plan_add_placeholder(p, root, (struct plan_pid){ 0 },
-	                                 p->members[root].birth_group);
-	*array_push(p->ending, p->n_ending) = p->keeper;
-	return orphans_of_session(p, b, p->keeper, OUTSIDE);
+	if (p->keeper == PLAN_NONE && leaves && (any || p->ways.keep)) {
+		p->keeper = plan_add_placeholder(p, root, (struct plan_pid){ 0 },
+		                                 p->members[root].birth_group);
+		*array_push(p->ending, p->n_ending) = p->keeper;
+	}
+	return p->keeper == PLAN_NONE ? 0 : orphans_of_session(p, b, p->keeper, OUTSIDE);
 }
 
 int plan_build_orphans(struct planner *p, struct building *b, uint32_t process)
@@ -300,7 +302,8 @@ int plan_build_orphans(struct planner *p, struct building *b, uint32_t process)
 
 	if (leads_session(p, process))
 		r = orphans_of_session(p, b, process, p->tasks[process].tid);
-	else if (process == p->plan->root && p->members[process].sid == OUTSIDE)
+	else if (process == p->plan->root && p->members[process].sid == OUTSIDE &&
+	         p->keeper == PLAN_NONE)
 		r = orphans_of_session(p, b, process, OUTSIDE);
 	while (r == 0 && dead) {
 		size_t start = dead - 1;

@@ -64,6 +64,12 @@ struct foreign { /* a process that comes to its parent as an orphan */
 	pid_t sid;
 };
 
+/* what is tried when the tree cannot be made without */
+struct ways {
+	bool adopt; /* an init got what it may also have made itself, plan_sessions.c */
+	bool keep;  /* a placeholder stays in the session and group outside, plan_orphans.c */
+};
+
 struct planner {
 	const struct plan_task *tasks;
 	size_t n;
@@ -80,7 +86,7 @@ struct planner {
 	struct map *places; /* sid of a dead leader -> node + 1 of the process it was made below */
 	struct map *leads;  /* number in plan_task.stand_ins -> struct lead */
 	size_t n_ending;
-	bool adopt;      /* an init got what it may also have made itself, plan_sessions.c */
+	struct ways ways;
 	uint32_t keeper; /* a placeholder that stays in the session outside, PLAN_NONE: none */
 	struct plan *plan;
 	struct error *err;

@@ -86,21 +86,6 @@ bool plan_was_orphan(const struct planner *p, uint32_t node, const struct plan_n
 	        (plan_is_init(p, p->members[parent].leader) && plan_ns_within(ns_of(p, heir), ns)));
 }
 
-/*
- * Left to the init of a pid namespace, in its session, by a process that had entered from outside:
- * its group cannot be named inside, and is not the one that the init was born in.
- */
-static bool was_adopted(const struct planner *p, uint32_t parent, uint32_t child)
-{
-	const struct member *m = &p->members[child];
-	uint32_t leader = m->sid == OUTSIDE ? p->plan->root : plan_find(p, m->sid);
-
-	return plan_is_init(p, parent) && leader != PLAN_NONE && !leads_session(p, child) &&
-	       m->parent == parent && m->pgid != p->members[parent].pgid &&
-	       !plan_group_visible(p, m->pgid, ns_of(p, child)) &&
-	       !plan_group_visible(p, p->members[parent].pgid, ns_of(p, parent));
-}
-
 /* where a session is from: the process that leads it or below which its dead leader was made */
 struct place {
 	pid_t sid;
@@ -119,7 +104,7 @@ static bool comes_to(const struct planner *p, const struct place *place, uint32_
 	if (place->process == PLAN_NONE && !place->dead)
 		return false;
 	if (plan_is_init(p, reaper) && plan_ns_within(ns_of(p, reaper), place->ns) &&
-	    (p->adopt || !plan_has_been_in(p, climb(p, reaper, place->sid), place->sid)))
+	    (p->ways.adopt || !plan_has_been_in(p, climb(p, reaper, place->sid), place->sid)))
 		return true;
 	return place->process != PLAN_NONE && plan_descends(p, place->process, reaper);
 }
@@ -137,11 +122,6 @@ static int settle_birth(struct planner *p, const struct place *place, uint32_t c
 		uint32_t parent = process_above(p, child);
 		if (plan_maker(p, child) != p->members[child].parent)
 			return 0;
-		if (!leads_session(p, child) && p->members[parent].sid == place->sid &&
-		    was_adopted(p, parent, child)) {
-			add_foreign(p, child, place->sid);
-			return 0;
-		}
 		if (plan_has_been_in(p, parent, place->sid))
 			return 0;
 		bool orphan = plan_was_orphan(p, child, place->ns);

@@ -451,7 +451,7 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 	}
 	if (r < 0 || blocking != PLAN_NONE)
 		return r;
-	if (process == p->plan->root && leads_session(p, process))
+	if (process == p->plan->root)
 		r = plan_keep_outside(p, b);
 	if (r < 0)
 		return r;
