@@ -294,7 +294,8 @@ static int make_products(struct planner *p, struct building *b, uint32_t process
 
 /*
  * When a process makes what: before its setsid(2); before or after that, of which it is before if
- * others need it, as they do an init; or in its own session.
+ * others need it, as they do an init; or in its own session. What enters from outside only waits
+ * for the root.
  */
 enum phase { EARLY, EITHER, LATE };
 
@@ -302,9 +303,10 @@ static enum phase phase_of(const struct planner *p, uint32_t process, uint32_t x
 {
 	pid_t want = plan_birth(p, x);
 
-	if (!is_leader(p, x) || !leads_session(p, process) || p->members[x].led ||
-	    p->members[x].entered)
+	if (!is_leader(p, x) || !leads_session(p, process) || p->members[x].led)
 		return LATE;
+	if (p->members[x].entered)
+		return EITHER;
 	if (want == FREE)
 		return plan_is_init(p, x) ? EARLY : EITHER;
 	return want == p->members[process].sid ? LATE : EARLY;
