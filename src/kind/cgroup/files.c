@@ -77,6 +77,8 @@ static const struct cgroup_file {
 	{ "memory.zswap.writeback", "1", CGROUP_LATE },
 	{ "memory.limit_in_bytes", "9223372036854771712", CGROUP_LATE },
 	{ "memory.memsw.limit_in_bytes", "9223372036854771712", CGROUP_LATE },
+	{ "memory.shown_ram_in_bytes", "0",
+	  CGROUP_LATE }, /* not mainline's: of hosts of containers */
 	{ "memory.soft_limit_in_bytes", "9223372036854771712", CGROUP_LATE },
 	{ "memory.kmem.limit_in_bytes", "9223372036854771712", CGROUP_LATE },
 	{ "memory.kmem.tcp.limit_in_bytes", "9223372036854771712", CGROUP_LATE },
