@@ -17,6 +17,12 @@
  * TEST executable round-trip restart="--mntns new" except=map/????????????,exe -- executable
  * A root that is not the first line of mountinfo is, before Linux 6.8, which has no unique ids:
  * TEST old-root round-trip restart="--mntns new" needs=statmount_ns -- old_root
+ * What was mapped before its file was copied to the upper layer shows the lower one's.
+ * TEST copied-up refuse code=mm.copied-up -- copied_up
+ * TEST copied-up-untouched refuse code=mm.copied-up -- copied_up_untouched
+ * TEST copied-up-shorter refuse code=mm.copied-up -- copied_up_shorter
+ * TEST copied-up-user refuse code=mm.copied-up under="setpriv --bounding-set=-sys_admin" -- copied_up_shared
+ * TEST mapped-since round-trip restart="--mntns new" except=map/???????????? -- mapped_since
  * TEST relative refuse code=mount.overlay -- relative
  * TEST index refuse code=mount.overlay -- with_index
  * What the layers are made of has been unmounted: what the overlay shows is copied.
@@ -284,6 +290,76 @@ static void open_files(void)
 	CHECK(faccessat(dir, "in", F_OK, 0) == 0 && own[0] == 'B' && own[1] == 'e');
 }
 
+static char *map_below(void)
+{
+	int fd = open("/mnt/m/below", O_RDONLY);
+	char *map = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	CHECK(fd >= 0 && map != MAP_FAILED);
+	close(fd);
+	return map;
+}
+
+static void overlay_to_map(void)
+{
+	private_mounts();
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+}
+
+static void copied_up(void)
+{
+	overlay_to_map();
+	char *map = map_below();
+	CHECK(!memcmp(map, "below", 5));
+	write_text("/mnt/m/below", "BELOW");
+	subject_checkpoint();
+	CHECK(!memcmp(map, "below", 5));
+}
+
+/* in the mount namespace of the checkpoint, which may not see frames */
+static void copied_up_shared(void)
+{
+	make_layers();
+	overlay("lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w");
+	char *map = map_below();
+	CHECK(!memcmp(map, "below", 5));
+	write_text("/mnt/m/below", "BELOW");
+	subject_checkpoint();
+	CHECK(!memcmp(map, "below", 5));
+}
+
+static void copied_up_untouched(void)
+{
+	overlay_to_map();
+	char *map = map_below();
+	write_text("/mnt/m/below", "BELOW");
+	subject_checkpoint();
+	CHECK(!memcmp(map, "below", 5));
+}
+
+static void copied_up_shorter(void)
+{
+	overlay_to_map();
+	char *map = map_below();
+	CHECK(!memcmp(map, "below", 5));
+	CHECK(truncate("/mnt/m/below", 0) == 0);
+	subject_checkpoint();
+	CHECK(!memcmp(map, "below", 5));
+}
+
+static void mapped_since(void)
+{
+	overlay_to_map();
+	write_text("/mnt/m/below", "BELOW");
+	char *map = map_below();
+	CHECK(!memcmp(map, "BELOW", 5));
+	subject_checkpoint();
+	CHECK(!memcmp(map, "BELOW", 5));
+	write_text("/mnt/m/below", "again");
+	CHECK(!memcmp(map, "again", 5));
+}
+
 /* of what lies on the overlay a child runs a program */
 static void executable(void)
 {
@@ -526,11 +602,13 @@ static void layer_replaced(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(
-		argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only), CASE(on_external),
-		CASE(characters), CASE(symlink_layer), CASE(long_options), CASE(nested),
-		CASE(is_volatile), CASE(covered_later), CASE(open_files), CASE(executable),
-		CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
-		CASE(hidden_read_only), CASE(hidden_beside), CASE(hidden_lower),
-		CASE(renamed_on_disk), CASE(outside), CASE(layer_replaced), CASE(outside_volatile));
+	return SUBJECT_CASES(argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only),
+	                     CASE(on_external), CASE(characters), CASE(symlink_layer),
+	                     CASE(long_options), CASE(nested), CASE(is_volatile),
+	                     CASE(covered_later), CASE(open_files), CASE(executable),
+	                     CASE(copied_up), CASE(copied_up_shared), CASE(copied_up_untouched),
+	                     CASE(copied_up_shorter), CASE(mapped_since), CASE(old_root),
+	                     CASE(relative), CASE(with_index), CASE(hidden), CASE(hidden_read_only),
+	                     CASE(hidden_beside), CASE(hidden_lower), CASE(renamed_on_disk),
+	                     CASE(outside), CASE(layer_replaced), CASE(outside_volatile));
 }

@@ -16,6 +16,7 @@
 #include "host/features.h"
 #include "kind/ipc_ns.h"
 #include "kind/mm.h"
+#include "kind/mm/copied_up.h"
 #include "kind/mm/numa.h"
 #include "kind/mm/pkeys.h"
 #include "kind/mount.h"
@@ -38,6 +39,7 @@ struct collector {
 	dev_t last_dev;
 	uint64_t last_inode;
 	char *last_name; /* not owned */
+	int merged;      /* that file open for reading, if it is an overlay's; -1 otherwise */
 };
 
 static bool is_kernels_own(const struct proc_map *map)
@@ -251,6 +253,8 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 	int r = link_collect(l->c, &d, ret, err);
 	if (r < 0)
 		return error_trace(err, r);
+	close_p(&l->merged);
+	l->merged = mm_open_merged(l->c, fd);
 	l->last = *ret;
 	l->last_dev = map->dev;
 	l->last_inode = map->inode;
@@ -270,6 +274,24 @@ static void set_bytes(ProtobufCBinaryData *ret, const char *text)
 		return;
 	ret->len = strlen(text);
 	ret->data = xmemdup(text, ret->len);
+}
+
+/* of an overlay's file, which collect_file() has found last */
+static int judge_merged(struct collector *l, const struct proc_map *map,
+                        const struct object *object, struct error *err)
+{
+	struct error refusal = ERROR_INIT;
+	int r = 0;
+
+	if (object && object == l->last && l->merged >= 0)
+		r = mm_judge_copied_up(l->task, map, l->merged, &refusal);
+	if (r == -EOPNOTSUPP && refusal.code != CODE_NONE) {
+		refuse_mapping(l, map, &refusal);
+		return 0;
+	}
+	if (r < 0)
+		*err = refusal;
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 /* mappings with a backing object or of the kernel; anonymous ones need no more */
@@ -294,6 +316,8 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 	if (m->flags & MM_HUGETLB && !map->shared)
 		return 0;
 	int r = collect_file(l, map, &object, err);
+	if (r == 0)
+		r = judge_merged(l, map, object, err);
 	if (r < 0)
 		return error_trace(err, r);
 	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
@@ -527,10 +551,17 @@ static bool has_vdso(const MmState *s)
 	return false;
 }
 
+static void collector_done(struct collector *l)
+{
+	close_p(&l->merged);
+}
+
 int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
                      struct error *err)
 {
-	struct collector l = { .c = c, .task = task, .state = xmalloc(sizeof(*l.state)) };
+	_cleanup_(collector_done) struct collector l = {
+		.c = c, .task = task, .state = xmalloc(sizeof(*l.state)), .merged = -1
+	};
 	struct error refusal = ERROR_INIT;
 
 	mm_state__init(l.state);
