@@ -38,6 +38,7 @@ static const struct option long_options[] = {
 	{ "mntns", required_argument, NULL, OPTION_MNTNS },
 	{ "root", required_argument, NULL, OPTION_ROOT },
 	{ "files-changed", required_argument, NULL, OPTION_FILES_CHANGED },
+	{ "drop-masters", no_argument, NULL, OPTION_DROP_MASTERS },
 	{ "clock", required_argument, NULL, OPTION_CLOCK },
 	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
 	{ "external", required_argument, NULL, OPTION_EXTERNAL },
@@ -110,6 +111,9 @@ static int take_option(int option, struct arguments *a)
 		return 0;
 	case OPTION_FILES_CHANGED:
 		return take_files_changed(a);
+	case OPTION_DROP_MASTERS:
+		o->drop_masters = true;
+		return 0;
 	case OPTION_CLOCK:
 		return take_clock(a);
 	case OPTION_CGROUP:
@@ -359,6 +363,9 @@ const struct command restart_command = {
 		"      --root DIR        the container's root file system is at DIR now\n"
 		"      --files-changed refuse|allow\n"
 		"                        whether files may differ from what was recorded (refuse)\n"
+		"      --drop-masters    mounts that received from one that is not shared here any "
+		"more\n"
+		"                        are private\n"
 		"      --clock real|continue\n"
 		"                        whether CLOCK_MONOTONIC and CLOCK_BOOTTIME are this "
 		"machine's\n"

@@ -30,6 +30,7 @@ struct restart_options {
 	const char *input; /* path; "-" = standard input */
 	const char *root;  /* of the container, instead of where it was; NULL: there */
 	bool detach, leave_stopped, new_pidns, mntns_new, files_changed_allow;
+	bool drop_masters; /* mounts whose master the host has no more receive from nobody */
 	bool keep_blocked; /* after success all signals are blocked, so that the caller can hand
 	                      on what has come since the launch; the caller's to unblock */
 	enum cgroup_mode cgroup;

@@ -16,6 +16,9 @@
  * TEST external-gone restart-refuse restart="--mntns new" code=mount.external-missing before="umount /mnt" -- external
  * TEST slave round-trip restart="--mntns new" -- slave
  * TEST slave-gone restart-refuse restart="--mntns new" code=mount.group-gone before="mount --make-private /mnt" -- slave
+ * TEST slave-dropped round-trip restart="--mntns new --drop-masters" before="mount --make-private /mnt" except=*mountinfo -- slave_dropped
+ * TEST slave-kept round-trip restart="--mntns new --drop-masters" -- slave
+ * TEST peer-gone restart-refuse restart="--mntns new --drop-masters" code=mount.group-gone before="mount --make-private /mnt" -- peer_of_host
  * TEST peer-of-host round-trip restart="--mntns new" -- peer_of_host
  * TEST peer-outside refuse code=mount.peer-outside -- peer_outside
  * TEST master-outside refuse code=mount.master-outside -- master_outside
@@ -415,6 +418,22 @@ static void master_dropped(void)
 	check_text("/media/d/file", "from its own");
 }
 
+/* the host's is private when it is restarted: by --drop-masters so is it, what is shared stays so
+ */
+static void slave_dropped(void)
+{
+	CHECK(mount("outer", "/mnt", "tmpfs", 0, NULL) == 0 && mkdir("/mnt/d", 0755) == 0);
+	CHECK(mount(NULL, "/mnt", NULL, MS_SHARED, NULL) == 0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0);
+	CHECK(mount("/mnt", "/srv", NULL, MS_BIND, NULL) == 0);
+	CHECK(mount(NULL, "/srv", NULL, MS_SHARED, NULL) == 0);
+	subject_checkpoint();
+	CHECK(!strcmp(propagation("/mnt"), "") && !strcmp(propagation("/srv"), "shared"));
+	mount_in("/proc/1/ns/mnt", "/mnt/d");
+	CHECK(access("/mnt/d/file", F_OK) < 0 && errno == ENOENT);
+}
+
 static void shared_outside(void)
 {
 	private_mounts();
@@ -666,8 +685,8 @@ int main(int argc, char **argv)
 		argc, argv, CASE(plain), CASE(tmpfs), CASE(proc), CASE(covered), CASE(read_only),
 		CASE(shared), CASE(shared_nested), CASE(two), CASE(root_outside), CASE(external),
 		CASE(slave), CASE(peer_of_host), CASE(peer_outside), CASE(master_outside),
-		CASE(master_dropped), CASE(shared_outside), CASE(user_outside), CASE(file_outside),
-		CASE(mapping_outside), CASE(bound_outside), CASE(idmap), CASE(filesystem),
-		CASE(content), CASE(bpf_pinned), CASE(hidden), CASE(root_covered), CASE(other_proc),
-		CASE(in_parts), CASE(host_in_parts));
+		CASE(master_dropped), CASE(slave_dropped), CASE(shared_outside), CASE(user_outside),
+		CASE(file_outside), CASE(mapping_outside), CASE(bound_outside), CASE(idmap),
+		CASE(filesystem), CASE(content), CASE(bpf_pinned), CASE(hidden), CASE(root_covered),
+		CASE(other_proc), CASE(in_parts), CASE(host_in_parts));
 }

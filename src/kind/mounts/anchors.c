@@ -424,66 +424,6 @@ static void check_anchors(struct restart *r, const struct mounts *m)
 	}
 }
 
-/* ---- groups of the host ---- */
-
-static bool has_group(const struct mounts *m, uint64_t id)
-{
-	for (size_t i = 0; i < m->n_groups; i++)
-		if (m->groups[i].id == id)
-			return true;
-	return false;
-}
-
-/* a detached member of the group that the mount of ours on top at @path is in */
-static int join_group(const struct mounts *m, int own, const char *path)
-{
-	struct error ignored = ERROR_INIT;
-	_cleanup_(close_p) int from = open_tree(AT_FDCWD, path,
-	                                        OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT);
-	size_t i = from < 0 ? MOUNT_NONE : mount_table_find(&m->host, mount_id_of(from));
-	int to = -1;
-
-	if (i == MOUNT_NONE || !m->host.mounts[i].peer_group ||
-	    mount_reach(&m->host, own, i, &to, &ignored) < 0)
-		return -1;
-	if (move_mount(from, "", to, "",
-	               MOVE_MOUNT_SET_GROUP | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-	    0)
-		close_p(&to);
-	return to;
-}
-
-static void find_group(struct restart *r, struct mounts *m, int own, const struct mount_entry *e,
-                       uint64_t id, const ProtobufCBinaryData *where)
-{
-	struct error refusal;
-
-	if (!where->len || has_group(m, id))
-		return;
-	_cleanup_(free_p) char *path = xstrndup((const char *)where->data, where->len);
-	int fd = join_group(m, own, path);
-	if (fd >= 0) {
-		*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = id, .fd = fd };
-		return;
-	}
-	error_refuse(&refusal, CODE_mount_group_gone,
-	             "it receives what is mounted on %s of the host, which is not shared here",
-	             path);
-	mount_error(&refusal, &m->table, e);
-	error_hint(&refusal, "mount --make-shared %s", path);
-	restart_refuse(r, &refusal);
-}
-
-static void find_groups(struct restart *r, struct mounts *m, int own)
-{
-	for (size_t i = 0; i < m->n_mounts; i++) {
-		const MountState *s = object_state(m->mounts[i], MountState);
-		const struct mount_entry *e = &m->table.mounts[i];
-		find_group(r, m, own, e, s->master, &s->outside);
-		find_group(r, m, own, e, s->peer_group, &s->outside_peer);
-	}
-}
-
 static void check_layers(struct restart *r, const struct mounts *m)
 {
 	for (size_t i = 0; i < m->n_sbs; i++) {
@@ -536,6 +476,6 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 	if (r->own_user || features_capability(CAP_SYS_ADMIN))
 		check_anchors(r, m);
 	check_layers(r, m);
-	find_groups(r, m, own);
+	mounts_find_groups(r, m, own);
 	return 0;
 }

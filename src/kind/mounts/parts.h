@@ -96,6 +96,13 @@ void mounts_add_host(struct mounts *m, size_t sb, const char *root, int fd,
                      const struct mount_entry *from);
 bool sb_same_options(const struct mount_sb *a, const struct mount_sb *b);
 
+/* ---- groups.c: restart ---- */
+/*
+ * Into m->groups; refuses what is not shared here any more, or (--drop-masters) lets mounts receive
+ * from nobody. @own: our mount namespace, which m->host is
+ */
+void mounts_find_groups(struct restart *r, struct mounts *m, int own);
+
 /* ---- again.c: restart ---- */
 /*
  * An overlay that the host had mounted and has no more, of its layers: an anchor for it; or into
