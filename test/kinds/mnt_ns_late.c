@@ -16,6 +16,8 @@
  * TEST elsewhere-below round-trip start=container except=mountinfo -- elsewhere_below
  * TEST elsewhere-threads refuse code=mount.lock-shape start=container -- elsewhere_threads
  * TEST elsewhere-shared refuse code=mount.lock-shape start=container -- elsewhere_shared
+ * Each is bound to a file in the one that it was made in:
+ * TEST bound round-trip start=container except=mountinfo -- bound
  */
 #include <pthread.h>
 #include <sched.h>
@@ -30,6 +32,13 @@
 #include "cases.h"
 #include "mounts.h"
 
+static void map_root(void)
+{
+	write_text("/proc/self/uid_map", "0 0 1");
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/gid_map", "0 0 1");
+}
+
 /* a task in new user, mount and pid namespaces, whose child, init there, does @inside */
 static pid_t in_owned(void (*inside)(void))
 {
@@ -39,9 +48,7 @@ static pid_t in_owned(void (*inside)(void))
 	if (pid)
 		return pid;
 	CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER) == 0);
-	write_text("/proc/self/uid_map", "0 0 1");
-	write_text("/proc/self/setgroups", "deny");
-	write_text("/proc/self/gid_map", "0 0 1");
+	map_root();
 	pid_t init = fork();
 	CHECK(init >= 0);
 	if (init == 0) {
@@ -58,8 +65,7 @@ static void innermost(void)
 	mount_tmpfs("s", NULL);
 	write_text("s/named", "named");
 	CHECK(mkdir("s/d", 0755) == 0);
-	subject_mark("mounted");
-	subject_wait_go();
+	subject_settle("mounted");
 	/* locked */
 	CHECK(umount2("/proc", MNT_DETACH) == 0 && umount2("/proc", MNT_DETACH) < 0);
 }
@@ -125,8 +131,7 @@ static int open_in(pid_t pid, const char *name, int flags)
 
 static void hold(void)
 {
-	subject_mark("child");
-	subject_wait_go();
+	subject_settle("child");
 }
 
 static void open_from(pid_t pid)
@@ -241,7 +246,7 @@ static void mapped(void)
 
 static void go_and_check(const struct maps *m)
 {
-	subject_wait_go();
+	subject_settle("sharer");
 	check_maps(m);
 	_exit(4);
 }
@@ -256,6 +261,7 @@ static void share_from(pid_t pid)
 	CHECK(child >= 0);
 	if (child == 0)
 		go_and_check(&m);
+	subject_wait("sharer");
 	hold();
 	check_maps(&m);
 	subject_check_exit(child, 4);
@@ -290,6 +296,7 @@ static void share_above(pid_t pid)
 	CHECK(child >= 0);
 	if (child == 0)
 		go_and_check(&m);
+	subject_wait("sharer");
 	subject_checkpoint();
 	check_maps(&m);
 	subject_check_exit(child, 4);
@@ -327,7 +334,7 @@ static void check_locked(bool inside)
 
 static int nothing(void *arg)
 {
-	subject_wait_go();
+	subject_settle("nothing");
 	return 6;
 }
 
@@ -339,8 +346,8 @@ static void sharers(void)
 	come("coming");
 	pid_t pid = clone(nothing, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL);
 	CHECK(pid > 0);
-	subject_mark("inside");
-	subject_wait_go();
+	subject_wait("nothing");
+	subject_settle("inside");
 	check_locked(true);
 	subject_check_exit(pid, 6);
 	_exit(7);
@@ -356,8 +363,7 @@ static void begin(bool with_sharers)
 	if (with_sharers && sharer == 0)
 		sharers();
 	CHECK(close(of_proc) == 0);
-	subject_mark("child");
-	subject_wait_go();
+	subject_settle("child");
 	if (with_sharers)
 		subject_check_exit(sharer, 7);
 	subject_wait("checked"); /* its /proc is empty when it has ended */
@@ -367,7 +373,8 @@ static void begin(bool with_sharers)
 /* a child with a new pid namespace, whose /proc covers that of this process; and locks it */
 static pid_t lock_elsewhere(bool with_sharers)
 {
-	of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!of_proc)
+		of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char self[16] = "";
 	CHECK(of_proc >= 0 && readlink("/proc/self", self, sizeof(self) - 1) > 0);
 	first = atoi(self);
@@ -404,13 +411,13 @@ static void elsewhere(void)
 static void have_all(void)
 {
 	CHECK(unshare(CLONE_NEWNS) == 0);
+	of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t child, other = fork();
 	CHECK(other >= 0);
 	if (other == 0) {
 		first = getppid();
-		of_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		come("comer");
-		subject_wait_go();
+		come("coming too");
+		subject_settle("comer");
 		check_locked(false);
 		_exit(8);
 	}
@@ -418,15 +425,15 @@ static void have_all(void)
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
-		subject_wait_go();
+		subject_settle("forked");
 		check_locked(false);
 		_exit(10);
 	}
 	CHECK(write(to_comers[1], "12", 2) == 2);
 	subject_wait("inside");
 	subject_wait("comer");
-	subject_mark("all");
-	subject_wait_go();
+	subject_wait("forked");
+	subject_settle("all");
 	check_locked(false);
 	subject_check_exit(child, 10);
 	subject_check_exit(other, 8);
@@ -450,7 +457,8 @@ static void elsewhere_below(void)
 
 static void *wait_in_thread(void *arg)
 {
-	subject_wait_go();
+	subject_use_stack();
+	subject_settle("thread");
 	return NULL;
 }
 
@@ -460,6 +468,7 @@ static void elsewhere_threads(void)
 
 	lock_elsewhere(false);
 	CHECK(pthread_create(&thread, NULL, wait_in_thread, NULL) == 0);
+	subject_wait("thread");
 	subject_checkpoint();
 }
 
@@ -469,13 +478,102 @@ static void elsewhere_shared(void)
 
 	lock_elsewhere(false);
 	CHECK(clone(nothing, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL) > 0);
+	subject_wait("nothing");
 	subject_checkpoint();
+}
+
+static void bind_ns_of(pid_t pid, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	write_text(file, "");
+	CHECK(mount(path, file, NULL, MS_BIND, NULL) == 0);
+}
+
+static void check_ns_of(pid_t pid, const char *file)
+{
+	char path[64], seen[32];
+	struct stat a, b;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	CHECK(stat(path, &a) == 0 && stat(file, &b) == 0);
+	CHECK(a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+	snprintf(seen, sizeof(seen), "seen.%s", file);
+	subject_mark(seen); /* nothing is shown of one that has ended */
+}
+
+/* the last one, a child that locks what it sees; a tmpfs in it is seen through the file */
+static void deepest(void)
+{
+	int ready[2];
+	char byte;
+
+	CHECK(pipe(ready) == 0);
+	pid_t pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK(unshare(CLONE_NEWNS | CLONE_NEWUSER) == 0);
+		map_root();
+		mount_tmpfs("s", NULL);
+		write_text("s/named", "deepest");
+		CHECK(write(ready[1], "", 1) == 1);
+		subject_settle("deepest");
+		check_text("s/named", "deepest");
+		subject_wait("seen.m.deepest");
+		_exit(4);
+	}
+	CHECK(read(ready[0], &byte, 1) == 1);
+	bind_ns_of(pid, "m.deepest");
+	subject_wait("deepest");
+	subject_settle("mounted");
+	check_ns_of(pid, "m.deepest");
+	subject_wait("seen.m.within");
+	subject_check_exit(pid, 4);
+}
+
+static void bind_within(void)
+{
+	pid_t pid = in_owned(deepest);
+
+	subject_wait("mounted");
+	bind_ns_of(pid, "m.within");
+	subject_settle("within");
+	check_ns_of(pid, "m.within");
+	subject_wait("seen.m.outermost");
+	subject_check_exit(pid, 3);
+}
+
+static void bind_outermost(void)
+{
+	pid_t pid = in_owned(bind_within);
+
+	subject_wait("within");
+	bind_ns_of(pid, "m.outermost");
+	subject_settle("outermost");
+	check_ns_of(pid, "m.outermost");
+	subject_check_exit(pid, 3);
+}
+
+/* none in the container's own: that may be of another processor */
+static void bound(void)
+{
+	cpu_set_t set;
+
+	/* the kernel numbers namespaces by processor, and binds none that is older */
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
+	pid_t pid = in_owned(bind_outermost);
+	subject_wait("outermost");
+	subject_checkpoint();
+	subject_check_exit(pid, 3);
 }
 
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(opened), CASE(executed), CASE(run), CASE(mapped),
 	                     CASE(mapped_above), CASE(shared), CASE(shared_above), CASE(elsewhere),
-	                     CASE(elsewhere_below), CASE(elsewhere_threads),
+	                     CASE(bound), CASE(elsewhere_below), CASE(elsewhere_threads),
 	                     CASE(elsewhere_shared));
 }
