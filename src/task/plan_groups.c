@@ -248,11 +248,11 @@ bool plan_bring(struct planner *p, uint32_t maker, pid_t pgid)
 /* who puts a node into a group when @creator has just made it */
 static uint32_t putter_of(const struct planner *p, uint32_t creator, uint32_t node)
 {
-	bool by_midwife = node < p->n && p->plan->nodes[node].creator >= p->n &&
-	                  p->plan->nodes[p->plan->nodes[node].creator].bears;
+	const struct plan_node *n = &p->plan->nodes[node];
 
-	return by_midwife || !(p->plan->nodes[node].flags & CLONE_PARENT) ? creator
-	                                                                  : p->members[node].parent;
+	if (node < p->n && n->creator >= p->n && p->plan->nodes[n->creator].bears)
+		n = &p->plan->nodes[n->creator]; /* in whose place a midwife is */
+	return n->flags & CLONE_PARENT ? p->members[node].parent : creator;
 }
 
 bool plan_can_put(const struct planner *p, uint32_t creator, uint32_t node, pid_t group)

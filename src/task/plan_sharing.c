@@ -41,6 +41,16 @@ static int weight(const struct planner *p, uint32_t a, uint32_t b)
 	return __builtin_popcountll(shared(&p->tasks[a], &p->tasks[b]));
 }
 
+/* whether a relative that is no thread of its parent's can make it, by CLONE_PARENT: not an init */
+static bool can_make_sibling(const struct planner *p, uint32_t maker, uint32_t node)
+{
+	uint32_t process = p->members[maker].leader;
+	const struct plan_ns *ns = ns_of(p, process);
+
+	return !plan_is_init(p, process) && plan_ns_within(ns_of(p, node), ns) &&
+	       (!plan_is_init(p, node) || ns_of(p, node)->parent == ns);
+}
+
 static void add_product(struct planner *p, uint32_t creator, uint32_t node)
 {
 	struct member *c = &p->members[creator];
@@ -131,7 +141,10 @@ static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *f
 	return n_ret;
 }
 
-/* Prim's algorithm: the heaviest edge from what is connected to what is not, the head first */
+/*
+ * Prim's algorithm: the heaviest edge from what is connected to what is not, the head first. Where
+ * pid namespaces leave it no choice but one that is not best, check_gaps() notices.
+ */
 static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
 {
 	uint32_t *best = xcalloc(n, sizeof(*best));
@@ -154,7 +167,8 @@ static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
 		heavy[pick] = heavy[n];
 		for (size_t i = 0; i < n; i++) {
 			int w = weight(p, node, rest[i]);
-			if (w > heavy[i]) {
+			if (w > heavy[i] &&
+			    (!is_leader(p, node) || can_make_sibling(p, node, rest[i]))) {
 				heavy[i] = w;
 				best[i] = node;
 			}

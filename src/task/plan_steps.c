@@ -58,16 +58,17 @@ static int call_midwife(struct planner *p, uint32_t *creator, uint32_t node, pid
 	const struct plan_ns *above = ns_of(p, *creator);
 	struct plan_node *n = &p->plan->nodes[node];
 
-	if (n->flags & (CLONE_PARENT | CLONE_FS))
-		return plan_bad_shape(p, node,
-		                      "it shares with others what the init of another user "
-		                      "namespace's pid namespace cannot share");
+	if (n->flags & CLONE_FS)
+		return plan_bad_shape(
+			p, node,
+			"it shares cwd and umask with who made it, whose user namespace "
+			"does not own its pid namespace");
 	uint64_t flags = n->flags;
 	int exit_signal = p->tasks[node].exit_signal;
 	uint32_t midwife = plan_add_placeholder(p, *creator, (struct plan_pid){ .ns = above },
 	                                        group);
 	p->plan->nodes[midwife].flags = flags;
-	p->plan->nodes[midwife].exit_signal = exit_signal;
+	p->plan->nodes[midwife].exit_signal = flags & CLONE_PARENT ? 0 : exit_signal;
 	p->plan->nodes[midwife].bears = node + 1;
 	n = &p->plan->nodes[node];
 	n->flags |= CLONE_PARENT;

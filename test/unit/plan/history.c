@@ -50,6 +50,7 @@ static void one_nested_event(struct model *m, pid_t *next, bool sharing)
 {
 	struct thread *t = any_running(m), *child;
 	struct plan_ns *ns;
+	uint64_t flags;
 
 	switch (any(4)) {
 	case 0:
@@ -62,7 +63,10 @@ static void one_nested_event(struct model *m, pid_t *next, bool sharing)
 			                .id = (uint32_t)m->n_spaces,
 			                .init = (uint32_t)*next };
 		ns->owner = m->n_spaces % 4 == 0 ? ns->id : t->ns ? t->ns->owner : 0;
-		clone_model(m, t, (*next)++, any_flags(sharing), SIGCHLD)->ns = ns;
+		flags = any_flags(sharing);
+		if (ns->owner != (t->ns ? t->ns->owner : 0))
+			flags &= ~(uint64_t)CLONE_FS; /* EINVAL, clone(2) */
+		clone_model(m, t, (*next)++, flags, SIGCHLD)->ns = ns;
 		break;
 	case 1:
 		ns = m->n_spaces ? &m->spaces[any((unsigned)m->n_spaces)] : NULL;
