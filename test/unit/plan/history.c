@@ -156,13 +156,18 @@ static void one_event(struct model *m, pid_t *next, bool sharing)
 	}
 }
 
-/* from outside, setns(2): as nsenter(1) does */
+/* from outside, setns(2), as nsenter(1) does: the root's pid namespace, or one below it */
 static void enter_model(struct model *m, pid_t tid)
 {
+	const struct plan_ns *ns = m->n_spaces && any(3) == 0
+	                                   ? &m->spaces[any((unsigned)m->n_spaces)]
+	                                   : NULL;
 	struct thread *t = add(m, tid);
 
 	t->sid = m->out_sid;
 	t->pgid = m->out_pgid;
+	if (ns && living_thread(m, (pid_t)ns->init))
+		t->ns = ns;
 }
 
 /* a process whose last thread is gone is a zombie; nothing to do, but threads that lead none */
