@@ -25,6 +25,8 @@
 #include "util/bytes.h"
 #include "util/error.h"
 
+struct map;
+
 struct content_totals {
 	uint64_t n_inodes; /* the root directory included */
 	uint64_t bytes;    /* of file data, holes not counted */
@@ -39,6 +41,12 @@ struct content_wanted {
 struct content_request {
 	struct content_wanted *wanted; /* looked for meanwhile; found ones keep their path */
 	size_t n_wanted;
+	/*
+	 * Inodes with several names, by number: the part of the file system that they have been
+	 * found in, which is saved by itself. NULL: this is all of it.
+	 */
+	struct map *linked;
+	uintptr_t part; /* this one, from 1 */
 	int owner; /* the user namespace whose it is, if only its owner may open all; -1 none */
 	/* what is mounted on stays so: what is below is nobody's to see, and comes empty */
 	bool covered;

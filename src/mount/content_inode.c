@@ -308,6 +308,24 @@ static uint32_t link_number(struct saver *s, const struct stat *st, bool *ret_ol
 	return (uint32_t)(uintptr_t)known;
 }
 
+/* by streams of their own they would become two files */
+static int judge_linked(const struct saver *s, const struct inode *i, struct error *err)
+{
+	struct map *linked = s->request ? s->request->linked : NULL;
+	const ino_t key = i->st.st_ino;
+
+	if (!linked || S_ISDIR(i->st.st_mode) || i->st.st_nlink < 2)
+		return 0;
+	uintptr_t part = (uintptr_t)map_get(linked, &key, sizeof(key));
+	if (part && part != s->request->part)
+		return saver_refuse(s, i, CODE_content_linked,
+		                    "the file has another name in a part of the file system that "
+		                    "is mounted elsewhere, and what is between is not",
+		                    err);
+	map_put(linked, &key, sizeof(key), (void *)s->request->part);
+	return 0;
+}
+
 static int put_target(struct saver *s, const struct inode *i, size_t size, struct error *err)
 {
 	char target[CONTENT_TARGET_MAX + 1];
@@ -388,12 +406,15 @@ int saver_put_inode(struct saver *s, const struct inode *i, struct error *err)
 		return saver_refuse(
 			s, i, CODE_mount_overlay,
 			"the layers of the overlay are on a disk, and not under their paths", err);
+	int r = judge_linked(s, i, err);
+	if (r < 0)
+		return r;
 	e.link = link_number(s, &i->st, &old);
 	if (e.type == CONTENT_SOCKET && still_is_bound(i->fd) && !leaves(s, i))
 		return refuse_socket(s, i, err);
 	if (old)
 		return put_link(s, i, e.link, err);
-	int r = get_attributes(s, i, &e.attributes, err);
+	r = get_attributes(s, i, &e.attributes, err);
 	if (r == 0)
 		r = list_xattrs(s, i, &names, err);
 	if (r < 0)

@@ -12,6 +12,8 @@
  * TEST directory-covered round-trip start=container -- directory_covered
  * TEST covered-below round-trip start=container except=map/???????????? -- covered_below
  * TEST parts round-trip start=container -- parts
+ * TEST parts-linked refuse start=container code=content.linked -- parts_linked
+ * TEST parts-linked-within round-trip start=container -- parts_linked_within
  * TEST two-namespaces round-trip start=container -- two
  * TEST propagation round-trip start=container -- propagation
  * Those on the /proc of a pid namespace that only tasks make:
@@ -211,6 +213,39 @@ static void covered_below(void)
 	CHECK(access("t/d/file", F_OK) < 0 && umount("t/d") == 0 && umount("t/single") == 0);
 	check_text("t/d/file", "!bcd");
 	check_text("t/single", "single");
+}
+
+/* two parts of a tmpfs */
+static void mount_parts(void)
+{
+	mount_tmpfs("t", NULL);
+	for (int i = 0; i < 2; i++) {
+		const char *const part[] = { "t/d0", "t/d1" };
+		CHECK(mkdir(part[i], 0755) == 0 && mkdir(part[i] + 2, 0755) == 0);
+		CHECK(mount(part[i], part[i] + 2, NULL, MS_BIND, NULL) == 0);
+	}
+	write_text("t/d0/file", "text");
+}
+
+static void parts_linked(void)
+{
+	mount_parts();
+	CHECK(link("t/d0/file", "t/d1/file") == 0 && umount("t") == 0);
+	subject_checkpoint();
+	write_text("d0/file", "other");
+	check_text("d1/file", "other");
+}
+
+static void parts_linked_within(void)
+{
+	struct stat st;
+
+	mount_parts();
+	CHECK(link("t/d0/file", "t/d0/other") == 0 && umount("t") == 0);
+	subject_checkpoint();
+	write_text("d0/file", "other");
+	check_text("d0/other", "other");
+	CHECK(stat("d0/file", &st) == 0 && st.st_nlink == 2);
 }
 
 /* of a tmpfs only parts of which are mounted any more: each has what was in it */
@@ -517,5 +552,5 @@ int main(int argc, char **argv)
 	                     CASE(on_proc_files), CASE(on_proc_of_init), CASE(on_task), CASE(two),
 	                     CASE(propagation), CASE(alone), CASE(nothing), CASE(detached),
 	                     CASE(detached_tree), CASE(detached_root), CASE(directory_covered),
-	                     CASE(parts));
+	                     CASE(parts), CASE(parts_linked), CASE(parts_linked_within));
 }

@@ -28,6 +28,7 @@
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 #include "util/path.h"
 
 static bool has_contents(const struct mount_table *t, size_t sb)
@@ -208,6 +209,7 @@ struct part {
 	struct object *object;
 	size_t sb;
 	bool survey;
+	struct map *linked; /* content_request */
 };
 
 /* whether the user says so */
@@ -327,6 +329,8 @@ static int save_part(struct part *p, size_t mount, uint32_t number, struct searc
 		(*array_push(found.wanted, found.n)).inode = search->wanted[i].inode;
 	struct content_request request = { .wanted = found.wanted,
 		                           .n_wanted = found.n,
+		                           .linked = p->linked,
+		                           .part = number + 1,
 		                           .owner = mounts_owner_fd(m, mount),
 		                           .covered = m->table.mounts[mount].holds };
 	r = walk(p, root, number, &request, err);
@@ -352,6 +356,8 @@ static int save_all(struct part *p, struct error *err)
 
 	if (m->table.sbs[p->sb].flattened)
 		return save_flattened(p, err);
+	_cleanup_(map_freep) struct map *linked = parts.n > 1 ? map_new() : NULL;
+	p->linked = linked;
 	search.n = ghosts_wanted(m, p->sb, &search.wanted);
 	for (size_t i = 0; r == 0 && i < parts.n; i++)
 		r = save_part(p, parts.mounts[i], (uint32_t)i, &search, err);
@@ -362,7 +368,7 @@ static int save_all(struct part *p, struct error *err)
 
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct part p = { c, object, mounts_index(c->mounts, object), false };
+	struct part p = { c, object, mounts_index(c->mounts, object), false, NULL };
 	int r = save_all(&p, err);
 
 	if (r < 0)
@@ -372,7 +378,7 @@ int superblock_save_bulk(struct checkpoint *c, struct object *object, struct err
 
 int superblock_survey(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct part p = { c, object, mounts_index(c->mounts, object), true };
+	struct part p = { c, object, mounts_index(c->mounts, object), true, NULL };
 	int r = c->mounts->classified && c->mounts->roots ? save_all(&p, err) : 0;
 
 	if (r == -EOPNOTSUPP && err->code != CODE_NONE)
