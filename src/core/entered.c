@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/features.h"
 #include "host/pid_in_ns.h"
+#include "proc/hidden.h"
 #include "proc/stat.h"
 #include "proc/status.h"
 #include "util/alloc.h"
@@ -120,6 +123,8 @@ int entered_find(pid_t root, struct entered *ret, struct error *err)
 		         !is_within(s.ppid, &ns, &own))
 			*array_push(ret->pids, ret->n) = pid;
 	}
+	if (!features_initial_user_namespace() || !features_capability(CAP_SYS_PTRACE))
+		proc_add_hidden(&ret->unseen, &ret->n_unseen); /* not from who may look at all */
 	int r = ret->n_unseen ? keep_inside(root, ret->unseen, &ret->n_unseen, err) : 0;
 	return r < 0 ? error_trace(err, r) : 0;
 }

@@ -200,11 +200,12 @@ static int hold_set(struct freezer *f, struct error *err)
 			r = hold_found(f, &n_new, err);
 		if (r < 0)
 			return error_trace(err, r);
-		if (n_new == 0) /* now that nothing moves */
+		bool done = n_new == 0 && !f->scan.vanished;
+		if (done) /* now that nothing moves */
 			refuse_unseen(f);
 		if (f->c->refusals.n)
 			return -EOPNOTSUPP;
-		if (n_new == 0)
+		if (done)
 			return 0;
 		r = release_waited_for(f, &sleeping, err);
 		if (r < 0)
@@ -261,14 +262,19 @@ static int check_root(struct freezer *f, struct error *err)
 	pid_t root = f->c->options->root;
 	struct error refusal = ERROR_INIT;
 	struct proc_stat stat;
-	int r = freeze_read_stat(root, root, &stat, err);
+	int r = freeze_read_leader(root, &stat, err);
 
-	if (r == -ENOENT || r == -ESRCH)
+	if (r == -ESRCH)
 		return error_raise(err, ESRCH, "there is no process %d", root);
 	if (r == 0 && is_thread(root)) {
 		r = error_raise(err, EINVAL, "%d is a thread, not a process", root);
 		error_hint(err, "give the pid of its process (Tgid in /proc/%d/status)", root);
 		return r;
+	}
+	if (r == -EACCES || r == -EPERM) {
+		error_refuse(&refusal, CODE_task_permission, "/proc does not show it (hidepid)");
+		error_hint(&refusal, "run stasis as the task's user, or with CAP_SYS_PTRACE");
+		return refuse_root(f, &refusal);
 	}
 	if (r < 0)
 		return error_raise(err, -r, "read /proc/%d/stat", root);
@@ -280,6 +286,29 @@ static int check_root(struct freezer *f, struct error *err)
 	return check_ancestors(f, err);
 }
 
+static int hold_and_list(struct freezer *f, struct error *err)
+{
+	for (;;) {
+		int r = hold_set(f, err);
+		if (r == 0)
+			r = freeze_list(f, err);
+		if (r <= 0)
+			return r;
+		freeze_free_tasks(f->c);
+		f->c->by_tid = map_new();
+	}
+}
+
+static int look_and_list(struct freezer *f, struct error *err)
+{
+	int r = freeze_scan(f, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	refuse_unseen(f);
+	return f->scan.n ? freeze_list(f, err) : -EOPNOTSUPP;
+}
+
 int freeze_set(struct checkpoint *c, struct error *err)
 {
 	struct freezer f = { .c = c,
@@ -289,11 +318,7 @@ int freeze_set(struct checkpoint *c, struct error *err)
 	int r = check_root(&f, err);
 
 	if (r == 0)
-		r = c->tracer ? hold_set(&f, err) : freeze_scan(&f, err);
-	if (r == 0 && !c->tracer)
-		refuse_unseen(&f);
-	if (r == 0)
-		r = freeze_list(&f, err);
+		r = c->tracer ? hold_and_list(&f, err) : look_and_list(&f, err);
 	for (void *hold; (hold = map_next(f.held, &cursor));)
 		free(hold);
 	map_free(f.held);

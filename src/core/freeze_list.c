@@ -9,6 +9,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/map.h"
 
 /* what the root's pid namespace calls it; what is outside of that has no number there */
@@ -68,15 +69,25 @@ static enum task_state state_of(const struct freezer *f, const struct task *task
 	return task->stat.state == 'T' ? TASK_STOPPED : TASK_HELD;
 }
 
-/* it called execve(2) before it was held, and has the number of the leader, which was, since */
-static void refuse_successor(struct checkpoint *c, const struct task *task)
+/*
+ * A thread called execve(2) before it was held, and has the number of the leader, which was, since:
+ * 1, it is to be held in its place; 0 when there is no time left, or more stands against it.
+ */
+static int take_successor(struct freezer *f, const struct task *task)
 {
+	struct hold *hold = freeze_hold(f, task->tid);
 	struct error refusal = ERROR_INIT;
 
+	if (!f->c->refusals.n && now_ms() < f->end_ms) {
+		if (hold)
+			hold->state = HOLD_GONE;
+		return 1;
+	}
 	error_refuse(&refusal, CODE_task_changed,
 	             "one of its threads called execve(2) while it was being frozen");
 	error_hint(&refusal, "try again");
-	refuse(c, task, &refusal);
+	refuse(f->c, task, &refusal);
+	return 0;
 }
 
 static int add_task(struct freezer *f, const struct found *item, struct error *err)
@@ -102,7 +113,7 @@ static int add_task(struct freezer *f, const struct found *item, struct error *e
 		check_unexamined(c, task, "whether it wakes from uninterruptible sleep",
 		                 CODE_task_state);
 	if (c->tracer && !freeze_is_dead(task->stat.state) && task->stat.state != 't')
-		refuse_successor(c, task);
+		return take_successor(f, task);
 	return 0;
 }
 
@@ -153,8 +164,8 @@ int freeze_list(struct freezer *f, struct error *err)
 		if (f->scan.items[i].dead && f->scan.items[i].tid != f->scan.items[i].tgid)
 			continue;
 		int r = add_task(f, &f->scan.items[i], err);
-		if (r < 0)
-			return error_trace(err, r);
+		if (r != 0)
+			return r < 0 ? error_trace(err, r) : r;
 	}
 	freeze_index(f->c);
 	choose_speakers(f->c);

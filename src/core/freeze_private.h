@@ -32,6 +32,11 @@ struct scan {
 	size_t n;
 	struct unseen *unseen;
 	size_t n_unseen;
+	/*
+	 * Something ended meanwhile. The kernel goes on in its lists from what it has shown last,
+	 * or by the count, if that has ended: others may not have been shown.
+	 */
+	bool vanished;
 	int blind; /* errno, why what has entered the pid namespace cannot be told; 0 */
 };
 
@@ -48,6 +53,11 @@ struct hold *freeze_hold(const struct freezer *f, pid_t tid);
 /* /proc/TGID/task/TID/stat; -errno without @err when it cannot be read: -ENOENT, -ESRCH: it has
  * gone */
 int freeze_read_stat(pid_t tgid, pid_t tid, struct proc_stat *ret, struct error *err);
+/*
+ * The same of a process, looked at again while a thread takes over the leader's number by
+ * execve(2). -ESRCH: it has gone; -EACCES: it is there, but /proc does not show it.
+ */
+int freeze_read_leader(pid_t tgid, struct proc_stat *ret, struct error *err);
 /* of a state letter in /proc: a zombie, or one that is on its way out */
 bool freeze_is_dead(char state);
 
@@ -60,8 +70,11 @@ bool freeze_is_dead(char state);
 int freeze_scan(struct freezer *f, struct error *err);
 void freeze_scan_free(struct scan *scan);
 
-/* fills the list of tasks of the checkpoint with what the last scan has found; errors: of reading
- * /proc */
+/*
+ * Fills the list of tasks of the checkpoint with what the last scan has found. 1: one of them was
+ * not the one that is held, so that the set is to be held and listed once more; or the error of
+ * reading /proc.
+ */
 int freeze_list(struct freezer *f, struct error *err);
 
 /* task_index.c: fills what the tasks of the list are looked up by; and frees that */

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processes of a set that the caller may not look at: what another user has put into a user's container is refused by its pid,
 by the kernel's word or a helper's; root is told what stands against it."""
+import inspect
 import os
 import subprocess
 
 from cli import STASIS, USER, become, done, expect, stasis, state, wait_for
-from containers import IMAGE, count, counting, counts_on, entered, start
+from containers import IMAGE, children, count, counting, counts_on, entered, start
 
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
@@ -15,7 +16,7 @@ os.chmod("../..", 0o755)
 ISOLATE = [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", counting("")]
 
 
-def refused(what, pid, *unseen, **more):
+def refused(what, pid, *unseen, path="tmp/count", **more):
     """by the user, and by his check; both leave the container as it was"""
     for command in (["checkpoint", pid, "-o", IMAGE], ["check", pid]):
         code, out, err = stasis(*command, preexec_fn=become, **more)
@@ -26,7 +27,7 @@ def refused(what, pid, *unseen, **more):
     expect(not os.path.exists(IMAGE), f"{what}: no image")
     for p in unseen:
         expect(state(p) in "SR", f"{what}: {p} lives")
-    counts_on(what, pid)
+    counts_on(what, pid, path)
 
 
 def put_inside(pid):
@@ -38,21 +39,21 @@ def put_inside(pid):
     return (set(entered(pid)) - before).pop()
 
 
-if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
+def in_container():
     runner, pid = start("isolate", ISOLATE, preexec_fn=become)
     wait_for(lambda: count(pid) > 3, "it counts")
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--leave-running", preexec_fn=become)
-    expect(code == 0, f"alone: {code} {err}")
-    os.unlink(IMAGE)
-    put = put_inside(pid)
-    refused("asked of the kernel", pid, put)
-    refused("asked inside", pid, put, env={**os.environ, "STASIS_WITHOUT": "pid_in_pidns"})
-    os.kill(put, 9)
-    os.waitpid(put, 0)
-    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--leave-running", preexec_fn=become,
-                          env={**os.environ, "STASIS_WITHOUT": "pid_in_pidns"})
-    expect(code == 0, f"alone again, asked inside: {code} {err}")
-    os.unlink(IMAGE)
+    without = {**os.environ, "STASIS_WITHOUT": "pid_in_pidns"}
+    for how in ("off", "noaccess", "invisible", "ptraceable"):
+        hide(how)
+        put = put_inside(pid)
+        refused(f"hidepid={how}, asked of the kernel", pid, put)
+        refused(f"hidepid={how}, asked inside", pid, put, env=without)
+        os.kill(put, 9)
+        os.waitpid(put, 0)
+        code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--leave-running", preexec_fn=become, env=without)
+        expect(code == 0, f"hidepid={how}, alone: {code} {err}")
+        os.unlink(IMAGE)
+    hide("off")
     put = put_inside(pid)
     code, _, err = stasis("checkpoint", pid, "-o", IMAGE)
     expect(code == 1 and f"pid {put} (sleep): it has ids that its user namespace has no name for" in err, f"by root: {code} {err}")
@@ -60,4 +61,41 @@ if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces fro
     os.waitpid(put, 0)
     os.kill(pid, 9)
     runner.wait()
+
+
+def hide(how):
+    """in this test's own /proc; the caller is root, and sees all"""
+    subprocess.run(["mount", "-o", f"remount,hidepid={how}", "/proc"], check=True)
+
+
+def child():
+    """a user's process with a child that is root's, as by a set-user-ID program"""
+    script = "import os, sys; os.fork() or os.execvp('sleep', ['sleep', '1000']); become(); os.execvp('sh', ['sh', '-c', sys.argv[1]])"
+    loop = "n=0; while :; do n=$((n+1)); echo $n > count.new; mv count.new count; sleep 0.02; done"
+    p = subprocess.Popen(["/usr/bin/python3", "-c", f"{inspect.getsource(become)}\n{script}".replace("=USER", f"={USER}"), loop],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: os.path.exists("count"), "the user's program counts")
+    unseen, = [c for c in children(p.pid) if os.stat(f"/proc/{c}").st_uid == 0]
+    for how in ("off", "noaccess", "invisible", "ptraceable"):
+        hide(how)
+        refused(f"a child, hidepid={how}", p.pid, unseen, path=f"{os.getcwd()}/count")
+    if_hidden(p.pid, unseen)
+    hide("off")
+    os.kill(unseen, 9)
+    p.kill()
+    p.wait()
+
+
+def if_hidden(pid, unseen):
+    """what is to be checkpointed itself; and root may look at all"""
+    code, _, err = stasis("checkpoint", unseen, "-o", IMAGE, preexec_fn=become)
+    expect(code == 1 and "task.permission" in err and f"pid {unseen}" in err, f"a root that is hidden: {code} {err}")
+    code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--leave-running")
+    expect(code == 0, f"by root: {code} {err}")
+    os.unlink(IMAGE)
+
+
+child()
+if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
+    in_container()
 done()
