@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/freeze_private.h"
+#include "kind/cgroup.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
@@ -72,6 +73,36 @@ static void refuse_unseen(struct freezer *f)
 		error_hint(&refusal, "run stasis as root, or on Linux 6.11 or later");
 		refuse_tid(f, f->c->options->root, &refusal);
 	}
+}
+
+/*
+ * What is frozen by its cgroup (docker pause) does not stop for us (v1), or cannot run a list of
+ * calls (v2), before it is thawed. Asked once for each group, while the tasks are not held yet.
+ */
+static void refuse_frozen(struct freezer *f)
+{
+	struct map *seen = map_new();
+
+	for (size_t i = 0; i < f->scan.n; i++) {
+		const struct found *item = &f->scan.items[i];
+		_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/cgroup", item->tgid,
+		                                         item->tid);
+		_cleanup_(free_p) char *text = NULL, *group = NULL;
+		struct error refusal = ERROR_INIT;
+		ssize_t n = item->dead ? 0 : file_read(AT_FDCWD, path, &text);
+		if (n <= 0 || map_get(seen, text, (size_t)n))
+			continue;
+		map_put(seen, text, (size_t)n, f);
+		group = cgroup_frozen_of(text);
+		if (!group)
+			continue;
+		error_refuse(&refusal, CODE_cgroup_frozen, "its cgroup is frozen");
+		error_object(&refusal, "cgroup %s", group);
+		error_hint(&refusal,
+		           "thaw it first (cgroup.freeze, freezer.state, docker unpause)");
+		refuse_tid(f, item->tid, &refusal);
+	}
+	map_free(seen);
 }
 
 /* a thread that has gone may have called execve(2): its process's leader is another task since */
@@ -190,12 +221,17 @@ static int refuse_late(struct freezer *f)
 
 static int hold_set(struct freezer *f, struct error *err)
 {
-	bool late = false;
+	bool first = true, late = false;
 
 	for (;;) {
 		bool sleeping = false;
 		size_t n_new = 0;
 		int r = freeze_scan(f, err);
+		if (r == 0 && first)
+			refuse_frozen(f);
+		if (r == 0 && f->c->refusals.n)
+			return -EOPNOTSUPP;
+		first = false;
 		if (r == 0)
 			r = hold_found(f, &n_new, err);
 		if (r < 0)
@@ -306,6 +342,7 @@ static int look_and_list(struct freezer *f, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	refuse_unseen(f);
+	refuse_frozen(f);
 	return f->scan.n ? freeze_list(f, err) : -EOPNOTSUPP;
 }
 

@@ -210,19 +210,52 @@ void cgroup_refuse(struct restart *r, enum code code, const char *hierarchy, con
 	restart_refuse(r, &refusal);
 }
 
+/* -1: there is no such file */
+static int read_flag(const char *directory, const char *file)
+{
+	_cleanup_(free_p) char *path = xasprintf("%s/%s", directory, file);
+	_cleanup_(fclose_p) FILE *f = fopen(path, "re");
+	int flag;
+
+	return f && fscanf(f, "%d", &flag) == 1 ? flag : -1;
+}
+
 bool cgroup_is_frozen(const char *directory)
 {
-	static const char *const files[] = { "cgroup.freeze", "freezer.self_freezing",
-		                             "freezer.parent_freezing" };
+	_cleanup_(free_p) char *group = xstrdup(directory);
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		_cleanup_(free_p) char *path = xasprintf("%s/%s", directory, files[i]);
-		_cleanup_(fclose_p) FILE *f = fopen(path, "re");
-		int frozen = 0;
-		if (f && fscanf(f, "%d", &frozen) == 1 && frozen)
-			return true;
+	if (read_flag(group, "freezer.self_freezing") > 0 ||
+	    read_flag(group, "freezer.parent_freezing") > 0)
+		return true;
+	for (;;) { /* the root of cgroup v2 has no such file, what it is mounted in neither */
+		int flag = read_flag(group, "cgroup.freeze");
+		char *slash = strrchr(group, '/');
+		if (flag != 0 || !slash)
+			return flag > 0;
+		*slash = 0;
 	}
-	return false;
+}
+
+char *cgroup_frozen_of(const char *text)
+{
+	CgroupState *s = NULL;
+	struct error ignored;
+	char *found = NULL;
+
+	if (cgroup_parse(text, &s, &ignored) < 0)
+		return NULL;
+	for (size_t i = 0; i < s->n_memberships && !found; i++) {
+		_cleanup_(free_p) char *hierarchy = bytes_text(&s->memberships[i]->hierarchy);
+		_cleanup_(free_p) char *path = bytes_text(&s->memberships[i]->path);
+		_cleanup_(free_p) char *directory = NULL;
+		if (*hierarchy && !strstr(hierarchy, "freezer"))
+			continue;
+		directory = cgroup_directory(hierarchy, path);
+		if (directory && cgroup_is_frozen(directory))
+			found = xasprintf("%s:%s", *hierarchy ? hierarchy : "v2", path);
+	}
+	cgroup_state__free_unpacked(s, NULL);
+	return found;
 }
 
 static void check_group(struct restart *r, const char *hierarchy, const char *path)

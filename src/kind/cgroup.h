@@ -20,8 +20,13 @@ bool cgroup_same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b);
 bool cgroup_is_outside(const char *path);
 /* for validate(): ordered, complete, not outside */
 int cgroup_validate_memberships(CgroupMembership *const *m, size_t n, struct error *err);
-/* a frozen group would freeze a stub before it is done */
+/* it or one above; a frozen group would freeze a stub before it is done */
 bool cgroup_is_frozen(const char *directory);
+/*
+ * @text: of /proc/PID/cgroup. "HIERARCHY:PATH" of the first group of it that is frozen, as far as
+ * they are mounted here, on the heap; NULL: none
+ */
+char *cgroup_frozen_of(const char *text);
 /* the caller joins; the process, all of it */
 int cgroup_join_here(const char *hierarchy, const char *path, struct error *err);
 void cgroup_refuse(struct restart *r, enum code code, const char *hierarchy, const char *path,
