@@ -222,23 +222,19 @@ bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_n
 	return false;
 }
 
-/* unless no pid namespace has begun since it was tried last; one may be bound in the next */
+/* unless no pid namespace has begun since it was tried last */
 static int make_more(struct restart *r, struct mounts *m, struct error *err)
 {
-	bool any = true, some = false;
-	int e = 0;
+	bool any = false;
 
 	if (m->tried == r->n_begun + 1)
 		return 0;
 	m->tried = r->n_begun + 1;
 	open_keys(r, m);
-	while (e == 0 && any) {
-		e = mounts_open_bound(r, m, false, err);
-		if (e == 0)
-			e = mount_build_more(m->build, &any, err);
-		some |= any;
-	}
-	if (e == 0 && some)
+	int e = mounts_open_bound(r, m, false, err);
+	if (e == 0)
+		e = mount_build_more(m->build, &any, err);
+	if (e == 0 && any)
 		e = restart_go_on(r, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
