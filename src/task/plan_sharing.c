@@ -141,9 +141,16 @@ static size_t find_entangled(struct planner *p, uint32_t head, const uint32_t *f
 	return n_ret;
 }
 
+/* who is above comes before who is below, and inits last of a level: a maker before what it can
+ * make */
+static unsigned rank(const struct planner *p, uint32_t node)
+{
+	return 2 * plan_ns_level(ns_of(p, node)) + plan_is_init(p, node);
+}
+
 /*
  * Prim's algorithm: the heaviest edge from what is connected to what is not, the head first. Where
- * pid namespaces leave it no choice but one that is not best, check_gaps() notices.
+ * pid namespaces leave no choice but one that is not the best, check_gaps() notices.
  */
 static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
 {
@@ -157,7 +164,9 @@ static void span(struct planner *p, uint32_t head, uint32_t *rest, size_t n)
 	while (n > 0) {
 		size_t pick = 0;
 		for (size_t i = 1; i < n; i++)
-			if (heavy[i] > heavy[pick])
+			if (rank(p, rest[i]) != rank(p, rest[pick])
+			            ? rank(p, rest[i]) < rank(p, rest[pick])
+			            : heavy[i] > heavy[pick])
 				pick = i;
 		uint32_t node = rest[pick];
 		add_product(p, best[pick], node);
