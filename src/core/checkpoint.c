@@ -349,6 +349,7 @@ struct run {
 static void drop_objects(struct checkpoint *c)
 {
 	map_free(take_ptr(c->links));
+	map_free(take_ptr(c->queue_fds));
 	objects_free(take_ptr(c->objects));
 	mounts_free(take_ptr(c->mounts));
 	mm_forget_smaps(c);

@@ -40,6 +40,8 @@ struct pid_ns {
 	bool unborn;         /* it has had no init yet, so it has no descriptor either */
 	struct task **users; /* checkpoint: those whose next children will be in it */
 	size_t n_users;
+	const struct object *top; /* restart, of one that is gone: it is in the list of that one */
+	size_t place;             /* and where */
 };
 
 static struct pid_ns *live(struct object *object)
@@ -480,12 +482,13 @@ static size_t list_gone(const struct restart *r, struct object *top, struct obje
 	size_t n = 0, cursor = 0;
 
 	for (struct object *o; (o = objects_next(r->objects, &pid_ns_kind, &cursor));) {
-		size_t at = 0;
-		while (at < n && all[at] != above(r, o))
-			at++;
-		if (o != top && (at == n || !is_gone(r, o)))
+		struct object *up = above(r, o);
+		bool is_listed = o != top && up && live(up)->top == top;
+		if (o != top && (!is_listed || !is_gone(r, o)))
 			continue;
-		list[n].above = at;
+		live(o)->top = top;
+		live(o)->place = n;
+		list[n].above = is_listed ? live(up)->place : n;
 		list[n].owner = user_ns_fd(r, object_state(o, PidNsState)->owner);
 		list[n].fd = -1;
 		all[n++] = o;

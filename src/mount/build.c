@@ -14,47 +14,9 @@
 #include "mount/verify.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 /* ---- what is cloned from what ---- */
-
-static int rank(const struct mount_anchor *a, const struct mount_entry *m)
-{
-	if (a->supplied)
-		return !a->name || (m->external && !strcmp(a->name, m->external)) ? 3 : 0;
-	return a->source && !strcmp(a->source, m->source) ? 2 : 1;
-}
-
-const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
-                                           const struct mount_entry *m)
-{
-	const struct mount_anchor *best = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct mount_anchor *a = &anchors[i];
-		if (a->tree_of == m)
-			return a;
-		if (a->tree_of)
-			continue;
-		int better = best ? rank(a, m) - rank(best, m) : 1;
-		if (a->sb == m->sb && mount_below(m->root, a->root) &&
-		    (better > 0 || (!better && strlen(a->root) > strlen(best->root))))
-			best = a;
-	}
-	return best;
-}
-
-size_t mount_anchor_tree(const struct mount_anchor *anchors, size_t n, const struct mount_table *t,
-                         size_t mount)
-{
-	size_t top = mount;
-
-	while (t->mounts[top].locked && t->mounts[top].parent != MOUNT_NONE)
-		top = t->mounts[top].parent;
-	for (size_t i = 0; i < n && top != mount; i++)
-		if (anchors[i].tree_of == &t->mounts[top])
-			return top;
-	return MOUNT_NONE;
-}
 
 static const struct mount_anchor *find_anchor(const struct mount_build *b,
                                               const struct mount_entry *m)
@@ -63,23 +25,22 @@ static const struct mount_anchor *find_anchor(const struct mount_build *b,
 
 	if (class != MOUNT_EXTERNAL && class != MOUNT_SINGLETON && class != MOUNT_NSFS)
 		return NULL;
-	return mount_anchor_of(b->in.anchors, b->in.n_anchors, m);
+	return mount_anchor_of(b->anchors, m);
 }
 
-static size_t find_origin(struct mount_build *b, const struct mount_entry *m, size_t *last)
+/* of one that is not cloned the source tells; @known: anchor, or superblock and source, -> + 1 */
+static size_t find_origin(struct mount_build *b, const struct mount_entry *m, struct map *known)
 {
 	const struct mount_anchor *anchor = find_anchor(b, m);
+	_cleanup_(free_p) char *key = anchor ? xasprintf("%zu", (size_t)(anchor - b->in.anchors))
+	                                     : xasprintf("%zu %s", m->sb, m->source);
+	size_t found = (uintptr_t)map_get(known, key, strlen(key));
 
-	for (size_t i = last[m->sb]; i > 0; i = b->origins[i - 1].next_of_sb) {
-		const struct mount_origin *o = &b->origins[i - 1];
-		if (o->anchor == anchor && (anchor || !strcmp(o->source, m->source)))
-			return i - 1;
-	}
-	struct mount_origin *o = array_push(b->origins, b->n_origins);
-	*o = (struct mount_origin){
-		.sb = m->sb, .anchor = anchor, .source = m->source, .next_of_sb = last[m->sb]
-	};
-	last[m->sb] = b->n_origins;
+	if (found)
+		return found - 1;
+	*array_push(b->origins, b->n_origins) =
+		(struct mount_origin){ .sb = m->sb, .anchor = anchor, .source = m->source };
+	map_put(known, key, strlen(key), (void *)(uintptr_t)b->n_origins);
 	return b->n_origins - 1;
 }
 
@@ -121,11 +82,12 @@ static void layout_fds(struct mount_build *b)
 
 struct mount_build *mount_build_new(const struct mount_input *input)
 {
-	_cleanup_(free_p) size_t *last = xcalloc(input->table->n_sbs + 1, sizeof(*last));
+	_cleanup_(map_freep) struct map *known = map_new();
 	struct mount_build *b = xcalloc(1, sizeof(*b));
 
 	b->in = *input;
 	b->t = input->table;
+	b->anchors = anchor_index_new(input->anchors, input->n_anchors);
 	b->proc = b->home = -1;
 	b->origin_of = xcalloc(b->t->n_mounts + 1, sizeof(*b->origin_of));
 	b->layers = xcalloc(b->t->n_sbs + 1, sizeof(*b->layers));
@@ -141,9 +103,9 @@ struct mount_build *mount_build_new(const struct mount_input *input)
 	b->turn = xcalloc(b->t->n_namespaces + 1, sizeof(*b->turn));
 	b->tree = xcalloc(b->t->n_mounts + 1, sizeof(*b->tree));
 	for (size_t i = 0; i < b->t->n_mounts; i++) {
-		size_t top = mount_anchor_tree(b->in.anchors, b->in.n_anchors, b->t, i);
+		size_t top = mount_anchor_tree(b->anchors, b->t, i);
 		b->tree[i] = top != MOUNT_NONE;
-		b->origin_of[i] = find_origin(b, &b->t->mounts[b->tree[i] ? top : i], last);
+		b->origin_of[i] = find_origin(b, &b->t->mounts[b->tree[i] ? top : i], known);
 	}
 	for (size_t i = 0; i < b->t->n_mounts; i++)
 		b->late[i] = build_is_late(b, i);
@@ -347,6 +309,7 @@ void mount_build_free(struct mount_build *b)
 	munmap(b->fds, b->n_fds * sizeof(*b->fds));
 	close_p(&b->proc);
 	close_p(&b->home);
+	anchor_index_free(b->anchors);
 	free(b->origins);
 	free(b->origin_of);
 	free(b->late);

@@ -43,16 +43,24 @@ struct mount_anchor {
 	const struct mount_entry *tree_of;
 };
 
+/* anchors by what they are looked up by; they stay the caller's, and may not move */
+struct anchor_index;
+struct anchor_index *anchor_index_new(const struct mount_anchor *anchors, size_t n);
+void anchor_index_free(struct anchor_index *index); /* takes NULL */
+static inline void anchor_index_freep(struct anchor_index **index)
+{
+	anchor_index_free(*index);
+}
 /*
  * The one that a mount is cloned from, NULL: none. What was supplied for it; else of the host's one
  * with the same source, or any; else what was supplied for others and shows it, too. Of equal ones
  * that with the longest root.
  */
-const struct mount_anchor *mount_anchor_of(const struct mount_anchor *anchors, size_t n,
+const struct mount_anchor *mount_anchor_of(const struct anchor_index *index,
                                            const struct mount_entry *m);
 
 /* the line of the mount with whose tree it comes, locked there; MOUNT_NONE: by itself */
-size_t mount_anchor_tree(const struct mount_anchor *anchors, size_t n, const struct mount_table *t,
+size_t mount_anchor_tree(const struct anchor_index *index, const struct mount_table *t,
                          size_t mount);
 
 /* a peer group of the host that mounts of the table receive from: @fd is a detached member */

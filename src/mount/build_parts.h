@@ -9,7 +9,6 @@ struct mount_origin {
 	size_t sb;
 	const struct mount_anchor *anchor; /* NULL: made anew */
 	const char *source;                /* made anew: what mountinfo shows */
-	size_t next_of_sb;                 /* another one of the superblock: index + 1; 0 none */
 };
 
 /* of a superblock; mount/ghosts.h */
@@ -29,6 +28,7 @@ struct mount_build {
 	struct ghosts *ghosts; /* per superblock */
 	struct mount_input in;
 	const struct mount_table *t;
+	struct anchor_index *anchors;
 	struct mount_origin *origins;
 	size_t n_origins;
 	size_t *origin_of; /* per mount */

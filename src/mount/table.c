@@ -66,19 +66,70 @@ bool mount_is_locked(const struct mount_entry *m)
 	return m->locked || m->holds || m->locked_attributes & m->attributes & ~times;
 }
 
+/* ---- found by where they are: the mount and the path below its root, one behind the other ---- */
+
+struct place {
+	char *key;
+	size_t start; /* where the path begins in it */
+};
+
+static void place_done(struct place *place)
+{
+	free(place->key);
+}
+
+static struct place place_new(size_t parent, const char *path)
+{
+	struct place place = { xmalloc(sizeof(parent) + strlen(path) + 1), sizeof(parent) };
+
+	memcpy(place.key, &parent, sizeof(parent));
+	strcpy(place.key + sizeof(parent), path);
+	return place;
+}
+
+/* the first one that is mounted on the first @size bytes of the path */
+static size_t find_place(const struct mount_table *t, const struct place *place, size_t size)
+{
+	return look_up(t->by_place, place->key, place->start + size);
+}
+
+static void enter_place(struct mount_table *t, size_t line)
+{
+	struct mount_entry *m = &t->mounts[line];
+	_cleanup_(place_done) struct place place = place_new(m->parent, m->rel);
+	size_t size = strlen(m->rel), first = find_place(t, &place, size);
+
+	if (first == MOUNT_NONE) {
+		enter_line(&t->by_place, place.key, place.start + size, line);
+		return;
+	}
+	m->next_at = t->mounts[first].next_at;
+	t->mounts[first].next_at = line + 1;
+}
+
+static bool has_locked_at(const struct mount_table *t, const struct place *place, size_t size)
+{
+	for (size_t i = find_place(t, place, size); i != MOUNT_NONE; i = t->mounts[i].next_at - 1)
+		if (t->mounts[i].locked)
+			return true;
+	return false;
+}
+
 bool mount_is_hidden(const struct mount_table *t, const struct mount_entry *m)
 {
-	const struct mount_ns *ns = &t->namespaces[m->namespace];
+	_cleanup_(place_done) struct place place = place_new(m->parent, m->rel);
 
-	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
-		const struct mount_entry *other = &t->mounts[i];
-		const char *below = other->parent == m->parent && other->locked && *other->rel
-		                            ? mount_below(m->rel, other->rel)
-		                            : NULL;
-		if (below && *below)
+	for (size_t i = 1; *m->rel && m->rel[i]; i++)
+		if (m->rel[i] == '/' && has_locked_at(t, &place, i))
 			return true;
-	}
 	return false;
+}
+
+size_t mount_table_cover(const struct mount_table *t, size_t mount)
+{
+	const struct place place = { (char *)&mount, sizeof(mount) };
+
+	return find_place(t, &place, 0);
 }
 
 size_t mount_table_find_peer(const struct mount_table *t, uint64_t group)
@@ -91,16 +142,6 @@ size_t mount_table_find_sb(const struct mount_table *t, uint32_t major, uint32_t
 	const uint32_t key[2] = { major, minor };
 
 	return look_up(t->by_device, key, sizeof(key));
-}
-
-size_t mount_table_cover(const struct mount_table *t, size_t mount)
-{
-	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == mount && !*t->mounts[i].rel)
-			return i;
-	return MOUNT_NONE;
 }
 
 size_t mount_table_top(const struct mount_table *t, size_t mount)
@@ -122,6 +163,7 @@ static void enter_mount(struct mount_table *t, size_t line)
 	struct mount_sb *sb = &t->sbs[m->sb];
 
 	enter_line(&t->by_id, &m->id, sizeof(m->id), line);
+	enter_place(t, line);
 	if (m->peer_group && mount_table_find_peer(t, m->peer_group) == MOUNT_NONE)
 		enter_line(&t->by_group, &m->peer_group, sizeof(m->peer_group), line);
 	*(sb->last_mount ? &t->mounts[sb->last_mount - 1].next_of_sb : &sb->first_mount) = line + 1;
@@ -351,6 +393,7 @@ void mount_table_done(struct mount_table *t)
 	map_free(t->by_id);
 	map_free(t->by_device);
 	map_free(t->by_group);
+	map_free(t->by_place);
 	*t = (struct mount_table){ 0 };
 }
 
@@ -377,11 +420,12 @@ const char *mount_below(const char *path, const char *root)
 
 bool mount_table_covers(const struct mount_table *t, size_t line, const char *path)
 {
-	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
+	const char *rel = path + strspn(path, "/");
+	_cleanup_(place_done) struct place place = place_new(line, rel);
+	size_t size = strlen(rel);
 
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == line && *t->mounts[i].rel &&
-		    mount_below(path + strspn(path, "/"), t->mounts[i].rel))
+	for (size_t i = 1; i <= size; i++)
+		if ((i == size || rel[i] == '/') && find_place(t, &place, i) != MOUNT_NONE)
 			return true;
 	return false;
 }

@@ -100,6 +100,7 @@ struct mount_entry {
 	char *external;          /* the name that the user has given to it; NULL: none */
 	char *uid_map, *gid_map; /* "inner outer count\n"...; NULL: not idmapped */
 	size_t next_of_sb;       /* for mount_of_sb(): index + 1 */
+	size_t next_at;          /* another one on the same place: index + 1 */
 };
 
 struct mount_ns {
@@ -118,7 +119,8 @@ struct mount_table {
 	size_t n_mounts;
 	struct mount_sb *sbs;
 	size_t n_sbs;
-	struct map *by_id, *by_device, *by_group; /* line + 1; NULL while there is none */
+	struct map *by_id, *by_device, *by_group,
+		*by_place; /* line + 1; NULL while there is none */
 };
 
 /**

@@ -18,6 +18,7 @@
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 #define N_SIGNALS 64
 
@@ -40,24 +41,55 @@ static int refuse_notify(struct checkpoint *c, const struct task *task, const ch
 
 /* ---- who, and whether it can be asked ---- */
 
+struct queue_key {
+	uint32_t files, queue; /* ids of objects */
+};
+
+/* what is known of a queue in a table: its first number + 1, and whether execve(2) leaves it one */
+static uintptr_t describe(uint32_t number, bool kept)
+{
+	return ((uintptr_t)number + 1) << 1 | kept;
+}
+
+static void index_table(struct checkpoint *c, const struct object *files)
+{
+	const FilesState *s = object_state(files, FilesState);
+
+	for (size_t i = 0; i < s->n_descriptors; i++) {
+		const struct object *o = objects_by_id(c->objects, s->descriptors[i]->file);
+		const FileState *file = o ? object_state(o, FileState) : NULL;
+		if (!file || file->flags & O_PATH)
+			continue;
+		const struct queue_key key = { files->id, file->object };
+		uintptr_t known = (uintptr_t)map_get(c->queue_fds, &key, sizeof(key));
+		known = (known ? known : describe(s->descriptors[i]->number, false)) |
+		        !s->descriptors[i]->close_on_exec;
+		map_put(c->queue_fds, &key, sizeof(key), (void *)known);
+	}
+}
+
+static void index_tables(struct checkpoint *c)
+{
+	size_t cursor = 0;
+
+	c->queue_fds = map_new();
+	for (struct object *o; (o = objects_next(c->objects, &files_kind, &cursor));)
+		if (o->message)
+			index_table(c, o);
+}
+
 /* the number of a descriptor of the queue; -1: it has none. *ret_kept: execve(2) leaves one. */
-static int find_descriptor(const struct checkpoint *c, const struct task *task, uint32_t queue,
+static int find_descriptor(struct checkpoint *c, const struct task *task, uint32_t queue,
                            bool *ret_kept)
 {
 	const struct object *files = task_object(task, &files_kind);
-	const FilesState *s = files ? object_state(files, FilesState) : NULL;
-	int found = -1;
+	const struct queue_key key = { files ? files->id : 0, queue };
 
-	for (size_t i = 0; s && i < s->n_descriptors; i++) {
-		const struct object *o = objects_by_id(c->objects, s->descriptors[i]->file);
-		const FileState *file = o ? object_state(o, FileState) : NULL;
-		if (!file || file->object != queue || file->flags & O_PATH)
-			continue;
-		*ret_kept |= !s->descriptors[i]->close_on_exec;
-		if (found < 0)
-			found = (int)s->descriptors[i]->number;
-	}
-	return found;
+	if (!c->queue_fds)
+		index_tables(c);
+	uintptr_t known = (uintptr_t)map_get(c->queue_fds, &key, sizeof(key));
+	*ret_kept |= known & 1;
+	return (int)(known >> 1) - 1;
 }
 
 /*

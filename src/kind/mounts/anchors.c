@@ -27,22 +27,36 @@
 #include "task.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
-void mounts_add_host(struct mounts *m, size_t sb, const char *root, int fd,
-                     const struct mount_entry *from)
+static char *anchor_key(size_t sb, const char *root)
 {
-	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
-		.sb = sb, .root = xstrdup(root), .fd = fd, .source = from->source
-	};
+	return xasprintf("%zu %s", sb, root);
 }
 
 static bool has_anchor(const struct mounts *m, size_t sb, const char *root)
 {
-	for (size_t i = 0; i < m->n_anchors; i++)
-		if (m->anchors[i].sb == sb && !m->anchors[i].tree_of &&
-		    !strcmp(m->anchors[i].root, root))
-			return true;
-	return false;
+	_cleanup_(free_p) char *key = anchor_key(sb, root);
+
+	return map_get(m->anchor_roots, key, strlen(key));
+}
+
+/* "": there is any */
+static void note_anchor(struct mounts *m, size_t sb, const char *root)
+{
+	_cleanup_(free_p) char *key = anchor_key(sb, root), *any = anchor_key(sb, "");
+
+	map_put(m->anchor_roots, key, strlen(key), m);
+	map_put(m->anchor_roots, any, strlen(any), m);
+}
+
+void mounts_add_host(struct mounts *m, size_t sb, const char *root, int fd,
+                     const struct mount_entry *from)
+{
+	note_anchor(m, sb, root);
+	*array_push(m->anchors, m->n_anchors) = (struct mount_anchor){
+		.sb = sb, .root = xstrdup(root), .fd = fd, .source = from->source
+	};
 }
 
 /*
@@ -92,6 +106,7 @@ static int supply(struct mounts *m, size_t sb, const char *root, uint32_t mode, 
 	int clone = mount_clone(fd);
 	if (clone < 0)
 		return error_raise(err, errno, "clone the mount that was supplied");
+	note_anchor(m, sb, root);
 	*array_push(m->anchors,
 	            m->n_anchors) = (struct mount_anchor){ .sb = sb,
 		                                           .root = xstrdup(root),
@@ -200,36 +215,49 @@ static void find_supplies(struct restart *r, struct mounts *m)
 
 /* ---- of the host ---- */
 
+/* the mounts of our own namespace by their place */
+struct places {
+	struct map *last; /* path -> line + 1 */
+	size_t *before;   /* per line: another one there, + 1 */
+};
+
+static void find_places(const struct mount_table *host, struct places *ret)
+{
+	*ret = (struct places){ map_new(), xcalloc(host->n_mounts + 1, sizeof(*ret->before)) };
+	for (size_t i = 0; i < host->n_mounts; i++) {
+		const char *point = host->mounts[i].point;
+		ret->before[i] = (uintptr_t)map_get(ret->last, point, strlen(point));
+		map_put(ret->last, point, strlen(point), (void *)(uintptr_t)(i + 1));
+	}
+}
+
+static void places_done(struct places *places)
+{
+	map_free(places->last);
+	free(places->before);
+}
+
 /* the mount of ours that shows the anchor, of those that are at its path, one above the other */
-static const struct mount_entry *open_anchor(const struct mounts *m, int own, const char *path,
-                                             const SuperblockAnchor *a, int *ret_fd)
+static const struct mount_entry *open_anchor(const struct mounts *m, const struct places *places,
+                                             int own, const char *path, const SuperblockAnchor *a,
+                                             int *ret_fd)
 {
 	const struct identity id = { a->mode, a->inode, a->handle_type, a->handle };
 	struct error ignored = ERROR_INIT;
 
-	for (size_t i = m->host.n_mounts; i-- > 0;) {
-		const struct mount_entry *e = &m->host.mounts[i];
-		if (strcmp(e->point, path) != 0 ||
-		    mount_reach(&m->host, own, i, ret_fd, &ignored) < 0)
+	size_t i = (uintptr_t)map_get(places->last, path, strlen(path));
+	for (; i; i = places->before[i - 1]) {
+		if (mount_reach(&m->host, own, i - 1, ret_fd, &ignored) < 0)
 			continue;
 		if (identity_is(*ret_fd, &id))
-			return e;
+			return &m->host.mounts[i - 1];
 		close_p(ret_fd);
 	}
 	return NULL;
 }
 
-static bool is_supplied(const struct mounts *m, size_t sb)
-{
-	bool ret = false;
-
-	for (size_t i = 0; !ret && i < m->n_anchors; i++)
-		ret = m->anchors[i].sb == sb;
-	return ret;
-}
-
-static void find_external(struct restart *r, struct mounts *m, int own, size_t sb,
-                          const SuperblockState *s)
+static void find_external(struct restart *r, struct mounts *m, const struct places *places, int own,
+                          size_t sb, const SuperblockState *s)
 {
 	size_t n_before = m->n_anchors;
 
@@ -238,13 +266,13 @@ static void find_external(struct restart *r, struct mounts *m, int own, size_t s
 		_cleanup_(free_p) char *path = xstrndup((const char *)a->path.data, a->path.len);
 		_cleanup_(free_p) char *root = xstrndup((const char *)a->root.data, a->root.len);
 		int fd = -1;
-		const struct mount_entry *from = a->name.len ? NULL
-		                                             : open_anchor(m, own, path, a, &fd);
+		const struct mount_entry *from =
+			a->name.len ? NULL : open_anchor(m, places, own, path, a, &fd);
 		if (from)
 			add_reached(m, sb, root, fd, from);
 	}
 	if (m->n_anchors == n_before && !strcmp(m->table.sbs[sb].type, "overlay") &&
-	    !is_supplied(m, sb))
+	    !has_anchor(m, sb, ""))
 		mounts_mount_again(r, m, own, sb);
 }
 
@@ -333,15 +361,16 @@ static bool differs_read_only(const struct mounts *m, const struct mount_sb *wan
 static const char no_file_system[] = "it shows a file system of the host that is not there";
 
 /* why a mount cannot show what it showed; NULL: it can */
-static const char *why_missing(const struct restart *r, const struct mounts *m, size_t mount)
+static const char *why_missing(const struct restart *r, const struct mounts *m,
+                               const struct anchor_index *anchors, size_t mount)
 {
 	const struct mount_entry *e = &m->table.mounts[mount];
 	const MountState *s = object_state(m->mounts[mount], MountState);
 	const struct identity id = { s->root_mode, s->root_inode, s->root_handle_type,
 		                     s->root_handle };
-	const struct mount_anchor *a = mount_anchor_of(m->anchors, m->n_anchors, e);
+	const struct mount_anchor *a = mount_anchor_of(anchors, e);
 
-	if (mount_anchor_tree(m->anchors, m->n_anchors, &m->table, mount) != MOUNT_NONE)
+	if (mount_anchor_tree(anchors, &m->table, mount) != MOUNT_NONE)
 		return NULL; /* mounts_add_trees() has compared it */
 	if (!a)
 		return m->again[e->sb] ? m->again[e->sb] : no_file_system;
@@ -365,14 +394,15 @@ static const char *why_missing(const struct restart *r, const struct mounts *m, 
 	return NULL;
 }
 
-static bool is_locked(const struct mounts *m, const struct mount_entry *e)
+static bool is_locked(const struct anchor_index *anchors, const struct mount_entry *e)
 {
-	const struct mount_anchor *a = mount_anchor_of(m->anchors, m->n_anchors, e);
+	const struct mount_anchor *a = mount_anchor_of(anchors, e);
 
 	return a && a->fd < 0;
 }
 
-static void refuse_missing(struct restart *r, const struct mounts *m, const struct mount_entry *e,
+static void refuse_missing(struct restart *r, const struct mounts *m,
+                           const struct anchor_index *anchors, const struct mount_entry *e,
                            const char *why)
 {
 	struct error refusal;
@@ -382,7 +412,7 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 	mount_error(&refusal, &m->table, e);
 	if (e->external)
 		error_hint(&refusal, "--external %s=PATH", e->external);
-	else if (is_locked(m, e))
+	else if (is_locked(anchors, e))
 		error_hint(&refusal, "unmount that, or run stasis as root");
 	else if ((size_t)(e - m->table.mounts) == root_mount(r, m))
 		error_hint(&refusal, "--root DIR: where it is now (or --files-changed allow, if it "
@@ -395,32 +425,36 @@ static void refuse_missing(struct restart *r, const struct mounts *m, const stru
 	restart_refuse(r, &refusal);
 }
 
-/* of what a mount before it shows, too, or of a file system that is missing as a whole */
-static bool is_refused(const struct mounts *m, const char *const *why, size_t mount)
+/*
+ * Whether that is new: not of what a mount before it shows, too, nor of a file system that is
+ * missing as a whole.
+ */
+static bool note_refusal(struct map *refused, const struct mounts *m, const struct mount_entry *e,
+                         const char *why)
 {
-	const struct mount_entry *e = &m->table.mounts[mount];
+	bool is_whole = why == no_file_system || why == m->again[e->sb];
+	_cleanup_(free_p) char *key = xasprintf("%p %zu %s", (const void *)why, e->sb,
+	                                        is_whole ? "" : e->root);
+	bool is_new = !map_get(refused, key, strlen(key));
 
-	for (size_t i = 0; i < mount; i++) {
-		const struct mount_entry *other = &m->table.mounts[i];
-		if (why[i] == why[mount] && other->sb == e->sb &&
-		    (why[i] == no_file_system || why[i] == m->again[e->sb] ||
-		     !strcmp(other->root, e->root)))
-			return true;
-	}
-	return false;
+	map_put(refused, key, strlen(key), refused);
+	return is_new;
 }
 
 static void check_anchors(struct restart *r, const struct mounts *m)
 {
-	_cleanup_(free_p) const char **why = xcalloc(m->n_mounts + 1, sizeof(*why));
+	_cleanup_(anchor_index_freep) struct anchor_index *anchors = anchor_index_new(m->anchors,
+	                                                                              m->n_anchors);
+	_cleanup_(map_freep) struct map *refused = map_new();
 
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const struct mount_entry *e = &m->table.mounts[i];
 		enum mount_class class = m->table.sbs[e->sb].class;
-		if (class == MOUNT_EXTERNAL || class == MOUNT_SINGLETON)
-			why[i] = why_missing(r, m, i);
-		if (why[i] && !is_refused(m, why, i))
-			refuse_missing(r, m, e, why[i]);
+		const char *why = class == MOUNT_EXTERNAL || class == MOUNT_SINGLETON
+		                          ? why_missing(r, m, anchors, i)
+		                          : NULL;
+		if (why && note_refusal(refused, m, e, why))
+			refuse_missing(r, m, anchors, e, why);
 	}
 }
 
@@ -463,12 +497,16 @@ int mounts_find_anchors(struct restart *r, struct mounts *m, struct error *err)
 
 	if (e < 0)
 		return error_trace(err, e);
+	_cleanup_(places_done) struct places places;
+	find_places(&m->host, &places);
+	m->anchor_roots = map_new();
 	if (r->own_user)
 		take_keyed(m);
 	find_supplies(r, m);
 	for (size_t i = 0; i < m->n_sbs; i++) {
 		if (m->table.sbs[i].class == MOUNT_EXTERNAL)
-			find_external(r, m, own, i, object_state(m->sbs[i], SuperblockState));
+			find_external(r, m, &places, own, i,
+			              object_state(m->sbs[i], SuperblockState));
 		else if (m->table.sbs[i].class == MOUNT_SINGLETON)
 			find_singleton(m, own, i);
 	}

@@ -507,6 +507,7 @@ void mounts_free(struct mounts *m)
 		close_p(&m->groups[i].fd);
 	free(m->groups);
 	free(m->anchors);
+	map_free(m->anchor_roots);
 	free(m->bound);
 	free(m->nsfds);
 	free(m->ghosts);

@@ -13,14 +13,7 @@
 #include "mount/reach.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-static bool has_group(const struct mounts *m, uint64_t id)
-{
-	for (size_t i = 0; i < m->n_groups; i++)
-		if (m->groups[i].id == id)
-			return true;
-	return false;
-}
+#include "util/map.h"
 
 /* a detached member of the group that the mount of ours on top at @path is in */
 static int join_group(const struct mounts *m, int own, const char *path)
@@ -41,16 +34,19 @@ static int join_group(const struct mounts *m, int own, const char *path)
 	return to;
 }
 
-/* false: @where, if it is anywhere, is not shared here */
-static bool find_group(struct mounts *m, int own, uint64_t id, const ProtobufCBinaryData *where)
+/* false: @where, if it is anywhere, is not shared here. @known: those that are found */
+static bool find_group(struct mounts *m, struct map *known, int own, uint64_t id,
+                       const ProtobufCBinaryData *where)
 {
-	if (!where->len || has_group(m, id))
+	if (!where->len || map_get(known, &id, sizeof(id)))
 		return true;
 	_cleanup_(free_p) char *path = xstrndup((const char *)where->data, where->len);
 	int fd = join_group(m, own, path);
-	if (fd >= 0)
-		*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = id, .fd = fd };
-	return fd >= 0;
+	if (fd < 0)
+		return false;
+	*array_push(m->groups, m->n_groups) = (struct mount_group){ .id = id, .fd = fd };
+	map_put(known, &id, sizeof(id), m);
+	return true;
 }
 
 static void refuse_group(struct restart *r, const struct mounts *m, const struct mount_entry *e,
@@ -71,16 +67,18 @@ static void refuse_group(struct restart *r, const struct mounts *m, const struct
 
 void mounts_find_groups(struct restart *r, struct mounts *m, int own)
 {
+	_cleanup_(map_freep) struct map *known = map_new();
+
 	for (size_t i = 0; i < m->n_mounts; i++) {
 		const MountState *s = object_state(m->mounts[i], MountState);
 		struct mount_entry *e = &m->table.mounts[i];
-		if (!find_group(m, own, s->master, &s->outside)) {
+		if (!find_group(m, known, own, s->master, &s->outside)) {
 			if (r->options->drop_masters)
 				e->master = 0;
 			else
 				refuse_group(r, m, e, &s->outside, true);
 		}
-		if (!find_group(m, own, s->peer_group, &s->outside_peer))
+		if (!find_group(m, known, own, s->peer_group, &s->outside_peer))
 			refuse_group(r, m, e, &s->outside_peer, false);
 	}
 }

@@ -61,6 +61,7 @@ struct mounts {
 	/* restart */
 	struct mount_anchor *anchors;
 	size_t n_anchors;
+	struct map *anchor_roots; /* anchors.c: superblock and root of those for any mount */
 	size_t *bound; /* of the anchors from first_bound on: the line of a mount that shows it */
 	size_t first_bound, n_bound;
 	struct mount_group *groups; /* of the host */

@@ -4,6 +4,7 @@
  * not build again, see mount/build_owned.c: what is locked there comes by copies, and of what is
  * covered in these nothing can be changed afterwards.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/checkpoint.h"
@@ -14,14 +15,25 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
-/* whether it is behind what is locked; @over: of a line, what is locked on the root of that one */
-static bool is_covered(const struct mount_table *t, const size_t *over, size_t line)
+/* what is known of each line */
+struct shapes {
+	const struct mount_table *t;
+	size_t *over;     /* what is locked on the root of it; MOUNT_NONE: nothing */
+	bool *covered;    /* it is behind what is locked */
+	size_t *above;    /* where that ends, from above; itself if it is not covered */
+	bool *private;    /* one that is not shared is covered there */
+	struct map *ties; /* peer group -> how many are in it, or receive from it */
+};
+
+static bool is_covered(const struct shapes *s, size_t line)
 {
+	const struct mount_table *t = s->t;
 	const struct mount_entry *e = &t->mounts[line];
 
 	while (e->locked) {
-		if (over[line] != MOUNT_NONE)
+		if (s->over[line] != MOUNT_NONE)
 			return true;
 		while (e->locked && !*e->rel) { /* the topmost of a stack, to what that is on */
 			line = e->parent;
@@ -35,52 +47,95 @@ static bool is_covered(const struct mount_table *t, const size_t *over, size_t l
 	return false;
 }
 
+static size_t uncovered_above(const struct shapes *s, size_t line)
+{
+	while (s->covered[line] && s->above[line] == MOUNT_NONE)
+		line = s->t->mounts[line].parent;
+	return s->covered[line] ? s->above[line] : line;
+}
+
+static void find_above(struct shapes *s, size_t line)
+{
+	size_t above = uncovered_above(s, line);
+
+	for (; s->above[line] == MOUNT_NONE; line = s->t->mounts[line].parent) {
+		s->above[line] = above;
+		if (line == above)
+			return;
+	}
+}
+
+static void count_tie(struct map *ties, uint64_t group)
+{
+	uintptr_t n = group ? (uintptr_t)map_get(ties, &group, sizeof(group)) : 0;
+
+	if (group)
+		map_put(ties, &group, sizeof(group), (void *)(n + 1));
+}
+
+static void shapes_fill(struct shapes *s, const struct mount_table *t)
+{
+	size_t size = t->n_mounts + 1;
+
+	*s = (struct shapes){ .t = t,
+		              .over = xcalloc(size, sizeof(*s->over)),
+		              .covered = xcalloc(size, sizeof(*s->covered)),
+		              .above = xcalloc(size, sizeof(*s->above)),
+		              .private = xcalloc(size, sizeof(*s->private)),
+		              .ties = map_new() };
+	memset(s->over, 0xff, size * sizeof(*s->over)); /* MOUNT_NONE */
+	memset(s->above, 0xff, size * sizeof(*s->above));
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		const struct mount_entry *e = &t->mounts[i];
+		if (e->locked && !*e->rel)
+			s->over[e->parent] = i;
+		count_tie(s->ties, e->peer_group);
+		if (e->master != e->peer_group)
+			count_tie(s->ties, e->master);
+	}
+	for (size_t i = 0; i < t->n_mounts; i++)
+		s->covered[i] = is_covered(s, i);
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		find_above(s, i);
+		if (s->covered[i] && !t->mounts[i].peer_group)
+			s->private[s->above[i]] = true;
+	}
+}
+
+static void shapes_done(struct shapes *s)
+{
+	free(s->over);
+	free(s->covered);
+	free(s->above);
+	free(s->private);
+	map_free(s->ties);
+}
+
 /* shared with, or a slave of, another one than itself */
-static bool has_relatives(const struct mount_table *t, const struct mount_entry *e)
+static bool has_relatives(const struct shapes *s, const struct mount_entry *e)
 {
-	for (size_t i = 0; i < t->n_mounts && !e->master && e->peer_group; i++)
-		if (&t->mounts[i] != e && (t->mounts[i].peer_group == e->peer_group ||
-		                           t->mounts[i].master == e->peer_group))
-			return true;
-	return e->master;
+	return e->master || (e->peer_group && (uintptr_t)map_get(s->ties, &e->peer_group,
+	                                                         sizeof(e->peer_group)) > 1);
 }
 
-/* where that ends, from above */
-static size_t uncovered_above(const struct mount_table *t, const size_t *over, size_t line)
+/*
+ * What would have to be done to the copy of one that is covered there; NULL: nothing. A shared one
+ * becomes so with all that is covered around it.
+ */
+static const char *beyond_reach(const struct shapes *s, size_t line)
 {
-	while (is_covered(t, over, line))
-		line = t->mounts[line].parent;
-	return line;
-}
+	const struct mount_entry *e = &s->t->mounts[line];
 
-/* a shared one becomes so with all that is covered around it */
-static bool is_beside_private(const struct mount_table *t, const size_t *over, size_t line)
-{
-	const struct mount_ns *ns = &t->namespaces[t->mounts[line].namespace];
-	size_t above = uncovered_above(t, over, line);
-
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (!t->mounts[i].peer_group && is_covered(t, over, i) &&
-		    uncovered_above(t, over, i) == above)
-			return true;
-	return false;
-}
-
-/* what would have to be done to the copy of one that is covered there; NULL: nothing */
-static const char *beyond_reach(const struct mount_table *t, const size_t *over, size_t line)
-{
-	const struct mount_entry *e = &t->mounts[line];
-
-	if (!(e->unbindable || e->peer_group || e->master) || !is_covered(t, over, line))
+	if (!(e->unbindable || e->peer_group || e->master) || !s->covered[line])
 		return NULL;
 	if (e->unbindable)
 		return "it is unbindable, locked, and covered by what is locked";
-	if (has_relatives(t, e))
+	if (has_relatives(s, e))
 		return "it is locked, covered by what is, and others receive its mounts, or it "
 		       "does";
-	return is_beside_private(t, over, line) ? "it is locked, covered by what is, and shared, "
-	                                          "and another one there is not"
-	                                        : NULL;
+	return s->private[s->above[line]] ? "it is locked, covered by what is, and shared, "
+	                                    "and another one there is not"
+	                                  : NULL;
 }
 
 static void refuse_shape(struct checkpoint *c, const struct mounts *m, size_t line,
@@ -96,15 +151,11 @@ static void refuse_shape(struct checkpoint *c, const struct mounts *m, size_t li
 void mounts_judge_stacks(struct checkpoint *c)
 {
 	const struct mounts *m = c->mounts;
-	const struct mount_table *t = &m->table;
-	_cleanup_(free_p) size_t *over = xcalloc(t->n_mounts + 1, sizeof(*over));
+	_cleanup_(shapes_done) struct shapes shapes;
 
-	memset(over, 0xff, t->n_mounts * sizeof(*over)); /* MOUNT_NONE */
-	for (size_t i = 0; i < t->n_mounts; i++)
-		if (t->mounts[i].locked && !*t->mounts[i].rel)
-			over[t->mounts[i].parent] = i;
-	for (size_t i = 0; i < t->n_mounts; i++) {
-		const char *what = beyond_reach(t, over, i);
+	shapes_fill(&shapes, &m->table);
+	for (size_t i = 0; i < m->table.n_mounts; i++) {
+		const char *what = beyond_reach(&shapes, i);
 		if (what)
 			refuse_shape(c, m, i, what);
 	}

@@ -19,6 +19,7 @@
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 #define PTS_MAJOR_FIRST 136 /* Documentation/admin-guide/devices.txt: Unix98 pty slaves */
 #define PTS_MAJOR_LAST  143
@@ -378,16 +379,12 @@ static const char *session_problem(const struct task *task, const struct task *l
 /* whose terminal it is, which all tasks together say */
 static void note_session(struct checkpoint *c, const struct tty *tty, TtyState *s)
 {
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		const struct task *task = c->tasks[i];
-		if (!task->speaks || decode_tty_nr(task->stat.tty_nr) != tty->device)
-			continue;
-		if (session_leader(c, task))
-			s->session = (uint32_t)task->recorded.sid;
-		if (task->stat.tpgid > 0)
-			s->foreground = (uint32_t)checkpoint_group(c, task->stat.tpgid);
-		break;
-	}
+	const struct task *task = tty->first;
+
+	if (task && session_leader(c, task))
+		s->session = (uint32_t)task->recorded.sid;
+	if (task && task->stat.tpgid > 0)
+		s->foreground = (uint32_t)checkpoint_group(c, task->stat.tpgid);
 }
 
 /* whether it is in a devpts that is made again */
@@ -404,28 +401,63 @@ static void note_place(struct checkpoint *c, const struct tty *tty, TtyState *s)
 	s->number = number;
 }
 
+static struct tty *find_device(const struct map *terminals, uint32_t tty_nr)
+{
+	dev_t device = decode_tty_nr(tty_nr);
+
+	return map_get(terminals, &device, sizeof(device));
+}
+
 /* a session is one with its terminal: a task that has given it up (TIOCNOTTY) cannot be made */
+static void judge_session(struct checkpoint *c, const struct map *terminals,
+                          const struct task *task)
+{
+	const struct task *leader = session_leader(c, task);
+	const struct tty *tty = leader ? find_device(terminals, leader->stat.tty_nr) : NULL;
+	const char *problem = tty ? session_problem(task, leader) : NULL;
+	struct error refusal;
+
+	if (!problem)
+		return;
+	error_refuse(&refusal, CODE_tty_session, "%s", problem);
+	error_hint(&refusal, "start the program with setsid(1)");
+	tty_refuse(c, task, tty->device, &refusal);
+}
+
+/* once for all terminals and tasks */
+static void judge_sessions(struct checkpoint *c)
+{
+	_cleanup_(map_freep) struct map *terminals = map_new();
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, &tty_kind, &cursor));) {
+		struct tty *tty = o->live;
+		if (tty->stands_for)
+			continue;
+		tty->alike = map_get(terminals, &tty->device, sizeof(tty->device));
+		map_put(terminals, &tty->device, sizeof(tty->device), tty);
+	}
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		const struct task *task = c->tasks[i];
+		if (!task->speaks)
+			continue;
+		struct tty *tty = find_device(terminals, task->stat.tty_nr);
+		for (; tty && !tty->first; tty = tty->alike)
+			tty->first = task;
+		judge_session(c, terminals, task);
+	}
+}
+
 int tty_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct tty *tty = object->live;
-	struct error refusal;
+	size_t cursor = 0;
 
-	if (tty->stands_for)
-		return 0;
-	if (object->message) {
+	if (objects_next(c->objects, &tty_kind, &cursor) == object)
+		judge_sessions(c);
+	if (object->message && !tty->stands_for) {
 		note_session(c, tty, object_state(object, TtyState));
 		note_place(c, tty, object_state(object, TtyState));
-	}
-	for (size_t i = 0; i < c->n_tasks; i++) {
-		struct task *task = c->tasks[i], *leader = session_leader(c, task);
-		if (!task->speaks || !leader || decode_tty_nr(leader->stat.tty_nr) != tty->device)
-			continue;
-		const char *problem = session_problem(task, leader);
-		if (!problem)
-			continue;
-		error_refuse(&refusal, CODE_tty_session, "%s", problem);
-		error_hint(&refusal, "start the program with setsid(1)");
-		tty_refuse(c, task, tty->device, &refusal);
 	}
 	return 0;
 }

@@ -14,13 +14,15 @@
 
 /* object->live */
 struct tty {
-	dev_t device;        /* checkpoint */
-	dev_t filesystem;    /* of a pty: its devpts */
-	int fd;              /* restart: the terminal that takes its place; -1 none yet */
-	bool ours;           /* it is the slave of a new pty */
-	bool made;           /* of one that tty_restore() has made */
-	struct stub *leader; /* whose session has taken it as its controlling terminal */
-	uint32_t stands_for; /* checkpoint: /dev/tty; the id of the terminal that it means */
+	dev_t device;             /* checkpoint */
+	dev_t filesystem;         /* of a pty: its devpts */
+	int fd;                   /* restart: the terminal that takes its place; -1 none yet */
+	bool ours;                /* it is the slave of a new pty */
+	bool made;                /* of one that tty_restore() has made */
+	struct stub *leader;      /* whose session has taken it as its controlling terminal */
+	uint32_t stands_for;      /* checkpoint: /dev/tty; the id of the terminal that it means */
+	const struct task *first; /* checkpoint: that has it as its controlling terminal, or NULL */
+	struct tty *alike;        /* checkpoint: another one of the same device, or NULL */
 	bool foreground_set;
 };
 
