@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include "chardev.pb-c.h"
@@ -46,12 +47,17 @@ static bool is_device(const struct stat *st, dev_t device)
 	return S_ISCHR(st->st_mode) && st->st_rdev == device;
 }
 
-/* whether the node is there: opening a FIFO that has taken its place would block */
-static bool leads_there(int base, const char *path, dev_t device)
+/*
+ * whether the node is there: opening a FIFO that has taken its place would block; *ret_nodev: but
+ * may not be opened. It may be NULL.
+ */
+static bool leads_there(int base, const char *path, dev_t device, bool *ret_nodev)
 {
 	_cleanup_(close_p) int fd = place_open(base, path, O_PATH);
 	struct stat st;
 
+	if (ret_nodev)
+		*ret_nodev = fd >= 0 && place_forbids(fd, ST_NODEV);
 	return fd >= 0 && fstat(fd, &st) == 0 && is_device(&st, device);
 }
 
@@ -62,6 +68,17 @@ static void refuse_node(struct checkpoint *c, const struct descriptor *d)
 	error_refuse(&refusal, CODE_chardev_changed, "%s: %s is not the device %u:%u (any more)",
 	             d->what, d->link, major(d->st.st_rdev), minor(d->st.st_rdev));
 	error_hint(&refusal, "put the device node back");
+	error_fd(&refusal, d->fd);
+	refuse(c, d->task, &refusal);
+}
+
+static void refuse_nodev(struct checkpoint *c, const struct descriptor *d)
+{
+	struct error refusal;
+
+	error_refuse(&refusal, CODE_mount_forbids,
+	             "it was opened before the mount that it is on became nodev");
+	error_object(&refusal, "%s", d->link);
 	error_fd(&refusal, d->fd);
 	refuse(c, d->task, &refusal);
 }
@@ -83,7 +100,7 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
                            struct error *err)
 {
 	_cleanup_(place_done) struct place place = { .base = -1 };
-	bool is_new = false;
+	bool is_new = false, nodev;
 
 	*ret = NULL;
 	int r = d->live >= 0 ? place_find(c, d->task, d->live, &place, err) : 0;
@@ -95,8 +112,12 @@ static int chardev_collect(struct checkpoint *c, const struct descriptor *d, str
 		place_done(&place);
 		place = (struct place){ .base = -1, .path = xstrdup(d->link) };
 	}
-	if (!leads_there(place.base, place.path, d->st.st_rdev)) {
+	if (!leads_there(place.base, place.path, d->st.st_rdev, &nodev)) {
 		refuse_node(c, d);
+		return 0;
+	}
+	if (nodev) {
+		refuse_nodev(c, d);
 		return 0;
 	}
 	_cleanup_(free_p) char *key = xasprintf("%u:%u %u %s", major(d->st.st_rdev),
@@ -134,7 +155,7 @@ static int chardev_preflight(struct restart *r, struct object *object, struct er
 	_cleanup_(free_p) char *path = bytes_text(&s->path);
 
 	/* a mount of its own is not there yet: then chardev_open() sees */
-	if (s->mount || leads_there(-1, path, makedev(s->major, s->minor)))
+	if (s->mount || leads_there(-1, path, makedev(s->major, s->minor), NULL))
 		return 0;
 	return refuse_missing(s, path, err);
 }
@@ -173,7 +194,7 @@ static int chardev_open(struct restart *r, struct object *object, uint32_t flags
 	const char *below = object->live ? "/" : path;
 	struct stat st;
 
-	if (!leads_there(base, below, device))
+	if (!leads_there(base, below, device, NULL))
 		return refuse_missing(s, path, err);
 	fd = place_open(base, below, (int)flags | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)

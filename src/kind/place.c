@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -72,6 +73,13 @@ int place_open(int base, const char *path, int flags)
 	if (base < 0)
 		return open(path, flags | O_CLOEXEC);
 	return mount_open_below(base, path + strspn(path, "/"), (uint32_t)flags);
+}
+
+bool place_forbids(int fd, unsigned long flag)
+{
+	struct statvfs fs;
+
+	return fstatvfs(fd, &fs) == 0 && fs.f_flag & flag;
 }
 
 int place_base(struct restart *r, uint32_t mount)

@@ -32,6 +32,12 @@ void place_done(struct place *place);
  */
 int place_open(int base, const char *path, int flags);
 
+/*
+ * Whether the mount that @fd is on has this flag, ST_NOEXEC or ST_NODEV of statvfs(3), by now: what
+ * was allowed before it was set cannot be done again. Of a file system that waits for nobody.
+ */
+bool place_forbids(int fd, unsigned long flag);
+
 #define PLACE_NOT_YET (-2) /* a base on which nothing can be opened: mount_fd() */
 /* restart: the mount root of a recorded mount id, lent; -1 for 0 */
 int place_base(struct restart *r, uint32_t mount);

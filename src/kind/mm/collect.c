@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checkpoint: what /proc and the task itself tell of an address space becomes its message. */
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -18,16 +17,16 @@
 #include "kind/mm.h"
 #include "kind/mm/copied_up.h"
 #include "kind/mm/numa.h"
+#include "kind/mm/open.h"
 #include "kind/mm/pkeys.h"
 #include "kind/mount.h"
+#include "kind/place.h"
 #include "kind/regfile.h"
 #include "kind/shmem.h"
 #include "task/task.h"
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-#include "util/path.h"
-#include "util/still.h"
 
 /* one collection at work */
 struct collector {
@@ -39,6 +38,7 @@ struct collector {
 	dev_t last_dev;
 	uint64_t last_inode;
 	char *last_name; /* not owned */
+	bool noexec;     /* that file is on a mount with this flag */
 	int merged;      /* that file open for reading, if it is an overlay's; -1 otherwise */
 };
 
@@ -111,108 +111,6 @@ static int special_mapping(const struct proc_map *map, struct error *refusal)
 	return 0;
 }
 
-/* in the mount namespace of the task; -1 with errno if that leads to another file */
-static int open_by_name(const struct task *task, const struct proc_map *map)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/root%s", (int)task->tid, map->name);
-	const char *names[] = { path, map->name /* it is in ours, and has changed its root */ };
-	struct stat st;
-
-	for (size_t i = 0; i < 2; i++) {
-		_cleanup_(close_p) int fd = open(names[i], O_PATH | O_CLOEXEC);
-		if (fd >= 0 && still_fstat(fd, &st) == 0 && st.st_dev == map->dev &&
-		    st.st_ino == map->inode)
-			return take_fd(&fd);
-	}
-	errno = EPERM;
-	return -1;
-}
-
-/* a mapped file, as open_map_file() finds it */
-struct map_file {
-	char *link;   /* its exact name, which links under /proc show without escapes */
-	char *source; /* a link under /proc */
-};
-
-static void map_file_done(struct map_file *f)
-{
-	free(f->link);
-	free(f->source);
-}
-
-static int open_link(struct map_file *f)
-{
-	char link[PATH_MAX + 16];
-	int fd = open(f->source, O_PATH | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : readlink(f->source, link, sizeof(link));
-
-	if (n > 0 && n < (ssize_t)sizeof(link)) {
-		free(f->link);
-		f->link = xstrndup(link, (size_t)n);
-	}
-	return fd;
-}
-
-/* another name that it has in the folder where this one was deleted: sem_open(3) leaves that */
-static int open_by_other_name(const struct task *task, const struct proc_map *map)
-{
-	_cleanup_(free_p) char *folder = path_folder(map->name);
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/root%s", (int)task->tid, folder);
-	_cleanup_(closedir_p) DIR *dir = path_ends_deleted(map->name) ? opendir(path) : NULL;
-	struct dirent *entry;
-	struct stat st;
-
-	while (dir && (entry = readdir(dir))) {
-		if (entry->d_ino != map->inode)
-			continue;
-		_cleanup_(close_p) int fd = openat(dirfd(dir), entry->d_name,
-		                                   O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 && still_fstat(fd, &st) == 0 && st.st_dev == map->dev &&
-		    st.st_ino == map->inode)
-			return take_fd(&fd);
-	}
-	return -1;
-}
-
-/* a descriptor that a task of the set has of it, too */
-static int open_by_descriptor(struct checkpoint *c, const struct proc_map *map, struct map_file *f)
-{
-	char *source = mm_find_descriptor(c, map->dev, map->inode);
-
-	if (!source) {
-		errno = EPERM;
-		return -1;
-	}
-	free(f->source);
-	f->source = source;
-	return open_link(f);
-}
-
-/* The coordinator's own O_PATH reference to the mapped file, -1 with errno. */
-static int open_map_file(struct checkpoint *c, const struct task *task, const struct proc_map *map,
-                         struct map_file *f)
-{
-	/* not under task/TID, but any thread's tid will do: a dead leader's are gone */
-	f->source = xasprintf("/proc/%d/map_files/%llx-%llx", (int)task->tid,
-	                      (unsigned long long)map->start, (unsigned long long)map->end);
-	f->link = xstrdup(map->name);
-	int fd = feature(FEATURE_map_files) ? open_link(f) : (errno = EPERM, -1);
-	if (fd >= 0 || (errno != EPERM && errno != ENOENT))
-		return fd;
-	/* map_files needs CAP_CHECKPOINT_RESTORE; by its name it is as good if it is that file */
-	bool forbidden = errno == EPERM;
-	/* a server that is held itself would not answer who looks for a name */
-	bool by_name = !mount_may_wait(c, (dev_t)map->dev, f->source);
-	fd = by_name ? open_by_name(task, map) : -1;
-	if (fd < 0 && forbidden)
-		fd = open_by_descriptor(c, map, f);
-	if (fd < 0 && forbidden && by_name)
-		fd = open_by_other_name(task, map);
-	if (fd < 0 && forbidden)
-		errno = EPERM;
-	return fd;
-}
-
 /* the object that is mapped; *ret = NULL when it was refused */
 static int collect_file(struct collector *l, struct proc_map *map, struct object **ret,
                         struct error *err)
@@ -226,8 +124,8 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 		return 0;
 	}
 	*ret = NULL;
-	_cleanup_(map_file_done) struct map_file file = { 0 };
-	_cleanup_(close_p) int fd = open_map_file(l->c, l->task, map, &file);
+	_cleanup_(mm_file_done) struct mm_file file = { 0 };
+	_cleanup_(close_p) int fd = mm_file_open(l->c, l->task, map, &file);
 	if (fd < 0) {
 		if (errno != EPERM && errno != EACCES)
 			return error_raise(err, errno, "opening the mapped file %s", map->name);
@@ -255,6 +153,7 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 		return error_trace(err, r);
 	close_p(&l->merged);
 	l->merged = mm_open_merged(l->c, fd);
+	l->noexec = *ret && (*ret)->kind == &regfile_kind && place_forbids(fd, ST_NOEXEC);
 	l->last = *ret;
 	l->last_dev = map->dev;
 	l->last_inode = map->inode;
@@ -274,6 +173,19 @@ static void set_bytes(ProtobufCBinaryData *ret, const char *text)
 		return;
 	ret->len = strlen(text);
 	ret->data = xmemdup(text, ret->len);
+}
+
+/* what may be run, or be made so, cannot be mapped again where nothing may any more */
+static void judge_noexec(struct collector *l, const struct proc_map *map,
+                         const struct object *object)
+{
+	struct error refusal;
+
+	if (!object || object != l->last || !l->noexec || (!map->exec && !proc_map_flag(map, "me")))
+		return;
+	error_refuse(&refusal, CODE_mount_forbids,
+	             "its file was mapped, and may be executed, before the mount became noexec");
+	refuse_mapping(l, map, &refusal);
 }
 
 /* of an overlay's file, which collect_file() has found last */
@@ -320,6 +232,7 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 		r = judge_merged(l, map, object, err);
 	if (r < 0)
 		return error_trace(err, r);
+	judge_noexec(l, map, object);
 	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
 	m->object = object ? object->id : 0;
 	m->offset = map->offset;
@@ -330,8 +243,8 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 static void collect_segment(struct collector *l, struct proc_map *map, Mapping *m)
 {
 	struct error refusal = ERROR_INIT;
-	_cleanup_(map_file_done) struct map_file file = { 0 };
-	_cleanup_(close_p) int fd = open_map_file(l->c, l->task, map, &file);
+	_cleanup_(mm_file_done) struct mm_file file = { 0 };
+	_cleanup_(close_p) int fd = mm_file_open(l->c, l->task, map, &file);
 	struct object *object = ipc_shm_attached_by(l->c, l->task, fd, map);
 
 	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
@@ -448,6 +361,13 @@ static int collect_exe(struct collector *l, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	l->state->exe = object ? object->id : 0;
+	if (!object || object->kind != &regfile_kind || !place_forbids(fd, ST_NOEXEC))
+		return 0;
+	struct error refusal;
+	error_refuse(&refusal, CODE_mount_forbids,
+	             "its program was started before the mount that it is on became noexec");
+	error_object(&refusal, "exe %s", link);
+	refuse(l->c, l->task, &refusal);
 	return 0;
 }
 
