@@ -8,7 +8,7 @@
  * TEST child round-trip -- child
  * TEST thread-v1 round-trip -- thread_v1
  * TEST thread-v2 round-trip -- thread_v2
- * TEST memory-is-charged round-trip -- memory
+ * TEST memory-is-charged round-trip needs=cgroup_memory -- memory
  * TEST from-elsewhere round-trip under="$TOP/test/tools/in_cgroup" -- untouched
  * TEST ignored round-trip except=cgroup checkpoint="--cgroup ignore" -- ignored
  * TEST ignored-at-restart round-trip except=cgroup restart="--cgroup ignore" -- ignored
