@@ -7,10 +7,13 @@
 
 #include "core/restart.h"
 #include "kind/mounts/parts.h"
+#include "kind/namespace/ns.h"
 #include "kind/pid_ns.h"
 #include "mnt_ns.pb-c.h"
 #include "task/stub.h"
 #include "task/task.h"
+
+static const struct ns_type type = { "mnt", CLONE_NEWNS, "mount" };
 
 static int collect(struct checkpoint *c, struct task *task, struct error *err)
 {
@@ -19,6 +22,8 @@ static int collect(struct checkpoint *c, struct task *task, struct error *err)
 
 	if (r == 0 && object)
 		task_refer(task, object);
+	else if (r == 0)
+		ns_judge_own(c, task, &mnt_ns_kind, &type);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

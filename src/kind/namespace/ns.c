@@ -32,13 +32,17 @@ static bool is_own(const struct ns_type *type, const struct stat *st)
 	return stat(path, &own) == 0 && own.st_dev == st->st_dev && own.st_ino == st->st_ino;
 }
 
-/* its parent is in another one: the way back needs one from outside */
-static void refuse_return(struct checkpoint *c, const struct task *task, const struct ns_type *type)
+void ns_judge_own(struct checkpoint *c, const struct task *task, const struct kind *kind,
+                  const struct ns_type *type)
 {
+	const struct task *maker = task->leader == task ? task->parent : task->leader;
 	struct error refusal;
 
+	if (!maker || !task_object(maker, kind))
+		return;
 	error_refuse(&refusal, CODE_namespace_other,
-	             "it is in the %s namespace of stasis, and its parent is not", type->what);
+	             "it is in the %s namespace of stasis, and its %s is not", type->what,
+	             maker == task->leader ? "process" : "parent");
 	error_hint(&refusal, "run stasis in the namespaces of the root: nsenter --target %d --all",
 	           c->tasks[0]->tid);
 	refuse(c, task, &refusal);
@@ -108,8 +112,7 @@ int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
 		return error_raise(err, fd < 0 ? -fd : errno, "open /proc/%d/ns/%s", task->tid,
 		                   type->link);
 	if (is_own(type, &st)) {
-		if (task->parent && task_object(task->parent, kind))
-			refuse_return(c, task, type);
+		ns_judge_own(c, task, kind, type);
 		return 0;
 	}
 	int r = add_object(c, task, fd, &st, kind, type, ret, NULL, err);

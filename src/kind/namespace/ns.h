@@ -37,6 +37,12 @@ int ns_collect(struct checkpoint *c, struct task *task, const struct kind *kind,
 int ns_collect_fd(struct checkpoint *c, const struct task *task, int nsfd, const struct kind *kind,
                   const struct ns_type *type, struct object **ret, bool *ret_new,
                   struct error *err);
+/*
+ * Refuses a task in our own namespace whose maker at restart, its parent or the leader of its
+ * process, is in another one of the set: the way back needs a namespace from outside.
+ */
+void ns_judge_own(struct checkpoint *c, const struct task *task, const struct kind *kind,
+                  const struct ns_type *type);
 /* refuses a namespace that a process outside the set is in, or has open; for a kind's judge() */
 int ns_judge(struct checkpoint *c, struct object *object, struct error *err);
 /* refuses a namespace that we may not enter, host/enter.h */
