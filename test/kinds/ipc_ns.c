@@ -257,6 +257,8 @@ static void limits(void)
 	int shm[3], sem[3], msg[3];
 
 	CHECK(unshare(CLONE_NEWIPC) == 0);
+	/* more than a new namespace allows */
+	write_in("/proc/sys", "kernel/msgmnb", "40000");
 	for (int i = 0; i < 3; i++) {
 		shm[i] = shmget(i + 1, 100000, IPC_CREAT | 0600);
 		sem[i] = semget(i + 1, 10, IPC_CREAT | 0600);
@@ -264,6 +266,7 @@ static void limits(void)
 		CHECK(shm[i] >= 0 && sem[i] >= 0 && msg[i] >= 0);
 		send_one(msg[i], 1, "one", 8000);
 		send_one(msg[i], 2, "two", 8000);
+		send_one(msg[i], 3, "three", 8000);
 		CHECK(mq_open((char[]){ '/', (char)('a' + i), 0 }, O_CREAT | O_RDWR, 0600, NULL) >=
 		      0);
 	}
@@ -276,6 +279,7 @@ static void limits(void)
 		CHECK(shmget(i + 1, 0, 0) == shm[i] && semget(i + 1, 0, 0) == sem[i]);
 		receive(msg[i], 0, 1, "one", 8000);
 		receive(msg[i], 0, 2, "two", 8000);
+		receive(msg[i], 0, 3, "three", 8000);
 	}
 	CHECK(shmget(IPC_PRIVATE, 1, 0600) < 0 && msgget(IPC_PRIVATE, 0600) < 0);
 }

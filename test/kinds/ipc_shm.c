@@ -162,9 +162,13 @@ static void processes(void)
 	CHECK(p[0] == 'c' && mappings(id) == 1);
 }
 
-/* attached before and after they are in user namespaces of their own */
+/*
+ * Attached before and after they are in user namespaces of their own; since then it belongs to
+ * somebody else, and only who has all rights could attach it
+ */
 static void users(void)
 {
+	struct shmid_ds ds = { .shm_perm = { .uid = 5, .gid = 5, .mode = 0600 } };
 	CHECK(unshare(CLONE_NEWIPC) == 0);
 	int id = segment(IPC_PRIVATE, 0);
 	volatile char *p = attach(id, 0);
@@ -183,7 +187,7 @@ static void users(void)
 	}
 	subject_wait("zero");
 	subject_wait("one");
-	CHECK(mappings(id) == 4);
+	CHECK(mappings(id) == 4 && shmctl(id, IPC_SET, &ds) == 0);
 	subject_checkpoint();
 	subject_check_exit(pids[0], 0);
 	subject_check_exit(pids[1], 0);
