@@ -87,13 +87,17 @@ int ipc_msg_write(int id, const struct ipc_stream *stream, struct error *err);
 /*
  * New objects with exactly the id, key, owner, creator and mode of @state, empty. The caller is a
  * helper of its own (its effective ids change meanwhile) with all limits open wide. SHM_DEST is
- * not set: see ipc_shm_remove(). Those that have it come last, for their keys may be others' now.
+ * not set, and segments are anybody's: see ipc_shm_settle(). Those that have SHM_DEST come last,
+ * for their keys may be others' now.
  */
 int ipc_shm_make(const IpcShmState *state, struct error *err);
 int ipc_sem_make(const IpcSemState *state, struct error *err); /* values included */
 int ipc_msg_make(const IpcMsgState *state, struct error *err);
-/* what must wait until it is attached where it is to be: removes a segment that has SHM_DEST */
-int ipc_shm_remove(const IpcShmState *state, struct error *err);
+/*
+ * What must wait until it is attached where it is to be, by stubs, which may have no rights to it
+ * any more: the mode; and a segment that has SHM_DEST is removed.
+ */
+int ipc_shm_settle(const IpcShmState *state, struct error *err);
 /* what must wait until the messages are in: a limit below what the queue holds */
 int ipc_msg_limit(const IpcMsgState *state, struct error *err);
 

@@ -150,6 +150,7 @@ int ipc_shm_make(const IpcShmState *s, struct error *err)
 	if (r < 0)
 		return error_trace(err, r);
 	ipc_perm_set(&ds.shm_perm, s->perm);
+	ds.shm_perm.mode |= 0777; /* for stubs, which may have no rights here any more */
 	if (shmctl(s->perm->id, IPC_SET, &ds) < 0)
 		return error_raise(err, errno, "set the owner of segment %d", s->perm->id);
 	if (s->perm->mode & SHM_LOCKED && shmctl(s->perm->id, SHM_LOCK, NULL) < 0)
@@ -157,8 +158,25 @@ int ipc_shm_make(const IpcShmState *s, struct error *err)
 	return 0;
 }
 
-int ipc_shm_remove(const IpcShmState *s, struct error *err)
+static int set_mode(const IpcPerm *perm, struct error *err)
 {
+	struct shmid_ds ds;
+	int r = stat_segment(perm->id, &ds, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	ds.shm_perm.mode = perm->mode & 0777;
+	if (shmctl(perm->id, IPC_SET, &ds) < 0)
+		return error_raise(err, errno, "set the mode of segment %d", perm->id);
+	return 0;
+}
+
+int ipc_shm_settle(const IpcShmState *s, struct error *err)
+{
+	int r = set_mode(s->perm, err);
+
+	if (r < 0)
+		return error_trace(err, r);
 	int n = s->perm->mode & SHM_DEST ? ipc_shm_attached(s->perm->id, err) : 0;
 
 	if (n < 0)

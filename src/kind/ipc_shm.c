@@ -255,10 +255,10 @@ static void release(struct object *object)
 	object->live = NULL;
 }
 
-static int remove_inside(void *arg, struct error *err)
+static int settle_inside(void *arg, struct error *err)
 {
 	struct object *object = arg;
-	int e = ipc_shm_remove(object_state(object, IpcShmState), err);
+	int e = ipc_shm_settle(object_state(object, IpcShmState), err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }
@@ -266,7 +266,7 @@ static int remove_inside(void *arg, struct error *err)
 static int finish(struct restart *r, struct object *object, struct error *err)
 {
 	release(object);
-	int e = ipc_ns_visit(r->objects, object_state(object, IpcShmState)->ns, remove_inside,
+	int e = ipc_ns_visit(r->objects, object_state(object, IpcShmState)->ns, settle_inside,
 	                     object, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }

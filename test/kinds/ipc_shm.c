@@ -170,7 +170,9 @@ static void users(void)
 {
 	struct shmid_ds ds = { .shm_perm = { .uid = 5, .gid = 5, .mode = 0600 } };
 	CHECK(unshare(CLONE_NEWIPC) == 0);
-	int id = segment(IPC_PRIVATE, 0);
+	CHECK(seteuid(5) == 0);
+	int id = segment(IPC_PRIVATE, 0666);
+	CHECK(seteuid(0) == 0);
 	volatile char *p = attach(id, 0);
 	pid_t pids[2];
 	for (int i = 0; i < 2; i++) {
