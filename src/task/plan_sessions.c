@@ -47,12 +47,21 @@ static uint32_t process_above(const struct planner *p, uint32_t process)
 	return p->members[p->members[process].parent].leader;
 }
 
+static const struct plan_ns *ns_of_leader(const struct planner *p, pid_t session)
+{
+	uint32_t leader = plan_find(p, session);
+
+	return leader == PLAN_NONE ? plan_dead_leader(p, session)->ns : ns_of(p, leader);
+}
+
 bool plan_can_begin_in(const struct planner *p, uint32_t process, pid_t session)
 {
 	pid_t birth = p->members[process].birth;
 
 	return leads_session(p, process) && (birth == FREE || birth == session) &&
-	       (!is_top(p, process) || session == OUTSIDE);
+	       (session == OUTSIDE ||
+	        (!is_top(p, process) &&
+	         plan_ns_within(ns_of(p, process), ns_of_leader(p, session))));
 }
 
 bool plan_has_been_in(const struct planner *p, uint32_t process, pid_t session)

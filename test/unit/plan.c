@@ -289,11 +289,11 @@ static void sharing_in_random_histories(void **state)
 
 static void namespaces_in_random_histories(void **state)
 {
-	random_histories(0, 1500, NESTED, 4);
-	random_histories(1500, 1500, NESTED | WILD, 4);
-	random_histories(0, 1500, NESTED | CONTAINER, 10);
-	random_histories(1500, 1500, NESTED | CONTAINER | WILD, 10);
-	assert_true(random_histories(0, 1000, NESTED | WILD | SHARING, 50) < 500);
+	random_histories(0, 3000, NESTED, 0);
+	random_histories(3000, 3000, NESTED | WILD, 0);
+	random_histories(0, 3000, NESTED | CONTAINER, 0);
+	random_histories(3000, 3000, NESTED | CONTAINER | WILD, 0);
+	assert_true(random_histories(0, 1000, NESTED | WILD | SHARING, 1) < 500);
 }
 
 /*
@@ -303,8 +303,8 @@ static void namespaces_in_random_histories(void **state)
  */
 static void rare_trees(void **state)
 {
-	random_histories(12196, 1, NESTED, 4);
-	random_histories(17150, 1, NESTED, 4);
+	random_histories(12196, 1, NESTED, 0);
+	random_histories(17150, 1, NESTED, 0);
 	random_histories(45239, 1, 0, 0);
 	random_histories(48831, 1, 0, 0);
 	random_histories(41306, 1, 0, 0);
