@@ -85,21 +85,49 @@ static uint32_t mover_of(const struct planner *p, uint32_t node)
 	               : PLAN_NONE;
 }
 
+static void set_birth_in(struct member *m, pid_t pgid, bool wish)
+{
+	if (m->birth_in && (wish || !m->wish))
+		return;
+	m->birth_in = pgid;
+	m->wish = wish;
+}
+
+/* whether it can have come to its parent from elsewhere, which then need not be in its group */
+static bool can_be_left(const struct planner *p, uint32_t node)
+{
+	uint32_t parent = p->members[p->members[node].parent].leader;
+
+	return plan_is_init(p, parent) && plan_was_orphan(p, node, ns_of(p, parent));
+}
+
+bool plan_drop_wish(struct planner *p, uint32_t creator, uint32_t node)
+{
+	struct member *m = &p->members[node];
+
+	if (!m->wish)
+		return false;
+	if (creator < p->n && !plan_group_visible(p, m->birth_in, ns_of(p, creator)))
+		p->members[p->members[creator].leader].n_heirs--;
+	m->birth_in = 0;
+	m->wish = false;
+	return true;
+}
+
 void plan_settle_births_in_groups(struct planner *p)
 {
 	for (size_t i = p->n_order; i-- > 0;) {
 		uint32_t node = p->order[i], creator = p->plan->nodes[node].creator;
 		struct member *m = &p->members[node];
 		if (mover_of(p, node) == PLAN_NONE)
-			m->birth_in = m->pgid;
+			set_birth_in(m, m->pgid, false);
 		if (!m->birth_in || creator == PLAN_COORDINATOR)
 			continue;
 		struct member *above = &p->members[p->members[creator].leader];
 		if (plan_group_visible(p, m->birth_in, ns_of(p, creator)))
 			continue;
 		above->n_heirs++;
-		if (!above->birth_in)
-			above->birth_in = m->birth_in;
+		set_birth_in(above, m->birth_in, m->wish || can_be_left(p, node));
 	}
 }
 

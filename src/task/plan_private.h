@@ -32,6 +32,7 @@ struct member {                               /* what the planner knows of a nod
 	pid_t group, birth_group; /* where it is while steps are played */
 	pid_t birth_session;
 	pid_t birth_in; /* the group it must be in at birth, since it cannot name it; 0: any */
+	bool wish;      /* of its heirs, which it may have got from others */
 	uint32_t birth_owner; /* the user namespace that it is born in, as plan_ns.owner */
 	uint32_t n_heirs;     /* of a process: products to come that must be born into its group */
 };
@@ -184,6 +185,8 @@ bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_n
 pid_t plan_session_now(const struct planner *p, uint32_t process);
 /* in which a group is */
 pid_t plan_session_of(const struct planner *p, pid_t pgid);
+/* it is born into any group: whether that was only a wish; @creator was to make it */
+bool plan_drop_wish(struct planner *p, uint32_t creator, uint32_t node);
 /* whether @creator, in process group @group, can have it born into its group when that is there */
 bool plan_can_put(const struct planner *p, uint32_t creator, uint32_t node, pid_t group);
 /* who is there and can have a child in namespace @ns and process group @pgid; PLAN_NONE: nobody */

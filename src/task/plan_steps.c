@@ -90,6 +90,9 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 		return plan_bad_shape(p, node, "sharing and sessions contradict each other");
 	if (creator != PLAN_COORDINATOR && !plan_ns_within(ns_of(p, node), ns_of(p, creator)))
 		return plan_bad_shape(p, node, "who made it is in a pid namespace below its own");
+	if (creator == PLAN_COORDINATOR ? m->birth_in != OUTSIDE
+	                                : !plan_can_put(p, creator, node, group))
+		plan_drop_wish(p, creator, node);
 	if (m->birth_in && creator < p->n && plan_bring(p, creator, m->birth_in))
 		group = m->birth_in;
 	m = &p->members[node];
@@ -334,6 +337,7 @@ static uint32_t find_blocking(const struct planner *p, uint32_t process)
 static bool leave_behind(struct planner *p, struct building *b)
 {
 	size_t n = b->n_left;
+	bool dropped = false;
 
 	for (unsigned i = 0; i <= b->level; i++) {
 		struct level *level = &b->levels[i];
@@ -342,15 +346,20 @@ static bool leave_behind(struct planner *p, struct building *b)
 			while ((x = find_blocking(p, level->blocked[k])) != PLAN_NONE &&
 			       plan_leave_behind(p, b, x))
 				;
+			if (x != PLAN_NONE)
+				dropped |= plan_drop_wish(p, p->plan->nodes[x].creator, x);
 		}
 		size_t kept = 0;
-		for (size_t k = 0; k < level->n_due; k++)
-			if (!p->members[level->due[k]].birth_in ||
-			    !plan_leave_behind(p, b, level->due[k]))
-				level->due[kept++] = level->due[k];
+		for (size_t k = 0; k < level->n_due; k++) {
+			uint32_t x = level->due[k];
+			if (p->members[x].birth_in && plan_leave_behind(p, b, x))
+				continue;
+			dropped |= plan_drop_wish(p, p->plan->nodes[x].creator, x);
+			level->due[kept++] = x;
+		}
 		level->n_due = kept;
 	}
-	return b->n_left > n;
+	return dropped || b->n_left > n;
 }
 
 static void make_threads(struct planner *p, uint32_t maker)
