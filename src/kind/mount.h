@@ -48,6 +48,10 @@ int mount_reached(struct checkpoint *c, struct object *mount, int *ret_fd, struc
  */
 int mount_ghost(struct checkpoint *c, const struct object *mount, uint64_t inode, bool linked,
                 uint32_t *ret, struct error *err);
+/* checkpoint, when all tasks have been looked at: whether the file system of a mount of the set is
+ * made anew */
+int mount_comes_along(struct checkpoint *c, const struct object *mount, bool *ret,
+                      struct error *err);
 /* restart: how many of them there are */
 uint32_t mount_n_ghosts(const struct objects *objects, const struct object *mount);
 /*

@@ -45,6 +45,7 @@ static void release(struct object *object)
 	old_name_close(&f->name);
 	opened_done(&f->opened);
 	free(f->source);
+	free(f->written);
 	shmem_seen_done(&f->seen);
 	free(f->path);
 	free(f);

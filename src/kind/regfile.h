@@ -12,6 +12,13 @@
 
 extern const struct kind regfile_kind;
 
+/*
+ * checkpoint: that a task has this file open, or mapped, such that it will be opened with @flags,
+ * open(2). @fd: our reference. Refused later (judge) where the file's attributes forbid it by now.
+ */
+void regfile_note_writer(struct object *object, const struct task *task, int fd, uint32_t flags,
+                         const char *what);
+
 struct proc_map;
 /*
  * A file that was deleted, of which nobody has a descriptor that we may take: what a shared mapping

@@ -38,6 +38,7 @@ struct collector {
 	dev_t last_dev;
 	uint64_t last_inode;
 	char *last_name; /* not owned */
+	int file;        /* that file, O_PATH; -1: no regfile */
 	bool noexec;     /* that file is on a mount with this flag */
 	int merged;      /* that file open for reading, if it is an overlay's; -1 otherwise */
 };
@@ -154,6 +155,8 @@ static int collect_file(struct collector *l, struct proc_map *map, struct object
 	close_p(&l->merged);
 	l->merged = mm_open_merged(l->c, fd);
 	l->noexec = *ret && (*ret)->kind == &regfile_kind && place_forbids(fd, ST_NOEXEC);
+	close_p(&l->file);
+	l->file = *ret && (*ret)->kind == &regfile_kind ? take_fd(&fd) : -1;
 	l->last = *ret;
 	l->last_dev = map->dev;
 	l->last_inode = map->inode;
@@ -233,6 +236,9 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 	if (r < 0)
 		return error_trace(err, r);
 	judge_noexec(l, map, object);
+	if (object && object == l->last && l->file >= 0 && m->flags & MM_SHARED &&
+	    m->flags & MM_MAY_WRITE)
+		regfile_note_writer(object, l->task, l->file, O_RDWR, "a shared mapping");
 	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
 	m->object = object ? object->id : 0;
 	m->offset = map->offset;
@@ -474,13 +480,14 @@ static bool has_vdso(const MmState *s)
 static void collector_done(struct collector *l)
 {
 	close_p(&l->merged);
+	close_p(&l->file);
 }
 
 int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
                      struct error *err)
 {
 	_cleanup_(collector_done) struct collector l = {
-		.c = c, .task = task, .state = xmalloc(sizeof(*l.state)), .merged = -1
+		.c = c, .task = task, .state = xmalloc(sizeof(*l.state)), .merged = -1, .file = -1
 	};
 	struct error refusal = ERROR_INIT;
 

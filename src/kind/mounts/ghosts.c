@@ -95,6 +95,17 @@ static void find_deleted(struct checkpoint *c, struct mounts *m)
 	m->deleted_found = true;
 }
 
+int mount_comes_along(struct checkpoint *c, const struct object *mount, bool *ret,
+                      struct error *err)
+{
+	struct mounts *m = c->mounts;
+	int r = mounts_classify(c, err);
+
+	*ret = r == 0 &&
+	       m->table.sbs[m->table.mounts[mounts_index(m, mount)].sb].class == MOUNT_CONTENT;
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int mount_ghost(struct checkpoint *c, const struct object *mount, uint64_t inode, bool linked,
                 uint32_t *ret, struct error *err)
 {

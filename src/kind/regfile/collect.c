@@ -365,6 +365,46 @@ static int collect_look(struct look *l, struct object **ret, struct error *refus
 	return r;
 }
 
+void regfile_note_writer(struct object *object, const struct task *task, int fd, uint32_t flags,
+                         const char *what)
+{
+	struct regfile *f = regfile_live(object);
+	const RegfileState *s = object_state(object, RegfileState);
+	struct statx st;
+
+	/* what was deleted gets its attributes last, when it is made again */
+	if (f->written || !S_ISREG(s->mode) || s->name == REGFILE_STATE__NAME__DELETED ||
+	    flags & O_PATH || (flags & O_ACCMODE) == O_RDONLY || look_at(fd, &st) < 0)
+		return;
+	if (!(st.stx_attributes & STATX_ATTR_IMMUTABLE) &&
+	    (!(st.stx_attributes & STATX_ATTR_APPEND) || flags & O_APPEND))
+		return;
+	f->writer = task;
+	f->written = xstrdup(what);
+}
+
+/* in a file system that is made anew attributes are set last, too */
+static int judge_writer(struct checkpoint *c, struct object *object, struct error *err)
+{
+	const struct regfile *f = regfile_live(object);
+	const RegfileState *s = object_state(object, RegfileState);
+	_cleanup_(free_p) char *path = regfile_path(s);
+	struct error refusal;
+	bool anew = false;
+	int r = 0;
+
+	if (f->written && s->mount)
+		r = mount_comes_along(c, objects_by_id(c->objects, s->mount), &anew, err);
+	if (r < 0 || !f->written || anew)
+		return r < 0 ? error_trace(err, r) : 0;
+	error_refuse(&refusal, CODE_regfile_immutable,
+	             "it was opened for writing (%s) before it became immutable or append-only",
+	             f->written);
+	error_object(&refusal, "%s", path);
+	refuse(c, f->writer, &refusal);
+	return 0;
+}
+
 int regfile_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	RegfileState *s = object_state(object, RegfileState);
@@ -372,6 +412,8 @@ int regfile_judge(struct checkpoint *c, struct object *object, struct error *err
 
 	if (regfile_live(object)->seen.n_views)
 		r = regfile_judge_seen(c, object, err);
+	if (r == 0)
+		r = judge_writer(c, object, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (!s->mount || s->name == REGFILE_STATE__NAME__HERE)
@@ -398,6 +440,8 @@ int regfile_collect_descriptor(struct checkpoint *c, const struct descriptor *d,
 	r = place_find(c, d->task, d->live, &l.place, &refusal);
 	if (r == 0)
 		r = collect_look(&l, ret, &refusal);
+	if (r == 0 && d->fd >= 0)
+		regfile_note_writer(*ret, d->task, d->live, d->flags, d->what);
 	if (r < 0)
 		*ret = NULL;
 	if (r == -EOPNOTSUPP && refusal.code != CODE_NONE)

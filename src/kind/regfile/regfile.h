@@ -18,6 +18,8 @@ struct regfile {
 	/* checkpoint */
 	char *source; /* deleted: a /proc link through which its contents can be read; NULL: seen */
 	struct shmem_seen seen;
+	const struct task *writer; /* who has it open or mapped for what attributes forbid by now */
+	char *written;             /* and by what; NULL: nobody */
 
 	/* restart */
 	int base;   /* what path is below: place_open() */
