@@ -113,12 +113,21 @@ const struct mount_anchor *mount_anchor_of(const struct anchor_index *index,
 	return best;
 }
 
+bool mount_may_be_hosts(const struct mount_sb *sb)
+{
+	return sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON ||
+	       (sb->class == MOUNT_KEYED && !sb->key);
+}
+
 size_t mount_anchor_tree(const struct anchor_index *index, const struct mount_table *t,
                          size_t mount)
 {
 	size_t top = mount;
 
-	while (t->mounts[top].locked && t->mounts[top].parent != MOUNT_NONE)
+	while (t->mounts[top].locked && t->mounts[top].parent != MOUNT_NONE) {
+		if (!mount_may_be_hosts(&t->sbs[t->mounts[top].sb]))
+			return MOUNT_NONE;
 		top = t->mounts[top].parent;
+	}
 	return top != mount && tree_of(index, &t->mounts[top]) ? top : MOUNT_NONE;
 }

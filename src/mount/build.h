@@ -59,7 +59,12 @@ static inline void anchor_index_freep(struct anchor_index **index)
 const struct mount_anchor *mount_anchor_of(const struct anchor_index *index,
                                            const struct mount_entry *m);
 
-/* the line of the mount with whose tree it comes, locked there; MOUNT_NONE: by itself */
+/* whether what is mounted of it can be the host's */
+bool mount_may_be_hosts(const struct mount_sb *sb);
+/*
+ * The line of the mount with whose tree it comes, locked there; MOUNT_NONE: by itself, as what is
+ * of the set and has been mounted on such a tree, before another user namespace locked both.
+ */
 size_t mount_anchor_tree(const struct anchor_index *index, const struct mount_table *t,
                          size_t mount);
 

@@ -71,13 +71,15 @@ static bool is_top(const struct mount_build *b, size_t mount)
 	return build_is_inherited(b, mount) && !b->t->mounts[mount].locked;
 }
 
-/* the mount that is locked on the root of @mount */
-static size_t locked_on_root(const struct mount_table *t, size_t mount)
+/* the mount that is locked on the root of @mount; @tree: of those that a clone has brought along */
+static size_t locked_on_root(const struct mount_build *b, size_t mount, bool tree)
 {
+	const struct mount_table *t = b->t;
 	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == mount && t->mounts[i].locked && !*t->mounts[i].rel)
+		if (t->mounts[i].parent == mount && t->mounts[i].locked && !*t->mounts[i].rel &&
+		    (b->tree[i] || !tree))
 			return i;
 	return MOUNT_NONE;
 }
@@ -168,7 +170,7 @@ static int open_across(int fd, const char *path)
 }
 
 /* the copy of a locked mount is found by its place; -1 for what another one covers there */
-static void find_locked(const struct mount_build *b, size_t mount)
+static void find_locked(const struct mount_build *b, size_t mount, bool tree)
 {
 	const struct mount_entry *m = &b->t->mounts[mount];
 	size_t shown = mount;
@@ -176,7 +178,8 @@ static void find_locked(const struct mount_build *b, size_t mount)
 	if (!*m->rel) /* found already, with what it is stacked on */
 		return;
 	close_p(&b->mount[mount]);
-	for (size_t over = mount; (over = locked_on_root(b->t, over)) != MOUNT_NONE; shown = over)
+	for (size_t over = mount; (over = locked_on_root(b, over, tree)) != MOUNT_NONE;
+	     shown = over)
 		close_p(&b->mount[over]);
 	if (b->mount[m->parent] >= 0 && !mount_is_hidden(b->t, m))
 		b->mount[shown] = open_across(b->mount[m->parent], m->rel);
@@ -187,7 +190,7 @@ static void find_stacked(const struct mount_build *b, size_t top)
 {
 	size_t shown = top;
 
-	for (size_t over = top; (over = locked_on_root(b->t, over)) != MOUNT_NONE; shown = over)
+	for (size_t over = top; (over = locked_on_root(b, over, false)) != MOUNT_NONE; shown = over)
 		close_p(&b->mount[over]);
 	if (shown != top)
 		b->mount[shown] = openat(b->mount[top], "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -217,7 +220,7 @@ void build_find_trees(const struct mount_build *b)
 	if (n)
 		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)b->t);
 	for (size_t i = 0; i < n; i++)
-		find_locked(b, lines[i]);
+		find_locked(b, lines[i], true);
 	free(lines);
 }
 
@@ -235,7 +238,7 @@ static void find_all_locked(const struct owned *o)
 	if (n)
 		qsort_r(lines, n, sizeof(*lines), by_depth, (void *)t);
 	for (size_t i = 0; i < n; i++)
-		find_locked(o->b, lines[i]);
+		find_locked(o->b, lines[i], false);
 	free(lines);
 }
 
@@ -271,7 +274,7 @@ static int take_tree(const struct owned *o, size_t top, struct error *err)
 	_cleanup_(free_p) char *name = place_of(top);
 	int r = 0;
 
-	if (locked_on_root(b->t, top) != MOUNT_NONE) {
+	if (locked_on_root(b, top, false) != MOUNT_NONE) {
 		struct stacked s = { o, top };
 		r = helper_run_here(take_stacked, &s, err);
 	} else {

@@ -3,7 +3,8 @@
  * Restart by who has no CAP_SYS_ADMIN where the mounts of the host are: in his copy of them all are
  * locked, and no mount can be cloned without what is on it. But that is what he had, too, if he
  * made his own namespace out of them (bwrap --bind / /, unshare -Um): where the image has the same
- * mounts locked on one, the whole tree is cloned.
+ * mounts locked on one, the whole tree is cloned. What is of the set and locked on these, since
+ * they were copied once more (unshare -Um within unshare -Um), is put on the clone.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -62,12 +63,6 @@ static bool is_same_root(const struct mounts *m, size_t line, const struct mount
 	return fd < 0 || mount_id_of(fd) != have->id || !id.mode || identity_is(fd, &id);
 }
 
-static bool may_be_hosts(const struct mount_sb *sb)
-{
-	return sb->class == MOUNT_EXTERNAL || sb->class == MOUNT_SINGLETON ||
-	       (sb->class == MOUNT_KEYED && !sb->key);
-}
-
 /* whether a mount of the image can be a copy of that one of the host's; @top: of which attributes
  * can be set */
 static bool is_copy(const struct mounts *m, size_t line, const struct mount_entry *have, bool top)
@@ -77,22 +72,25 @@ static bool is_copy(const struct mounts *m, size_t line, const struct mount_entr
 	const struct mount_sb *sb = &m->table.sbs[e->sb], *its = &m->host.sbs[have->sb];
 	uint64_t early = e->attributes & e->locked_attributes;
 
-	return may_be_hosts(sb) && !strcmp(sb->type, its->type) && !strcmp(e->root, have->root) &&
-	       !e->deleted && !have->deleted && !e->peer_group && !e->master && !e->unbindable &&
-	       !e->external && !((sb->flags ^ its->flags) & MOUNT_SB_RDONLY) &&
+	return mount_may_be_hosts(sb) && !strcmp(sb->type, its->type) &&
+	       !strcmp(e->root, have->root) && !e->deleted && !have->deleted && !e->peer_group &&
+	       !e->master && !e->unbindable && !e->external &&
+	       !((sb->flags ^ its->flags) & MOUNT_SB_RDONLY) &&
 	       (top || ((early ^ have->attributes) & MOUNT_ATTRIBUTES & ~times) == 0) &&
 	       is_same_root(m, line, have);
 }
 
-/* how many mounts are below @top; those that are locked to it, from one to the next, or all */
-static size_t count_below(const struct mount_table *t, size_t top, bool locked)
+/* how many mounts are below @top; @copied: of those that are locked to it only the host's */
+static size_t count_below(const struct mount_table *t, size_t top, bool copied)
 {
 	const struct mount_ns *ns = &t->namespaces[t->mounts[top].namespace];
 	size_t n = 0;
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++) {
 		size_t at = i;
-		while (at != top && at != MOUNT_NONE && (!locked || t->mounts[at].locked))
+		while (at != top && at != MOUNT_NONE &&
+		       (!copied ||
+		        (t->mounts[at].locked && mount_may_be_hosts(&t->sbs[t->mounts[at].sb]))))
 			at = t->mounts[at].parent;
 		n += at == top && i != top;
 	}
