@@ -285,67 +285,6 @@ static int summary_to_json(struct inspection *in, json_object **ret, struct erro
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-/* ---- records: the framing alone, nothing is decoded ---- */
-
-static const char *record_name(uint32_t type)
-{
-	const struct kind *kind = kind_by_number(type);
-
-	return type == IMAGE_PAGES ? "pages" : kind ? kind->name : "?";
-}
-
-static const char *record_compression(const struct record *record)
-{
-	static const char *const names[] = { "none", "lz4", "zstd" };
-
-	return record->type == IMAGE_PAGES && record->flags < 3 ? names[record->flags] : NULL;
-}
-
-static json_object *record_to_json(const struct record *record)
-{
-	json_object *o = json_object_new_object();
-	const char *compression = record_compression(record);
-
-	json_add_number(o, "offset", record->offset);
-	json_add_number(o, "type", record->type);
-	json_add_text(o, "name", record_name(record->type));
-	json_add_number(o, "object", record->object);
-	json_add_number(o, "bytes", record->size);
-	if (compression)
-		json_add_text(o, "compression", compression);
-	return o;
-}
-
-static void record_print(const struct record *record)
-{
-	const char *compression = record_compression(record);
-
-	printf("%12llu %5u %-12s %8u %10zu  %s\n", (unsigned long long)record->offset, record->type,
-	       record_name(record->type), record->object, record->size,
-	       compression ? compression : "");
-}
-
-static int records(int fd, json_object *array, struct error *err)
-{
-	struct image_reader *reader;
-	struct record record;
-	int r = image_reader_new(&reader, fd, err);
-
-	if (r < 0)
-		return error_trace(err, r);
-	if (!array)
-		printf("%12s %5s %-12s %8s %10s\n", "OFFSET", "TYPE", "NAME", "OBJECT", "BYTES");
-	while ((r = image_reader_next(reader, &record, err)) > 0) {
-		if (array)
-			json_object_array_add(array, record_to_json(&record));
-		else
-			record_print(&record);
-		record_release(&record);
-	}
-	image_reader_free(reader);
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
 /* ---- the command ---- */
 
 static int view_json(struct inspection *in, enum view view, json_object **ret, struct error *err)
@@ -426,16 +365,6 @@ static int show(const struct arguments *a, int fd, struct error *err)
 	return r < 0 ? r : e;
 }
 
-static int show_records(const struct arguments *a, int fd, struct error *err)
-{
-	json_object *array = a->json ? json_object_new_array() : NULL;
-	int r = records(fd, array, err);
-
-	if (array)
-		json_print(array);
-	return r;
-}
-
 static int inspect_file(const struct arguments *a)
 {
 	struct error err = ERROR_INIT;
@@ -443,7 +372,7 @@ static int inspect_file(const struct arguments *a)
 	int r = image_open(a->path, &fd, &err);
 
 	if (r == 0)
-		r = a->view == VIEW_RECORDS ? show_records(a, fd, &err) : show(a, fd, &err);
+		r = a->view == VIEW_RECORDS ? records_show(fd, a->json, &err) : show(a, fd, &err);
 	if (finish_output(&err) < 0)
 		r = -EIO;
 	if (r < 0)

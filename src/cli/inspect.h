@@ -2,6 +2,7 @@
 /* The views of `stasis inspect`: each as text, or as one JSON value. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/contents.h"
@@ -46,6 +47,9 @@ struct json_object *namespaces_to_json(const struct inspection *in);
 
 void objects_print(const struct inspection *in);
 struct json_object *objects_to_json(const struct inspection *in);
+
+/* the records of an image, in either form, up to where it is invalid; @fd: its beginning */
+int records_show(int fd, bool json, struct error *err);
 
 /* JSON as indented text, members that are empty left out */
 void outline_print(struct json_object *o, int indent);

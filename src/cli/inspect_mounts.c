@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* inspect --mounts and --namespaces: the mounts as findmnt(8) lists them; who is in which
- * namespace. */
+/* inspect --mounts: the mounts as findmnt(8) lists them. */
 #include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,14 +7,12 @@
 
 #include "cli/inspect.h"
 #include "cli/json.h"
-#include "kind/describe.h"
 #include "kind/mnt_ns.h"
 #include "kind/mount.h"
 #include "kind/superblock.h"
-#include "kind/time_ns.h"
 #include "mount.pb-c.h"
+#include "mount/table.h"
 #include "superblock.pb-c.h"
-#include "time_ns.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/text.h"
@@ -60,6 +57,30 @@ static json_object *options_of(uint64_t attributes)
 			json_object_array_add(array, json_object_new_string(words[i].word));
 	json_object_array_add(array, json_object_new_string(atime_word(attributes)));
 	return array;
+}
+
+/* those of the file system, which all its mounts have in common; without "ro" and "rw" */
+static json_object *fs_options_of(const SuperblockState *s)
+{
+	static const struct {
+		uint32_t flag;
+		const char *word;
+	} words[] = { { MOUNT_SB_SYNCHRONOUS, "sync" },
+		      { MOUNT_SB_DIRSYNC, "dirsync" },
+		      { MOUNT_SB_LAZYTIME, "lazytime" } };
+	json_object *array = json_object_new_array();
+
+	for (size_t i = 0; s && i < sizeof(words) / sizeof(words[0]); i++)
+		if (s->flags & words[i].flag)
+			json_object_array_add(array, json_object_new_string(words[i].word));
+	for (size_t i = 0; s && i < s->n_options; i++)
+		json_object_array_add(array, text_of(&s->options[i]));
+	return array;
+}
+
+static bool is_read_only(const SuperblockState *s)
+{
+	return s && s->flags & MOUNT_SB_RDONLY;
 }
 
 static const char *propagation_of(const MountState *s)
@@ -111,6 +132,8 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 	if (external)
 		json_add_text(line, "external", external);
 	json_add(line, "options", options_of(s->attributes));
+	json_add_bool(line, "fs_read_only", is_read_only(sb));
+	json_add(line, "fs_options", fs_options_of(sb));
 	json_add_text(line, "propagation", propagation_of(s));
 	json_add_number(line, "peer_group", s->peer_group);
 	json_add_number(line, "master", s->master);
@@ -148,6 +171,13 @@ struct json_object *mounts_to_json(const struct inspection *in)
 
 /* ---- text ---- */
 
+static void print_words(json_object *words, const char *before)
+{
+	for (size_t i = 0; i < json_object_array_length(words); i++, before = ",")
+		printf("%s%s", before, json_object_get_string(json_object_array_get_idx(words, i)));
+	json_object_put(words);
+}
+
 static void print_mount(const struct inspection *in, const struct object *o, unsigned depth)
 {
 	const MountState *s = object_state(o, MountState);
@@ -161,20 +191,19 @@ static void print_mount(const struct inspection *in, const struct object *o, uns
 	                                                 : xstrdup(source);
 	int indent = 2 + 2 * (int)(depth < DEPTH_MAX ? depth : DEPTH_MAX);
 	_cleanup_(free_p) char *external = external_of(s);
-	json_object *options = options_of(s->attributes);
+	/* as findmnt(8): a mount of what is read-only is, too */
+	uint64_t attributes = s->attributes | (is_read_only(sb) ? MOUNT_ATTR_RDONLY : 0);
 
 	printf("%*s%-*s %-22s %-9s %-10s %-12s ", indent, "", indent < 34 ? 34 - indent : 1, point,
 	       from, type, class_of(sb), propagation_of(s));
-	for (size_t i = 0; i < json_object_array_length(options); i++)
-		printf("%s%s", i ? "," : "",
-		       json_object_get_string(json_object_array_get_idx(options, i)));
+	print_words(options_of(attributes), "");
+	print_words(fs_options_of(sb), ",");
 	if (external)
 		printf(" (--external %s)", external);
 	if (s->dropped_master)
 		printf(" (--drop-masters: no longer of group %llu)",
 		       (unsigned long long)s->dropped_master);
 	puts(s->deleted ? " (root deleted)" : "");
-	json_object_put(options);
 }
 
 /* the mounts of a namespace, in order of their objects */
@@ -228,52 +257,4 @@ void mounts_print(const struct inspection *in)
 	}
 	if (!any)
 		puts("all tasks are in the mount namespace that the restart is in");
-}
-
-/* ---- namespaces ---- */
-
-/* the clocks of the time namespace that the checkpoint was in are not one of the tree's own */
-static bool is_namespace(const struct object *o)
-{
-	size_t size = strlen(o->kind->name);
-
-	if (o->kind == &time_ns_kind && object_state(o, TimeNsState)->outer)
-		return false;
-	return size > 3 && !strcmp(o->kind->name + size - 3, "_ns");
-}
-
-struct json_object *namespaces_to_json(const struct inspection *in)
-{
-	json_object *array = json_object_new_array();
-	size_t cursor = 0;
-
-	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
-		if (!is_namespace(o))
-			continue;
-		json_object *entry = json_object_new_object();
-		json_add_number(entry, "object", o->id);
-		json_add_text(entry, "kind", o->kind->name);
-		json_add(entry, "tasks", inspection_holders_json(in, o->id));
-		json_add(entry, "state", object_describe(in->contents.objects, o));
-		json_object_array_add(array, entry);
-	}
-	return array;
-}
-
-void namespaces_print(const struct inspection *in)
-{
-	size_t cursor = 0, any = 0;
-
-	for (struct object *o; (o = objects_next(in->contents.objects, NULL, &cursor));) {
-		if (!is_namespace(o))
-			continue;
-		_cleanup_(free_p) char *tasks = inspection_holders_text(in, o->id);
-		json_object *state = object_describe(in->contents.objects, o);
-		printf("%u %s of %s\n", o->id, o->kind->name, tasks);
-		outline_print(state, 2);
-		json_object_put(state);
-		any++;
-	}
-	if (!any)
-		puts("all tasks are in the namespaces that the restart is in");
 }

@@ -33,8 +33,16 @@ def show_mounts(what, seen):
     namespaces = json.loads(out)
     expect(len(namespaces) == 1 and namespaces[0]["tasks"], f"{what}: inspect: {namespaces}")
     expect([m["target"] for m in namespaces[0]["mounts"]] == [line.split()[1] for line in seen], f"{what}: inspect --mounts")
+    for mount, line in zip(namespaces[0]["mounts"], seen):
+        words = line.split()[-1].split(",")
+        expect(["ro" if mount["fs_read_only"] else "rw", *mount["fs_options"]] == words, f"{what}: its options: {mount}, {line}")
     expect({m["comes_back_as"] for m in namespaces[0]["mounts"]} >= {"external", "content", "instance"}, f"{what}: classes")
     _, out, _ = stasis("inspect", IMAGE, "--mounts")
+    words = [line.split()[-1] for line in out.decode().splitlines()]
+    for line in seen:
+        own, of_all = line.split()[2].split(","), line.split()[-1].split(",")
+        shown = ",".join(["ro" if "ro" in (own[0], of_all[0]) else "rw", *own[1:], *of_all[1:]])
+        expect(shown in words, f"{what}: inspect --mounts has no {shown}: {out}")
     expect("/proc" in out.decode() and "PROPAGATION" in out.decode(), f"{what}: inspect --mounts: {out}")
     _, out, _ = stasis("inspect", IMAGE, "--namespaces", "--json")
     found = {n["kind"] for n in json.loads(out)}
