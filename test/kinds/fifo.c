@@ -38,6 +38,10 @@
  * TEST deleted_path round-trip -- deleted_path
  * TEST deleted_path_only round-trip -- deleted_path_only
  * TEST nofollow round-trip -- nofollow
+ * In a tmpfs that is made anew, where a handle leads nowhere:
+ * TEST anew-renamed round-trip restart="--mntns new" -- anew_renamed
+ * TEST anew-deleted round-trip restart="--mntns new" -- anew_deleted
+ * TEST anew-linked refuse code=fifo.path -- anew_linked
  */
 #include <poll.h>
 #include <signal.h>
@@ -47,6 +51,7 @@
 #include <sys/xattr.h>
 
 #include "cases.h"
+#include "mounts.h"
 
 static int open_fifo(int flags)
 {
@@ -364,6 +369,54 @@ static void test_linked(void)
 	get(f[0], "two");
 }
 
+static void on_tmpfs(void)
+{
+	private_mounts();
+	mount_tmpfs("t", NULL);
+	CHECK(chdir("t") == 0 && mkfifo("f", 0600) == 0);
+}
+
+static void check_anew(const int f[2])
+{
+	put(f[1], "one");
+	CHECK(chdir("..") == 0);
+	subject_checkpoint();
+	get(f[0], "one");
+	put(f[1], "two");
+	get(f[0], "two");
+}
+
+static void test_anew_renamed(void)
+{
+	int f[2];
+
+	on_tmpfs();
+	open_both(f);
+	CHECK(rename("f", "g") == 0);
+	check_anew(f);
+	CHECK(access("t/g", F_OK) == 0);
+}
+
+static void test_anew_deleted(void)
+{
+	int f[2];
+
+	on_tmpfs();
+	open_both(f);
+	CHECK(unlink("f") == 0);
+	check_anew(f);
+}
+
+static void test_anew_linked(void)
+{
+	int f[2];
+
+	on_tmpfs();
+	open_both(f);
+	CHECK(link("f", "g") == 0 && unlink("f") == 0);
+	check_anew(f);
+}
+
 static void test_shadowed(void)
 {
 	int f[2];
@@ -564,5 +617,6 @@ int main(int argc, char **argv)
 		TEST_CASE(two_names_deleted), TEST_CASE(two_names_linked),
 		TEST_CASE(two_names_differing), TEST_CASE(differing), TEST_CASE(unread_hangup),
 		TEST_CASE(unread_much), TEST_CASE(deleted_path), TEST_CASE(deleted_path_only),
-		TEST_CASE(nofollow));
+		TEST_CASE(nofollow), TEST_CASE(anew_renamed), TEST_CASE(anew_deleted),
+		TEST_CASE(anew_linked));
 }

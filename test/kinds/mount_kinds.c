@@ -7,6 +7,8 @@
  * TEST options round-trip restart="--mntns new" -- options
  * TEST each-flag round-trip restart="--mntns new" -- each_flag
  * TEST nosymfollow round-trip restart="--mntns new" -- no_symlinks
+ * TEST long-source refuse code=mount.attributes -- long_source
+ * TEST longest-source round-trip restart="--mntns new" -- longest_source
  * TEST names round-trip restart="--mntns new" -- names
  * TEST chain round-trip restart="--mntns new" -- chain
  * TEST disjoint-roots round-trip restart="--mntns new" -- disjoint
@@ -98,6 +100,27 @@ static void no_symlinks(void)
 	subject_checkpoint();
 	check_text("t/file", "text");
 	CHECK(open("t/link", O_RDONLY) < 0 && errno == ELOOP);
+}
+
+static void with_source(size_t size)
+{
+	char source[1000];
+
+	memset(source, 's', size);
+	source[size] = 0;
+	private_mounts();
+	CHECK(mkdir("t", 0755) == 0 && mount(source, "t", "tmpfs", 0, NULL) == 0);
+	subject_checkpoint();
+}
+
+static void long_source(void)
+{
+	with_source(256);
+}
+
+static void longest_source(void)
+{
+	with_source(255);
 }
 
 /* 8 */
@@ -361,8 +384,9 @@ static void point(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(special_binds), CASE(options), CASE(each_flag),
-	                     CASE(no_symlinks), CASE(names), CASE(chain), CASE(disjoint),
-	                     CASE(dead_group), CASE(unbindable), CASE(masked_proc), CASE(kernel),
-	                     CASE(kernel_own), CASE(own_terminals), CASE(instances), CASE(pivoted),
-	                     CASE(chrooted), CASE(point));
+	                     CASE(no_symlinks), CASE(names), CASE(long_source),
+	                     CASE(longest_source), CASE(chain), CASE(disjoint), CASE(dead_group),
+	                     CASE(unbindable), CASE(masked_proc), CASE(kernel), CASE(kernel_own),
+	                     CASE(own_terminals), CASE(instances), CASE(pivoted), CASE(chrooted),
+	                     CASE(point));
 }

@@ -18,6 +18,7 @@
 #include "kind/fifo.h"
 #include "kind/fifo/deleted.h"
 #include "kind/fifo/parts.h"
+#include "kind/mount.h"
 #include "kind/pipe/contents.h"
 #include "kind/place.h"
 #include "kind/regfile/folder.h"
@@ -265,6 +266,25 @@ static void describe_quiet(struct fifo *f, FifoState *s)
 	s->n_hung = f->n_hung;
 }
 
+/* one of other names in a file system that is made anew has another handle there; 1: refused */
+static int judge_linked(struct checkpoint *c, const struct fifo *f, struct error *err)
+{
+	struct error refusal;
+	bool anew = false;
+	int r = 0;
+
+	if (f->mount && !f->deleted && f->handle.head.handle_bytes)
+		r = mount_comes_along(c, objects_by_id(c->objects, f->mount), &anew, err);
+	if (r < 0 || !anew)
+		return r < 0 ? error_trace(err, r) : 0;
+	error_refuse(&refusal, CODE_fifo_path,
+	             "the FIFO was deleted under the name it was opened by, and has others, in a "
+	             "file system that is made anew");
+	error_hint(&refusal, "give it that name again (ln), or let the program close it first");
+	refuse_fifo(c, pipe_ends_task(&f->ends), f->path, &refusal);
+	return 1;
+}
+
 int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	struct fifo *f = object->live;
@@ -273,8 +293,10 @@ int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
 	const struct holder *holder = NULL;
 	int r = name || f->owner ? 0 : holders_find(c, f->dev, f->ino, &holder, err);
 
-	if (r < 0)
-		return error_trace(err, r);
+	if (r == 0 && !name)
+		r = judge_linked(c, f, err);
+	if (r)
+		return r < 0 ? error_trace(err, r) : 0;
 	if (holder) {
 		refuse_leak(c, task, f->path, f->key, holder);
 		return 0;

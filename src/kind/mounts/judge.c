@@ -173,6 +173,20 @@ static int judge_bound(struct checkpoint *c, struct mount_entry *e, struct error
 	return ns_reference_judge(c, &ref, &e->bound, err);
 }
 
+#define SOURCE_MAX 255u /* bytes; fsconfig(2) takes no longer string, where mount(2) does */
+
+/* the source of a file system that is made anew */
+static int judge_source(const struct mount_sb *sb, const struct mount_entry *e, struct error *err)
+{
+	if (sb->class == MOUNT_EXTERNAL || strlen(e->source) <= SOURCE_MAX)
+		return 0;
+	error_refuse(err, CODE_mount_attributes,
+	             "its source has %zu characters, and no more than %u can be given again",
+	             strlen(e->source), SOURCE_MAX);
+	error_hint(err, "mount it with a shorter one");
+	return -EOPNOTSUPP;
+}
+
 static int judge_entry(const struct mounts *m, const struct mount_entry *e, struct error *err)
 {
 	const struct mount_sb *sb = &m->table.sbs[e->sb];
@@ -201,7 +215,7 @@ static int judge_entry(const struct mounts *m, const struct mount_entry *e, stru
 		error_hint(err, "mount it where stasis runs; or --external %s=NAME", key);
 		return -EOPNOTSUPP;
 	}
-	return 0;
+	return judge_source(sb, e, err);
 }
 
 bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e)
