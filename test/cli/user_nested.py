@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A user's containers in containers, each made by unshare(1) out of all that is mounted where the one before is, three deep:
-checkpointed by himself, and restarted by himself, side by side."""
+checkpointed by himself, and restarted by himself, side by side, and by root."""
 import os
 import subprocess
 import sys
@@ -87,4 +87,9 @@ expect(shown(second) == before, "beside it")
 end(second)
 counts_on("after the other one has ended")
 end(first)
+third = restart("by root", "--new-pidns")
+counts_on("by root")
+after = shown(third)
+expect(after == before, f"by root: before: {before} after: {after}")
+end(third)
 done()

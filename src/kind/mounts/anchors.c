@@ -271,6 +271,8 @@ static void find_external(struct restart *r, struct mounts *m, const struct plac
 		if (from)
 			add_reached(m, sb, root, fd, from);
 	}
+	if (!s->n_anchors)
+		mounts_add_covered(m, own, sb);
 	if (m->n_anchors == n_before && !strcmp(m->table.sbs[sb].type, "overlay") &&
 	    !has_anchor(m, sb, ""))
 		mounts_mount_again(r, m, own, sb);

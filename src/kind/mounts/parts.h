@@ -122,6 +122,11 @@ int superblock_restore_nodes(const struct SuperblockState *s, int root, struct e
  * mounts of the image that are the same, with the same ones locked on them. @fd: it in place; lent
  */
 void mounts_add_trees(struct mounts *m, size_t sb, int fd, const struct mount_entry *from);
+/*
+ * Restart: a file system that a user's checkpoint could not look at, since all its mounts are
+ * covered by what is locked, and nobody sees it: the host's one of that device at the same place.
+ */
+void mounts_add_covered(struct mounts *m, int own, size_t sb);
 
 /* ---- bound.c: restart, namespaces that are bound to files ---- */
 void mounts_find_bound(struct mounts *m);

@@ -145,3 +145,33 @@ void mounts_add_trees(struct mounts *m, size_t sb, int fd, const struct mount_en
 			                                           .tree_of = e };
 	}
 }
+
+static bool is_never_seen(const struct mount_table *t, size_t line)
+{
+	size_t cover = mount_table_cover(t, line);
+
+	return cover != MOUNT_NONE && t->mounts[cover].locked;
+}
+
+void mounts_add_covered(struct mounts *m, int own, size_t sb)
+{
+	const struct mount_sb *want = &m->table.sbs[sb];
+	size_t have = mount_table_find_sb(&m->host, want->major, want->minor);
+	size_t line = mount_of_sb(&m->table, sb, MOUNT_NONE);
+
+	if (have == MOUNT_NONE || line == MOUNT_NONE || !is_never_seen(&m->table, line) ||
+	    strcmp(m->host.sbs[have].type, want->type) != 0)
+		return;
+	const struct mount_entry *e = &m->table.mounts[line];
+	for (size_t i = MOUNT_NONE; (i = mount_of_sb(&m->host, have, i)) != MOUNT_NONE;) {
+		const struct mount_entry *its = &m->host.mounts[i];
+		struct error ignored = ERROR_INIT;
+		int fd = -1;
+		if (its->deleted || strcmp(its->point, e->point) != 0 ||
+		    strcmp(its->root, e->root) != 0 ||
+		    mount_reach(&m->host, own, i, &fd, &ignored) < 0)
+			continue;
+		mounts_add_host(m, sb, its->root, fd, its);
+		return;
+	}
+}
