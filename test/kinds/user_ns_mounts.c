@@ -23,6 +23,7 @@
  * TEST covered-slave refuse code=mount.lock-shape -- covered_slave
  * TEST nested round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" checkpoint=--subtree -- nested_mounts
  * TEST owner-between refuse code=mount.owner -- owner_between
+ * TEST binfmt-misc refuse code=mount.content -- binfmt
  */
 #include <limits.h>
 #include <mqueue.h>
@@ -449,6 +450,22 @@ static void owner_between(void)
 	subject_checkpoint();
 }
 
+/* one of its own, since Linux 6.7; see kinds/mount_kinds:kernel-own for the first one */
+static void binfmt(void)
+{
+	struct stat own, other;
+
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	if (mount("none", "/opt", "binfmt_misc", 0, NULL) < 0 || stat("/opt", &other) < 0)
+		SKIP("no binfmt_misc here\n");
+	go_below("0 0 1");
+	if (mount("none", "/mnt", "binfmt_misc", 0, NULL) < 0)
+		SKIP("no binfmt_misc in user namespaces\n");
+	CHECK(stat("/mnt", &own) == 0 && own.st_dev != other.st_dev);
+	subject_checkpoint();
+}
+
 static void check_overlay(void)
 {
 	check_text("/srv/below", "below");
@@ -659,7 +676,7 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(locked), CASE(siblings), CASE(below_locked),
 	                     CASE(directory_below_locked), CASE(bound), CASE(moved_root),
 	                     CASE(named), CASE(own_mounts), CASE(pivoted), CASE(inside),
-	                     CASE(nested_mounts), CASE(owner_between), CASE(overlay),
+	                     CASE(nested_mounts), CASE(owner_between), CASE(binfmt), CASE(overlay),
 	                     CASE(overlay_of_host), CASE(overlay_hidden),
 	                     CASE(overlay_below_locked), CASE(covered), CASE(covered_unbindable),
 	                     CASE(covered_attributes), CASE(covered_slave),

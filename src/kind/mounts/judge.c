@@ -6,10 +6,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
 #include "core/external.h"
+#include "host/features.h"
 #include "kind/mount.h"
 #include "kind/mounts/parts.h"
 #include "kind/namespace/reference.h"
@@ -17,6 +19,7 @@
 #include "kind/tty.h"
 #include "kind/user_ns.h"
 #include "mount/reach.h"
+#include "mount/superblock.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -102,6 +105,33 @@ static bool is_doubtful(const struct mounts *m, size_t line)
 	return true;
 }
 
+/* whether it is the one of our own user namespace; in another than the first, making sure would
+ * make one, which would hide that of the namespace above */
+static bool is_own_binfmt(const struct mounts *m, const struct mount_sb *sb)
+{
+	_cleanup_(close_p) int fd = -1;
+	struct error ignored = ERROR_INIT;
+	struct stat st;
+
+	if (mount_table_find_sb(&m->host, sb->major, sb->minor) != MOUNT_NONE)
+		return true;
+	if (!features_initial_user_namespace() ||
+	    mount_superblock_make(sb, "none", -1, -1, &fd, &ignored) < 0)
+		return false;
+	return fstat(fd, &st) == 0 && st.st_dev == makedev(sb->major, sb->minor);
+}
+
+/* since Linux 6.7 a user namespace may have one of its own, whose entries are state */
+static int judge_binfmt(const struct mounts *m, const struct mount_sb *sb, struct error *err)
+{
+	if (strcmp(sb->type, "binfmt_misc") != 0 || is_own_binfmt(m, sb))
+		return 0;
+	error_refuse(err, CODE_mount_content,
+	             "a binfmt_misc of a user namespace is mounted, whose entries cannot be saved");
+	error_hint(err, "unmount it");
+	return -EOPNOTSUPP;
+}
+
 static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct error *err)
 {
 	struct mount_sb *sb = &m->table.sbs[line];
@@ -124,6 +154,9 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 		                    "a %s may belong to a user namespace between that of its mount "
 		                    "namespace and that of stasis",
 		                    sb->type);
+	r = judge_binfmt(m, sb, err);
+	if (r < 0)
+		return r;
 	_cleanup_(free_p) char *keys = xasprintf("file:[%u:%u:", sb->major, sb->minor);
 	if (sb->class == MOUNT_CONTENT || sb->class == MOUNT_COMPOSITE)
 		externals_expect(c->options->externals, keys);
