@@ -239,6 +239,32 @@ static void hold_group(struct planner *p, uint32_t leader)
 		p, leader, (struct plan_pid){ .ns = ns_of(p, leader) }, g->pgid);
 }
 
+/* it can begin the group that it leads only now: nobody else can put it back into its own later */
+static bool must_begin_now(const struct planner *p, uint32_t child, pid_t session)
+{
+	const struct member *m = &p->members[child];
+	const struct group *g = owner_of(p, child);
+
+	return g && !g->founded && g->session == session && m->made && !m->foreign &&
+	       m->group == m->pgid && m->pgid != g->pgid && plan_session_now(p, child) == session &&
+	       mover_of(p, child) == PLAN_NONE &&
+	       plan_group_visible(p, m->pgid, ns_of(p, m->parent));
+}
+
+void plan_begin_childrens_groups(struct planner *p, uint32_t process)
+{
+	for (uint32_t c = p->members[process].first_child; c != PLAN_NONE;
+	     c = p->members[c].next_child) {
+		pid_t pgid = p->members[c].pgid;
+		if (!must_begin_now(p, c, plan_session_now(p, process)))
+			continue;
+		owner_of(p, c)->founded = true;
+		enter_group(p, c, c, p->tasks[c].tid);
+		hold_group(p, c);
+		enter_group(p, p->members[c].parent, c, pgid);
+	}
+}
+
 pid_t plan_session_of(const struct planner *p, pid_t pgid)
 {
 	return pgid == OUTSIDE ? OUTSIDE : find_group(p, pgid)->session;
@@ -254,6 +280,10 @@ static bool may_bring(const struct planner *p, uint32_t maker, pid_t pgid)
 	const struct member *m = &p->members[process];
 	pid_t session = plan_session_now(p, process);
 
+	/* others are to be born where it is, and it could not come back */
+	if (m->n_heirs > 1 && parent != PLAN_NONE &&
+	    !plan_group_visible(p, m->group, ns_of(p, parent)))
+		return false;
 	return !plan_group_visible(p, pgid, ns_of(p, maker)) && m->group != pgid &&
 	       (m->pgid == pgid || mover_of(p, process) != PLAN_NONE) && parent != PLAN_NONE &&
 	       !m->foreign && session != p->tasks[process].tid &&

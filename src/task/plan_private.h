@@ -183,6 +183,8 @@ int plan_read_groups(struct planner *p);
 bool plan_group_visible(const struct planner *p, pid_t pgid, const struct plan_ns *ns);
 /* the session in which a process is while steps are played */
 pid_t plan_session_now(const struct planner *p, uint32_t process);
+/* those that only @process, about to call setsid(2), can put their leaders back from */
+void plan_begin_childrens_groups(struct planner *p, uint32_t process);
 /* in which a group is */
 pid_t plan_session_of(const struct planner *p, pid_t pgid);
 /* it is born into any group: whether that was only a wish; @creator was to make it */

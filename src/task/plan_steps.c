@@ -467,6 +467,8 @@ static int build_process(struct planner *p, struct building *b, uint32_t process
 		r = plan_keep_outside(p, b);
 	if (r < 0)
 		return r;
+	if (leads_session(p, process))
+		plan_begin_childrens_groups(p, process);
 	p->members[process].built = true;
 	if (leads_session(p, process)) {
 		p->members[process].group = p->tasks[process].tid;

