@@ -30,10 +30,12 @@ void identity_read(int fd, struct identity *ret); /* the handle is the caller's 
 bool identity_read_uuid(int fd, unsigned char uuid[UUID_SIZE]);
 bool identity_is(int fd, const struct identity *identity);
 
+/* collect.c: reads our own namespace, once: what is mounted there, too, is not the set's alone */
+int mounts_read_host(struct mounts *m, struct error *err);
 /* collect.c: says which mount of the set an error is about, and a task that sees it */
 void mounts_blame(const struct checkpoint *c, const struct mounts *m, const struct mount_entry *e,
                   struct error *err);
-/* collect.c: whether somebody else answers for a file system of that type, who may be held */
+/* descriptor.c: whether somebody else answers for a file system of that type, who may be held */
 bool mounts_type_may_wait(const char *type);
 
 /* ---- outside.c ---- */
