@@ -142,7 +142,7 @@ static int clone_here(const struct birth *b, struct error *err)
 	struct restart *r = b->r;
 	const struct stub *stub = b->stub;
 	size_t levels = plan_ns_level(stub->ns);
-	bool is_init = stub->ns ? stub->ns->init == stub->node : stub->tid == 1 && r->new_pidns;
+	bool is_init = !stub->ns && stub->tid == 1 && r->new_pidns;
 	bool by_helper = b->inside || b->owner >= 0;
 	pid_t numbers[PLAN_LEVELS_MAX + 1];
 	struct clone_args args = { .flags = CLONE_CLEAR_SIGHAND | (is_init ? CLONE_NEWPID : 0) |
@@ -214,12 +214,9 @@ static int clone_by_helper(void *arg, struct error *err)
 static int clone_stub(struct restart *r, struct stub *stub, struct error *err)
 {
 	const struct plan_ns *ns = stub->ns;
-	bool begins = r->root == 0 || (ns && ns->init == stub->node);
-	uint32_t owner = begins ? pid_ns_root_owner(r) : 0;
+	uint32_t owner = r->root == 0 ? pid_ns_root_owner(r) : 0;
 	struct birth b = { r, stub, 0, owner ? user_ns_fd(r, owner) : -1 };
 
-	if (begins && ns)
-		ns = ns->parent;
 	if (r->root)
 		b.inside = ns ? r->stubs[ns->init]->host_tid : r->root;
 	int pid = b.inside || owner ? helper_run(clone_by_helper, &b, sizeof(b), err)

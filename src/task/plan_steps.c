@@ -104,11 +104,11 @@ int plan_make_node(struct planner *p, struct building *b, uint32_t creator, uint
 		if (m->birth_in && m->birth_in != OUTSIDE)
 			return plan_bad_shape(p, node,
 			                      "its process group cannot be entered from outside");
-		if (plan_is_init(p, node) && ns_of(p, node)->owner)
+		/* EINVAL: who has entered one by setns(2) only for its children is not in it */
+		if (plan_is_init(p, node))
 			return plan_bad_shape(
 				p, node,
-				"its pid namespace was begun from outside, for another "
-				"user namespace");
+				"its pid namespace was begun inside, for a parent outside");
 		plan_add_step(p, PLAN_CLONE, creator, node);
 		*array_push(level->queue, level->n_queue) = node;
 		return 0;

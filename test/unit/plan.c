@@ -428,6 +428,22 @@ static void namespaces_that_contradict_are_refused(void **state)
 	assert_int_equal(plan_code(t, 3), CODE_image_invalid);
 }
 
+/* whose maker, inside, gave it a parent outside (CLONE_PARENT): nobody outside can begin it */
+static void init_from_outside_is_refused(void **state)
+{
+	static const struct plan_ns a = { NULL, 1, 1, 1 };
+	static const int32_t one[] = { 1 }, two[] = { 2 };
+	struct plan_task t[] = { process(1, 0, 1, 1), inside(&a, one, 11, 0),
+		                 inside(&a, two, 12, 11) };
+
+	for (int i = 1; i < 3; i++)
+		t[i].pgid = t[i].sid = 0;
+	assert_int_equal(plan_code(t, 3), CODE_tree_shape);
+	t[1].parent = 1;
+	t[2].parent = 0; /* it has entered the inner one */
+	assert_int_equal(plan_code(t, 3), CODE_NONE);
+}
+
 /* an address space shared by grandparent and grandchild with another between */
 static void gap_is_refused(void **state)
 {
@@ -541,6 +557,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(namespaces_that_contradict_are_refused),
 		cmocka_unit_test(many_namespaces_are_fast),
+		cmocka_unit_test(init_from_outside_is_refused),
 		cmocka_unit_test(gap_is_refused),
 		cmocka_unit_test(siblings_share),
 		cmocka_unit_test(large_trees_are_fast),
