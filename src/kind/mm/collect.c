@@ -13,11 +13,9 @@
 
 #include "core/checkpoint.h"
 #include "host/features.h"
-#include "kind/ipc_ns.h"
 #include "kind/mm.h"
-#include "kind/mm/copied_up.h"
+#include "kind/mm/collect.h"
 #include "kind/mm/numa.h"
-#include "kind/mm/open.h"
 #include "kind/mm/pkeys.h"
 #include "kind/mount.h"
 #include "kind/place.h"
@@ -27,21 +25,6 @@
 #include "task/tracer.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-/* one collection at work */
-struct collector {
-	struct checkpoint *c;
-	struct task *task;
-	MmState *state;
-	struct mm *mm;
-	struct object *last; /* what the mapping before this one maps: mostly the same file */
-	dev_t last_dev;
-	uint64_t last_inode;
-	char *last_name; /* not owned */
-	int file;        /* that file, O_PATH; -1: no regfile */
-	bool noexec;     /* that file is on a mount with this flag */
-	int merged;      /* that file open for reading, if it is an overlay's; -1 otherwise */
-};
 
 static bool is_kernels_own(const struct proc_map *map)
 {
@@ -64,7 +47,7 @@ static char *given_name(const struct proc_map *map)
 	return NULL;
 }
 
-static void refuse_mapping(struct collector *l, const struct proc_map *map, struct error *refusal)
+void mm_refuse_mapping(struct collector *l, const struct proc_map *map, struct error *refusal)
 {
 	error_object(refusal, "mapping %llx-%llx %s", (unsigned long long)map->start,
 	             (unsigned long long)map->end, map->name);
@@ -112,58 +95,6 @@ static int special_mapping(const struct proc_map *map, struct error *refusal)
 	return 0;
 }
 
-/* the object that is mapped; *ret = NULL when it was refused */
-static int collect_file(struct collector *l, struct proc_map *map, struct object **ret,
-                        struct error *err)
-{
-	char what[64];
-	struct error refusal = ERROR_INIT;
-
-	if (l->last_name && l->last_dev == map->dev && l->last_inode == map->inode &&
-	    !strcmp(l->last_name, map->name)) {
-		*ret = l->last;
-		return 0;
-	}
-	*ret = NULL;
-	_cleanup_(mm_file_done) struct mm_file file = { 0 };
-	_cleanup_(close_p) int fd = mm_file_open(l->c, l->task, map, &file);
-	if (fd < 0) {
-		if (errno != EPERM && errno != EACCES)
-			return error_raise(err, errno, "opening the mapped file %s", map->name);
-		*ret = shmem_seen_by(l->c, l->task, map);
-		int r = *ret ? 0 : regfile_seen_by(l->c, l->task, map, ret, err);
-		if (r < 0 || *ret)
-			return r < 0 ? error_trace(err, r) : 0;
-		error_refuse(
-			&refusal, CODE_mm_file_link,
-			"the mapped file can be opened neither through map_files nor by name, and "
-			"no task has a descriptor of it");
-		error_hint(&refusal,
-		           "it needs CAP_CHECKPOINT_RESTORE: run stasis as root; or let the "
-		           "program keep its descriptor open");
-		refuse_mapping(l, map, &refusal);
-		return 0;
-	}
-	snprintf(what, sizeof(what), "mapping %llx-%llx", (unsigned long long)map->start,
-	         (unsigned long long)map->end);
-	const struct descriptor d = {
-		.task = l->task, .live = fd, .what = what, .link = file.link, .source = file.source
-	};
-	int r = link_collect(l->c, &d, ret, err);
-	if (r < 0)
-		return error_trace(err, r);
-	close_p(&l->merged);
-	l->merged = mm_open_merged(l->c, fd);
-	l->noexec = *ret && (*ret)->kind == &regfile_kind && place_forbids(fd, ST_NOEXEC);
-	close_p(&l->file);
-	l->file = *ret && (*ret)->kind == &regfile_kind ? take_fd(&fd) : -1;
-	l->last = *ret;
-	l->last_dev = map->dev;
-	l->last_inode = map->inode;
-	l->last_name = map->name;
-	return 0;
-}
-
 static uint32_t protection(const struct proc_map *map)
 {
 	return (map->read ? PROT_READ : 0) | (map->write ? PROT_WRITE : 0) |
@@ -178,42 +109,9 @@ static void set_bytes(ProtobufCBinaryData *ret, const char *text)
 	ret->data = xmemdup(text, ret->len);
 }
 
-/* what may be run, or be made so, cannot be mapped again where nothing may any more */
-static void judge_noexec(struct collector *l, const struct proc_map *map,
-                         const struct object *object)
-{
-	struct error refusal;
-
-	if (!object || object != l->last || !l->noexec || (!map->exec && !proc_map_flag(map, "me")))
-		return;
-	error_refuse(&refusal, CODE_mount_forbids,
-	             "its file was mapped, and may be executed, before the mount became noexec");
-	refuse_mapping(l, map, &refusal);
-}
-
-/* of an overlay's file, which collect_file() has found last */
-static int judge_merged(struct collector *l, const struct proc_map *map,
-                        const struct object *object, struct error *err)
-{
-	struct error refusal = ERROR_INIT;
-	int r = 0;
-
-	if (object && object == l->last && l->merged >= 0)
-		r = mm_judge_copied_up(l->task, map, l->merged, &refusal);
-	if (r == -EOPNOTSUPP && refusal.code != CODE_NONE) {
-		refuse_mapping(l, map, &refusal);
-		return 0;
-	}
-	if (r < 0)
-		*err = refusal;
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
 /* mappings with a backing object or of the kernel; anonymous ones need no more */
 static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m, struct error *err)
 {
-	struct object *object = NULL;
-
 	if (is_kernels_own(map)) {
 		m->backing = MM_STATE__MAPPING__BACKING__KERNEL;
 		set_bytes(&m->name, map->name);
@@ -230,41 +128,8 @@ static int collect_backing(struct collector *l, struct proc_map *map, Mapping *m
 		return 0;
 	if (m->flags & MM_HUGETLB && !map->shared)
 		return 0;
-	int r = collect_file(l, map, &object, err);
-	if (r == 0)
-		r = judge_merged(l, map, object, err);
-	if (r < 0)
-		return error_trace(err, r);
-	judge_noexec(l, map, object);
-	if (object && object == l->last && l->file >= 0 && m->flags & MM_SHARED &&
-	    m->flags & MM_MAY_WRITE)
-		regfile_note_writer(object, l->task, l->file, O_RDWR, "a shared mapping");
-	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
-	m->object = object ? object->id : 0;
-	m->offset = map->offset;
-	return 0;
-}
-
-/* a System V segment, of the task's IPC namespace if that goes along; or it is refused */
-static void collect_segment(struct collector *l, struct proc_map *map, Mapping *m)
-{
-	struct error refusal = ERROR_INIT;
-	_cleanup_(mm_file_done) struct mm_file file = { 0 };
-	_cleanup_(close_p) int fd = mm_file_open(l->c, l->task, map, &file);
-	struct object *object = ipc_shm_attached_by(l->c, l->task, fd, map);
-
-	m->backing = MM_STATE__MAPPING__BACKING__OBJECT;
-	m->offset = map->offset;
-	if (object) {
-		m->object = object->id;
-		return;
-	}
-	error_refuse(&refusal, CODE_mm_sysv_shm,
-	             "a System V shared memory segment is attached, which is not of an IPC "
-	             "namespace of the set");
-	error_hint(&refusal, "let the program detach it (shmdt), or run it in an IPC namespace of "
-	                     "its own: stasis run --isolate, unshare --ipc");
-	refuse_mapping(l, map, &refusal);
+	int r = mm_collect_file(l, map, m, err);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static int collect_mapping(struct collector *l, struct proc_map *map, struct error *err)
@@ -277,11 +142,11 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	if (map->unknown[0]) {
 		error_refuse(&refusal, CODE_unknown_state,
 		             "smaps shows \"%s\", which this version does not know", map->unknown);
-		refuse_mapping(l, map, &refusal);
+		mm_refuse_mapping(l, map, &refusal);
 	}
 	if (special_mapping(map, &refusal) < 0 ||
 	    mm_flags(map, is_kernels_own(map), &flags, &refusal) < 0) {
-		refuse_mapping(l, map, &refusal);
+		mm_refuse_mapping(l, map, &refusal);
 		return 0;
 	}
 	Mapping *m = xmalloc(sizeof(*m));
@@ -295,7 +160,7 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 		error_refuse(&refusal, CODE_not_supported,
 		             "memory protection key %u is in use, but the keys cannot be examined",
 		             m->pkey);
-		refuse_mapping(l, map, &refusal);
+		mm_refuse_mapping(l, map, &refusal);
 	}
 	if (flags & MM_HUGETLB)
 		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
@@ -303,7 +168,7 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	*array_push(l->mm->may_share, n) = map->anonymous && map->pss < map->rss;
 	*array_push(l->state->mappings, l->state->n_mappings) = m;
 	if (is_segment(map)) {
-		collect_segment(l, map, m);
+		mm_collect_segment(l, map, m);
 		return 0;
 	}
 	int r = collect_backing(l, map, m, err);
