@@ -88,7 +88,73 @@ bool cgroup_is_outside(const char *path)
 	return *path != '/';
 }
 
+/* ---- who may move whom ---- */
+
+/* NULL: nothing that can be seen; else why processes may not be moved to @path by us */
+static const char *why_not_there(const char *hierarchy, const char *path)
+{
+	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
+	_cleanup_(free_p) char *procs = directory ? xasprintf("%s/cgroup.procs", directory) : NULL;
+
+	return procs && access(procs, F_OK) == 0 && access(procs, W_OK) < 0
+	               ? "this user may not move processes there"
+	               : NULL;
+}
+
+/*
+ * In v2 who moves a process must be allowed to write to the cgroup.procs of the group that both are
+ * below, too: cgroups(7), "Cgroups v2 delegation". @own: where we are.
+ */
+static const char *why_not_moved(const CgroupState *own, const CgroupMembership *to)
+{
+	const CgroupMembership *from = cgroup_in(own, &to->hierarchy);
+	_cleanup_(free_p) char *a = from ? bytes_text(&from->path) : NULL;
+	_cleanup_(free_p) char *b = bytes_text(&to->path);
+	size_t n = 0, common = 0;
+
+	if (!a || to->hierarchy.len)
+		return NULL;
+	for (; a[n] && a[n] == b[n]; n++)
+		common = a[n] == '/' ? n : common;
+	if ((!a[n] || a[n] == '/') && (!b[n] || b[n] == '/'))
+		common = n;
+	b[common ? common : 1] = 0;
+	return why_not_there("", b) ? "this user may not move processes from the group of stasis "
+	                              "to there"
+	                            : NULL;
+}
+
 /* ---- checkpoint ---- */
+
+/* whether a restart by this user, from the group that we are in now, could move tasks there */
+static int judge_moves(struct checkpoint *c, const struct task *task, const CgroupState *s,
+                       struct error *err)
+{
+	CgroupState *own = NULL;
+	struct error refusal;
+	int r = cgroup_read_of(0, &own, err);
+
+	for (size_t i = 0; r == 0 && i < s->n_memberships; i++) {
+		const CgroupMembership *m = s->memberships[i];
+		const CgroupMembership *here = cgroup_in(own, &m->hierarchy);
+		_cleanup_(free_p) char *hierarchy = bytes_text(&m->hierarchy);
+		_cleanup_(free_p) char *path = bytes_text(&m->path);
+		if (!here || cgroup_same(&here->path, &m->path) || cgroup_is_outside(path))
+			continue;
+		const char *why = why_not_there(hierarchy, path);
+		why = why ? why : why_not_moved(own, m);
+		if (!why)
+			continue;
+		error_refuse(&refusal, CODE_cgroup_permission, "%s", why);
+		error_object(&refusal, "cgroup %s:%s", *hierarchy ? hierarchy : "v2", path);
+		error_hint(&refusal, "run stasis in that group or beside it, or with --cgroup "
+		                     "ignore");
+		refuse(c, task, &refusal);
+	}
+	if (own)
+		cgroup_state__free_unpacked(own, NULL);
+	return r < 0 ? error_trace(err, r) : 0;
+}
 
 static void judge_paths(struct checkpoint *c, const struct task *task, const CgroupState *s)
 {
@@ -126,6 +192,8 @@ static int cgroup_collect(struct checkpoint *c, struct task *task, struct error 
 	task_refer(task, object);
 	const CgroupState *state = object_state(object, CgroupState);
 	if (object->n_users == 1)
+		r = judge_moves(c, task, state, err);
+	if (r == 0 && object->n_users == 1)
 		r = cgroup_tree_collect_below(c, task, state, err);
 	if (r == 0)
 		r = cgroup_tree_collect_root(c, task, state, err);
@@ -258,6 +326,15 @@ char *cgroup_frozen_of(const char *text)
 	return found;
 }
 
+static void check_move(struct restart *r, const CgroupState *own, const CgroupMembership *to)
+{
+	_cleanup_(free_p) char *path = bytes_text(&to->path);
+	const char *why = why_not_moved(own, to);
+
+	if (why)
+		cgroup_refuse(r, CODE_cgroup_permission, "", path, why);
+}
+
 static void check_group(struct restart *r, const char *hierarchy, const char *path)
 {
 	_cleanup_(free_p) char *directory = cgroup_directory(hierarchy, path);
@@ -267,12 +344,11 @@ static void check_group(struct restart *r, const char *hierarchy, const char *pa
 		              "its hierarchy is not mounted here");
 		return;
 	}
-	_cleanup_(free_p) char *procs = xasprintf("%s/cgroup.procs", directory);
+	const char *why = why_not_there(hierarchy, path);
 	if (access(directory, F_OK) < 0)
 		cgroup_refuse(r, CODE_cgroup_path, hierarchy, path, "there is no such cgroup here");
-	else if (access(procs, W_OK) < 0)
-		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
-		              "this user may not move processes there");
+	else if (why)
+		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path, why);
 	else if (cgroup_is_frozen(directory))
 		cgroup_refuse(r, CODE_cgroup_frozen, hierarchy, path, "the group is frozen");
 }
@@ -291,8 +367,11 @@ static int cgroup_preflight(struct restart *r, struct object *object, struct err
 		const CgroupMembership *m = s->memberships[i];
 		_cleanup_(free_p) char *hierarchy = bytes_text(&m->hierarchy);
 		_cleanup_(free_p) char *path = bytes_text(&m->path);
-		if (!cgroup_tree_covers(r->objects, m) && !is_member(own, &m->hierarchy, path))
+		if (is_member(own, &m->hierarchy, path))
+			continue;
+		if (!cgroup_tree_covers(r->objects, m))
 			check_group(r, hierarchy, path);
+		check_move(r, own, m);
 	}
 	cgroup_state__free_unpacked(own, NULL);
 	return 0;

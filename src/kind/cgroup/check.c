@@ -3,18 +3,23 @@
  * What can be said of a tree of cgroups before anything is made: whether an image may say that, and
  * whether it can be had here. See parts.h and kind/cgroup_tree.h.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/restart.h"
+#include "host/features.h"
 #include "kind/cgroup.h"
 #include "kind/cgroup/files.h"
 #include "kind/cgroup/parts.h"
 #include "kind/cgroup/programs.h"
+#include "kind/cgroup/walk.h"
 #include "proc/cgroup.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
+#define CAP_CHOWN     0
 #define PATH_SIZE_MAX 4096
 #define GROUPS_MAX    100000
 
@@ -110,6 +115,110 @@ static void check_programs(struct restart *r, const CgroupTreeState *s)
 	restart_refuse(r, &refusal);
 }
 
+/* whether the words of @list have @word, which is @size long */
+static bool has_word(const char *list, const char *word, size_t size)
+{
+	for (const char *p = list; *p; p += strspn(p, " \n")) {
+		size_t n = strcspn(p, " \n");
+		if (n == size && !memcmp(p, word, n))
+			return true;
+		p += n;
+	}
+	return false;
+}
+
+/* the first of what the root has settings of or hands on that is not in @list; the caller's */
+static char *missing_controller(const CgroupGroup *root, const char *list)
+{
+	for (size_t i = 0; i < root->n_files; i++) {
+		const char *name = root->files[i]->name;
+		size_t size = strcspn(name, ".");
+		bool core = !strncmp(name, "cgroup.", 7);
+		if (!core && !has_word(list, name, size))
+			return xstrndup(name, size);
+		if (strcmp(name, "cgroup.subtree_control") != 0)
+			continue;
+		_cleanup_(free_p) char *words = bytes_text(&root->files[i]->value);
+		for (const char *p = words; *p; p += strspn(p, " ")) {
+			size = strcspn(p, " ");
+			if (!has_word(list, p, size))
+				return xstrndup(p, size);
+			p += size;
+		}
+	}
+	return NULL;
+}
+
+/* @above: the group that the root is to be made in, of v2: it must hand on what the root needs */
+static void check_controllers(struct restart *r, const CgroupTreeState *s, const char *above)
+{
+	_cleanup_(free_p) char *path = bytes_text(&s->root->path);
+	_cleanup_(free_p) char *file = xasprintf("%s/cgroup.subtree_control", above);
+	_cleanup_(free_p) char *list = NULL;
+	struct error refusal;
+
+	if (s->root->hierarchy.len || file_read(AT_FDCWD, file, &list) < 0)
+		return;
+	_cleanup_(free_p) char *missing = missing_controller(s->groups[0], list);
+	if (!missing)
+		return;
+	error_refuse(&refusal, CODE_cgroup_controller,
+	             "it needs the controller %s, which the group above does not hand on", missing);
+	error_object(&refusal, "cgroup v2:%s", path);
+	error_hint(&refusal, "write +%s to %s, or restart with --cgroup ignore", missing, file);
+	restart_refuse(r, &refusal);
+}
+
+/* who may not give files away can only make groups that are all his own */
+static void check_owners(struct restart *r, const CgroupTreeState *s)
+{
+	_cleanup_(free_p) char *hierarchy = bytes_text(&s->root->hierarchy);
+
+	/* in a user namespace of our own the capability does not reach the host's groups */
+	if (!r->own_user && features_capability(CAP_CHOWN))
+		return;
+	for (size_t i = 0; i < s->n_groups; i++) {
+		const CgroupGroup *g = s->groups[i];
+		bool ours = false; /* what is root's is not told */
+		for (size_t k = 0; k < g->n_owners; k++)
+			ours |= !*g->owners[k]->name && g->owners[k]->uid == geteuid();
+		for (size_t k = 0; k < g->n_owners; k++)
+			ours &= g->owners[k]->uid == geteuid();
+		if (ours)
+			continue;
+		_cleanup_(free_p) char *path = xasprintf(
+			"%.*s%.*s", (int)s->root->path.len, (const char *)s->root->path.data,
+			(int)g->path.len, g->path.len ? (const char *)g->path.data : "");
+		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
+		              "it was another user's, and would have to be made anew");
+		return;
+	}
+}
+
+/* whether the root is used as it is, and need not be made; see try_directory() */
+static bool is_taken_as_it_is(const CgroupTreeState *s, const char *directory)
+{
+	if (access(directory, F_OK) < 0)
+		return false;
+	return cgroup_populated(directory) ? !s->movable : cgroup_is_usable(directory);
+}
+
+static void check_above(struct restart *r, const CgroupTreeState *s, const char *hierarchy,
+                        const char *path, const char *above)
+{
+	if (access(above, F_OK) < 0) {
+		cgroup_refuse(r, CODE_cgroup_path, hierarchy, path,
+		              "the cgroup above it does not exist here");
+		return;
+	}
+	if (access(above, W_OK) < 0)
+		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
+		              "this user may not make cgroups there");
+	else
+		check_owners(r, s);
+	check_controllers(r, s, above);
+}
+
 int cgroup_tree_preflight(struct restart *r, struct object *object, struct error *err)
 {
 	const CgroupTreeState *s = object_state(object, CgroupTreeState);
@@ -124,20 +233,14 @@ int cgroup_tree_preflight(struct restart *r, struct object *object, struct error
 		              "its hierarchy is not mounted here");
 		return 0;
 	}
-	bool there = access(directory, F_OK) == 0;
-	if (there && cgroup_is_frozen(directory)) {
+	if (access(directory, F_OK) == 0 && cgroup_is_frozen(directory)) {
 		cgroup_refuse(r, CODE_cgroup_frozen, hierarchy, path, "the group is frozen");
 		return 0;
 	}
-	if (there && !s->movable)
+	if (is_taken_as_it_is(s, directory))
 		return 0;
 	*strrchr(directory, '/') = 0;
-	if (access(directory, F_OK) < 0)
-		cgroup_refuse(r, CODE_cgroup_path, hierarchy, path,
-		              "the cgroup above it does not exist here");
-	else if (access(directory, W_OK) < 0)
-		cgroup_refuse(r, CODE_cgroup_permission, hierarchy, path,
-		              "this user may not make cgroups there");
+	check_above(r, s, hierarchy, path, directory);
 	check_programs(r, s);
 	return 0;
 }

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/features.h"
 #include "kind/cgroup.h"
 #include "kind/cgroup/files.h"
 #include "kind/cgroup/programs.h"
@@ -20,6 +22,7 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
+#define CAP_CHOWN  0
 #define XATTRS_MAX 65536
 
 struct collecting {
@@ -27,6 +30,7 @@ struct collecting {
 	const struct task *task;
 	const char *directory;
 	CgroupTreeState *tree;
+	bool foreign; /* something in this group is another user's */
 };
 
 /* ---- whose it is ---- */
@@ -103,7 +107,7 @@ static void add_owner(CgroupGroup *group, const char *name, const struct stat *s
 	owner->mode = st->st_mode & 07777;
 }
 
-static int look_at_file(const struct collecting *x, int dir, const char *path, const char *name,
+static int look_at_file(struct collecting *x, int dir, const char *path, const char *name,
                         CgroupGroup *group, struct error *err)
 {
 	const struct cgroup_file *file = cgroup_file_find(name);
@@ -114,6 +118,7 @@ static int look_at_file(const struct collecting *x, int dir, const char *path, c
 	if (!S_ISREG(st.st_mode))
 		return 0;
 	add_owner(group, name, &st);
+	x->foreign |= st.st_uid != geteuid();
 	/* what can be read and written is a setting */
 	if (!file && (st.st_mode & 0600) == 0600)
 		refuse_group(x, path, CODE_cgroup_setting,
@@ -124,7 +129,7 @@ static int look_at_file(const struct collecting *x, int dir, const char *path, c
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
-static int look_at_files(const struct collecting *x, int dir, const char *path, CgroupGroup *group,
+static int look_at_files(struct collecting *x, int dir, const char *path, CgroupGroup *group,
                          struct error *err)
 {
 	_cleanup_(closedir_p) DIR *d = NULL;
@@ -219,11 +224,16 @@ static int look_at_group(int dir, const char *path, void *arg, struct error *err
 	if (fstat(dir, &st) < 0)
 		return error_raise(err, errno, "look at the cgroup %s%s", x->directory, path);
 	add_owner(group, "", &st);
+	x->foreign = st.st_uid != geteuid();
 	int r = look_at_files(x, dir, path, group, err);
 	if (r == 0)
 		r = look_at_xattrs(dir, group, err);
 	if (r == 0)
 		r = look_at_programs(x, dir, path, group, err);
+	if (r == 0 && x->foreign && !features_capability(CAP_CHOWN) &&
+	    faccessat(dir, "..", W_OK, 0) == 0)
+		refuse_group(x, path, CODE_cgroup_permission,
+		             "a user may make it anew, and it is another user's", "");
 	if (group->n_files)
 		qsort(group->files, group->n_files, sizeof(*group->files), by_order);
 	return r < 0 ? error_trace(err, r) : 0;

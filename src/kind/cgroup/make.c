@@ -75,11 +75,7 @@ static bool remove_groups(const CgroupTreeState *s, const char *root)
 	return true;
 }
 
-/*
- * A group that was left, and hands controllers on, cannot be entered to make a namespace that
- * begins there: the tree is made anew.
- */
-static bool is_usable(const char *directory)
+bool cgroup_is_usable(const char *directory)
 {
 	struct error ignored = ERROR_INIT;
 
@@ -115,7 +111,7 @@ static int try_directory(struct restart *r, const CgroupTreeState *s, const char
 	if (cgroup_populated(directory)) {
 		if (s->movable)
 			return TRY_TAKEN;
-	} else if (!tree->made[0] && !is_usable(directory)) {
+	} else if (!tree->made[0] && !cgroup_is_usable(directory)) {
 		return remove_groups(s, directory) ? TRY_AGAIN : TRY_TAKEN;
 	}
 	tree->lock = take_fd(&lock);

@@ -32,5 +32,10 @@ struct tree *cgroup_tree_of(struct object *object);
 /* noted in the journal; *ret_made: false if it was there */
 int cgroup_make_directory(struct restart *r, const char *directory, bool *ret_made,
                           struct error *err);
+/*
+ * False: a group that was left, and hands controllers on: it cannot be entered to make a namespace
+ * that begins there, and the tree is made anew.
+ */
+bool cgroup_is_usable(const char *directory);
 /* makes or takes the root of a tree, under another name if that is free to choose */
 int cgroup_choose_root(struct restart *r, struct object *object, struct error *err);
