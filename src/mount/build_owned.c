@@ -74,14 +74,11 @@ static bool is_top(const struct mount_build *b, size_t mount)
 /* the mount that is locked on the root of @mount; @tree: of those that a clone has brought along */
 static size_t locked_on_root(const struct mount_build *b, size_t mount, bool tree)
 {
-	const struct mount_table *t = b->t;
-	const struct mount_ns *ns = &t->namespaces[t->mounts[mount].namespace];
+	size_t over = mount_table_cover(b->t, mount);
 
-	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (t->mounts[i].parent == mount && t->mounts[i].locked && !*t->mounts[i].rel &&
-		    (b->tree[i] || !tree))
-			return i;
-	return MOUNT_NONE;
+	return over != MOUNT_NONE && b->t->mounts[over].locked && (b->tree[over] || !tree)
+	               ? over
+	               : MOUNT_NONE;
 }
 
 struct owned {
