@@ -15,6 +15,7 @@
 #include "superblock.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 #include "util/text.h"
 
 /* an image that lies may be as deep as it has mounts; lines are not drawn any wider than this */
@@ -143,27 +144,82 @@ static json_object *mount_to_json(const struct inspection *in, const struct obje
 	return line;
 }
 
-static json_object *mounts_of_json(const struct inspection *in, const struct object *ns)
+/* ---- the mounts of the image, in order of their objects ---- */
+
+struct entry {
+	const struct object *mount;
+	size_t next, next_below; /* another one of the namespace; that is on the same one; + 1 */
+	bool printed;
+};
+
+struct listing {
+	const struct inspection *in;
+	struct entry *entries;
+	size_t n;
+	struct map *first; /* struct group -> the first, + 1 */
+};
+
+/* of a namespace, all, or those that are on @parent, 0: the root */
+struct group {
+	uint32_t namespace, parent, below;
+};
+
+static size_t first_of(const struct listing *l, const struct group *group)
 {
-	json_object *array = json_object_new_array();
+	return l->entries ? (uintptr_t)map_get(l->first, group, sizeof(*group)) : 0;
+}
+
+static void put_first(struct listing *l, const struct group *group, size_t i)
+{
+	map_put(l->first, group, sizeof(*group), (void *)(uintptr_t)(i + 1));
+}
+
+static void listing_fill(struct listing *l, const struct inspection *in)
+{
 	size_t cursor = 0;
 
+	*l = (struct listing){ .in = in, .first = map_new() };
 	for (struct object *o; (o = objects_next(in->contents.objects, &mount_kind, &cursor));)
-		if (object_state(o, MountState)->namespace_ == ns->id)
-			json_object_array_add(array, mount_to_json(in, o));
+		*array_push(l->entries, l->n) = (struct entry){ .mount = o };
+	for (size_t i = l->n; i-- > 0;) {
+		const MountState *s = object_state(l->entries[i].mount, MountState);
+		const struct group all = { s->namespace_, 0, 0 };
+		const struct group below = { s->namespace_, s->parent, 1 };
+		l->entries[i].next = first_of(l, &all);
+		l->entries[i].next_below = first_of(l, &below);
+		put_first(l, &all, i);
+		put_first(l, &below, i);
+	}
+}
+
+static void listing_done(struct listing *l)
+{
+	free(l->entries);
+	map_free(l->first);
+}
+
+static json_object *mounts_of_json(const struct listing *l, const struct object *ns)
+{
+	json_object *array = json_object_new_array();
+	const struct group all = { ns->id, 0, 0 };
+
+	for (size_t i = first_of(l, &all); i; i = l->entries[i - 1].next)
+		json_object_array_add(array, mount_to_json(l->in, l->entries[i - 1].mount));
 	return array;
 }
 
 struct json_object *mounts_to_json(const struct inspection *in)
 {
 	json_object *array = json_object_new_array();
+	_cleanup_(listing_done) struct listing l;
 	size_t cursor = 0;
 
+	listing_fill(&l, in);
 	for (struct object *o; (o = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));) {
 		json_object *entry = json_object_new_object();
 		json_add_number(entry, "object", o->id);
 		json_add(entry, "tasks", inspection_holders_json(in, o->id));
-		json_add(entry, "mounts", mounts_of_json(in, o));
+		json_add(entry, "mounts", mounts_of_json(&l, o));
 		json_object_array_add(array, entry);
 	}
 	return array;
@@ -206,54 +262,45 @@ static void print_mount(const struct inspection *in, const struct object *o, uns
 	puts(s->deleted ? " (root deleted)" : "");
 }
 
-/* the mounts of a namespace, in order of their objects */
-struct listing {
-	const struct inspection *in;
-	const struct object **mounts;
-	size_t n;
-	bool *printed;
-};
-
-/* what is on the mount @parent, 0: the root; below each what is on it. Each once: images lie. */
-static void print_below(struct listing *l, uint32_t parent, unsigned depth)
+/* what is on @parent, 0: the root; below each what is on it. Each once: images lie. */
+static void print_below(struct listing *l, uint32_t ns, uint32_t parent, unsigned depth)
 {
-	for (size_t i = 0; i < l->n && depth <= DEPTH_MAX; i++) {
-		if (l->printed[i] || object_state(l->mounts[i], MountState)->parent != parent)
+	const struct group below = { ns, parent, 1 };
+
+	for (size_t i = first_of(l, &below); i && depth <= DEPTH_MAX;
+	     i = l->entries[i - 1].next_below) {
+		struct entry *e = &l->entries[i - 1];
+		if (e->printed)
 			continue;
-		l->printed[i] = true;
-		print_mount(l->in, l->mounts[i], depth);
-		print_below(l, l->mounts[i]->id, depth + 1);
+		e->printed = true;
+		print_mount(l->in, e->mount, depth);
+		print_below(l, ns, e->mount->id, depth + 1);
 	}
 }
 
-static void print_namespace(const struct inspection *in, const struct object *ns)
+static void print_namespace(struct listing *l, const struct object *ns)
 {
-	struct listing l = { .in = in };
-	size_t cursor = 0;
+	const struct group all = { ns->id, 0, 0 };
 
-	for (struct object *o; (o = objects_next(in->contents.objects, &mount_kind, &cursor));)
-		if (object_state(o, MountState)->namespace_ == ns->id)
-			*array_push(l.mounts, l.n) = o;
-	l.printed = xcalloc(l.n + 1, sizeof(*l.printed));
-	print_below(&l, 0, 0);
-	for (size_t i = 0; i < l.n; i++)
-		if (!l.printed[i]) /* too deep, or on each other */
-			print_mount(in, l.mounts[i], DEPTH_MAX);
-	free(l.mounts);
-	free(l.printed);
+	print_below(l, ns->id, 0, 0);
+	for (size_t i = first_of(l, &all); i; i = l->entries[i - 1].next)
+		if (!l->entries[i - 1].printed) /* too deep, or on each other */
+			print_mount(l->in, l->entries[i - 1].mount, DEPTH_MAX);
 }
 
 void mounts_print(const struct inspection *in)
 {
+	_cleanup_(listing_done) struct listing l;
 	size_t cursor = 0, any = 0;
 
+	listing_fill(&l, in);
 	for (struct object *ns; (ns = objects_next(in->contents.objects, &mnt_ns_kind, &cursor));
 	     any++) {
 		_cleanup_(free_p) char *tasks = inspection_holders_text(in, ns->id);
 		printf("%smount namespace %u of %s\n", any ? "\n" : "", ns->id, tasks);
 		printf("  %-32s %-22s %-9s %-10s %-12s %s\n", "TARGET", "SOURCE", "FSTYPE",
 		       "RESTORED", "PROPAGATION", "OPTIONS");
-		print_namespace(in, ns);
+		print_namespace(&l, ns);
 	}
 	if (!any)
 		puts("all tasks are in the mount namespace that the restart is in");
