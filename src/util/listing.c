@@ -101,6 +101,15 @@ bool listing_is_counted(uint32_t magic)
 	       (major < 6 || (major == 6 && minor < 6));
 }
 
+bool listing_counts(const struct listing *l)
+{
+	for (size_t i = 1; i < l->n; i++)
+		if (listing_entry(l, i)->d_off <= listing_entry(l, i - 1)->d_off)
+			return false;
+	return l->n && listing_entry(l, 0)->d_off == 1 &&
+	       listing_entry(l, l->n - 1)->d_off < INT32_MAX;
+}
+
 bool listing_goes_down(const struct listing *l)
 {
 	return l->n >= 4 && listing_entry(l, 1)->d_off > listing_entry(l, 2)->d_off;

@@ -46,6 +46,12 @@ int listing_find(int fd, const char *name, off_t *ret);
  */
 bool listing_is_counted(uint32_t magic);
 /*
+ * pure: whether positions may be a mere count in a listing that was read, as in a directory that an
+ * overlay merges of several: each description counts what was there when it began, what hides
+ * entries of lower layers (whiteouts) among it.
+ */
+bool listing_counts(const struct listing *l);
+/*
  * pure: whether positions go down from the first entry ("." and ".." apart) to the last, as tmpfs
  * has it since Linux 6.14 (and where that came to older ones): what was made last comes first, and
  * where the entry of a position has gone the kernel goes on at one made later. False of less than

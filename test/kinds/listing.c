@@ -11,6 +11,10 @@
  * TEST at-ends round-trip restart="--mntns new" except=fdinfo/?/pos -- at_ends
  * TEST next-deleted refuse code=file.listing -- next_deleted
  * TEST counted refuse code=file.listing -- counted
+ * TEST overlay-merged refuse code=file.listing -- overlay_merged
+ * TEST overlay-end round-trip restart="--mntns new" except=fdinfo/?/pos -- overlay_end
+ * TEST overlay-upper round-trip restart="--mntns new" except=fdinfo/?/pos -- overlay_upper
+ * TEST overlay-of-stasis refuse code=file.listing -- overlay_shared
  * TEST may-not refuse code=capability.missing under="setpriv --bounding-set=-dac_override,-dac_read_search" -- may_not
  */
 #include <dirent.h>
@@ -228,6 +232,68 @@ static void test_counted(void)
 	subject_checkpoint();
 }
 
+/* at "t"; "t/only" is in the upper layer alone */
+static void mount_overlay(void)
+{
+	mount_tmpfs("/mnt", NULL);
+	CHECK(mkdir("/mnt/l", 0755) == 0 && mkdir("/mnt/u", 0755) == 0);
+	CHECK(mkdir("/mnt/w", 0755) == 0 && mkdir("/mnt/u/only", 0755) == 0);
+	make_entries("/mnt/l");
+	make_entries("/mnt/u/only");
+	CHECK(mkdir("t", 0755) == 0);
+	CHECK_EQ(mount("o", "t", "overlay", 0, "lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w"),
+	         0);
+}
+
+static void test_overlay_merged(void)
+{
+	private_mounts();
+	mount_overlay();
+	read_in_part(true);
+	subject_checkpoint();
+}
+
+static void test_overlay_shared(void)
+{
+	mount_overlay();
+	read_in_part(true);
+	subject_checkpoint();
+}
+
+static void test_overlay_end(void)
+{
+	static char names[MUCH];
+
+	private_mounts();
+	mount_overlay();
+	int fd = open("t", O_RDONLY | O_DIRECTORY);
+	list(fd, names);
+	CHECK(unlink("t/1") == 0 || errno == ENOENT);
+	subject_checkpoint();
+	names[0] = 0;
+	list(fd, names);
+	CHECK_EQ(names[0], 0);
+}
+
+/* which is that layer's own directory */
+static void test_overlay_upper(void)
+{
+	static char rest[MUCH], after[MUCH];
+	char entries[500];
+
+	need_offsets();
+	private_mounts();
+	mount_overlay();
+	int fd = open("t/only", O_RDONLY | O_DIRECTORY);
+	CHECK(getdents64(fd, entries, sizeof(entries)) > 0);
+	off_t position = lseek(fd, 0, SEEK_CUR);
+	list(fd, rest);
+	CHECK_EQ(lseek(fd, position, SEEK_SET), position);
+	subject_checkpoint();
+	list(fd, after);
+	CHECK(rest[0] && !strcmp(rest, after));
+}
+
 static void test_may_not(void)
 {
 	private_mounts();
@@ -242,5 +308,7 @@ int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, TEST_CASE(order), TEST_CASE(order_ramfs),
 	                     TEST_CASE(in_part), TEST_CASE(at_ends), TEST_CASE(next_deleted),
-	                     TEST_CASE(counted), TEST_CASE(may_not));
+	                     TEST_CASE(counted), TEST_CASE(overlay_merged),
+	                     TEST_CASE(overlay_shared), TEST_CASE(overlay_end),
+	                     TEST_CASE(overlay_upper), TEST_CASE(may_not));
 }

@@ -51,9 +51,11 @@ static int refuse_open(struct error *err)
 	return -EOPNOTSUPP;
 }
 
-static bool is_made_anew(uint32_t magic)
+/* an overlay merges anew whenever a directory is opened; on the others of ours nothing changes */
+static bool is_made_anew(const RegfileState *of, uint32_t magic)
 {
-	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == OVERLAYFS_SUPER_MAGIC;
+	return magic == OVERLAYFS_SUPER_MAGIC ||
+	       (of->mount && (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC));
 }
 
 /* something comes next, but what the kernel goes on with need not be what it would have been */
@@ -64,7 +66,7 @@ static int check_position(int fd, uint32_t magic, off_t position, struct error *
 
 	if (r < 0)
 		return error_raise(err, -r, "list a directory");
-	if (listing_is_counted(magic))
+	if (listing_is_counted(magic) || (magic == OVERLAYFS_SUPER_MAGIC && listing_counts(&l)))
 		return refuse_position("its file system does not tell where it goes on", err);
 	if (listing_goes_down(&l) && !listing_has(&l, position))
 		return refuse_position("the entry that it would have gone on with is gone", err);
@@ -78,11 +80,10 @@ int file_listing_note(struct checkpoint *c, int fd, const struct object *inode, 
 	                                                      : NULL;
 	char name[NAME_MAX + 1];
 
-	if (!s->position || !of || !S_ISDIR(of->mode) || !of->mount ||
-	    of->name != REGFILE_STATE__NAME__HERE)
+	if (!s->position || !of || !S_ISDIR(of->mode) || of->name != REGFILE_STATE__NAME__HERE)
 		return 0;
 	uint32_t magic = mount_magic(c, fd);
-	if (!is_made_anew(magic))
+	if (!is_made_anew(of, magic))
 		return 0;
 	_cleanup_(close_p) int again = open_again(fd, O_NOATIME);
 	if (again < 0)
