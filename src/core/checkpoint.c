@@ -350,6 +350,7 @@ static void drop_objects(struct checkpoint *c)
 {
 	map_free(take_ptr(c->links));
 	map_free(take_ptr(c->queue_fds));
+	map_free(take_ptr(c->used_user_ns));
 	objects_free(take_ptr(c->objects));
 	mounts_free(take_ptr(c->mounts));
 	mm_forget_smaps(c);

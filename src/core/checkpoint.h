@@ -67,6 +67,7 @@ struct checkpoint {
 	struct smaps *smaps;        /* kind/mm/smaps.c; NULL: none yet */
 	struct map *open_files;     /* kind/mm/descriptors.c; NULL: none yet */
 	struct map *queue_fds;      /* kind/ipc_ns/notify.c; NULL: none yet */
+	struct map *used_user_ns;   /* kind/user_ns/collect.c; NULL: none yet */
 	struct image_writer *image; /* during save */
 	pid_t nobody; /* a dead child of ours, not yet reaped, for kcmp_object_or_none(); 0: none */
 	struct kcmp_set kcmp[KCMP_TYPES]; /* kcmp_object(); kcmp_set_done() on each at the end */

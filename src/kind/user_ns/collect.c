@@ -14,6 +14,7 @@
 #include "user_ns.pb-c.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/map.h"
 
 static bool is_own(int fd, struct stat *st)
 {
@@ -40,31 +41,38 @@ static bool is_identity(const struct id_map *map)
 	return true;
 }
 
-static bool is_same(int fd, const struct stat *st)
+static void note_used(struct map *used, int fd)
 {
-	struct stat its;
+	struct stat st;
 
-	return fd >= 0 && fstat(fd, &its) == 0 && its.st_ino == st->st_ino;
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		map_put(used, &st.st_ino, sizeof(st.st_ino), used);
 }
 
-/* whether a task is in it, or in a namespace that belongs to it */
-static bool is_used(const struct checkpoint *c, const struct stat *st)
+/* those that tasks are in, and those that namespaces of theirs belong to */
+static struct map *find_used(const struct checkpoint *c)
 {
 	static const char *const links[] = { "ns/mnt", "ns/pid",  "ns/uts",
 		                             "ns/ipc", "ns/time", "ns/cgroup" };
+	struct map *used = map_new();
 
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		_cleanup_(close_p) int own = task_openat(c->tasks[i], "ns/user", O_RDONLY);
-		if (is_same(own, st))
-			return true;
+		note_used(used, own);
 		for (size_t k = 0; k < sizeof(links) / sizeof(links[0]); k++) {
 			_cleanup_(close_p) int ns = task_openat(c->tasks[i], links[k], O_RDONLY);
 			_cleanup_(close_p) int owner = ns < 0 ? -1 : ioctl(ns, NS_GET_USERNS);
-			if (is_same(owner, st))
-				return true;
+			note_used(used, owner);
 		}
 	}
-	return false;
+	return used;
+}
+
+static bool is_used(struct checkpoint *c, const struct stat *st)
+{
+	if (!c->used_user_ns)
+		c->used_user_ns = find_used(c);
+	return map_get(c->used_user_ns, &st->st_ino, sizeof(st->st_ino));
 }
 
 /*
@@ -72,7 +80,7 @@ static bool is_used(const struct checkpoint *c, const struct stat *st)
  * makes no difference to what is below, and is passed over: a user's restart leaves one behind each
  * time, core/own_user.h.
  */
-static bool is_transparent(const struct checkpoint *c, int fd, const struct stat *st)
+static bool is_transparent(struct checkpoint *c, int fd, const struct stat *st)
 {
 	struct error ignored = ERROR_INIT;
 	struct user_ns_data data;
@@ -84,7 +92,7 @@ static bool is_transparent(const struct checkpoint *c, int fd, const struct stat
 }
 
 /* returns the descriptor of the one above; -1 with errno */
-static int open_above(const struct checkpoint *c, int nsfd, ino_t *ret_passed)
+static int open_above(struct checkpoint *c, int nsfd, ino_t *ret_passed)
 {
 	int above = ioctl(nsfd, NS_GET_PARENT);
 	struct stat st;
