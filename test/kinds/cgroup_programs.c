@@ -368,7 +368,7 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
 	prepare();
-	return SUBJECT_CASES(argc, argv, CASE(filters), CASE(overridden),
-	                     CASE(below_first), CASE(inherited), CASE(link_attached), CASE(calls),
-	                     CASE(functions), CASE(maps), CASE(sockets), CASE(sysctl));
+	return SUBJECT_CASES(argc, argv, CASE(filters), CASE(overridden), CASE(below_first),
+	                     CASE(inherited), CASE(link_attached), CASE(calls), CASE(functions),
+	                     CASE(maps), CASE(sockets), CASE(sysctl));
 }
