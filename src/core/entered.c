@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/features.h"
-#include "host/pid_in_ns.h"
-#include "proc/hidden.h"
 #include "proc/stat.h"
 #include "proc/status.h"
 #include "util/alloc.h"
@@ -76,36 +72,10 @@ static int read_stat(pid_t pid, struct proc_stat *ret)
 	return file_read(AT_FDCWD, path, &text) < 0 ? -1 : proc_stat_parse(text, ret, &ignored);
 }
 
-/* as far as we can see: the state of what a mount of /proc with hidepid hides cannot be read */
-static bool is_dead(pid_t pid)
-{
-	struct proc_stat s;
-
-	return read_stat(pid, &s) == 0 && s.num_threads <= 1 && strchr("ZXx", s.state);
-}
-
-/* keeps of @pids those that are in the namespace */
-static int keep_inside(pid_t root, pid_t *pids, size_t *n, struct error *err)
-{
-	_cleanup_(free_p) char *path = xasprintf("/proc/%d/ns/pid", root);
-	_cleanup_(free_p) bool *inside = xcalloc(*n, sizeof(*inside));
-	_cleanup_(close_p) int nsfd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t kept = 0;
-
-	if (nsfd < 0)
-		return error_raise(err, errno, "open %s", path);
-	int r = pids_in_ns(nsfd, pids, *n, inside, err);
-	for (size_t i = 0; r == 0 && i < *n; i++)
-		if (inside[i] && !is_dead(pids[i]))
-			pids[kept++] = pids[i];
-	*n = kept;
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-int entered_find(pid_t root, struct entered *ret, struct error *err)
+int entered_find(pid_t root, pid_t **ret, size_t *ret_n, struct error *err)
 {
 	_cleanup_(closedir_p) DIR *dir = opendir("/proc");
-	struct stat own, ns, st;
+	struct stat own, ns;
 	struct proc_stat s;
 
 	if (!dir || stat_pid_ns(getpid(), &own) < 0)
@@ -114,17 +84,10 @@ int entered_find(pid_t root, struct entered *ret, struct error *err)
 		return 0;
 	for (const struct dirent *entry; (entry = readdir(dir));) {
 		pid_t pid = atoi(entry->d_name);
-		if (pid <= 0 || pid == root)
-			continue;
-		if (stat_pid_ns(pid, &st) < 0 && (errno == EACCES || errno == EPERM))
-			*array_push(ret->unseen, ret->n_unseen) = pid;
-		else if (is_within(pid, &ns, &own) && read_stat(pid, &s) == 0 &&
-		         (s.num_threads > 1 || !strchr("ZXx", s.state)) &&
-		         !is_within(s.ppid, &ns, &own))
-			*array_push(ret->pids, ret->n) = pid;
+		if (pid > 0 && pid != root && is_within(pid, &ns, &own) &&
+		    read_stat(pid, &s) == 0 && (s.num_threads > 1 || !strchr("ZXx", s.state)) &&
+		    !is_within(s.ppid, &ns, &own))
+			*array_push(*ret, *ret_n) = pid;
 	}
-	if (!features_initial_user_namespace() || !features_capability(CAP_SYS_PTRACE))
-		proc_add_hidden(&ret->unseen, &ret->n_unseen); /* not from who may look at all */
-	int r = ret->n_unseen ? keep_inside(root, ret->unseen, &ret->n_unseen, err) : 0;
-	return r < 0 ? error_trace(err, r) : 0;
+	return 0;
 }

@@ -11,18 +11,9 @@
 
 #include "util/error.h"
 
-struct entered {
-	pid_t *pids; /* who has entered, in no order */
-	size_t n;
-	pid_t *unseen; /* in the namespace, too, but we may not look at them */
-	size_t n_unseen;
-};
-
 /*
  * The living processes in the pid namespace of @root, or below it, whose parent is not, but @root
- * itself. Those that we may not look at are all there that live, children of the set among them.
- * The arrays are the caller's to free, also on failure. None unless @root is the init of a
- * namespace below ours. -EPERM: there are processes that we may not look at, and on this kernel
- * nothing tells whether they are in it.
+ * itself; *ret is the caller's to free. None unless @root is the init of a namespace below ours.
+ * Those that we may not look at are not among them: unseen.h.
  */
-int entered_find(pid_t root, struct entered *ret, struct error *err);
+int entered_find(pid_t root, pid_t **ret, size_t *ret_n, struct error *err);

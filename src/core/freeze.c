@@ -277,8 +277,9 @@ static int check_ancestors(struct freezer *f, struct error *err)
 			return refuse_root(f, &refusal);
 		}
 		int r = freeze_read_stat(pid, pid, &stat, err);
-		if (r == -ENOENT)
-			return 0;
+		if (r == -ENOENT || r == -ESRCH || r == -EPERM)
+			return 0; /* EPERM, by hidepid: were it of the set, it would be found below
+			           */
 		if (r < 0)
 			return error_raise(err, -r, "read /proc/%d/stat", pid);
 	}

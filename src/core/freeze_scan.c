@@ -12,6 +12,7 @@
 
 #include "core/entered.h"
 #include "core/freeze_private.h"
+#include "core/unseen.h"
 #include "proc/hidden.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -188,51 +189,55 @@ void freeze_scan_free(struct scan *scan)
 	*scan = (struct scan){ 0 };
 }
 
-/* those that were found in the set otherwise are held, or not, as such */
-static void add_unseen(struct scan *s, const struct entered *entered)
+/* what was found in the set otherwise is held, or not, as such */
+static int add_unseen(struct scan *s, struct error *err)
 {
-	struct map *found = map_new();
+	_cleanup_(map_freep) struct map *found = map_new();
+	_cleanup_(free_p) pid_t *set = xcalloc(s->n, sizeof(*set)), *unseen = NULL;
+	size_t n = 0, n_unseen = 0;
 
-	for (size_t i = 0; entered->n_unseen && i < s->n; i++)
-		map_put(found, &s->items[i].tid, sizeof(pid_t), s);
-	for (size_t i = 0; entered->n_unseen && i < s->n_unseen; i++)
+	for (size_t i = 0; i < s->n; i++)
+		if (s->items[i].tid == s->items[i].tgid)
+			set[n++] = s->items[i].tgid;
+	int r = unseen_find(set, n, &unseen, &n_unseen, err);
+	if (r == -EPERM)
+		s->blind = EPERM;
+	else if (r < 0)
+		return error_trace(err, r);
+	for (size_t i = 0; n_unseen && i < n; i++)
+		map_put(found, &set[i], sizeof(pid_t), s);
+	for (size_t i = 0; n_unseen && i < s->n_unseen; i++)
 		map_put(found, &s->unseen[i].pid, sizeof(pid_t), s);
-	for (size_t i = 0; i < entered->n_unseen; i++)
-		if (!map_get(found, &entered->unseen[i], sizeof(pid_t)))
+	for (size_t i = 0; i < n_unseen; i++)
+		if (!map_get(found, &unseen[i], sizeof(pid_t)))
 			*array_push(s->unseen, s->n_unseen) =
-				(struct unseen){ entered->unseen[i],
+				(struct unseen){ unseen[i],
 				                 "it is in the set's pid namespace, but may not be "
 				                 "looked at" };
-	map_free(found);
+	return 0;
 }
 
 /* the root with all below it; then what has entered its pid namespace, each with the same */
 int freeze_scan(struct freezer *f, struct error *err)
 {
-	struct entered entered = { 0 };
+	_cleanup_(free_p) pid_t *entered = NULL;
 	struct scan s = { 0 };
 	pid_t root = f->c->options->root;
-	size_t at = 0;
+	size_t n = 0, at = 0;
 	int r = scan_process(f, &s, root, 0, SIZE_MAX, err);
 
 	if (r == 0)
-		r = entered_find(root, &entered, err);
-	if (r == -EPERM) {
-		s.blind = EPERM;
-		r = 0;
-	}
-	for (size_t i = 0; r == 0 && i <= entered.n; i++) {
+		r = entered_find(root, &entered, &n, err);
+	for (size_t i = 0; r == 0 && i <= n; i++) {
 		for (; r == 0 && at < s.n; at++)
 			r = scan_children(f, &s, at, err);
-		if (r == 0 && i < entered.n)
-			r = scan_process(f, &s, entered.pids[i], 0, SIZE_MAX, err);
+		if (r == 0 && i < n)
+			r = scan_process(f, &s, entered[i], 0, SIZE_MAX, err);
 	}
 	if (r == 0 && s.n == 0 && s.n_unseen == 0)
 		r = error_raise(err, ESRCH, "there is no process %d", root);
 	if (r == 0)
-		add_unseen(&s, &entered);
-	free(entered.pids);
-	free(entered.unseen);
+		r = add_unseen(&s, err);
 	freeze_scan_free(&f->scan);
 	f->scan = s;
 	return r < 0 ? error_trace(err, r) : 0;

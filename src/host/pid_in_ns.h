@@ -21,3 +21,12 @@
  * namespace may not be entered.
  */
 int pids_in_ns(int nsfd, const pid_t *pids, size_t n, bool *ret, struct error *err);
+
+/**
+ * ns_list_pids() - all processes in a pid namespace, or below it
+ * @nsfd:	the namespace, one below ours
+ * @ret:	an array that they are appended to, in numbers of our pid namespace
+ * By a new mount of proc, which hides nothing. Errors: -EPERM the namespace may not be entered, or
+ * its proc not be mounted; before Linux 6.11 (NS_GET_PID_FROM_PIDNS), too.
+ */
+int ns_list_pids(int nsfd, pid_t **ret, size_t *ret_n, struct error *err);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 /*
@@ -12,8 +11,5 @@
  */
 bool proc_exists(pid_t pid);
 
-/*
- * Appends to the array *ret the processes that there are, but that /proc hides. Looks at each
- * number that there may be, which takes up to a second; so only if /proc was mounted to hide any.
- */
-void proc_add_hidden(pid_t **ret, size_t *ret_n);
+/* whether that mount of /proc may hide any */
+bool proc_hides(void);

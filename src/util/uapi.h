@@ -127,9 +127,10 @@ struct statmount {
 /* linux/exportfs.h: of an overlay */
 #define OVL_FILEID_V1 0xf8
 
-/* 6.11, linux/nsfs.h, on a descriptor of a pid namespace: there, the number of a pid of ours */
+/* 6.11, linux/nsfs.h, on a descriptor of a pid namespace: our number of a pid there; the reverse */
 #ifndef NS_GET_PID_IN_PIDNS
-#define NS_GET_PID_IN_PIDNS _IOR(0xb7, 0x8, int)
+#define NS_GET_PID_FROM_PIDNS _IOR(0xb7, 0x6, int)
+#define NS_GET_PID_IN_PIDNS   _IOR(0xb7, 0x8, int)
 #endif
 
 /* linux/nsfs.h: ioctls on descriptors of mount namespaces */

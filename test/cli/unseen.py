@@ -2,18 +2,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Processes of a set that the caller may not look at: what another user has put into a user's container is refused by its pid,
 by the kernel's word or a helper's; root is told what stands against it."""
-import inspect
 import os
+import re
 import subprocess
 
 from cli import STASIS, USER, become, done, expect, stasis, state, wait_for
-from containers import IMAGE, children, count, counting, counts_on, entered, start
+from containers import IMAGE, children, count, counts_on, entered, start
 
 os.mkdir("user", 0o700)
 os.chown("user", USER, USER)
 os.chdir("user")
 os.chmod("../..", 0o755)
-ISOLATE = [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", counting("")]
+COUNT = """# without children that come and go, which keep a check busy
+import os, time
+n = 0
+while True:
+    n += 1
+    with open("/tmp/count.new", "w") as f: f.write(str(n))
+    os.rename("/tmp/count.new", "/tmp/count")
+    time.sleep(0.02)"""
+PYTHON = ["/usr/bin/python3", "-c", COUNT]
+ISOLATE = [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", *PYTHON]
 
 
 def refused(what, pid, *unseen, path="tmp/count", **more):
@@ -23,7 +32,7 @@ def refused(what, pid, *unseen, path="tmp/count", **more):
         text = out.decode() + err
         expect(code == 1 and "task.permission" in text, f"{what}: {command}: {code} {text}")
         for p in unseen:
-            expect(f"pid {p} " in text, f"{what}: {command}: pid {p} in {text}")
+            expect(re.search(rf"pid {p}\b", text), f"{what}: {command}: pid {p} in {text}")
     expect(not os.path.exists(IMAGE), f"{what}: no image")
     for p in unseen:
         expect(state(p) in "SR", f"{what}: {p} lives")
@@ -40,17 +49,20 @@ def put_inside(pid):
 
 
 def in_container():
-    runner, pid = start("isolate", ISOLATE, preexec_fn=become)
+    runner, pid = start("isolate", ISOLATE, preexec_fn=become, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: count(pid) > 3, "it counts")
     without = {**os.environ, "STASIS_WITHOUT": "pid_in_pidns"}
     for how in ("off", "noaccess", "invisible", "ptraceable"):
         hide(how)
         put = put_inside(pid)
         refused(f"hidepid={how}, asked of the kernel", pid, put)
-        refused(f"hidepid={how}, asked inside", pid, put, env=without)
+        lists = how in ("off", "noaccess")  # before 6.11 nothing tells what /proc does not even list
+        refused(f"hidepid={how}, asked inside", pid, *([put] if lists else []), env=without)
         os.kill(put, 9)
         os.waitpid(put, 0)
         code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--leave-running", preexec_fn=become, env=without)
+        expect(code == 0 if lists else "cannot be seen" in err, f"hidepid={how}, alone, asked inside: {code} {err}")
+        code, _, err = stasis("checkpoint", pid, "-o", IMAGE, "--force", "--leave-running", preexec_fn=become)
         expect(code == 0, f"hidepid={how}, alone: {code} {err}")
         os.unlink(IMAGE)
     hide("off")
@@ -63,6 +75,20 @@ def in_container():
     runner.wait()
 
 
+def below_root():
+    """the container belongs to a process that is outside of it"""
+    outer = subprocess.Popen(["unshare", "-Urpmf", "--mount-proc", "/bin/sh", "-c", 'mount -t tmpfs t /tmp; exec "$@"', "sh", *PYTHON],
+                             preexec_fn=become, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: children(outer.pid) and count(children(outer.pid)[0]) > 3, "it counts")
+    pid, = children(outer.pid)
+    put = put_inside(pid)
+    refused("below the root", outer.pid, put)
+    os.kill(put, 9)
+    os.waitpid(put, 0)
+    os.kill(pid, 9)
+    outer.wait()
+
+
 def hide(how):
     """in this test's own /proc; the caller is root, and sees all"""
     subprocess.run(["mount", "-o", f"remount,hidepid={how}", "/proc"], check=True)
@@ -70,10 +96,16 @@ def hide(how):
 
 def child():
     """a user's process with a child that is root's, as by a set-user-ID program"""
-    script = "import os, sys; os.fork() or os.execvp('sleep', ['sleep', '1000']); become(); os.execvp('sh', ['sh', '-c', sys.argv[1]])"
+    script = f"""
+import os, sys
+if os.fork() == 0: os.execvp("sleep", ["sleep", "1000"])
+os.setgroups([])
+os.setresgid({USER}, {USER}, {USER})
+os.setresuid({USER}, {USER}, {USER})
+os.execvp("sh", ["sh", "-c", sys.argv[1]])"""
     loop = "n=0; while :; do n=$((n+1)); echo $n > count.new; mv count.new count; sleep 0.02; done"
-    p = subprocess.Popen(["/usr/bin/python3", "-c", f"{inspect.getsource(become)}\n{script}".replace("=USER", f"={USER}"), loop],
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    p = subprocess.Popen(["/usr/bin/python3", "-c", script, loop], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: os.path.exists("count"), "the user's program counts")
     unseen, = [c for c in children(p.pid) if os.stat(f"/proc/{c}").st_uid == 0]
     for how in ("off", "noaccess", "invisible", "ptraceable"):
@@ -98,4 +130,5 @@ def if_hidden(pid, unseen):
 child()
 if os.environ.get("STASIS_WITHOUT") != "all":  # which takes user namespaces from users, too
     in_container()
+    below_root()
 done()
