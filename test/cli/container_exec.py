@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from cli import STASIS, done, expect, wait_for
-from containers import IMAGE, checkpoint, children, count, counting, counts_on, end, entered, read, reaping, restart, start, status, tree
+from containers import IMAGE, checkpoint, children, count, counting, counts_on, entered, read, reaping, restart, start, status, tree
 
 # a shell with a child, and one that it leaves to pid 1
 SHELL = """exec </dev/null >/tmp/exec 2>&1
@@ -23,23 +23,42 @@ def enter(pid, new_session):
     subprocess.run(words, stdin=subprocess.DEVNULL, check=True)
 
 
+def inner_init(pid):
+    """of the pid namespace below; None: there is none"""
+    return next((t for t in tree(pid) if read(f"/proc/{t}/cmdline").startswith("sh\x00-c\x00sleep 1003")), None)
+
+
+def from_outside(pid):
+    inner = inner_init(pid)
+    return entered(pid) + (entered(inner) if inner else [])
+
+
+def end(pid):
+    with reaping(from_outside(pid)):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 def shape(pid):
-    """of those that stay, by their number inside: number of the parent, group, session and command line there"""
-    tops = [pid, *entered(pid)]
-    tasks = [t for top in tops for t in tree(top) if t in tops or read(f"/proc/{t}/cmdline").startswith("sleep\x00100")]
-    numbers = {t: status(t, "NSpid")[-1] for t in tasks}
-    return {numbers[t]: (numbers.get(int(status(t, "PPid")[0]), "0"), status(t, "NSpgid")[-1], status(t, "NSsid")[-1],
-                         read(f"/proc/{t}/cmdline")) for t in tasks}
+    """of those that stay, by their numbers inside: those of the parent, group and session, and the command line"""
+    level, inner = len(status(pid, "NSpid")) - 1, inner_init(pid)
+    tops = [pid, *from_outside(pid)]
+    tasks = [t for top in tops for t in tree(top) if t in [*tops, inner] or read(f"/proc/{t}/cmdline").startswith("sleep\x00100")]
+    numbers = {t: tuple(status(t, "NSpid")[level:]) for t in tasks}
+    return {numbers[t]: (numbers.get(int(status(t, "PPid")[0]), "0"), status(t, "NSpgid")[level:], status(t, "NSsid")[level:],
+                         read(f"/proc/{t}/cmdline")) for t in tasks if t != inner}
 
 
-def round_trip(what, new_session):
-    runner, pid = start(what, [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", counting("")])
-    wait_for(lambda: count(pid) > 3, f"{what}: it counts")
-    enter(pid, new_session)
+def round_trip(what, new_session, inner=""):
+    runner, pid = start(what, [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--", "/bin/bash", "-c", counting(inner)])
+    wait_for(lambda: count(pid) > 3 and (not inner or inner_init(pid)), f"{what}: it counts")
+    enter(inner_init(pid) if inner else pid, new_session)
     wait_for(lambda: count(pid, "tmp/entered") > 3, f"{what}: what has entered counts")
     before = shape(pid)
     expect(sum(parent == "0" for parent, *_ in before.values()) == 2, f"{what}: pid 1 and one more from outside: {before}")
-    with reaping(entered(pid)):
+    if inner:
+        expect(sum(len(numbers) == 2 for numbers in before) == 4, f"{what}: three in the inner namespace, and its own: {before}")
+    with reaping(from_outside(pid)):
         checkpoint(what, runner, pid)
     for root in restart(what, 2):
         counts_on(what, root)
@@ -71,4 +90,7 @@ def undone(what):
 
 round_trip("exec", True)
 round_trip("exec in the session outside", False)
+INNER = "unshare -p -f sh -c 'sleep 1003 & wait; sleep 1004' &"
+round_trip("exec in an inner pid namespace", True, INNER)
+round_trip("exec in an inner pid namespace, in the session outside", False, INNER)
 done()
