@@ -10,6 +10,7 @@
  * been synced and has its name before. On all other ways out tracer_stop() lets it go as it was.
  */
 #include "core/checkpoint.h"
+#include "core/kept.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -26,7 +27,6 @@
 #include "image/image.h"
 #include "kind/kind.h"
 #include "kind/mm/mm.h"
-#include "kind/mounts/mounts.h"
 #include "kind/task.h"
 #include "task/holders.h"
 #include "task/task.h"
@@ -349,12 +349,8 @@ struct run {
 static void drop_objects(struct checkpoint *c)
 {
 	map_free(take_ptr(c->links));
-	map_free(take_ptr(c->queue_fds));
-	map_free(take_ptr(c->used_user_ns));
 	objects_free(take_ptr(c->objects));
-	mounts_free(take_ptr(c->mounts));
-	mm_forget_smaps(c);
-	mm_forget_descriptors(c);
+	kept_done(&c->kept);
 	for (size_t i = 0; i < KCMP_TYPES; i++)
 		kcmp_set_done(&c->kcmp[i]);
 	kcmp_reap_nobody(c);

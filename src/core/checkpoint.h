@@ -17,7 +17,7 @@ struct externals;
 struct holders;
 struct image_writer;
 struct map;
-struct mounts;
+struct kept;
 struct objects;
 struct progress;
 struct task;
@@ -63,11 +63,7 @@ struct checkpoint {
 	struct refusals unexamined; /* check PID: what only attaching reveals */
 	struct map *links;          /* of objects: link_collect() */
 	struct holders *holders;    /* who outside the set holds what; made on first use */
-	struct mounts *mounts;      /* kind/mounts/mounts.h; NULL: none yet */
-	struct smaps *smaps;        /* kind/mm/smaps.c; NULL: none yet */
-	struct map *open_files;     /* kind/mm/descriptors.c; NULL: none yet */
-	struct map *queue_fds;      /* kind/ipc_ns/notify.c; NULL: none yet */
-	struct map *used_user_ns;   /* kind/user_ns/collect.c; NULL: none yet */
+	struct kept *kept;          /* what kinds keep */
 	struct image_writer *image; /* during save */
 	pid_t nobody; /* a dead child of ours, not yet reaped, for kcmp_object_or_none(); 0: none */
 	struct kcmp_set kcmp[KCMP_TYPES]; /* kcmp_object(); kcmp_set_done() on each at the end */

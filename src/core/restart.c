@@ -4,6 +4,7 @@
  * everything is undone on failure: the stubs are killed by the tracer, and names appear at commit.
  */
 #include "core/restart.h"
+#include "core/kept.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -20,9 +21,7 @@
 #include "core/progress.h"
 #include "core/restart_parts.h"
 #include "core/spawn.h"
-#include "kind/cgroup_tree.h"
 #include "kind/kind.h"
-#include "kind/mounts/mounts.h"
 #include "kind/task.h"
 #include "kind/tty.h"
 #include "task/plan.h"
@@ -268,7 +267,7 @@ static int launch_all(struct restart *r, int was_reaper, struct error *err)
 			return error_trace(err, e);
 		}
 	}
-	int e = cgroup_trees_commit(r, err);
+	int e = kept_launch(r, err);
 	if (e < 0)
 		return error_trace(err, e);
 	let_go(was_reaper, &saved);
@@ -402,7 +401,7 @@ static int make_tree(struct restart *r, struct restart_result *ret, struct error
 		tracer_stop(take_ptr(r->tracer));
 		spawn_undo(r);
 		reap_all();
-		cgroup_trees_undo(r);
+		kept_undo(r);
 		return error_trace(err, e);
 	}
 	ret->root = r->root;
@@ -415,8 +414,7 @@ static void restart_done(struct restart *r)
 {
 	tracer_stop(r->tracer);
 	spawn_free(r);
-	mounts_free(take_ptr(r->mounts));
-	cgroup_trees_free(take_ptr(r->cgroups));
+	kept_done(&r->kept);
 	free(take_ptr(r->waiting));
 	contents_close(&r->image);
 	close_p(&r->own_status);

@@ -15,9 +15,8 @@
 #include "task/calls.h"
 #include "util/error.h"
 
-struct cgroup_trees;
 struct map;
-struct mounts;
+struct kept;
 struct plan;
 struct plan_task;
 struct stub;
@@ -53,8 +52,7 @@ struct restart {
 	size_t n_stubs;
 	size_t n_begun; /* pid namespaces below the root's whose init is there */
 	struct refusals refusals;
-	struct mounts *mounts;        /* kind/mounts/mounts.h; NULL: none yet */
-	struct cgroup_trees *cgroups; /* kind/cgroup_tree.h; NULL: none made yet */
+	struct kept *kept; /* what kinds keep */
 
 	/* the engine's own */
 	struct object **tasks;        /* the kind task's objects, in order of the image */

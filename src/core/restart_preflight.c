@@ -15,6 +15,7 @@
 #include "core/spawn.h"
 #include "host/features.h"
 #include "kind/kind.h"
+#include "kind/mnt_ns.h"
 #include "proc/read.h"
 #include "proc/stat.h"
 #include "task/plan.h"
@@ -197,8 +198,9 @@ static void check_externals(struct restart *r)
 static void check_root(struct restart *r)
 {
 	struct error refusal;
+	size_t cursor = 0;
 
-	if (!r->options->root || r->mounts)
+	if (!r->options->root || objects_next(r->objects, &mnt_ns_kind, &cursor))
 		return;
 	error_refuse(&refusal, CODE_root_unused, "the image has no mount namespace of its own");
 	error_object(&refusal, "--root %s", r->options->root);

@@ -188,9 +188,11 @@ int cgroup_tree_settle(struct restart *r, struct error *err)
 	size_t cursor = 0;
 	int e = 0;
 
-	if (!r->cgroups || r->cgroups->settled)
+	struct cgroup_trees *trees = cgroup_trees_kept(r);
+
+	if (!trees || trees->settled)
 		return 0;
-	r->cgroups->settled = true;
+	trees->settled = true;
 	for (struct object *o;
 	     e == 0 && (o = objects_next(r->objects, &cgroup_tree_kind, &cursor));)
 		if (!is_v1(o))
@@ -272,38 +274,44 @@ static bool remove_directory(const char *directory)
 	return gone;
 }
 
-int cgroup_trees_commit(struct restart *r, struct error *err)
+/* from now on the groups may be a running tree's */
+static int launch(struct restart *r, void *data, struct error *err)
 {
-	int e = r->cgroups ? journal_note_tree(r->cgroups->journal, r->root, err) : 0;
+	struct cgroup_trees *trees = data;
+	int e = journal_note_tree(trees->journal, r->root, err);
 
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
-void cgroup_trees_undo(struct restart *r)
+/* so are the groups that it made */
+static void undo(struct restart *r, void *data)
 {
+	struct cgroup_trees *trees = data;
 	size_t cursor = 0;
 
-	if (!r->cgroups)
-		return;
 	for (struct object *o; (o = objects_next(r->objects, &cgroup_tree_kind, &cursor));) {
 		const CgroupTreeState *s = object_state(o, CgroupTreeState);
 		const struct tree *tree = o->live;
 		for (size_t i = s->n_groups; tree && tree->directory && i-- > 0;) {
 			_cleanup_(free_p) char *directory = directory_of(tree, s->groups[i]);
 			if (tree->made[i] && !remove_directory(directory))
-				r->cgroups->left = true;
+				trees->left = true;
 		}
 	}
 }
 
-void cgroup_trees_free(struct cgroup_trees *trees)
+static void done(void *data)
 {
-	if (trees && trees->left)
+	struct cgroup_trees *trees = data;
+
+	if (trees->left)
 		journal_leave(trees->journal);
-	else if (trees)
+	else
 		journal_free(trees->journal);
 	free(trees);
 }
+
+const struct kept_type cgroup_trees_kept_type = { .done = done, .launch = launch, .undo = undo };
 
 static void release(struct object *object)
 {

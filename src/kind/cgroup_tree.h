@@ -10,8 +10,6 @@
 #include "cgroup.pb-c.h"
 #include "kind/kind.h"
 
-struct cgroup_trees; /* restart: what has been made */
-
 extern const struct kind cgroup_tree_kind;
 
 /* ---- checkpoint ---- */
@@ -44,8 +42,3 @@ char *cgroup_tree_mount_root(const struct objects *objects, const char *type, ch
                              size_t n_options, const char *root);
 /* all groups are there: those that were made get what they need before a task comes; only once */
 int cgroup_tree_settle(struct restart *r, struct error *err);
-/* all is done but to let the tree run: from now on the groups may be a running tree's */
-int cgroup_trees_commit(struct restart *r, struct error *err);
-/* the restart has failed, and its tasks are gone: so are the groups that it made */
-void cgroup_trees_undo(struct restart *r);
-void cgroup_trees_free(struct cgroup_trees *trees); /* takes NULL; the groups stay */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/journal.h"
+#include "core/kept.h"
 #include "core/restart.h"
 #include "kind/cgroup.h"
 #include "kind/cgroup/parts.h"
@@ -39,18 +40,19 @@ int cgroup_make_directory(struct restart *r, const char *directory, bool *ret_ma
 	*ret_made = false;
 	if (access(directory, F_OK) == 0)
 		return 0;
-	if (!r->cgroups) {
-		r->cgroups = xcalloc(1, sizeof(*r->cgroups));
-		r->cgroups->journal = journal_new();
+	struct cgroup_trees *trees = cgroup_trees_kept(r);
+	if (!trees) {
+		trees = kept_add(&r->kept, &cgroup_trees_kept_type, xcalloc(1, sizeof(*trees)));
+		trees->journal = journal_new();
 	}
-	e = journal_note(r->cgroups->journal, JOURNAL_GROUP, directory, NULL, err);
+	e = journal_note(trees->journal, JOURNAL_GROUP, directory, NULL, err);
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_made = mkdir(directory, 0755) == 0;
 	if (!*ret_made && errno != EEXIST)
 		return error_raise(err, errno, "make the cgroup %s", directory);
 	if (!*ret_made)
-		e = journal_note(r->cgroups->journal, JOURNAL_FOUND, directory, NULL, err);
+		e = journal_note(trees->journal, JOURNAL_FOUND, directory, NULL, err);
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -132,7 +134,8 @@ static int not_ours(struct restart *r, struct tree *tree, const char *directory,
 		return error_trace(err, e);
 	}
 	if (made)
-		e = journal_note(r->cgroups->journal, JOURNAL_FOUND, directory, NULL, err);
+		e = journal_note(cgroup_trees_kept(r)->journal, JOURNAL_FOUND, directory, NULL,
+		                 err);
 	return e < 0 ? error_trace(err, e) : TRY_TAKEN;
 }
 

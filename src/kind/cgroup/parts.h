@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cgroup.pb-c.h"
+#include "core/kept.h"
 #include "kind/kind.h"
 
 /* object->live */
@@ -18,6 +19,12 @@ struct cgroup_trees {
 	bool settled;
 	bool left; /* a group could not be removed */
 };
+extern const struct kept_type cgroup_trees_kept_type;
+/* NULL: none has been made */
+static inline struct cgroup_trees *cgroup_trees_kept(const struct restart *r)
+{
+	return kept_find(r->kept, &cgroup_trees_kept_type);
+}
 
 /* ---- check.c: before anything is made; operations of the kind ---- */
 

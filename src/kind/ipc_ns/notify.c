@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "core/checkpoint.h"
+#include "core/kept.h"
 #include "file.pb-c.h"
 #include "files.pb-c.h"
 #include "ipc/ipc.h"
@@ -51,7 +52,7 @@ static uintptr_t describe(uint32_t number, bool kept)
 	return ((uintptr_t)number + 1) << 1 | kept;
 }
 
-static void index_table(struct checkpoint *c, const struct object *files)
+static void index_table(const struct checkpoint *c, struct map *index, const struct object *files)
 {
 	const FilesState *s = object_state(files, FilesState);
 
@@ -61,21 +62,24 @@ static void index_table(struct checkpoint *c, const struct object *files)
 		if (!file || file->flags & O_PATH)
 			continue;
 		const struct queue_key key = { files->id, file->object };
-		uintptr_t known = (uintptr_t)map_get(c->queue_fds, &key, sizeof(key));
+		uintptr_t known = (uintptr_t)map_get(index, &key, sizeof(key));
 		known = (known ? known : describe(s->descriptors[i]->number, false)) |
 		        !s->descriptors[i]->close_on_exec;
-		map_put(c->queue_fds, &key, sizeof(key), (void *)known);
+		map_put(index, &key, sizeof(key), (void *)known);
 	}
 }
 
-static void index_tables(struct checkpoint *c)
+static const struct kept_type index_type = { .done = kept_free_map };
+
+static struct map *index_tables(struct checkpoint *c)
 {
+	struct map *index = kept_add(&c->kept, &index_type, map_new());
 	size_t cursor = 0;
 
-	c->queue_fds = map_new();
 	for (struct object *o; (o = objects_next(c->objects, &files_kind, &cursor));)
 		if (o->message)
-			index_table(c, o);
+			index_table(c, index, o);
+	return index;
 }
 
 /* the number of a descriptor of the queue; -1: it has none. *ret_kept: execve(2) leaves one. */
@@ -85,9 +89,9 @@ static int find_descriptor(struct checkpoint *c, const struct task *task, uint32
 	const struct object *files = task_object(task, &files_kind);
 	const struct queue_key key = { files ? files->id : 0, queue };
 
-	if (!c->queue_fds)
-		index_tables(c);
-	uintptr_t known = (uintptr_t)map_get(c->queue_fds, &key, sizeof(key));
+	struct map *index = kept_find(c->kept, &index_type);
+	uintptr_t known = (uintptr_t)map_get(index ? index : index_tables(c), &key, sizeof(key));
+
 	*ret_kept |= known & 1;
 	return (int)(known >> 1) - 1;
 }

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/checkpoint.h"
+#include "core/kept.h"
 #include "kind/mm/mm.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -17,7 +18,7 @@ struct inode_key {
 	uint64_t dev, ino;
 };
 
-static void note_table(struct checkpoint *c, const struct task *task)
+static void note_table(struct map *files, const struct task *task)
 {
 	_cleanup_(free_p) char *path = xasprintf("/proc/%d/task/%d/fd", task->tgid, task->tid);
 	_cleanup_(closedir_p) DIR *dir = opendir(path);
@@ -31,34 +32,34 @@ static void note_table(struct checkpoint *c, const struct task *task)
 			continue;
 		const struct inode_key key = { makedev(sx.stx_dev_major, sx.stx_dev_minor),
 			                       sx.stx_ino };
-		if (!map_get(c->open_files, &key, sizeof(key)))
-			map_put(c->open_files, &key, sizeof(key),
-			        xasprintf("%s/%s", path, entry->d_name));
+		if (!map_get(files, &key, sizeof(key)))
+			map_put(files, &key, sizeof(key), xasprintf("%s/%s", path, entry->d_name));
 	}
 }
+
+static void done(void *data)
+{
+	size_t cursor = 0;
+
+	for (char *path; (path = map_next(data, &cursor));)
+		free(path);
+	map_free(data);
+}
+
+static const struct kept_type open_files_type = { .done = done };
 
 char *mm_find_descriptor(struct checkpoint *c, dev_t dev, ino_t ino)
 {
 	const struct inode_key key = { dev, ino };
 
-	if (!c->open_files) {
-		c->open_files = map_new();
+	struct map *files = kept_find(c->kept, &open_files_type);
+
+	if (!files) {
+		files = kept_add(&c->kept, &open_files_type, map_new());
 		for (size_t i = 0; i < c->n_tasks; i++)
 			if (c->tasks[i]->speaks)
-				note_table(c, c->tasks[i]);
+				note_table(files, c->tasks[i]);
 	}
-	const char *path = map_get(c->open_files, &key, sizeof(key));
+	const char *path = map_get(files, &key, sizeof(key));
 	return path ? xstrdup(path) : NULL;
-}
-
-void mm_forget_descriptors(struct checkpoint *c)
-{
-	size_t cursor = 0;
-
-	if (!c->open_files)
-		return;
-	for (char *path; (path = map_next(c->open_files, &cursor));)
-		free(path);
-	map_free(c->open_files);
-	c->open_files = NULL;
 }

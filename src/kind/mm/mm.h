@@ -74,11 +74,9 @@ void mm_index_homes(struct object *object);
 /* checkpoint */
 /* the text of /proc/PID/smaps, NUL-terminated; the caller's. That of others is read ahead. */
 int mm_read_smaps(struct checkpoint *c, const struct task *task, char **ret, struct error *err);
-void mm_forget_smaps(struct checkpoint *c); /* what was read ahead */
 /* the link under /proc of a descriptor that a task of the set has of an inode; the caller's; NULL:
  * there is none */
 char *mm_find_descriptor(struct checkpoint *c, dev_t dev, ino_t ino);
-void mm_forget_descriptors(struct checkpoint *c);
 int mm_collect_state(struct checkpoint *c, struct task *task, struct object *object,
                      struct error *err);
 /* finds the pages of all, when all are known */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/checkpoint.h"
+#include "core/kept.h"
 #include "kind/mm/mm.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -62,11 +63,20 @@ static void forget(struct smaps *s)
 	s->size = 0;
 }
 
+static void done(void *data)
+{
+	forget(data);
+	free(data);
+}
+
+static const struct kept_type smaps_type = { .done = done };
+
 int mm_read_smaps(struct checkpoint *c, const struct task *task, char **ret, struct error *err)
 {
-	if (!c->smaps)
-		c->smaps = xcalloc(1, sizeof(*c->smaps));
-	struct smaps *s = c->smaps;
+	struct smaps *s = kept_find(c->kept, &smaps_type);
+
+	if (!s)
+		s = kept_add(&c->kept, &smaps_type, xcalloc(1, sizeof(*s)));
 	for (size_t i = 0; i < s->n; i++)
 		if (s->tasks[i] == task && s->text[i]) {
 			*ret = take_ptr(s->text[i]);
@@ -81,11 +91,4 @@ int mm_read_smaps(struct checkpoint *c, const struct task *task, char **ret, str
 	}
 	*ret = take_ptr(s->text[0]);
 	return 0;
-}
-
-void mm_forget_smaps(struct checkpoint *c)
-{
-	if (c->smaps)
-		forget(c->smaps);
-	free(take_ptr(c->smaps));
 }

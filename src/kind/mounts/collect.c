@@ -24,9 +24,9 @@
 
 struct mounts *mounts_of_checkpoint(struct checkpoint *c)
 {
-	if (!c->mounts)
-		c->mounts = xcalloc(1, sizeof(*c->mounts));
-	return c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
+
+	return m ? m : kept_add(&c->kept, &mounts_kept_type, xcalloc(1, sizeof(*m)));
 }
 
 /* ---- objects for the table's new lines ---- */
@@ -173,7 +173,7 @@ int mnt_ns_collect(struct checkpoint *c, struct task *task, struct object **ret,
 
 int mounts_classify(struct checkpoint *c, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 
 	if (m->classified)
 		return 0;
@@ -304,3 +304,10 @@ void mounts_free(struct mounts *m)
 	mount_table_done(&m->outside);
 	free(m);
 }
+
+static void done(void *data)
+{
+	mounts_free(data);
+}
+
+const struct kept_type mounts_kept_type = { .done = done };

@@ -187,7 +187,7 @@ static int refuse_locked(const struct mounts *m, size_t mount, struct error *err
 
 int superblock_check_contents(struct checkpoint *c, size_t sb, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, sb);
 	struct stat st;
 	int fd;
@@ -216,7 +216,7 @@ struct part {
 static bool leaves_socket(void *context, uint64_t inode)
 {
 	const struct part *p = context;
-	const struct mount_sb *sb = &p->c->mounts->table.sbs[p->sb];
+	const struct mount_sb *sb = &mounts_kept(p->c->kept)->table.sbs[p->sb];
 	_cleanup_(free_p) char *key = xasprintf("file:[%u:%u:%llu]", sb->major, sb->minor,
 	                                        (unsigned long long)inode);
 
@@ -225,7 +225,7 @@ static bool leaves_socket(void *context, uint64_t inode)
 
 static void name_refusal(const struct part *p, struct error *err)
 {
-	const struct mounts *m = p->c->mounts;
+	const struct mounts *m = mounts_kept(p->c->kept);
 	size_t line = mount_of_sb(&m->table, p->sb, MOUNT_NONE);
 
 	if (line != MOUNT_NONE)
@@ -274,8 +274,9 @@ static bool may_be_covered(const struct mounts *m, size_t sb, int root)
 /* all that an overlay shows: it may be mounted in parts, its root is what was looked at */
 static int save_flattened(struct part *p, struct error *err)
 {
-	int root = p->c->mounts->roots[p->sb];
-	struct content_request request = { .covered = may_be_covered(p->c->mounts, p->sb, root) };
+	int root = mounts_kept(p->c->kept)->roots[p->sb];
+	struct content_request request = { .covered = may_be_covered(mounts_kept(p->c->kept), p->sb,
+		                                                     root) };
 	int r = root < 0 ? 0 : walk(p, root, 0, &request, err); /* it was refused */
 
 	return r < 0 ? error_trace(err, r) : 0;
@@ -317,7 +318,7 @@ static int save_part(struct part *p, size_t mount, uint32_t number, struct searc
                      struct error *err)
 {
 	_cleanup_(search_done) struct search found = { 0 };
-	const struct mounts *m = p->c->mounts;
+	const struct mounts *m = mounts_kept(p->c->kept);
 	int root, r = mount_reached(p->c, m->mounts[mount], &root, err);
 
 	if (r < 0)
@@ -349,7 +350,7 @@ static int save_ghosts(struct part *p, uint32_t number, const struct search *sea
 
 static int save_all(struct part *p, struct error *err)
 {
-	const struct mounts *m = p->c->mounts;
+	const struct mounts *m = mounts_kept(p->c->kept);
 	_cleanup_(parts_done) struct parts parts = find_parts(&m->table, p->sb);
 	_cleanup_(search_done) struct search search = { 0 };
 	int r = 0;
@@ -368,7 +369,7 @@ static int save_all(struct part *p, struct error *err)
 
 int superblock_save_bulk(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct part p = { c, object, mounts_index(c->mounts, object), false, NULL };
+	struct part p = { c, object, mounts_index(mounts_kept(c->kept), object), false, NULL };
 	int r = save_all(&p, err);
 
 	if (r < 0)
@@ -378,8 +379,9 @@ int superblock_save_bulk(struct checkpoint *c, struct object *object, struct err
 
 int superblock_survey(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct part p = { c, object, mounts_index(c->mounts, object), true, NULL };
-	int r = c->mounts->classified && c->mounts->roots ? save_all(&p, err) : 0;
+	struct part p = { c, object, mounts_index(mounts_kept(c->kept), object), true, NULL };
+	int r = mounts_kept(c->kept)->classified && mounts_kept(c->kept)->roots ? save_all(&p, err)
+	                                                                        : 0;
 
 	if (r == -EOPNOTSUPP && err->code != CODE_NONE)
 		refused(&p, err);

@@ -217,7 +217,7 @@ bool mount_may_wait(struct checkpoint *c, dev_t device, const char *path)
 /* by the superblock's number: that which stat(2) shows can be another (btrfs, overlay) */
 static const char *type_of_mount(struct checkpoint *c, int fd)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	uint64_t id = mount_id_of(fd);
 	size_t line = mount_table_find(&m->table, id);
 

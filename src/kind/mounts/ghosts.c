@@ -98,7 +98,7 @@ static void find_deleted(struct checkpoint *c, struct mounts *m)
 int mount_comes_along(struct checkpoint *c, const struct object *mount, bool *ret,
                       struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	int r = mounts_classify(c, err);
 
 	*ret = r == 0 &&
@@ -109,7 +109,7 @@ int mount_comes_along(struct checkpoint *c, const struct object *mount, bool *re
 int mount_ghost(struct checkpoint *c, const struct object *mount, uint64_t inode, bool linked,
                 uint32_t *ret, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	size_t sb = m->table.mounts[mounts_index(m, mount)].sb;
 	int r = mounts_classify(c, err);
 
@@ -174,8 +174,8 @@ int ghosts_save(struct checkpoint *c, struct object *object, uint32_t page_set,
 {
 	_cleanup_(free_p) struct content_inode *inodes = NULL;
 	size_t n = 0;
-	int r = list_ghosts(c->mounts, mounts_index(c->mounts, object), wanted, n_wanted, &inodes,
-	                    &n, err);
+	int r = list_ghosts(mounts_kept(c->kept), mounts_index(mounts_kept(c->kept), object),
+	                    wanted, n_wanted, &inodes, &n, err);
 
 	if (r == 0 && n) {
 		struct stream_out *out = stream_out_new(c->image, object->id, page_set,
@@ -194,8 +194,8 @@ int ghosts_survey(struct checkpoint *c, struct object *object, const struct cont
 {
 	_cleanup_(free_p) struct content_inode *inodes = NULL;
 	size_t n = 0;
-	int r = list_ghosts(c->mounts, mounts_index(c->mounts, object), wanted, n_wanted, &inodes,
-	                    &n, err);
+	int r = list_ghosts(mounts_kept(c->kept), mounts_index(mounts_kept(c->kept), object),
+	                    wanted, n_wanted, &inodes, &n, err);
 
 	if (r == 0)
 		r = content_save_inodes(inodes, n, NULL, request, err);
@@ -218,7 +218,7 @@ int ghosts_fill(struct mounts *m, size_t sb, const struct byte_source *source, s
 int mount_ghost_open(struct restart *r, const struct object *mount, uint32_t ghost,
                      const char *path, int folder)
 {
-	const struct mounts *m = r->mounts;
+	const struct mounts *m = mounts_kept(r->kept);
 	const struct mount_entry *e = &m->table.mounts[mounts_index(m, mount)];
 	_cleanup_(free_p) char *whole = xasprintf("%s%s", e->root[1] ? e->root : "", path);
 

@@ -175,7 +175,7 @@ static int judge_sb(struct checkpoint *c, struct mounts *m, size_t line, struct 
 
 int superblock_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	size_t line = mounts_index(m, object);
 	const struct mount_entry *e = first_mount(m, line);
 
@@ -261,7 +261,7 @@ bool mount_is_terminal(const struct mount_sb *sb, const struct mount_entry *e)
 static int judge_terminal(struct checkpoint *c, size_t line, struct error *err)
 {
 	struct stat st;
-	int fd, r = mount_reached(c, c->mounts->mounts[line], &fd, err);
+	int fd, r = mount_reached(c, mounts_kept(c->kept)->mounts[line], &fd, err);
 
 	if (r < 0)
 		return error_trace(err, r);
@@ -280,11 +280,12 @@ static bool comes_later(const struct checkpoint *c, const struct mount_entry *pr
                         long number)
 {
 	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
-	uint32_t pid_ns = mount_awaits(c->mounts, line);
+	uint32_t pid_ns = mount_awaits(mounts_kept(c->kept), line);
 	bool own = root && pid_ns == root->id;
 
 	if (pid_ns && !own) /* else it waits for all of them */
-		return c->mounts->owners[proc->namespace] && mount_is_locked(proc) && number != 1;
+		return mounts_kept(c->kept)->owners[proc->namespace] && mount_is_locked(proc) &&
+		       number != 1;
 	if (number > INT32_MAX)
 		return false;
 	const struct task *task = own ? checkpoint_numbered(c, (pid_t)number)
@@ -295,7 +296,7 @@ static bool comes_later(const struct checkpoint *c, const struct mount_entry *pr
 /* the directory of a task in a proc is not there before the task is */
 static int judge_place(const struct checkpoint *c, const struct mount_entry *e, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 
 	if (e->parent == MOUNT_NONE || *e->rel < '0' || *e->rel > '9')
 		return 0;
@@ -311,7 +312,7 @@ static int judge_place(const struct checkpoint *c, const struct mount_entry *e, 
 
 int mount_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
 
 	int r = mounts_classify(c, err);

@@ -109,7 +109,8 @@ static int find_keyed(struct checkpoint *c, struct mount_sb *sb, struct error *e
 	/* who may not mount one sees whether it is the host's */
 	if (features_capability(CAP_SYS_ADMIN)
 	            ? is_of(sb, -1)
-	            : mount_table_find_sb(&c->mounts->host, sb->major, sb->minor) != MOUNT_NONE)
+	            : mount_table_find_sb(&mounts_kept(c->kept)->host, sb->major, sb->minor) !=
+	                      MOUNT_NONE)
 		return 0;
 	for (struct object *o; (o = objects_next(c->objects, kind, &cursor));) {
 		if (is_of(sb, ((struct ns *)o->live)->fd)) {

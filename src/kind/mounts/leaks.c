@@ -312,7 +312,7 @@ int mounts_judge_bound(struct checkpoint *c, struct error *err)
 
 int mnt_ns_judge(struct checkpoint *c, struct object *object, struct error *err)
 {
-	struct mounts *m = c->mounts;
+	struct mounts *m = mounts_kept(c->kept);
 	int r = mounts_classify(c, err);
 
 	if (r == 0 && !m->outside.n_namespaces) {

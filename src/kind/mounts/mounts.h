@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "core/kept.h"
 #include "kind/kind.h"
 #include "mount/build.h"
 #include "mount/table.h"
@@ -84,6 +85,12 @@ struct mounts {
 };
 
 void mounts_free(struct mounts *m); /* takes NULL */
+extern const struct kept_type mounts_kept_type;
+/* those of a checkpoint or restart; NULL: none yet */
+static inline struct mounts *mounts_kept(const struct kept *kept)
+{
+	return kept_find(kept, &mounts_kept_type);
+}
 /* the pid namespace that must have begun before that mount can be made: an object; 0: none */
 uint32_t mount_awaits(const struct mounts *m, size_t line);
 

@@ -95,7 +95,7 @@ static bool is_below(const struct top *top, int fd)
 /* what the host has mounted, too, is looked at there, where nothing is locked */
 static bool is_mounted_here(struct checkpoint *c, const struct top *top)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	struct error ignored = ERROR_INIT;
 	bool ret = false;
 

@@ -37,11 +37,13 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 {
 	int e = 0;
 
-	if (!r->mounts) {
-		e = mounts_from_objects(r->objects, &r->mounts, err);
+	*ret = mounts_kept(r->kept);
+	if (!*ret) {
+		struct mounts *m;
+		e = mounts_from_objects(r->objects, &m, err);
 		if (e < 0)
 			return error_trace(err, e);
-		struct mounts *m = r->mounts;
+		*ret = kept_add(&r->kept, &mounts_kept_type, m);
 		refer_lines(m->namespaces, m->n_namespaces);
 		refer_lines(m->mounts, m->n_mounts);
 		refer_lines(m->sbs, m->n_sbs);
@@ -54,7 +56,6 @@ int mounts_of_restart(struct restart *r, struct mounts **ret, struct error *err)
 		e = mounts_find_anchors(r, m, err);
 		mounts_find_bound(m);
 	}
-	*ret = r->mounts;
 	return e < 0 ? error_trace(err, e) : 0;
 }
 
@@ -74,7 +75,7 @@ static void refuse_terminal(struct restart *r, const struct mount_entry *e)
 	             "it shows terminal %s of a devpts of the set, which is not made without a "
 	             "terminal to restart on",
 	             e->root + 1);
-	mount_error(&refusal, &r->mounts->table, e);
+	mount_error(&refusal, &mounts_kept(r->kept)->table, e);
 	error_hint(&refusal, "restart in the foreground on a terminal, without --external for it; "
 	                     "or --external NAME=PATH of a socket that takes its master");
 	restart_refuse(r, &refusal);
@@ -213,11 +214,12 @@ int mount_restore(struct restart *r, struct object *object, struct error *err)
 
 bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_ns)
 {
-	const struct mount_table *t = &r->mounts->table;
-	const struct mount_ns *ns = &t->namespaces[mounts_index(r->mounts, object)];
+	const struct mount_table *t = &mounts_kept(r->kept)->table;
+	const struct mount_ns *ns = &t->namespaces[mounts_index(mounts_kept(r->kept), object)];
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (mount_is_locked(&t->mounts[i]) && mount_awaits(r->mounts, i) == pid_ns)
+		if (mount_is_locked(&t->mounts[i]) &&
+		    mount_awaits(mounts_kept(r->kept), i) == pid_ns)
 			return true;
 	return false;
 }
@@ -244,7 +246,7 @@ int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, str
 	int e = 0;
 
 	if (mnt_ns_fd(r, object) < 0)
-		e = make_more(r, r->mounts, err);
+		e = make_more(r, mounts_kept(r->kept), err);
 	if (e < 0)
 		return error_trace(err, e);
 	*ret_fd = mnt_ns_fd(r, object);
@@ -253,7 +255,7 @@ int mnt_ns_make(struct restart *r, const struct object *object, int *ret_fd, str
 
 int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *err)
 {
-	struct mounts *m = r->mounts;
+	struct mounts *m = mounts_kept(r->kept);
 
 	if (m->complete)
 		return 0;
@@ -268,7 +270,7 @@ int mnt_ns_after_clone(struct restart *r, struct object *object, struct error *e
 /* deleted files have been made, sockets bound: nothing is going to be made any more */
 int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 {
-	struct mounts *m = r->mounts;
+	struct mounts *m = mounts_kept(r->kept);
 
 	if (m->finished)
 		return 0;
@@ -283,28 +285,30 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 
 int mount_fd(struct restart *r, const struct object *mount)
 {
-	size_t line = mounts_index(r->mounts, mount);
+	size_t line = mounts_index(mounts_kept(r->kept), mount);
 	struct error ignored; /* mount_build_late() tells it */
 
-	(void)mount_build_early(r->mounts->build, line, &ignored);
-	return mount_build_mount(r->mounts->build, line);
+	(void)mount_build_early(mounts_kept(r->kept)->build, line, &ignored);
+	return mount_build_mount(mounts_kept(r->kept)->build, line);
 }
 
 uint32_t mount_owner(const struct restart *r, const struct object *mount)
 {
-	const struct mount_table *t = &r->mounts->table;
+	const struct mount_table *t = &mounts_kept(r->kept)->table;
 
-	return (uint32_t)t->sbs[t->mounts[mounts_index(r->mounts, mount)].sb].owner;
+	return (uint32_t)t->sbs[t->mounts[mounts_index(mounts_kept(r->kept), mount)].sb].owner;
 }
 
 bool mount_is_new(const struct restart *r, const struct object *mount)
 {
-	return mount_build_is_new(r->mounts->build, mounts_index(r->mounts, mount));
+	return mount_build_is_new(mounts_kept(r->kept)->build,
+	                          mounts_index(mounts_kept(r->kept), mount));
 }
 
 bool mount_covers(const struct restart *r, const struct object *mount, const char *path)
 {
-	return mount_table_covers(&r->mounts->table, mounts_index(r->mounts, mount), path);
+	return mount_table_covers(&mounts_kept(r->kept)->table,
+	                          mounts_index(mounts_kept(r->kept), mount), path);
 }
 
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)
@@ -320,10 +324,12 @@ int mount_open(struct restart *r, const struct object *mount, const char *path, 
 
 int superblock_fd(const struct restart *r, const struct object *object)
 {
-	return mount_build_sb(r->mounts->build, mounts_index(r->mounts, object));
+	return mount_build_sb(mounts_kept(r->kept)->build,
+	                      mounts_index(mounts_kept(r->kept), object));
 }
 
 int mnt_ns_fd(struct restart *r, const struct object *object)
 {
-	return mount_build_ns(r->mounts->build, mounts_index(r->mounts, object));
+	return mount_build_ns(mounts_kept(r->kept)->build,
+	                      mounts_index(mounts_kept(r->kept), object));
 }

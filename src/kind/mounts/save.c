@@ -27,7 +27,7 @@ static ProtobufCBinaryData bytes_of(const char *text)
 
 int mnt_ns_save(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	const struct mount_ns *ns = &m->table.namespaces[mounts_index(m, object)];
 	MntNsState *s = xmalloc(sizeof(*s));
 
@@ -58,7 +58,7 @@ static void identify_root(const struct mounts *m, const struct mount_entry *e, M
 
 int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	_cleanup_(mount_table_done) struct mount_table now = { 0 };
 	struct error difference = ERROR_INIT;
 	int r = 0;
@@ -80,7 +80,7 @@ int mnt_ns_confirm(struct checkpoint *c, struct object *object, struct error *er
 
 int mount_save(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	const struct mount_entry *e = &m->table.mounts[mounts_index(m, object)];
 	MountState *s = xmalloc(sizeof(*s));
 
@@ -147,7 +147,7 @@ static void add_uuid(const struct mounts *m, size_t line, SuperblockState *s)
 
 int superblock_save(struct checkpoint *c, struct object *object, struct error *err)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	const struct mount_sb *sb = &m->table.sbs[mounts_index(m, object)];
 	SuperblockState *s = xmalloc(sizeof(*s));
 

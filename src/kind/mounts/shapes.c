@@ -150,7 +150,7 @@ static void refuse_shape(struct checkpoint *c, const struct mounts *m, size_t li
 
 void mounts_judge_stacks(struct checkpoint *c)
 {
-	const struct mounts *m = c->mounts;
+	const struct mounts *m = mounts_kept(c->kept);
 	_cleanup_(shapes_done) struct shapes shapes;
 
 	shapes_fill(&shapes, &m->table);
@@ -182,7 +182,8 @@ static const struct task *find_too_early(const struct checkpoint *c, const struc
                                          const struct object *pid_ns)
 {
 	for (size_t i = 0; i < c->n_tasks; i++)
-		if (task_object(c->tasks[i], &mnt_ns_kind) == c->mounts->namespaces[e->namespace] &&
+		if (task_object(c->tasks[i], &mnt_ns_kind) ==
+		            mounts_kept(c->kept)->namespaces[e->namespace] &&
 		    !pid_ns_contains(pid_ns, c->tasks[i]) && !enters_late(c->tasks[i]))
 			return c->tasks[i];
 	return NULL;
@@ -195,10 +196,10 @@ static const struct task *find_too_early(const struct checkpoint *c, const struc
 int mount_judge_lock(const struct checkpoint *c, size_t line, struct error *err)
 {
 	const struct object *root = task_object(c->tasks[0], &pid_ns_kind);
-	const struct mount_entry *e = &c->mounts->table.mounts[line];
-	uint32_t pid_ns = mount_awaits(c->mounts, line);
+	const struct mount_entry *e = &mounts_kept(c->kept)->table.mounts[line];
+	uint32_t pid_ns = mount_awaits(mounts_kept(c->kept), line);
 
-	if (!c->mounts->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
+	if (!mounts_kept(c->kept)->owners[e->namespace] || !mount_is_locked(e) || !pid_ns ||
 	    (root && pid_ns == root->id))
 		return 0;
 	const struct task *task = find_too_early(c, e, objects_by_id(c->objects, pid_ns));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "core/kept.h"
 #include "kind/pid_ns.h"
 #include "kind/user_ns/parts.h"
 #include "task/task.h"
@@ -68,11 +69,15 @@ static struct map *find_used(const struct checkpoint *c)
 	return used;
 }
 
+static const struct kept_type used_type = { .done = kept_free_map };
+
 static bool is_used(struct checkpoint *c, const struct stat *st)
 {
-	if (!c->used_user_ns)
-		c->used_user_ns = find_used(c);
-	return map_get(c->used_user_ns, &st->st_ino, sizeof(st->st_ino));
+	struct map *used = kept_find(c->kept, &used_type);
+
+	if (!used)
+		used = kept_add(&c->kept, &used_type, find_used(c));
+	return map_get(used, &st->st_ino, sizeof(st->st_ino));
 }
 
 /*
