@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What plan_steps.c and plan_orphans.c share: what waits while the steps are made, in order. */
+/* What plan_steps.c, plan_orphans.c and plan_stand_ins.c share: what waits while the steps are
+ * made, in order. */
 #pragma once
 
 #include "task/plan_private.h"
@@ -67,3 +68,28 @@ int plan_keep_outside(struct planner *p, struct building *b);
 bool plan_leave_behind(struct planner *p, struct building *b, uint32_t node);
 /* those that wait, as far as all that they need is there by now; sets *ret if there were some */
 int plan_make_late_orphans(struct planner *p, struct building *b, struct level *level, bool *ret);
+
+/* ---- plan_stand_ins.c ---- */
+
+/* those that are there, the outermost first */
+struct stand_ins {
+	uint32_t maker; /* of the outermost */
+	size_t n;
+	struct {
+		uint32_t node, number;
+		uint32_t reaper; /* who gets the children that it leaves behind; PLAN_NONE */
+		pid_t session;   /* of a dead leader, which it is or comes from; 0: the maker's */
+		bool leads;      /* it leads that, and ends when groups are set */
+	} all[PLAN_STAND_INS_MAX + 1];
+};
+
+/* they can make @x for its parent, by CLONE_PARENT or by dying: it shares nothing with anybody */
+bool plan_has_stand_ins(const struct planner *p, uint32_t x);
+/* all but the first @n end */
+void plan_end_stand_ins(struct planner *p, struct stand_ins *s, size_t n);
+/*
+ * The placeholders that @x wants, and no others, in a session and group of the maker's; it becomes
+ * the last one's product.
+ */
+void plan_go_to_stand_ins(struct planner *p, struct building *b, struct stand_ins *s, uint32_t x,
+                          pid_t group);

@@ -2,7 +2,7 @@
 /*
  * What the parts of the tree planner (plan.h) know of the tree, and what they do for one another:
  * plan.c reads the input, with plan_ns.c; then come plan_sessions.c, plan_sharing.c and
- * plan_steps.c, in this order, the latter with plan_orphans.c and plan_groups.c.
+ * plan_steps.c, in this order, the latter with plan_orphans.c, plan_groups.c and plan_stand_ins.c.
  */
 #pragma once
 
