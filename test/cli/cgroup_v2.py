@@ -122,7 +122,7 @@ expect(before.get(("/c/a", "memory.max")) == "67108864\n" and before.get(("/c/th
 expect(read("out") == "", f"the container says {read('out')}")
 code, _, err = stasis("checkpoint", init, "-o", "image", "--subtree", "--leave-running")
 expect(code == 0 and settings() == before and who() == WHO, f"checkpoint --leave-running: {err}")
-code, _, err = stasis("checkpoint", init, "-o", "image", "--subtree")
+code, _, err = stasis("checkpoint", init, "-o", "image", "--subtree", "--force")
 if code:
     sys.exit(f"checkpoint: {err}")
 p.wait()
@@ -148,8 +148,9 @@ remove(TOP + "/c.1")
 # what is left can be taken again, with its controllers
 code, out, err = stasis("restart", "image", "--detach")
 expect(code == 0 and who() == WHO, f"restart again: {err} {who()}")
-for key in sorted(set(before) | set(settings())):
-    expect(before.get(key) == settings().get(key), f"again, {key}: {before.get(key)!r}, now {settings().get(key)!r}")
+after = settings()
+for key in sorted(set(before) | set(after)):
+    expect(before.get(key) == after.get(key), f"again, {key}: {before.get(key)!r}, now {after.get(key)!r}")
 end(int(out))
 remove(TOP + "/c")
 
