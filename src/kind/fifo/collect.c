@@ -293,8 +293,8 @@ int fifo_judge(struct checkpoint *c, struct object *object, struct error *err)
 	const struct holder *holder = NULL;
 	int r = name || f->owner ? 0 : holders_find(c, f->dev, f->ino, &holder, err);
 
-	if (r == 0 && !name)
-		r = judge_linked(c, f, err);
+	if (r >= 0)
+		r = name ? 0 : judge_linked(c, f, err);
 	if (r)
 		return r < 0 ? error_trace(err, r) : 0;
 	if (holder) {
