@@ -117,10 +117,10 @@ def entered(pid):
 @contextlib.contextmanager
 def reaping(pids):
     """waits for children meanwhile: what has entered a container keeps its init until somebody has"""
-    thread = threading.Thread(target=lambda: [os.waitpid(p, 0) for p in pids])
+    thread = threading.Thread(target=lambda: [os.waitpid(p, 0) for p in pids], daemon=True)
     thread.start()
     yield
-    thread.join()
+    thread.join(60)  # after a failure they live on
 
 
 def end(pid):
