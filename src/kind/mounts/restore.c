@@ -214,12 +214,12 @@ int mount_restore(struct restart *r, struct object *object, struct error *err)
 
 bool mnt_ns_waits(struct restart *r, const struct object *object, uint32_t pid_ns)
 {
-	const struct mount_table *t = &mounts_kept(r->kept)->table;
-	const struct mount_ns *ns = &t->namespaces[mounts_index(mounts_kept(r->kept), object)];
+	const struct mounts *m = mounts_kept(r->kept);
+	const struct mount_table *t = &m->table;
+	const struct mount_ns *ns = &t->namespaces[mounts_index(m, object)];
 
 	for (size_t i = ns->first; i < ns->first + ns->n; i++)
-		if (mount_is_locked(&t->mounts[i]) &&
-		    mount_awaits(mounts_kept(r->kept), i) == pid_ns)
+		if (mount_is_locked(&t->mounts[i]) && mount_awaits(m, i) == pid_ns)
 			return true;
 	return false;
 }
@@ -285,30 +285,33 @@ int mnt_ns_finish(struct restart *r, struct object *object, struct error *err)
 
 int mount_fd(struct restart *r, const struct object *mount)
 {
-	size_t line = mounts_index(mounts_kept(r->kept), mount);
+	const struct mounts *m = mounts_kept(r->kept);
+	size_t line = mounts_index(m, mount);
 	struct error ignored; /* mount_build_late() tells it */
 
-	(void)mount_build_early(mounts_kept(r->kept)->build, line, &ignored);
-	return mount_build_mount(mounts_kept(r->kept)->build, line);
+	(void)mount_build_early(m->build, line, &ignored);
+	return mount_build_mount(m->build, line);
 }
 
 uint32_t mount_owner(const struct restart *r, const struct object *mount)
 {
-	const struct mount_table *t = &mounts_kept(r->kept)->table;
+	const struct mounts *m = mounts_kept(r->kept);
 
-	return (uint32_t)t->sbs[t->mounts[mounts_index(mounts_kept(r->kept), mount)].sb].owner;
+	return (uint32_t)m->table.sbs[m->table.mounts[mounts_index(m, mount)].sb].owner;
 }
 
 bool mount_is_new(const struct restart *r, const struct object *mount)
 {
-	return mount_build_is_new(mounts_kept(r->kept)->build,
-	                          mounts_index(mounts_kept(r->kept), mount));
+	const struct mounts *m = mounts_kept(r->kept);
+
+	return mount_build_is_new(m->build, mounts_index(m, mount));
 }
 
 bool mount_covers(const struct restart *r, const struct object *mount, const char *path)
 {
-	return mount_table_covers(&mounts_kept(r->kept)->table,
-	                          mounts_index(mounts_kept(r->kept), mount), path);
+	const struct mounts *m = mounts_kept(r->kept);
+
+	return mount_table_covers(&m->table, mounts_index(m, mount), path);
 }
 
 int mount_open(struct restart *r, const struct object *mount, const char *path, uint32_t flags)
@@ -324,12 +327,14 @@ int mount_open(struct restart *r, const struct object *mount, const char *path, 
 
 int superblock_fd(const struct restart *r, const struct object *object)
 {
-	return mount_build_sb(mounts_kept(r->kept)->build,
-	                      mounts_index(mounts_kept(r->kept), object));
+	const struct mounts *m = mounts_kept(r->kept);
+
+	return mount_build_sb(m->build, mounts_index(m, object));
 }
 
 int mnt_ns_fd(struct restart *r, const struct object *object)
 {
-	return mount_build_ns(mounts_kept(r->kept)->build,
-	                      mounts_index(mounts_kept(r->kept), object));
+	const struct mounts *m = mounts_kept(r->kept);
+
+	return mount_build_ns(m->build, mounts_index(m, object));
 }
