@@ -1,44 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cgroups of a container: each restart beside another gets its own; one that fails or is killed leaves none."""
-import ctypes
-import glob
 import os
 import signal
 import subprocess
-import sys
 
 from cli import STASIS, done, expect, stasis, wait_for
-
-V1, V2 = "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"
-NAME = os.path.basename(os.path.dirname(os.getcwd()))  # the runner takes away what is called like this
-libc = ctypes.CDLL(None)
-libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"")
-if not os.path.isdir(V1) or not os.path.isdir(V2):
-    sys.exit(77)
-
-ENTER = f"""
-for h in {V1} {V2}; do mkdir $h/{NAME} && echo 0 >$h/{NAME}/cgroup.procs || exit; done
-mkdir {V2}/{NAME}/inner
-echo 64 >{V1}/{NAME}/pids.max
-exec unshare -pf unshare -C -m sh -c 'mount -t cgroup2 cgroup2 /mnt; echo 0 >{V2}/{NAME}/inner/cgroup.procs; exec sleep 1000'"""
-
-
-def groups():
-    """of ours, and how many processes they have"""
-    found = {}
-    for top in glob.glob(f"/sys/fs/cgroup/*/{NAME}*"):
-        for folder, _, _ in os.walk(top):
-            with open(folder + "/cgroup.procs") as f:
-                found[folder[len("/sys/fs/cgroup/"):]] = len(f.read().split())
-    return found
-
-
-def remove():
-    for top in glob.glob(f"/sys/fs/cgroup/*/{NAME}*"):
-        for folder, _, _ in os.walk(top, topdown=False):
-            os.rmdir(folder)
+from own_cgroups import NAME, V1, V2, groups, remove, save
 
 
 def end(pid):
@@ -52,20 +20,7 @@ def inside(pid):
     return {line.split(":", 2)[1]: line.split(":", 2)[2] for line in text.splitlines()}
 
 
-p = subprocess.Popen(["sh", "-c", ENTER], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-wait_for(lambda: groups().get(f"unified/{NAME}/inner"), "the container runs")
-with open(f"{V2}/{NAME}/inner/cgroup.procs") as f:
-    init = int(f.read())
-wait_for(lambda: open(f"/proc/{init}/comm").read() == "sleep\n", "exec of sleep")
-# unshare, its parent, is outside, and has to leave
-for h in (V1, V2):
-    with open(h + "/cgroup.procs", "w") as f:
-        f.write(str(p.pid))
-code, _, err = stasis("checkpoint", init, "-o", "image", "--subtree")
-if code != 0:
-    sys.exit(f"checkpoint: {err}")
-p.wait()
-wait_for(lambda: not any(groups().values()), "the groups are empty")
+save(f"echo 64 >{V1}/{NAME}/pids.max", "unshare -C -m", "mount -t cgroup2 cgroup2 /mnt")
 
 # the first one takes what is there, the others get their own
 first = groups()

@@ -348,9 +348,7 @@ static void on_proc_in(int namespaces)
 	if (pid == 0) {
 		CHECK(unshare(namespaces) == 0);
 		if (namespaces & CLONE_NEWUSER) {
-			write_text("/proc/self/uid_map", "0 0 1");
-			write_text("/proc/self/setgroups", "deny");
-			write_text("/proc/self/gid_map", "0 0 1");
+			map_root();
 		}
 		pid_t init = fork();
 		CHECK(init >= 0);
@@ -374,28 +372,6 @@ static void on_proc(void)
 static void on_proc_owned(void)
 {
 	on_proc_in(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER);
-}
-
-static pid_t in_owned(void (*inside)(void))
-{
-	pid_t pid = fork();
-
-	CHECK(pid >= 0);
-	if (pid)
-		return pid;
-	CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER) == 0);
-	write_text("/proc/self/uid_map", "0 0 1");
-	write_text("/proc/self/setgroups", "deny");
-	write_text("/proc/self/gid_map", "0 0 1");
-	pid_t init = fork();
-	CHECK(init >= 0);
-	if (init == 0) {
-		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
-		inside();
-		_exit(3);
-	}
-	subject_check_exit(init, 3);
-	_exit(3);
 }
 
 static void innermost(void)

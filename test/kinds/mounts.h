@@ -27,6 +27,35 @@ static inline void bind_mount(const char *from, const char *to)
 	CHECK(mount(from, to, NULL, MS_BIND, NULL) == 0);
 }
 
+/* of a user namespace that this task has just made */
+static inline void map_root(void)
+{
+	write_text("/proc/self/uid_map", "0 0 1");
+	write_text("/proc/self/setgroups", "deny");
+	write_text("/proc/self/gid_map", "0 0 1");
+}
+
+/* a task in new user, mount and pid namespaces, whose child, init there, does @inside */
+static inline pid_t in_owned(void (*inside)(void))
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUSER) == 0);
+	map_root();
+	pid_t init = fork();
+	CHECK(init >= 0);
+	if (init == 0) {
+		CHECK(mount("proc", "/proc", "proc", 0, NULL) == 0);
+		inside();
+		_exit(3);
+	}
+	subject_check_exit(init, 3);
+	_exit(3);
+}
+
 /* a user namespace that nobody is in */
 static inline int empty_user_ns(const char *uid_map, const char *gid_map)
 {
