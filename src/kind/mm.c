@@ -12,6 +12,7 @@
 #include "core/restart.h"
 #include "host/features.h"
 #include "image/image.h"
+#include "kind/mm/huge.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pkeys.h"
 #include "kind/mm/share.h"
@@ -129,6 +130,7 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 		r = mm_scan_pages(c, err);
 		if (r >= 0)
 			r = mm_share_find(c, err);
+		mm_huge_tell(c);
 	}
 	if (r < 0)
 		return error_trace(err, r);
@@ -195,8 +197,10 @@ static void release(struct object *object)
 		return;
 	close_p(&mm->mem);
 	free(mm->pages);
+	free(mm->huge);
+	free(mm->partly);
 	free(mm->stand_ins);
-	free(mm->may_share);
+	free(mm->told);
 	free(mm->homes);
 	mm_share_free(mm->share);
 	mm_share_release(mm);

@@ -202,7 +202,7 @@ static int prctl_preflight(struct restart *r, struct object *object, struct erro
 
 #define SET(stub, ...) CALL((stub)->calls, prctl, __VA_ARGS__)
 
-/* before the memory is filled: no huge page where there was none */
+/* as long as the credentials are the stub's */
 static int prctl_install(struct restart *r, struct object *object, struct stub *stub,
                          struct error *err)
 {
@@ -210,9 +210,6 @@ static int prctl_install(struct restart *r, struct object *object, struct stub *
 
 	if (!p)
 		return 0;
-	if ((int)p->thp_disable != prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0))
-		SET(stub, PR_SET_THP_DISABLE, p->thp_disable & THP_DISABLE_ALL,
-		    p->thp_disable & PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0);
 	if (p->dumpable == DUMPABLE_BY_ROOT) {
 		/* a change of the fs uid sets it from fs.suid_dumpable; later ones do the same */
 		uint32_t have[2];
@@ -282,6 +279,9 @@ static int set_coredump_filter(const PrctlProcess *p, pid_t tid, struct error *e
 
 static int set_process(struct stub *stub, const PrctlProcess *p, struct error *err)
 {
+	/* kind mm fills memory without */
+	SET(stub, PR_SET_THP_DISABLE, p->thp_disable & THP_DISABLE_ALL,
+	    p->thp_disable & PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0);
 	if (p->subreaper)
 		SET(stub, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (p->timer_restore_ids)

@@ -11,12 +11,11 @@
 
 /* smaps keys that are statistics of the moment: they follow from the pages, not the other way */
 static const char *const irrelevant_keys[] = {
-	"Size",           "MMUPageSize",   "Pss_Dirty",      "Pss_Anon",
-	"Pss_File",       "Pss_Shmem",     "Shared_Clean",   "Shared_Dirty",
-	"Private_Clean",  "Private_Dirty", "Referenced",     "KSM",
-	"LazyFree",       "AnonHugePages", "ShmemHugePages", "FileHugePages",
-	"ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb",
-	"SwapPss",        "THPeligible",   "FilePmdMapped",
+	"Size",           "MMUPageSize",   "Pss_Dirty",      "Pss_Anon",        "Pss_File",
+	"Pss_Shmem",      "Shared_Clean",  "Shared_Dirty",   "Private_Clean",   "Private_Dirty",
+	"Referenced",     "KSM",           "LazyFree",       "ShmemHugePages",  "FileHugePages",
+	"ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb", "SwapPss",
+	"THPeligible",    "FilePmdMapped",
 };
 
 bool proc_map_flag(const struct proc_map *map, const char *word)
@@ -102,6 +101,7 @@ static bool parse_key(char *line, struct proc_map *map)
 		{ "Swap", &map->swap },
 		{ "Locked", &map->locked },
 		{ "Anonymous", &map->anonymous },
+		{ "AnonHugePages", &map->anon_huge_pages },
 		{ "KernelPageSize", &map->kernel_page_size },
 	};
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)

@@ -20,6 +20,7 @@ struct proc_map {
 	size_t n_vm_flags;
 	uint64_t kernel_page_size;                  /* bytes; from smaps only */
 	uint64_t rss, pss, swap, locked, anonymous; /* bytes; from smaps only */
+	uint64_t anon_huge_pages;                   /* likewise */
 	int protection_key;                         /* -1 = not shown */
 	char unknown[64]; /* the first smaps key that no table knows, empty if none */
 };

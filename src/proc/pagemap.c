@@ -2,16 +2,21 @@
 /* Which pages of an address space exist. See pagemap.h. */
 #include "proc/pagemap.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "host/features.h"
 #include "util/alloc.h"
+#include "util/cleanup.h"
 #include "util/uapi.h"
 
 #define PAGE          4096ull
 #define SCAN_REGIONS  1024
 #define ENTRIES_BATCH 4096
+#define HUGE_ENTRIES  (PAGEMAP_HUGE_SIZE / PAGE)
+#define KPF_THP       (1ull << 22) /* linux/kernel-page-flags.h */
+#define KPF_ZERO_PAGE (1ull << 24)
 
 /* appends, growing the last range where it goes on */
 static void append(struct page_range **ret, size_t *ret_n, struct page_range range)
@@ -19,7 +24,7 @@ static void append(struct page_range **ret, size_t *ret_n, struct page_range ran
 	struct page_range *last = *ret_n > 0 ? &(*ret)[*ret_n - 1] : NULL;
 
 	if (last && last->end == range.start && last->zero == range.zero &&
-	    last->guard == range.guard)
+	    last->guard == range.guard && last->huge == range.huge)
 		last->end = range.end;
 	else
 		*array_push(*ret, *ret_n) = range;
@@ -45,7 +50,7 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool files, struct p
 			.category_mask = not_of_files,
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO |
-			               (guards ? PAGE_IS_GUARD : 0),
+			               PAGE_IS_HUGE | (guards ? PAGE_IS_GUARD : 0),
 		};
 		int n = ioctl(fd, PAGEMAP_SCAN, &arg);
 
@@ -59,6 +64,8 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, bool files, struct p
 				       .end = regions[i].end,
 				       .zero = regions[i].categories & PAGE_IS_PFNZERO,
 				       .guard = regions[i].categories & PAGE_IS_GUARD,
+				       .huge = regions[i].categories & PAGE_IS_HUGE &&
+			                       !(regions[i].categories & PAGE_IS_PFNZERO),
 			       });
 		/*
 		 * walk_end may lie before the last region, or, with the array full, behind the next
@@ -91,25 +98,49 @@ int pagemap_entries(int fd, uint64_t start, uint64_t *entries, size_t n, struct 
 	return 0;
 }
 
-static int scan_entries(int fd, uint64_t start, uint64_t end, struct page_range **ret,
+/* whether so many entries, the first at an address that a huge page may have, are those of one */
+static bool is_huge(const uint64_t *entries, int kpageflags)
+{
+	uint64_t frame = entries[0] & PAGEMAP_FRAME, flags = 0;
+
+	if (!frame || frame % HUGE_ENTRIES)
+		return false;
+	for (size_t i = 0; i < HUGE_ENTRIES; i++)
+		if (!(entries[i] & PAGEMAP_PRESENT) || (entries[i] & PAGEMAP_FRAME) != frame + i)
+			return false;
+	return pread(kpageflags, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) ==
+	               sizeof(flags) &&
+	       (flags & (KPF_THP | KPF_ZERO_PAGE)) == KPF_THP;
+}
+
+static int scan_entries(int fd, uint64_t start, uint64_t end, bool files, struct page_range **ret,
                         size_t *ret_n, struct error *err)
 {
 	uint64_t entries[ENTRIES_BATCH] = { 0 };
+	_cleanup_(close_p) int kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 
 	while (start < end) {
-		size_t n = (end - start) / PAGE < ENTRIES_BATCH ? (end - start) / PAGE
-		                                                : ENTRIES_BATCH;
+		/* a batch ends where a huge page may */
+		size_t n = ENTRIES_BATCH - start / PAGE % HUGE_ENTRIES, step;
+		n = (end - start) / PAGE < n ? (end - start) / PAGE : n;
 		int r = pagemap_entries(fd, start, entries, n, err);
 		if (r < 0)
 			return error_trace(err, r);
-		for (size_t i = 0; i < n; i++) {
+		for (size_t i = 0; i < n; i += step) {
+			uint64_t at = start + i * PAGE;
+			bool huge = kpageflags >= 0 && at % PAGEMAP_HUGE_SIZE == 0 &&
+			            n - i >= HUGE_ENTRIES && is_huge(&entries[i], kpageflags);
+			step = huge ? HUGE_ENTRIES : 1;
 			if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED | PAGEMAP_GUARD)) ||
-			    entries[i] & PAGEMAP_FILE)
+			    (files && entries[i] & PAGEMAP_FILE))
 				continue;
 			append(ret, ret_n,
-			       (struct page_range){ .start = start + i * PAGE,
-			                            .end = start + (i + 1) * PAGE,
-			                            .guard = entries[i] & PAGEMAP_GUARD });
+			       (struct page_range){ .start = at,
+			                            .end = at + step * PAGE,
+			                            /* where no file is: the huge zero page */
+			                            .zero = entries[i] & PAGEMAP_FILE,
+			                            .guard = entries[i] & PAGEMAP_GUARD,
+			                            .huge = huge });
 		}
 		start += n * PAGE;
 	}
@@ -120,6 +151,6 @@ int pagemap_scan(int fd, uint64_t start, uint64_t end, bool files, struct page_r
                  size_t *ret_n, struct error *err)
 {
 	if (!feature(FEATURE_pagemap_scan))
-		return scan_entries(fd, start, end, ret, ret_n, err);
+		return scan_entries(fd, start, end, files, ret, ret_n, err);
 	return scan_ioctl(fd, start, end, files, ret, ret_n, err);
 }

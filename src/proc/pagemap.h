@@ -15,6 +15,7 @@ struct page_range {
 	uint64_t start, end; /* addresses */
 	bool zero;           /* the kernel's zero page: read, never written */
 	bool guard;          /* MADV_GUARD_INSTALL; no contents */
+	bool huge;           /* huge pages, transparent ones or of hugetlbfs; whole ones */
 };
 
 /**
@@ -23,11 +24,14 @@ struct page_range {
  * @files:	whether a file is mapped there
  * @ret:	ranges in ascending order, appended to *ret (array_push); the caller's
  * Pages of shared mappings and unchanged pages of files are not among them. Mappings of the
- * kernel's own (vvar) may be. Guard regions are told from Linux 6.15 on; before that they look like
- * swapped pages and reading them fails with EFAULT.
+ * kernel's own (vvar) may be. Before PAGEMAP_SCAN huge pages are told by their frames, to root
+ * alone. Guard regions are told from Linux 6.15 on; before that they look like swapped pages and
+ * reading them fails with EFAULT.
  */
 int pagemap_scan(int fd, uint64_t start, uint64_t end, bool files, struct page_range **ret,
                  size_t *ret_n, struct error *err);
+
+#define PAGEMAP_HUGE_SIZE (2ull << 20) /* of a transparent huge page, x86-64 */
 
 #define PAGEMAP_PRESENT   (1ull << 63)
 #define PAGEMAP_SWAPPED   (1ull << 62)

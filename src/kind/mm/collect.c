@@ -26,6 +26,8 @@
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
+#define LARGE (1ull << 30) /* bytes */
+
 static bool is_kernels_own(const struct proc_map *map)
 {
 	if (map->inode || map->dev)
@@ -165,7 +167,11 @@ static int collect_mapping(struct collector *l, struct proc_map *map, struct err
 	if (flags & MM_HUGETLB)
 		m->huge_shift = (uint32_t)__builtin_ctzll(map->kernel_page_size | 1ull << 40);
 	size_t n = l->state->n_mappings;
-	*array_push(l->mm->may_share, n) = map->anonymous && map->pss < map->rss;
+	array_push(l->mm->told, n);
+	l->mm->told[n - 1].may_share = map->anonymous && map->pss < map->rss;
+	l->mm->told[n - 1].has_huge = map->anon_huge_pages;
+	l->mm->told[n - 1].is_empty = m->size >= LARGE && !(flags & MM_HUGETLB) && !map->rss &&
+	                              !map->swap;
 	*array_push(l->state->mappings, l->state->n_mappings) = m;
 	if (is_segment(map)) {
 		mm_collect_segment(l, map, m);

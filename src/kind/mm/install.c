@@ -14,6 +14,7 @@
 #include "core/restart.h"
 #include "host/features.h"
 #include "kind/mm.h"
+#include "kind/mm/huge.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/numa.h"
 #include "kind/mm/pkeys.h"
@@ -261,6 +262,7 @@ int mm_install(struct restart *r, struct object *object, struct stub *stub, stru
 	mm->mem = open(path, O_RDWR | O_CLOEXEC);
 	if (mm->mem < 0)
 		return error_raise(err, errno, "opening %s", path);
+	mm_huge_allow(stub, true);
 	ret = mm_share_adopt(r, object, stub, err);
 	if (ret >= 0)
 		ret = vdso_move(r, s, stub, mm_share_vdso(stub), err);
@@ -271,7 +273,9 @@ int mm_install(struct restart *r, struct object *object, struct stub *stub, stru
 	if (ret < 0)
 		return error_trace(err, ret);
 	queue_fill_advice(stub, s);
-	ret = install_layout(r, s, stub, err);
+	ret = mm_huge_make(s, stub, mm->mem, err);
+	if (ret >= 0)
+		ret = install_layout(r, s, stub, err);
 	return ret < 0 ? error_trace(err, ret) : 0;
 }
 

@@ -27,12 +27,20 @@ struct mm {
 	const struct task *task;  /* a task that has it */
 	struct page_range *pages; /* its own private pages, without guards; NULL until scanned */
 	size_t n_pages;
+	struct page_range *huge; /* huge pages, until it is told whose they are; see huge.h */
+	size_t n_huge;
+	struct page_range *partly; /* mappings where huge pages may be shared in part; see huge.h */
+	size_t n_partly;
 	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
 	uint32_t turn;          /* of task: TaskState.turn, .maker, .stand_ins */
 	const struct task *maker;
 	uint32_t *stand_ins;
 	size_t n_stand_ins;
-	bool *may_share; /* of each mapping: whether pages of it are not the mm's alone */
+	struct {
+		bool may_share; /* pages of it are not the mm's alone */
+		bool has_huge;  /* transparent ones */
+		bool is_empty;  /* large, and nothing is in memory or swapped */
+	} * told;               /* by smaps, of each mapping */
 
 	MmState__Home **homes; /* those of the message, by home; NULL: none, or not indexed */
 

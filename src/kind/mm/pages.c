@@ -110,6 +110,20 @@ uint64_t pages_bytes(const struct page_range *ranges, size_t n)
 	return bytes;
 }
 
+bool pages_overlap(const struct page_range *ranges, size_t n, uint64_t start, uint64_t end)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) { /* the first that ends above */
+		size_t middle = (low + high) / 2;
+		if (ranges[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < n && ranges[low].start < end;
+}
+
 /* threads beside the caller: none for what one does in less time than a thread takes to start */
 static unsigned helpers(uint64_t bytes)
 {
@@ -208,6 +222,11 @@ static int any_shared(const struct pages_source *source, const struct page_run *
 {
 	uint64_t entries[SPAN_PAGES];
 
+	for (uint32_t i = 0; i < n && source->n_shared; i++)
+		if (!runs[i].zero &&
+		    pages_overlap(source->shared, source->n_shared, runs[i].start * MM_PAGE,
+		                  (runs[i].start + runs[i].n_pages) * MM_PAGE))
+			return 1;
 	for (uint32_t i = 0, last; i < n; i = last) {
 		uint64_t start = runs[i].start, end = start;
 		for (last = i; last < n; last++) {

@@ -19,6 +19,9 @@ struct pages_source {
 	pid_t pid;   /* whose memory; any thread of the process */
 	int mem;     /* its /proc/PID/mem */
 	int pagemap; /* its /proc/PID/pagemap */
+	const struct page_range
+		*shared; /* where PAGEMAP_EXCLUSIVE says nothing; ascending; not owned */
+	size_t n_shared;
 };
 
 #define PAGES_SOURCE_INIT ((struct pages_source){ .mem = -1, .pagemap = -1 })
@@ -38,6 +41,8 @@ int pages_read(const struct pages_source *source, const struct page_run *runs, u
 typedef int (*pages_fetch)(void *context, const struct page_run *runs, uint32_t n_runs,
                            void *buffer, struct error *err);
 
+/* whether any of ascending ranges has a page of [start, end) */
+bool pages_overlap(const struct page_range *ranges, size_t n, uint64_t start, uint64_t end);
 uint64_t pages_bytes(const struct page_range *ranges, size_t n); /* without those that are .zero */
 
 /**

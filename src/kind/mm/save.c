@@ -9,6 +9,7 @@
 #include "core/checkpoint.h"
 #include "host/features.h"
 #include "kind/mm.h"
+#include "kind/mm/huge.h"
 #include "kind/mm/mm.h"
 #include "kind/mm/pages.h"
 #include "kind/mm/share.h"
@@ -27,6 +28,16 @@ static void add_guard(MmState *s, const struct page_range *range)
 	*array_push(s->guards, s->n_guards) = g;
 }
 
+/*
+ * Without PAGEMAP_SCAN each entry is read: hours for what some programs reserve. What is passed
+ * over are pages that were read, never written; they read as zero without being there.
+ */
+static bool is_scanned(const struct mm *mm, const MmState *s, size_t i)
+{
+	return mm_has_pages(s->mappings[i]) &&
+	       (feature(FEATURE_pagemap_scan) || !mm->told[i].is_empty);
+}
+
 /* scans neighbours of one sort in one go: they lie end to end and all have pages */
 static int scan_mappings(struct mm *mm, MmState *s, int pagemap, struct error *err)
 {
@@ -35,8 +46,8 @@ static int scan_mappings(struct mm *mm, MmState *s, int pagemap, struct error *e
 		MmState__Mapping__Backing backing = s->mappings[i]->backing;
 		bool files = backing == MM_STATE__MAPPING__BACKING__OBJECT;
 
-		while (i < s->n_mappings && mm_has_pages(s->mappings[i]) &&
-		       s->mappings[i]->start == end && s->mappings[i]->backing == backing) {
+		while (i < s->n_mappings && is_scanned(mm, s, i) && s->mappings[i]->start == end &&
+		       s->mappings[i]->backing == backing) {
 			end += s->mappings[i]->size;
 			i++;
 		}
@@ -135,7 +146,7 @@ static int find_uprobes(struct checkpoint *c, const struct mm *mm, const MmState
 				struct page_range here = { part.start > m->start ? part.start
 					                                         : m->start,
 					                   part.end < end ? part.end : end, false,
-					                   false };
+					                   false, false };
 				r = check_code(mm, m, &here, &found, err);
 			}
 			if (end > part.end)
@@ -165,6 +176,7 @@ static int scan(void *mms, size_t i, struct error *err)
 	int r = scan_mappings(mm, s, pagemap, err);
 	if (r < 0)
 		return error_trace(err, r);
+	mm_huge_note(mm, s);
 	for (size_t k = 0; k < mm->n_pages; k++) {
 		if (mm->pages[k].guard)
 			add_guard(s, &mm->pages[k]);
@@ -172,7 +184,7 @@ static int scan(void *mms, size_t i, struct error *err)
 			mm->pages[kept++] = mm->pages[k];
 	}
 	mm->n_pages = kept;
-	r = scan_shared(s, pagemap, err);
+	r = feature(FEATURE_pagemap_scan_guard) ? scan_shared(s, pagemap, err) : 0;
 	if (s->n_guards)
 		qsort(s->guards, s->n_guards, sizeof(*s->guards), by_start);
 	return r < 0 ? error_trace(err, r) : 0;
@@ -212,6 +224,8 @@ int mm_save_pages(struct checkpoint *c, struct object *object, struct error *err
 	struct mm *mm = mm_live(object);
 	_cleanup_(pages_source_close) struct pages_source source = PAGES_SOURCE_INIT;
 
+	source.shared = mm->partly;
+	source.n_shared = mm->n_partly;
 	int r = pages_source_open(&source, mm->task, err);
 	if (r >= 0)
 		r = pages_save(c->image, object->id, 0, mm->pages, mm->n_pages, fetch, &source,

@@ -178,6 +178,7 @@ int mm_share_adopt(struct restart *r, struct object *object, struct stub *stub, 
 	if (!sharing || !sharing->n)
 		return 0;
 	struct inheritance *in = share_inheritance(stub);
+	in->huge = false; /* once it is installed */
 	for (struct inheritance *a = in; a; phase = a->index, a = a->parent)
 		for (size_t i = 0; i < a->n_temporaries; i++)
 			if (a->temporaries[i].phase <= phase)

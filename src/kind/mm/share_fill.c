@@ -11,6 +11,7 @@
 
 #include "kind/mm.h"
 #include "kind/mm/fill.h"
+#include "kind/mm/huge.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 
@@ -196,6 +197,8 @@ static int make_temporary(struct restart *r, struct inheritance *in, const struc
 		if (ret < 0)
 			return error_trace(err, ret);
 	}
+	mm_huge_allow(stub, false);
+	in->huge = false;
 	mm_queue_map(stub, &like, t->start, t->end, fd < 0 ? -1 : 0);
 	if (fd >= 0)
 		CALL(stub->calls, close, 0);
@@ -296,6 +299,36 @@ static void add_late(struct restart_set *set, const struct page_block *block,
 	set->late_end = &late->next;
 }
 
+/* whether the pages of a set at @start are huge ones; *end: lowered to where that changes */
+static bool is_huge(const MmState__PageSet *set, uint64_t start, uint64_t *end)
+{
+	size_t low = 0, high = set->n_huge;
+
+	while (low < high) { /* the first that ends above */
+		size_t middle = (low + high) / 2;
+		if (set->huge[middle]->start + set->huge[middle]->size <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == set->n_huge)
+		return false;
+	const MmState__Range *range = set->huge[low];
+	uint64_t change = range->start > start ? range->start : range->start + range->size;
+	*end = change < *end ? change : *end;
+	return range->start <= start;
+}
+
+static int allow_huge(struct inheritance *in, bool huge, struct error *err)
+{
+	if (in->huge == huge)
+		return 0;
+	mm_huge_allow(in->stub, huge);
+	in->huge = huge;
+	int r = calls_run(in->stub->calls, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 /*
  * Fills a run, or as much of it as one mapping has: how many pages. Negative: so many cannot be
  * shared. 0: an error.
@@ -313,6 +346,8 @@ static int64_t fill_early(struct restart *r, struct inheritance *in, struct rest
 	if (ret == 0)
 		return -1; /* page by page: the next one may do */
 	stop = stop < end ? stop : end;
+	if (allow_huge(in, is_huge(set->message, start, &stop), err) < 0)
+		return 0;
 	int64_t n = free_pages(r, sharing, in, run->start, (stop - start) / MM_PAGE);
 	if (n < 0)
 		return n;

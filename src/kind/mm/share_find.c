@@ -13,6 +13,7 @@
 #include "core/checkpoint.h"
 #include "kind/mm.h"
 #include "kind/mm/mm.h"
+#include "kind/mm/pages.h"
 #include "kind/mm/share.h"
 #include "kind/mm/share_history.h"
 #include "kind/mm/share_moved.h"
@@ -145,12 +146,16 @@ static int read_frames(void *window, size_t index, struct error *err)
 		if (part.zero || part.end <= part.start)
 			continue;
 		uint64_t end, from = mm_away_from(space->object, part.start, &end);
+		uint64_t own = pages_overlap(space->mm->partly, space->mm->n_partly, from,
+		                             from + n * MM_PAGE)
+		                       ? PAGEMAP_FILE
+		                       : PAGEMAP_FILE | PAGEMAP_EXCLUSIVE;
 		int r = pagemap_entries(fd, from, entries, n, err);
 		if (r < 0)
 			return error_trace(err, r);
 		for (size_t k = 0; k < n; k++) {
 			bool candidate = entries[k] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
-			                 !(entries[k] & (PAGEMAP_EXCLUSIVE | PAGEMAP_FILE));
+			                 !(entries[k] & own);
 			uint64_t frame = entries[k] & PAGEMAP_FRAME; /* 0: no CAP_SYS_ADMIN */
 			entries[k] = candidate && frame ? frame | (entries[k] & PAGEMAP_SWAPPED)
 			                                : 0;
@@ -344,10 +349,10 @@ static void keep_rest(struct search *f, struct space *space)
 				note_stray(f, frame, at, (uint32_t)(space - f->spaces), 0);
 				continue;
 			}
-			keep(space, (struct page_range){ from, at, part.zero, false });
+			keep(space, (struct page_range){ from, at, part.zero, false, false });
 			from = at + MM_PAGE;
 		}
-		keep(space, (struct page_range){ from, part.end, part.zero, false });
+		keep(space, (struct page_range){ from, part.end, part.zero, false, false });
 	}
 	while (space->at < space->n_pages && space->pages[space->at].end <= end)
 		space->at++;
@@ -363,7 +368,7 @@ static bool may_have_strays(const struct search *f, const struct space *space)
 	bool may = false;
 
 	for (size_t i = space->mapping; i < s->n_mappings && s->mappings[i]->start < end; i++)
-		may |= space->mm->may_share[i] && mapping_end(s->mappings[i]) > f->start;
+		may |= space->mm->told[i].may_share && mapping_end(s->mappings[i]) > f->start;
 	return may && !f->second_pass;
 }
 
@@ -470,7 +475,7 @@ static void bring_home(struct space *space)
 			uint64_t end = range.end,
 				 home = mm_home_of(space->object, range.start, &end);
 			*array_push(space->pages, space->n_pages) = (struct page_range){
-				home, home + (end - range.start), range.zero, false
+				home, home + (end - range.start), range.zero, false, false
 			};
 			range.start = end;
 		}

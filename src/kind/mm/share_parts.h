@@ -70,6 +70,7 @@ struct inheritance {
 	bool staged;    /* this, and all that comes from it, has the vDSO in these places */
 	struct vdso_places vdso;
 	bool filling;
+	bool huge; /* the stub gets huge pages */
 	int mem;
 	size_t *n_due; /* for each child: sets that are due and have not come wholly; NULL = none */
 	struct temporary *temporaries; /* ascending */

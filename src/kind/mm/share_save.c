@@ -38,11 +38,14 @@ static int fetch(void *context, const struct page_run *runs, uint32_t n_runs, vo
 int mm_share_save(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const struct mm_share *share = mm_live(object)->share;
+	const struct page_range all = { .end = MM_TASK_END };
 	int r = 0;
 
 	for (size_t i = 0; share && i < share->n && r >= 0; i++) {
 		const struct set *set = share->sets[i];
 		struct set_source source = { PAGES_SOURCE_INIT, set->owner };
+		source.pages.shared = &all;
+		source.pages.n_shared = 1;
 		r = pages_source_open(&source.pages, mm_live(set->owner)->task, err);
 		if (r >= 0)
 			r = pages_save(c->image, set->owner->id, set->id, set->ranges,

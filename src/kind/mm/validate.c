@@ -123,6 +123,29 @@ static int validate_guards(const MmState *s, struct error *err)
 	return 0;
 }
 
+/* each is written to before it is filled, so it must not be shared with a file */
+static int validate_huge(const MmState *s, struct error *err)
+{
+	uint64_t before = 0;
+
+	for (size_t i = 0; i < s->n_huge; i++) {
+		uint64_t at = s->huge[i]->start, size = s->huge[i]->size;
+
+		if (at % PAGEMAP_HUGE_SIZE || size % PAGEMAP_HUGE_SIZE || size == 0 ||
+		    at < before || at >= MM_TASK_END || size > MM_TASK_END - at)
+			return error_raise(err, EBADMSG, "huge range %zu is invalid", i);
+		before = at + size;
+		while (at < before) {
+			const Mapping *m = mm_mapping_at(s, at, at + MM_PAGE);
+			if (!m || !mm_has_pages(m))
+				return error_raise(err, EBADMSG,
+				                   "huge range %zu is in no private mapping", i);
+			at = m->start + m->size;
+		}
+	}
+	return 0;
+}
+
 static int compare_homes(const void *a, const void *b)
 {
 	const MmState__Home *x = *(MmState__Home *const *)a, *y = *(MmState__Home *const *)b;
@@ -210,6 +233,8 @@ int mm_validate(const struct objects *objects, const struct object *object, stru
 		r = error_raise(err, EBADMSG, "protection keys 0x%x", s->pkeys);
 	if (r >= 0)
 		r = validate_guards(s, err);
+	if (r >= 0)
+		r = validate_huge(s, err);
 	if (r >= 0)
 		r = validate_homes(s, err);
 	if (r >= 0)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Transparent huge pages, found and made again. See huge.h. */
+#include "kind/mm/huge.h"
+
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "kind/mm.h"
+#include "kind/mm/share_sets.h"
+#include "task/stub.h"
+#include "util/alloc.h"
+#include "util/cleanup.h"
+
+/* ---- checkpoint ---- */
+
+void mm_huge_note(struct mm *mm, const MmState *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_mappings; i++)
+		if (mm->told[i].has_huge && mm->told[i].may_share)
+			*array_push(mm->partly, mm->n_partly) = (struct page_range){
+				.start = s->mappings[i]->start,
+				.end = s->mappings[i]->start + s->mappings[i]->size,
+			};
+
+	for (size_t i = 0; i < mm->n_pages; i++) {
+		struct page_range range = mm->pages[i], *last = n ? &mm->pages[n - 1] : NULL;
+
+		if (range.huge)
+			*array_push(mm->huge, mm->n_huge) = range;
+		range.huge = false;
+		/* that is all that set it apart from its neighbours */
+		if (last && last->end == range.start && last->zero == range.zero &&
+		    last->guard == range.guard)
+			last->end = range.end;
+		else
+			mm->pages[n++] = range;
+	}
+	mm->n_pages = n;
+}
+
+/* the first huge range that ends above @address */
+static size_t huge_above(const struct mm *mm, uint64_t address)
+{
+	size_t low = 0, high = mm->n_huge;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (mm->huge[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* whole huge pages of the address space in @ranges; @left: how many more the message can have */
+static void tell(const struct mm *mm, const struct page_range *ranges, size_t n,
+                 MmState__Range ***ret, size_t *ret_n, size_t *left)
+{
+	for (size_t i = 0; i < n && mm->n_huge; i++) {
+		for (size_t k = huge_above(mm, ranges[i].start);
+		     k < mm->n_huge && mm->huge[k].start < ranges[i].end && *left; k++) {
+			uint64_t start = mm->huge[k].start, end = mm->huge[k].end;
+
+			if (start < ranges[i].start)
+				start = (ranges[i].start + PAGEMAP_HUGE_SIZE - 1) &
+				        ~(PAGEMAP_HUGE_SIZE - 1);
+			if (end > ranges[i].end)
+				end = ranges[i].end & ~(PAGEMAP_HUGE_SIZE - 1);
+			if (start >= end)
+				continue;
+			MmState__Range *range = xmalloc(sizeof(*range));
+			mm_state__range__init(range);
+			range->start = start;
+			range->size = end - start;
+			*array_push(*ret, *ret_n) = range;
+			(*left)--;
+		}
+	}
+}
+
+/* of sets, which are at home where their owner has them, or where nobody has anything */
+static void tell_of_sets(const struct mm_share *share)
+{
+	size_t left = MM_RANGES_MAX;
+
+	for (size_t i = 0; share && i < share->n; i++) {
+		const struct set *set = share->sets[i];
+		MmState *s = object_state(set->owner, MmState);
+		MmState__PageSet *message = s->page_sets[set->id - 1];
+
+		tell(mm_live(set->owner), set->ranges, set->n_ranges, &message->huge,
+		     &message->n_huge, &left);
+	}
+}
+
+void mm_huge_tell(struct checkpoint *c)
+{
+	size_t cursor = 0;
+
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
+		tell_of_sets(mm_live(o)->share);
+	cursor = 0;
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));) {
+		struct mm *mm = mm_live(o);
+		MmState *s = object_state(o, MmState);
+		size_t left = MM_RANGES_MAX;
+
+		tell(mm, mm->pages, mm->n_pages, &s->huge, &s->n_huge, &left);
+		free(take_ptr(mm->huge));
+		mm->n_huge = 0;
+	}
+}
+
+/* ---- restart ---- */
+
+void mm_huge_allow(struct stub *stub, bool allowed)
+{
+	CALL(stub->calls, prctl, PR_SET_THP_DISABLE, !allowed, 0, 0, 0);
+}
+
+int mm_huge_make(const MmState *s, struct stub *stub, int mem, struct error *err)
+{
+	int r = s->n_huge ? calls_run(stub->calls, err) : 0;
+
+	if (r < 0)
+		return error_trace(err, r);
+	/* all of it is in the image: what is written here is written over */
+	for (size_t i = 0; i < s->n_huge; i++)
+		for (uint64_t at = 0; at < s->huge[i]->size; at += PAGEMAP_HUGE_SIZE)
+			(void)!pwrite(mem, "", 1, (off_t)(s->huge[i]->start + at));
+	mm_huge_allow(stub, false);
+	return 0;
+}
