@@ -28,35 +28,29 @@ static json_object *text_of(const ProtobufCBinaryData *bytes)
 	return json_object_new_string(text);
 }
 
-static const char *atime_word(uint64_t attributes)
-{
-	switch (attributes & MOUNT_ATTR__ATIME) {
-	case MOUNT_ATTR_NOATIME:
-		return "noatime";
-	case MOUNT_ATTR_STRICTATIME:
-		return "strictatime";
-	default:
-		return "relatime";
-	}
-}
-
 /* as mountinfo shows them */
 static json_object *options_of(uint64_t attributes)
 {
 	static const struct {
-		uint64_t flag;
+		uint64_t mask, flag;
 		const char *word;
-	} words[] = { { MOUNT_ATTR_NOSUID, "nosuid" }, { MOUNT_ATTR_NODEV, "nodev" },
-		      { MOUNT_ATTR_NOEXEC, "noexec" }, { MOUNT_ATTR_NODIRATIME, "nodiratime" },
-		      { 0x00200000, "nosymfollow" },   { MOUNT_ATTR_IDMAP, "idmapped" } };
+	} words[] = {
+		{ MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSUID, "nosuid" },
+		{ MOUNT_ATTR_NODEV, MOUNT_ATTR_NODEV, "nodev" },
+		{ MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOEXEC, "noexec" },
+		{ MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, "noatime" },
+		{ MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NODIRATIME, "nodiratime" },
+		{ MOUNT_ATTR__ATIME, MOUNT_ATTR_RELATIME, "relatime" }, /* strictatime: nothing */
+		{ 0x00200000, 0x00200000, "nosymfollow" },
+		{ MOUNT_ATTR_IDMAP, MOUNT_ATTR_IDMAP, "idmapped" },
+	};
 	json_object *array = json_object_new_array();
 
 	json_object_array_add(array,
 	                      json_object_new_string(attributes & MOUNT_ATTR_RDONLY ? "ro" : "rw"));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (attributes & words[i].flag)
+		if ((attributes & words[i].mask) == words[i].flag)
 			json_object_array_add(array, json_object_new_string(words[i].word));
-	json_object_array_add(array, json_object_new_string(atime_word(attributes)));
 	return array;
 }
 

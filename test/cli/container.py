@@ -54,6 +54,8 @@ def round_trip(what, command, name):
     runner, pid = start(what, command)
     wait_for(lambda: count(pid) > 3 and inside(pid, "tmp/tick") == "tick", f"{what}: it counts")
     subprocess.run(["nsenter", "-t", str(pid), "-u", "hostname", name], check=True)
+    for place, options in ("/tmp", "noatime,nodiratime,noexec"), ("/dev", "strictatime"):
+        subprocess.run(["nsenter", "-t", str(pid), "-m", "mount", "-o", f"remount,bind,{options}", place], check=True)
     before = mounts(pid)
     checkpoint(what, runner, pid)
     show_mounts(what, before)

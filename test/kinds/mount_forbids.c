@@ -67,10 +67,7 @@ static void program(void)
 		execl("t/sleep", "sleep", "1000", NULL);
 		_exit(1);
 	}
-	char path[32], link[256] = "";
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	while (readlink(path, link, sizeof(link) - 1) < 0 || !strstr(link, "/t/sleep"))
-		usleep(1000);
+	subject_wait_call(pid, SYS_clock_nanosleep); /* it is wholly loaded */
 	forbid(MS_NOEXEC);
 	subject_checkpoint();
 	CHECK(kill(pid, SIGTERM) == 0 && waitpid(pid, NULL, 0) == pid);

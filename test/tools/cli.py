@@ -29,6 +29,11 @@ def expect(condition, what):
         print("FAILED:", what, flush=True)
 
 
+def kernel():
+    """its version, as (6, 18)"""
+    return tuple(map(int, os.uname().release.split(".")[:2]))
+
+
 def done():
     sys.exit(1 if failures else 0)
 
