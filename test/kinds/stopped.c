@@ -300,8 +300,10 @@ static void sleeps(void)
 /* a call that goes on after the stop is not interrupted by the one at restart */
 static void was_continued_timed(void)
 {
-	pid_t pid = stop_and_continue(make_lasting(NULL, sleeps));
+	pid_t pid = make_lasting(NULL, sleeps);
 
+	subject_wait_call(pid, SYS_clock_nanosleep);
+	stop_and_continue(pid);
 	subject_checkpoint();
 	check_continued(pid, 30);
 }
