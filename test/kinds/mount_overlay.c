@@ -20,6 +20,7 @@
  * What was mapped before its file was copied to the upper layer shows the lower one's.
  * TEST copied-up refuse code=mm.copied-up -- copied_up
  * TEST copied-up-untouched refuse code=mm.copied-up -- copied_up_untouched
+ * TEST copied-up-unreadable refuse code=mm.copied-up -- copied_up_unreadable
  * TEST copied-up-shorter refuse code=mm.copied-up -- copied_up_shorter
  * TEST copied-up-user refuse code=mm.copied-up under="setpriv --bounding-set=-sys_admin" -- copied_up_shared
  * TEST mapped-since round-trip restart="--mntns new" except=map/???????????? -- mapped_since
@@ -338,6 +339,17 @@ static void copied_up_untouched(void)
 	CHECK(!memcmp(map, "below", 5));
 }
 
+static void copied_up_unreadable(void)
+{
+	overlay_to_map();
+	char *map = map_below();
+	CHECK(mprotect(map, 4096, PROT_NONE) == 0);
+	write_text("/mnt/m/below", "BELOW");
+	subject_checkpoint();
+	CHECK(mprotect(map, 4096, PROT_READ) == 0);
+	CHECK(!memcmp(map, "below", 5));
+}
+
 static void copied_up_shorter(void)
 {
 	overlay_to_map();
@@ -602,13 +614,13 @@ static void layer_replaced(void)
 
 int main(int argc, char **argv)
 {
-	return SUBJECT_CASES(argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only),
-	                     CASE(on_external), CASE(characters), CASE(symlink_layer),
-	                     CASE(long_options), CASE(nested), CASE(is_volatile),
-	                     CASE(covered_later), CASE(open_files), CASE(executable),
-	                     CASE(copied_up), CASE(copied_up_shared), CASE(copied_up_untouched),
-	                     CASE(copied_up_shorter), CASE(mapped_since), CASE(old_root),
-	                     CASE(relative), CASE(with_index), CASE(hidden), CASE(hidden_read_only),
-	                     CASE(hidden_beside), CASE(hidden_lower), CASE(renamed_on_disk),
-	                     CASE(outside), CASE(layer_replaced), CASE(outside_volatile));
+	return SUBJECT_CASES(
+		argc, argv, CASE(on_tmpfs), CASE(several), CASE(read_only), CASE(on_external),
+		CASE(characters), CASE(symlink_layer), CASE(long_options), CASE(nested),
+		CASE(is_volatile), CASE(covered_later), CASE(open_files), CASE(executable),
+		CASE(copied_up), CASE(copied_up_shared), CASE(copied_up_untouched),
+		CASE(copied_up_unreadable), CASE(copied_up_shorter), CASE(mapped_since),
+		CASE(old_root), CASE(relative), CASE(with_index), CASE(hidden),
+		CASE(hidden_read_only), CASE(hidden_beside), CASE(hidden_lower),
+		CASE(renamed_on_disk), CASE(outside), CASE(layer_replaced), CASE(outside_volatile));
 }

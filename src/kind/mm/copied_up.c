@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/checkpoint.h"
@@ -41,6 +40,7 @@ struct look {
 	const struct proc_map *map;
 	int merged;       /* the file, by its name */
 	int theirs, ours; /* /proc/PID/pagemap */
+	int mem;          /* the task's: reads what is mapped without PROT_READ, too */
 };
 
 static bool is_of_file(uint64_t entry)
@@ -88,10 +88,8 @@ static bool same_frame(const struct look *l, uint64_t address, uint64_t entry)
 static bool same_contents(const struct look *l, uint64_t address)
 {
 	char here[PAGE] = { 0 }, there[PAGE];
-	struct iovec local = { there, PAGE };
-	struct iovec remote = { (void *)(uintptr_t)address, PAGE };
 
-	if (process_vm_readv(l->task->tid, &local, 1, &remote, 1, 0) != PAGE)
+	if (pread(l->mem, there, PAGE, (off_t)address) != PAGE)
 		return true;
 	ssize_t n = pread(l->merged, here, PAGE, offset_of(l, address));
 	return n >= 0 && !memcmp(here, there, PAGE);
@@ -126,11 +124,9 @@ static int look_at_pages(const struct look *l, struct error *err)
 static int look(const struct look *l, struct error *err)
 {
 	char byte;
-	struct iovec local = { &byte, 1 };
-	struct iovec remote = { (void *)(uintptr_t)l->map->start, 1 };
 	int r = look_at_pages(l, err);
 
-	if (r == -EAGAIN && process_vm_readv(l->task->tid, &local, 1, &remote, 1, 0) == 1)
+	if (r == -EAGAIN && pread(l->mem, &byte, 1, (off_t)l->map->start) == 1)
 		r = look_at_pages(l, err);
 	return r == -EAGAIN ? 1 : r;
 }
@@ -140,10 +136,11 @@ int mm_judge_copied_up(const struct task *task, const struct proc_map *map, int 
 {
 	_cleanup_(close_p) int theirs = task_openat(task, "pagemap", O_RDONLY | O_CLOEXEC);
 	_cleanup_(close_p) int ours = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	const struct look l = { task, map, merged, theirs, ours };
+	_cleanup_(close_p) int mem = task_openat(task, "mem", O_RDONLY | O_CLOEXEC);
+	const struct look l = { task, map, merged, theirs, ours, mem };
 
 	if (theirs < 0 || ours < 0)
-		return error_raise(err, errno, "open pagemap");
+		return error_raise(err, theirs < 0 ? -theirs : errno, "open pagemap");
 	int r = look(&l, err);
 	if (r)
 		return r < 0 ? error_trace(err, r) : 0;
