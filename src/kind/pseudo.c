@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -96,15 +98,37 @@ static char *ns_path(const struct stub *stub, const char *link)
 }
 
 /* what is looked up in proc depends on these of who does, and so does what is read later */
-static const char *const views[] = { "user", "cgroup", "ipc", "net" };
+static const char *const views[] = { "cgroup", "ipc", "net", "user" };
 #define N_VIEWS (sizeof(views) / sizeof(views[0]))
 
+/* how many user namespaces that we may ask for own it, one above the other */
+static unsigned depth(int nsfd)
+{
+	int owner = ioctl(nsfd, NS_GET_USERNS);
+	unsigned n = 0;
+
+	for (; owner >= 0; n++) {
+		int above = ioctl(owner, NS_GET_PARENT);
+		close(owner);
+		owner = above;
+	}
+	return n;
+}
+
+/* those of upper user namespaces first: from below there is no way to them */
 static int enter_view(const struct stub *opener, const int fds[N_VIEWS], struct error *err)
 {
-	for (size_t i = 0; i < N_VIEWS; i++)
-		if (fds[i] >= 0 && namespace_enter(fds[i], 0) < 0)
-			return error_raise(err, errno, "enter the %s namespace of %d", views[i],
-			                   opener->tid);
+	unsigned depths[N_VIEWS], deepest = 0;
+
+	for (size_t i = 0; i < N_VIEWS; i++) {
+		depths[i] = fds[i] < 0 ? 0 : depth(fds[i]);
+		deepest = depths[i] > deepest ? depths[i] : deepest;
+	}
+	for (unsigned d = 0; d <= deepest; d++)
+		for (size_t i = 0; i < N_VIEWS; i++)
+			if (fds[i] >= 0 && depths[i] == d && namespace_enter(fds[i], 0) < 0)
+				return error_raise(err, errno, "enter the %s namespace of %d",
+				                   views[i], opener->tid);
 	return 0;
 }
 

@@ -12,6 +12,7 @@ from containers import IMAGE, checkpoint, count, counts_on, end, inside, read, r
 WORK = """exec </dev/null >/tmp/inner.out 2>&1
 (while :; do sleep 0.05; done) &
 n=0
+exec 9</proc/filesystems  # as its own user, and in an IPC namespace that may be another's
 while :; do
   n=$((n+1)); seen=$(ls -d /proc/[0-9]* | wc -l)
   echo "$$ $seen $(cat /tmp/deep/file)" > /tmp/seen.new; mv /tmp/seen.new /tmp/seen
