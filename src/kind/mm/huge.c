@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "image/image.h"
 #include "kind/mm.h"
 #include "kind/mm/share_sets.h"
 #include "task/stub.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+
+#define RANGE_SIZE 32u /* bytes of one in a message, at most */
 
 /* ---- checkpoint ---- */
 
@@ -58,13 +61,21 @@ static size_t huge_above(const struct mm *mm, uint64_t address)
 	return low;
 }
 
-/* whole huge pages of the address space in @ranges; @left: how many more the message can have */
-static void tell(const struct mm *mm, const struct page_range *ranges, size_t n,
-                 MmState__Range ***ret, size_t *ret_n, size_t *left)
+/* how many ranges fit into a message; for want of room nothing is refused, pages become small */
+static size_t room(const struct object *object)
+{
+	size_t size = protobuf_c_message_get_packed_size(object->message);
+
+	return size < IMAGE_RECORD_MAX ? (IMAGE_RECORD_MAX - size) / RANGE_SIZE : 0;
+}
+
+/* whole huge pages of the address space in @ranges */
+static void tell(struct mm *mm, const struct page_range *ranges, size_t n, MmState__Range ***ret,
+                 size_t *ret_n)
 {
 	for (size_t i = 0; i < n && mm->n_huge; i++) {
 		for (size_t k = huge_above(mm, ranges[i].start);
-		     k < mm->n_huge && mm->huge[k].start < ranges[i].end && *left; k++) {
+		     k < mm->n_huge && mm->huge[k].start < ranges[i].end && mm->huge_room; k++) {
 			uint64_t start = mm->huge[k].start, end = mm->huge[k].end;
 
 			if (start < ranges[i].start)
@@ -79,7 +90,7 @@ static void tell(const struct mm *mm, const struct page_range *ranges, size_t n,
 			range->start = start;
 			range->size = end - start;
 			*array_push(*ret, *ret_n) = range;
-			(*left)--;
+			mm->huge_room--;
 		}
 	}
 }
@@ -87,15 +98,13 @@ static void tell(const struct mm *mm, const struct page_range *ranges, size_t n,
 /* of sets, which are at home where their owner has them, or where nobody has anything */
 static void tell_of_sets(const struct mm_share *share)
 {
-	size_t left = MM_RANGES_MAX;
-
 	for (size_t i = 0; share && i < share->n; i++) {
 		const struct set *set = share->sets[i];
 		MmState *s = object_state(set->owner, MmState);
 		MmState__PageSet *message = s->page_sets[set->id - 1];
 
 		tell(mm_live(set->owner), set->ranges, set->n_ranges, &message->huge,
-		     &message->n_huge, &left);
+		     &message->n_huge);
 	}
 }
 
@@ -104,14 +113,16 @@ void mm_huge_tell(struct checkpoint *c)
 	size_t cursor = 0;
 
 	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
+		mm_live(o)->huge_room = room(o);
+	cursor = 0;
+	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));)
 		tell_of_sets(mm_live(o)->share);
 	cursor = 0;
 	for (struct object *o; (o = objects_next(c->objects, &mm_kind, &cursor));) {
 		struct mm *mm = mm_live(o);
 		MmState *s = object_state(o, MmState);
-		size_t left = MM_RANGES_MAX;
 
-		tell(mm, mm->pages, mm->n_pages, &s->huge, &s->n_huge, &left);
+		tell(mm, mm->pages, mm->n_pages, &s->huge, &s->n_huge);
 		free(take_ptr(mm->huge));
 		mm->n_huge = 0;
 	}

@@ -14,10 +14,9 @@ struct image_writer;
 struct late_block;
 struct task;
 
-#define MM_PAGE       4096ull
-#define MM_SHMEM_SET  1u                /* page set of shared memory objects */
-#define MM_TASK_END   0x7ffffffff000ull /* TASK_SIZE with four-level page tables, x86-64 */
-#define MM_RANGES_MAX 20000u            /* of one kind in one message: 1 MiB packed at most */
+#define MM_PAGE      4096ull
+#define MM_SHMEM_SET 1u                /* page set of shared memory objects */
+#define MM_TASK_END  0x7ffffffff000ull /* TASK_SIZE with four-level page tables, x86-64 */
 
 typedef MmState__Mapping Mapping;
 
@@ -27,8 +26,8 @@ struct mm {
 	const struct task *task;  /* a task that has it */
 	struct page_range *pages; /* its own private pages, without guards; NULL until scanned */
 	size_t n_pages;
-	struct page_range *huge; /* huge pages, until it is told whose they are; see huge.h */
-	size_t n_huge;
+	struct page_range *huge;   /* huge pages, until it is told whose they are; see huge.h */
+	size_t n_huge, huge_room;  /* ... and how many more its message can take */
 	struct page_range *partly; /* mappings where huge pages may be shared in part; see huge.h */
 	size_t n_partly;
 	struct mm_share *share; /* page sets that are kept in this object; NULL = none */
