@@ -14,8 +14,11 @@
 #include "task/stub.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
+#include "util/parallel.h"
 
 #define RANGE_SIZE 32u /* bytes of one in a message, at most */
+#define PER_TURN   8u  /* huge pages that are worth a thread */
+#define TURNS_MAX  16u
 
 /* ---- checkpoint ---- */
 
@@ -135,16 +138,46 @@ void mm_huge_allow(struct stub *stub, bool allowed)
 	CALL(stub->calls, prctl, PR_SET_THP_DISABLE, !allowed, 0, 0, 0);
 }
 
+struct making {
+	const MmState *s;
+	int mem;
+	size_t turns;
+};
+
+/* every so many-th of them: the kernel zeroes it; all is in the image, and is written over */
+static int make_some(void *making, size_t turn, struct error *err)
+{
+	const struct making *m = making;
+	size_t k = 0;
+
+	for (size_t i = 0; i < m->s->n_huge; i++)
+		for (uint64_t at = 0; at < m->s->huge[i]->size; at += PAGEMAP_HUGE_SIZE)
+			if (k++ % m->turns == turn)
+				(void)!pwrite(m->mem, "", 1, (off_t)(m->s->huge[i]->start + at));
+	return 0;
+}
+
+static size_t count(const MmState *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_huge; i++)
+		n += s->huge[i]->size / PAGEMAP_HUGE_SIZE;
+	return n;
+}
+
 int mm_huge_make(const MmState *s, struct stub *stub, int mem, struct error *err)
 {
-	int r = s->n_huge ? calls_run(stub->calls, err) : 0;
+	struct making m = { s, mem, count(s) / PER_TURN };
+	int r = 0;
 
+	m.turns = m.turns < 1 ? 1 : m.turns > TURNS_MAX ? TURNS_MAX : m.turns;
+	if (s->n_huge)
+		r = calls_run(stub->calls, err);
+	if (r >= 0 && s->n_huge)
+		r = parallel(m.turns, make_some, &m, err);
 	if (r < 0)
 		return error_trace(err, r);
-	/* all of it is in the image: what is written here is written over */
-	for (size_t i = 0; i < s->n_huge; i++)
-		for (uint64_t at = 0; at < s->huge[i]->size; at += PAGEMAP_HUGE_SIZE)
-			(void)!pwrite(mem, "", 1, (off_t)(s->huge[i]->start + at));
 	mm_huge_allow(stub, false);
 	return 0;
 }
