@@ -10,6 +10,7 @@
 #include "core/checkpoint.h"
 #include "image/image.h"
 #include "kind/mm.h"
+#include "kind/mm/pages.h"
 #include "kind/mm/share_sets.h"
 #include "task/stub.h"
 #include "util/alloc.h"
@@ -32,7 +33,6 @@ void mm_huge_note(struct mm *mm, const MmState *s)
 				.start = s->mappings[i]->start,
 				.end = s->mappings[i]->start + s->mappings[i]->size,
 			};
-
 	for (size_t i = 0; i < mm->n_pages; i++) {
 		struct page_range range = mm->pages[i], *last = n ? &mm->pages[n - 1] : NULL;
 
@@ -49,21 +49,6 @@ void mm_huge_note(struct mm *mm, const MmState *s)
 	mm->n_pages = n;
 }
 
-/* the first huge range that ends above @address */
-static size_t huge_above(const struct mm *mm, uint64_t address)
-{
-	size_t low = 0, high = mm->n_huge;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (mm->huge[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* how many ranges fit into a message; for want of room nothing is refused, pages become small */
 static size_t room(const struct object *object)
 {
@@ -77,7 +62,7 @@ static void tell(struct mm *mm, const struct page_range *ranges, size_t n, MmSta
                  size_t *ret_n)
 {
 	for (size_t i = 0; i < n && mm->n_huge; i++) {
-		for (size_t k = huge_above(mm, ranges[i].start);
+		for (size_t k = pages_above(mm->huge, mm->n_huge, ranges[i].start);
 		     k < mm->n_huge && mm->huge[k].start < ranges[i].end && mm->huge_room; k++) {
 			uint64_t start = mm->huge[k].start, end = mm->huge[k].end;
 

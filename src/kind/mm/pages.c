@@ -110,18 +110,25 @@ uint64_t pages_bytes(const struct page_range *ranges, size_t n)
 	return bytes;
 }
 
-bool pages_overlap(const struct page_range *ranges, size_t n, uint64_t start, uint64_t end)
+size_t pages_above(const struct page_range *ranges, size_t n, uint64_t address)
 {
 	size_t low = 0, high = n;
 
-	while (low < high) { /* the first that ends above */
+	while (low < high) {
 		size_t middle = (low + high) / 2;
-		if (ranges[middle].end <= start)
+		if (ranges[middle].end <= address)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < n && ranges[low].start < end;
+	return low;
+}
+
+bool pages_overlap(const struct page_range *ranges, size_t n, uint64_t start, uint64_t end)
+{
+	size_t i = pages_above(ranges, n, start);
+
+	return i < n && ranges[i].start < end;
 }
 
 /* threads beside the caller: none for what one does in less time than a thread takes to start */

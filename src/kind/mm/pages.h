@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,6 +42,8 @@ int pages_read(const struct pages_source *source, const struct page_run *runs, u
 typedef int (*pages_fetch)(void *context, const struct page_run *runs, uint32_t n_runs,
                            void *buffer, struct error *err);
 
+/* the first of ascending ranges that ends above an address; n: none does */
+size_t pages_above(const struct page_range *ranges, size_t n, uint64_t address);
 /* whether any of ascending ranges has a page of [start, end) */
 bool pages_overlap(const struct page_range *ranges, size_t n, uint64_t start, uint64_t end);
 uint64_t pages_bytes(const struct page_range *ranges, size_t n); /* without those that are .zero */
