@@ -113,8 +113,17 @@ uint32_t share_lens_set(const struct lens *lens, unsigned page); /* 0: of none *
 /* notes that the pages have been filled from a set */
 void share_note_filled(struct inheritance *in, uint64_t start, uint64_t n_pages, uint32_t set);
 
-/* ---- share_fill.c ---- */
+/* ---- share_temporary.c ---- */
 
 bool share_same_backing(const struct mm_piece *a, const struct mm_piece *b);
+/*
+ * Finds or makes the temporary mapping for a page. 1: it is there, until *ret_end; 0: it cannot be
+ * had, something else lies there.
+ */
+int share_temporary_for(struct restart *r, struct inheritance *in, struct restart_set *set,
+                        uint64_t start, uint64_t *ret_end, struct error *err);
+
+/* ---- share_fill.c ---- */
+
 struct late_block *share_take_late(struct restart_set *set);
 void share_late_free(struct late_block *late);
