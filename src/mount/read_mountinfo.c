@@ -202,6 +202,7 @@ int mount_read_mountinfo(struct mount_table *t, int nsfd, pid_t member, struct e
 		r = read_view(&look, &other, &n_other, err);
 	if (r == 0 && !n && !n_other)
 		r = mount_refuse_hidden(err);
+	t->namespaces[t->n_namespaces - 1].by_member = n_other > n;
 	if (r == 0)
 		r = mount_parse_mountinfo(t, n_other > n ? other : text, err);
 	return r < 0 ? error_trace(err, r) : 0;

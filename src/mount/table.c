@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "mount/below.h"
 #include "mount/read.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -334,6 +335,20 @@ static void name_ids(struct mount_sb *sb)
 	}
 }
 
+/* mountinfo only: what is below the root that is seen, if that is not the lowest of all */
+static int look_below(const struct mount_table *t, const struct mount_ns *ns, int nsfd,
+                      struct error *err)
+{
+	const struct mount_entry *root = &t->mounts[ns->root];
+
+	if (root->parent_id == root->id)
+		return 0;
+	int r = mount_look_below(nsfd, ns->by_member ? ns->member : 0, err);
+	if (r > 0)
+		return mount_refuse_hidden(err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err)
 {
 	struct stat st;
@@ -362,6 +377,8 @@ int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, 
 		r = mount_table_relate(t, t->n_namespaces - 1, err);
 	if (r == -EBADMSG) /* something between what is seen is not */
 		r = mount_refuse_hidden(err);
+	if (r == 0 && t->whole && !feature(FEATURE_statmount_ns))
+		r = look_below(t, &t->namespaces[t->n_namespaces - 1], nsfd, err);
 	if (r < 0) {
 		error_object(err, "mnt:[%llu]", (unsigned long long)ns->inode);
 		remove_last(t);

@@ -107,6 +107,7 @@ struct mount_ns {
 	uint64_t device, inode; /* of its nsfs file */
 	uint64_t id;            /* the kernel's, 0 if it gives none */
 	pid_t member;           /* a task in it; 0: none known */
+	bool by_member;         /* mountinfo: it was read from the root directory of that task */
 	uint64_t owner;         /* inode of the user namespace that owns it */
 	size_t first, n;        /* its mounts: adjacent, ascending ids */
 	size_t root;            /* the mount that everything is below */
@@ -121,13 +122,18 @@ struct mount_table {
 	size_t n_sbs;
 	struct map *by_id, *by_device, *by_group,
 		*by_place; /* line + 1; NULL while there is none */
+	/*
+	 * mountinfo: a namespace whose root directory hides mounts is refused (mount/below.h). That
+	 * costs a copy of each; statmount counts mounts anyway
+	 */
+	bool whole;
 };
 
 /**
  * mount_table_add() - read the namespace that @nsfd refers to; nothing if it is in the table
  * @member:	a task in it, for kernels that tell nothing about other namespaces; 0 = none
  * @ret:	its index; may be NULL
- * Refuses what it cannot see completely (mount.hidden).
+ * Refuses what it cannot see completely (mount.hidden); by mountinfo it knows only if t->whole.
  */
 int mount_table_add(struct mount_table *t, int nsfd, pid_t member, size_t *ret, struct error *err);
 /* parents by id, paths below them, what is looked up by: all that follows from the rest. For a

@@ -34,7 +34,9 @@
  * TEST content refuse code=mount.content -- content
  * TEST bpf-pinned refuse code=mount.content -- bpf_pinned
  * TEST root-covered round-trip needs=statmount_ns restart="--mntns new" -- root_covered
- * TEST hidden refuse code=mount.hidden needs=statmount_ns -- hidden
+ * TEST root-covered-unseen refuse code=mount.detached without=statmount_ns -- root_covered
+ * TEST hidden refuse code=mount.hidden -- hidden
+ * TEST hidden-in-mountinfo refuse code=mount.hidden without=statmount_ns -- hidden
  * TEST other-proc refuse code=mount.namespace -- other_proc
  * TEST in-parts refuse code=mount.unreachable -- in_parts
  * TEST host-in-parts refuse code=mount.unreachable -- host_in_parts

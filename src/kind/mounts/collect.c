@@ -105,9 +105,9 @@ static int add_namespace(struct checkpoint *c, struct mounts *m, const struct ta
 	size_t line = MOUNT_NONE, n, before = m->n_mounts;
 	int r = ns_check_rights(nsfd, "mount", err);
 
+	m->table.whole = true;
 	if (r == 0)
 		r = mount_table_add(&m->table, nsfd, member, &line, err);
-
 	if (r < 0)
 		return error_trace(err, r);
 	if (line < m->n_namespaces) {

@@ -216,8 +216,9 @@ static int judge_mounts(struct checkpoint *c, struct mounts *m, struct error *er
 {
 	_cleanup_(free_p) bool *seen = xcalloc(m->table.n_sbs + 1, sizeof(*seen));
 	uint64_t unseen;
-	int r = mount_scan(&m->outside, &m->table, &unseen, err);
 
+	m->outside.whole = checkpoint_is_container(c);
+	int r = mount_scan(&m->outside, &m->table, &unseen, err);
 	if (r < 0)
 		return error_trace(err, r);
 	if (unseen && checkpoint_is_container(c))
