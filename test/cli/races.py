@@ -91,6 +91,15 @@ for _ in range(40):
 p.kill()
 p.wait()
 
+# ---- a check, which holds nobody, meets one that is being loaded ----
+p = subprocess.Popen(["/bin/sh", "-c", 'exec "$0" -c "$1" "$0" "$1"', "/bin/sh", 'exec "$0" -c "$1" "$0" "$1"'],
+                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+for _ in range(100):
+    run = subprocess.run([STASIS, "check", str(p.pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    expect("[STASIS-E" not in run.stdout, f"check while it calls execve(2): {run.returncode} {run.stdout}")
+p.kill()
+p.wait()
+
 # ---- tasks that keep appearing ----
 p = program("""
 def fork():
