@@ -15,6 +15,7 @@
 #include "kind/ipc_ns/messages.h"
 #include "kind/ipc_ns/notify.h"
 #include "kind/pseudo.h"
+#include "task/holders.h"
 #include "task/task.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
@@ -80,6 +81,20 @@ static struct messages messages_of(struct object *object, const char *name, stru
 	return (struct messages){ s->ns, s->stream_size, name, asking, read_queue, write_queue };
 }
 
+/* by a descriptor: who is in the namespace is asked by kind/ipc_ns.c */
+static int judge_holders(struct checkpoint *c, const IpcMqState *s, const char *name,
+                         struct error *err)
+{
+	const struct holder *holder;
+	int r = holders_find_open(c, (dev_t)s->device, (ino_t)s->inode, &holder, err);
+
+	if (r > 0) {
+		_cleanup_(free_p) char *text = xasprintf("message queue %s", name);
+		refuse_leak(c, NULL, text, NULL, holder);
+	}
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
 static int judge(struct checkpoint *c, struct object *object, struct error *err)
 {
 	const IpcMqState *s = object_state(object, IpcMqState);
@@ -87,7 +102,9 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	struct asking asking = { .c = c };
 	const struct messages m = messages_of(object, name, &asking);
 
-	int r = messages_judge(&m, err);
+	int r = judge_holders(c, s, name, err);
+	if (r == 0)
+		r = messages_judge(&m, err);
 	if (r < 0 || !s->notify)
 		return r;
 	r = notify_prepare(object, name, &asking, err);

@@ -15,6 +15,7 @@
  * TEST mq-unlinked round-trip -- mq_unlinked
  * TEST mq-unlinked-user round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- mq_unlinked
  * TEST mq-outside refuse code=ipc.mq-descriptor -- mq_outside
+ * TEST mq-held refuse code=leak -- mq_held
  * TEST mq-opened round-trip restart="--mntns new" -- mq_opened
  * TEST child round-trip -- child
  * TEST forced refuse code=ipc.shm-forced -- forced
@@ -397,6 +398,28 @@ static void mq_outside(void)
 	subject_checkpoint();
 }
 
+/* somebody outside, who is not in the namespace any more, has a queue open */
+static void mq_held(void)
+{
+	int before = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+
+	CHECK(before >= 0 && unshare(CLONE_NEWIPC) == 0);
+	mqd_t queue = mq_open("/held", O_CREAT | O_RDWR, 0600, NULL);
+	CHECK(queue >= 0);
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		CHECK(setns(before, CLONE_NEWIPC) == 0);
+		CHECK(dup2(queue, 0) == 0 && close_range(1, ~0U, 0) == 0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0 && close(before) == 0 && close(queue) == 0);
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
 /* by their names in a file system of them */
 static void mq_opened(void)
 {
@@ -469,5 +492,5 @@ int main(int argc, char **argv)
 	return SUBJECT_CASES(argc, argv, CASE(settings), CASE(shm), CASE(sem),
 	                     CASE(sem_initialised), CASE(msg), CASE(ids), CASE(limits), CASE(child),
 	                     CASE(forced), CASE(leak), CASE(mq), CASE(mq_descriptor),
-	                     CASE(mq_unlinked), CASE(mq_outside), CASE(mq_opened));
+	                     CASE(mq_unlinked), CASE(mq_outside), CASE(mq_held), CASE(mq_opened));
 }
