@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -150,11 +151,29 @@ static int open_places(const struct mount_build *b, bool last, struct error *err
 	return r < 0 ? error_trace(err, r) : 0;
 }
 
+/* STATX_TYPE is known to every inode: no server is asked, which may not answer */
+static bool is_directory(int fd)
+{
+	struct statx st;
+
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	       S_ISDIR(st.stx_mode);
+}
+
 int build_attach_one(const struct mount_build *b, size_t mount, struct error *err)
 {
 	if (move_mount(b->mount[mount], "", b->place[mount], "",
-	               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return build_context(b, mount, err, error_raise(err, errno, "attach a mount"));
+	               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
+		int e = errno;
+		bool directory = is_directory(b->mount[mount]);
+		if (directory == is_directory(b->place[mount]))
+			return build_context(b, mount, err, error_raise(err, e, "attach a mount"));
+		error_refuse(err, CODE_mount_point_missing,
+		             directory ? "what it is mounted on is not a directory any more"
+		                       : "what it is mounted on has become a directory");
+		error_hint(err, "the file system below is not what it was: put it back as it was");
+		return build_context(b, mount, err, -EOPNOTSUPP);
+	}
 	close_p(&b->place[mount]); /* says that it is attached, too */
 	return 0;
 }

@@ -22,6 +22,7 @@
  * TEST pivoted round-trip needs=statmount_ns restart="--mntns new" -- pivoted
  * TEST chrooted round-trip restart="--mntns new" -- chrooted
  * TEST point-missing restart-refuse code=mount.point-missing restart="--mntns new" before="rmdir m" -- point
+ * TEST point-replaced restart-refuse code=mount.point-missing restart="--mntns new" before="rmdir m; ln -s . m" -- point
  */
 #include <fcntl.h>
 #include <sched.h>
