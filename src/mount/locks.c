@@ -114,16 +114,25 @@ static bool has_owner(const struct mount_sb *sb)
 	return false;
 }
 
+/*
+ * Nothing can be moved onto what has been deleted, locked or not (ENOENT). MNT_EXPIRE unmounts
+ * nothing that is in use, as it is by @fd: EBUSY, but EINVAL before that if it is locked.
+ */
+static bool is_locked(const struct mount_entry *m, int fd)
+{
+	if (m->deleted)
+		return umount2(m->point, MNT_EXPIRE | UMOUNT_NOFOLLOW) < 0 && errno == EINVAL;
+	return move_mount(fd, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0 &&
+	       errno == EINVAL;
+}
+
 static void try_mount(const struct search *s, size_t i, int fd)
 {
 	const struct mount_entry *m = &s->copy->mounts[i];
 	struct finding *f = &s->findings[i];
 
 	f->known = true;
-	f->locked = m->parent != MOUNT_NONE &&
-	            move_mount(fd, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
-	                    0 &&
-	            errno == EINVAL;
+	f->locked = m->parent != MOUNT_NONE && is_locked(m, fd);
 	f->attributes = find_attributes(fd, m->attributes);
 	if (s->borne[m->sb] || !has_owner(&s->copy->sbs[m->sb]))
 		return;

@@ -4,6 +4,7 @@
  *
  * TEST locked round-trip restart="--mntns new" -- locked
  * TEST below-locked round-trip restart="--mntns new" -- below_locked
+ * TEST deleted-locked round-trip restart="--mntns new" -- deleted_locked
  * TEST directory-below-locked refuse code=regfile.path -- directory_below_locked
  * TEST deleted-of-siblings round-trip restart="--mntns new" -- siblings
  * TEST bound round-trip restart="--mntns new" -- bound
@@ -152,6 +153,37 @@ static void locked(void)
 	subject_checkpoint();
 	subject_check_exit(pid, 0);
 	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
+}
+
+static void check_deleted_locks(void)
+{
+	CHECK(umount2("/opt", MNT_DETACH) < 0 && errno == EINVAL);
+	CHECK(umount2("/mnt/point", MNT_DETACH) < 0 && errno == EINVAL);
+}
+
+/* mounts of what has been deleted: those from outside stay locked, one's own are not */
+static void deleted_locked(void)
+{
+	open_directory();
+	private_mounts();
+	mount_tmpfs("/mnt", "mode=0755");
+	CHECK(mkdir("/mnt/directory", 0755) == 0);
+	write_text("/mnt/file", "deleted");
+	write_text("/mnt/point", "below");
+	bind_mount("/mnt/directory", "/opt");
+	bind_mount("/mnt/file", "/mnt/point");
+	CHECK(rmdir("/mnt/directory") == 0 && unlink("/mnt/file") == 0);
+	enter_user_ns("0 100000 5000\n5000 0 1", "0 100000 5000\n5000 0 1");
+	become(0);
+	CHECK(unshare(CLONE_NEWNS) == 0);
+	mount_tmpfs("/srv", "mode=0755");
+	CHECK(mkdir("/srv/gone", 0755) == 0);
+	bind_mount("/srv/gone", "/media");
+	CHECK(rmdir("/srv/gone") == 0);
+	check_deleted_locks();
+	subject_checkpoint();
+	check_deleted_locks();
+	CHECK(umount2("/media", 0) == 0);
 }
 
 /* of what is locked to a file system nobody sees what is below; all else is still there */
@@ -680,5 +712,5 @@ int main(int argc, char **argv)
 	                     CASE(overlay_of_host), CASE(overlay_hidden),
 	                     CASE(overlay_below_locked), CASE(covered), CASE(covered_unbindable),
 	                     CASE(covered_attributes), CASE(covered_slave),
-	                     CASE(covered_partly_shared), CASE(two_stacks));
+	                     CASE(covered_partly_shared), CASE(two_stacks), CASE(deleted_locked));
 }
