@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "host/features.h"
+#include "host/turn.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
 #include "util/uapi.h"
@@ -74,23 +75,32 @@ static uint64_t first_unseen(const struct scan *s)
 	return 0;
 }
 
-int mount_scan(struct mount_table *t, const struct mount_table *known, uint64_t *ret_unseen,
-               struct error *err)
+static int scan_all(struct scan *s, struct error *err)
 {
 	_cleanup_(close_p) int own = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	struct scan s = { .t = t, .known = known };
 
 	if (own < 0)
 		return error_raise(err, errno, "open our own mount namespace");
-	add_one(&s, own, 0);
+	add_one(s, own, 0);
 	/*
 	 * the kernel shows those that no process is in, too, but only to the initial pid namespace
 	 */
 	if (feature(FEATURE_statmount_ns)) {
-		walk(&s, own, NS_MNT_GET_NEXT);
-		walk(&s, own, NS_MNT_GET_PREV);
+		walk(s, own, NS_MNT_GET_NEXT);
+		walk(s, own, NS_MNT_GET_PREV);
 	}
-	int r = walk_processes(&s, err);
+	int r = walk_processes(s, err);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int mount_scan(struct mount_table *t, const struct mount_table *known, uint64_t *ret_unseen,
+               struct error *err)
+{
+	struct scan s = { .t = t, .known = known };
+	int turn = turn_take(true);
+	int r = scan_all(&s, err);
+
+	close_p(&turn);
 	*ret_unseen = first_unseen(&s);
 	free(s.failed);
 	return r < 0 ? error_trace(err, r) : 0;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/checkpoint.h"
+#include "host/turn.h"
 #include "kind/kind.h"
 #include "task/kcmp.h"
 #include "task/outside.h"
@@ -45,7 +46,7 @@ static void mark_inside(const struct holders *h, const struct checkpoint *c)
 }
 
 /* at all that has not been looked at before */
-static int look(struct checkpoint *c, struct holders *h, struct error *err)
+static int look_in_turn(struct checkpoint *c, struct holders *h, struct error *err)
 {
 	size_t unseen = 0;
 	int r = outside_read(&h->outside, c->by_tid, err);
@@ -63,6 +64,15 @@ static int look(struct checkpoint *c, struct holders *h, struct error *err)
 	if (unseen)
 		check_unexamined(c, NULL, "what other users' processes hold", CODE_leak);
 	return 0;
+}
+
+static int look(struct checkpoint *c, struct holders *h, struct error *err)
+{
+	int turn = turn_take(false);
+	int r = look_in_turn(c, h, err);
+
+	close_p(&turn);
+	return r < 0 ? error_trace(err, r) : 0;
 }
 
 static struct holders *new_holders(struct checkpoint *c)

@@ -8,7 +8,7 @@
  * TEST directory-below-locked refuse code=regfile.path -- directory_below_locked
  * TEST deleted-of-siblings round-trip restart="--mntns new" -- siblings
  * TEST bound round-trip restart="--mntns new" -- bound
- * TEST moved-root round-trip restart="--mntns new" needs=statmount_ns -- moved_root
+ * TEST moved-root round-trip restart="--mntns new" -- moved_root
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
@@ -17,6 +17,7 @@
  * TEST overlay-below-locked round-trip restart="--mntns new" -- overlay_below_locked
  * TEST overlay-hidden round-trip restart="--mntns new" -- overlay_hidden
  * TEST root-covered refuse code=mount.lock-shape needs=statmount_ns -- covered
+ * TEST root-covered-in-mountinfo refuse code=mount.hidden without=statmount_ns -- covered
  * TEST covered-attributes round-trip restart="--mntns new" -- covered_attributes
  * TEST covered-unbindable refuse code=mount.lock-shape -- covered_unbindable
  * TEST covered-partly-shared refuse code=mount.lock-shape -- covered_partly_shared
