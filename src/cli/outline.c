@@ -46,6 +46,12 @@ static bool is_empty(json_object *o)
 	return false;
 }
 
+/* of an id map the first line would not say what it is of */
+static bool is_left_out(const char *name, json_object *o)
+{
+	return is_empty(o) && strcmp(name, "inside") != 0 && strcmp(name, "outside") != 0;
+}
+
 /* long ones are registers and the like, which nobody reads here: --json has them whole */
 static void print_string(const char *text)
 {
@@ -86,7 +92,7 @@ static void print_inline(const char *name, json_object *o)
 	} else if (json_object_is_type(o, json_type_object)) {
 		json_object_object_foreach(o, key, value)
 		{
-			if (is_empty(value))
+			if (is_left_out(key, value))
 				continue;
 			bool nested = json_object_is_type(value, json_type_object) ||
 			              json_object_is_type(value, json_type_array);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Containers in containers: a pid namespace with mounts of its own, made by busybox, util-linux and bubblewrap inside of one of
 `stasis run --isolate`; checkpointed from outside at work, restarted side by side. A restart that fails leaves nothing."""
+import json
 import os
 import shutil
 
@@ -19,7 +20,8 @@ while :; do
   echo $n > /tmp/count.new; mv /tmp/count.new /tmp/count; sleep 0.02
 done"""
 OUTER = """exec </dev/null >/tmp/out 2>&1
-mkdir /tmp/deep
+mkdir /tmp/deep; touch /tmp/bound; mount --bind /proc/self/ns/uts /tmp/bound
+exec 8</proc/self/ns/uts
 (while :; do sleep 0.05; done) &
 %s &
 wait"""
@@ -66,6 +68,20 @@ def fail_late(what):
     wait_for(lambda: {p for p in os.listdir("/proc") if p.isdigit()} <= before, f"{what}: nothing is left")
 
 
+def show_namespaces(what):
+    """inspect --namespaces: which is below which, and what keeps them"""
+    _, out, _ = stasis("inspect", IMAGE, "--namespaces", "--json")
+    found = json.loads(out)
+    outer, inner = [n for n in found if n["kind"] == "pid_ns"]
+    expect(1 in outer["tasks"] and outer["parent"] == 0 and inner["parent"] == outer["object"], f"{what}: pid namespaces: {out}")
+    uts = next(n for n in found if n["kind"] == "uts_ns" and 1 in n["tasks"])
+    expect({"fd": 8, "tasks": [1]} in uts["descriptors"] and "/tmp/bound" in uts["bound"], f"{what}: what keeps it: {uts}")
+    _, out, _ = stasis("inspect", IMAGE, "--namespaces")
+    lines = out.decode().splitlines()
+    expect(any(f", below {outer['object']}" in line for line in lines), f"{what}: the inner one is below the outer: {lines}")
+    expect(any("open as fd 8 of 1" in line and "bound to /tmp/bound" in line for line in lines), f"{what}: what keeps it: {lines}")
+
+
 def round_trip(what, command):
     host = read("/proc/self/mountinfo")
     runner, pid = start(what, [STASIS, "run", "--isolate", "--tmpfs", "/tmp", "--bind", f"{os.path.abspath('srv')}:/srv", "--",
@@ -75,6 +91,7 @@ def round_trip(what, command):
     expect(len(inner) == 2 and inner[0][1] == "1", f"{what}: the inner container: {inner}")
     all_pids = tree(pid)
     checkpoint(what, runner, pid)
+    show_namespaces(what)
     wait_for(lambda: gone(all_pids), f"{what}: all of it is gone")
     fail_late(what)
     roots = restart(what, 2)
