@@ -18,7 +18,7 @@ GROUP = os.path.basename(os.path.dirname(os.getcwd()))  # the runner takes away 
 ELSEWHERE = f"cgroup_tree.root.path=/{GROUP}-missing"
 
 SETUP = 'while [ ! -e /mnt/go ]; do sleep 0.01; done; exec unshare -C sh -c "$0"'
-INSIDE = """exec </dev/null >/tmp/out 2>&1
+INSIDE = """exec </dev/null >/dev/null 2>&1
 cd /mnt; mkdir a b c d lower upper work merged sys mq
 ln -s /etc out; ln -s ../.. up; echo content > a/file
 mount -t tmpfs b b; mount --make-shared b; mount --bind b c; mount --make-slave c; mount --bind a d
