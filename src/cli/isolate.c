@@ -104,6 +104,19 @@ static int open_inside(int root, const char *path, struct error *err)
 	return r;
 }
 
+/* the kernel says EINVAL to a directory on a file, and to a file on a directory */
+static int refuse_mount(int mount, int point, const char *target, struct error *err)
+{
+	struct stat what, where;
+	int r = error_raise(err, errno, "mount on %s", target);
+
+	if (fstat(mount, &what) == 0 && fstat(point, &where) == 0 &&
+	    S_ISDIR(what.st_mode) != S_ISDIR(where.st_mode))
+		error_hint(err, "it must be %s directory, as what is mounted there",
+		           S_ISDIR(what.st_mode) ? "a" : "no");
+	return r;
+}
+
 static int attach(int mount, int root, const char *target, struct error *err)
 {
 	_cleanup_(close_p) int point = open_inside(root, target, err);
@@ -111,7 +124,7 @@ static int attach(int mount, int root, const char *target, struct error *err)
 	if (point < 0)
 		return error_trace(err, point);
 	if (move_mount(mount, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return error_raise(err, errno, "mount on %s", target);
+		return refuse_mount(mount, point, target, err);
 	return 0;
 }
 

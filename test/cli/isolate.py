@@ -78,6 +78,8 @@ def refused(run, who):
         (["--root", "none", "true"], "none"), (["--root", "source/file", "true"], "source/file"), (["--root", "source", "true"], "proc"),
         (["--bind", "/no/such:/data", "true"], "/no/such"), (["--root", "root", "--bind", "/etc:/no/such", "true"], "/no/such"),
         (["--root", "root", "--tmpfs", "/none", "true"], "hint: make it first"),
+        (["--tmpfs", "/etc/passwd", "true"], "hint: it must be a directory"),
+        (["--bind", "/etc/passwd:/etc", "true"], "hint: it must be no directory"),
     ):
         code, out, err = run(*words)
         expect(code == 125 and text in err and not out, f"{who}: {words}: {code} {err}")
