@@ -94,6 +94,12 @@ struct content;
  */
 int content_restore(int root, const struct byte_source *source, struct content **ret,
                     struct error *err);
+/*
+ * The same for content_save_inodes(), in a directory of the caller's, which stays whose it is: the
+ * stream knows nobody whom the file system's user namespace knows for certain.
+ */
+int content_restore_inodes(int folder, const struct byte_source *source, struct content **ret,
+                           struct error *err);
 
 /**
  * content_settle() - what changes in directories would undo or be stopped by

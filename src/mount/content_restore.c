@@ -60,6 +60,7 @@ struct restorer {
 	struct content_input in;
 	struct content_item item; /* the entry at hand */
 	char value[CONTENT_XATTR_MAX];
+	bool singles; /* the root directory is none of those that were saved */
 };
 
 static int fail_at(const struct content *c, uint32_t folder, const char *name, const char *what,
@@ -349,7 +350,7 @@ static int take_root(struct restorer *m, struct error *err)
 	late->attributes = e->attributes;
 	times_of(e, late->times);
 	m->c->totals.n_inodes++;
-	return describe(m, m->c->folders.root, err);
+	return m->singles ? 0 : describe(m, m->c->folders.root, err);
 }
 
 static int take_all(struct restorer *m, struct error *err)
@@ -407,14 +408,15 @@ static void become_again(const struct identity *was)
 	prctl(PR_SET_SECUREBITS, was->securebits);
 }
 
-int content_restore(int root, const struct byte_source *source, struct content **ret,
-                    struct error *err)
+static int restore(int root, const struct byte_source *source, bool singles, struct content **ret,
+                   struct error *err)
 {
 	struct restorer *m = xcalloc(1, sizeof(*m));
 	struct identity was = { 0 };
 
 	*ret = m->c = xcalloc(1, sizeof(*m->c));
 	m->in.source = source;
+	m->singles = singles;
 	int r = folders_init(&m->c->folders, root, -1, err);
 	if (r == 0)
 		r = become_owner(&was, m->c->folders.root, err);
@@ -422,6 +424,22 @@ int content_restore(int root, const struct byte_source *source, struct content *
 		r = take_all(m, err);
 	become_again(&was);
 	free(m);
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int content_restore(int root, const struct byte_source *source, struct content **ret,
+                    struct error *err)
+{
+	int r = restore(root, source, false, ret, err);
+
+	return r < 0 ? error_trace(err, r) : 0;
+}
+
+int content_restore_inodes(int folder, const struct byte_source *source, struct content **ret,
+                           struct error *err)
+{
+	int r = restore(folder, source, true, ret, err);
+
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

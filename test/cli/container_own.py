@@ -104,6 +104,18 @@ echo deleted > /tmp/gone; exec 5< /tmp/gone; rm /tmp/gone; echo mine > /mnt/file
     end(root)
 
 
+def deleted():
+    """mounts of what has been deleted: a directory and a file"""
+    script = counting("""cd /tmp; mkdir gone; echo deleted > file; touch point; mount --bind gone /mnt; mount --bind file point
+rm file; rmdir gone""")
+    root, = there_and_back("deleted", [*ISOLATE, "--", "/bin/bash", "-c", script])
+    counts_on("deleted", root)
+    roots = [line.split()[3] for line in read(f"/proc/{root}/mountinfo").splitlines()]
+    expect("/gone//deleted" in roots and "/file//deleted" in roots and inside(root, "tmp/point") == "deleted", f"deleted: {roots}")
+    expect(not any(name.startswith(".stasis") for name in os.listdir(f"/proc/{root}/root/tmp")), "deleted: nothing is left")
+    end(root)
+
+
 def overlay():
     script = counting("""mkdir /tmp/l /tmp/u /tmp/w /tmp/o; echo low > /tmp/l/low
 mount -t overlay -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w o /tmp/o && echo up > /tmp/o/up""")
@@ -412,6 +424,6 @@ def refused():
     end(root)
 
 
-for case in ipc, closed, files, overlay, below, views, inits, by_either, ids, subordinate, runtimes, halfway, shared, hosts, refused:
+for case in (ipc, closed, files, deleted, overlay, below, views, inits, by_either, ids, subordinate, runtimes, halfway, shared, hosts, refused):
     case()
 done()

@@ -10,6 +10,7 @@
  * TEST bound round-trip restart="--mntns new" -- bound
  * TEST moved-root round-trip restart="--mntns new" -- moved_root
  * TEST of-container round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- own_mounts
+ * TEST deleted-own round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- deleted_own
  * TEST named round-trip checkpoint=--subtree start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- named
  * TEST pivoted round-trip start="$TOP/test/tools/in_user_ns pmui 0,100000,5000 0,200000,5000" -- pivoted
  * TEST overlay round-trip restart="--mntns new" -- overlay
@@ -154,6 +155,24 @@ static void locked(void)
 	subject_checkpoint();
 	subject_check_exit(pid, 0);
 	CHECK(umount2("/mnt/under", MNT_DETACH) == 0 && access("/mnt/under/secret", F_OK) == 0);
+}
+
+/* mounts of what has been deleted, in a file system of the user's */
+static void deleted_own(void)
+{
+	mount_tmpfs("/mnt", "mode=0755");
+	CHECK(mkdir("/mnt/directory", 0711) == 0);
+	CHECK(chown("/mnt/directory", 5, 6) == 0);
+	write_text("/mnt/file", "deleted");
+	write_text("/mnt/point", "below");
+	bind_mount("/mnt/directory", "/opt");
+	bind_mount("/mnt/file", "/mnt/point");
+	CHECK(rmdir("/mnt/directory") == 0 && unlink("/mnt/file") == 0);
+	subject_checkpoint();
+	struct stat st;
+	CHECK(stat("/opt", &st) == 0 && st.st_uid == 5 && st.st_gid == 6 && st.st_nlink == 0);
+	CHECK((st.st_mode & 0777) == 0711);
+	check_text("/mnt/point", "deleted");
 }
 
 static void check_deleted_locks(void)
@@ -713,5 +732,6 @@ int main(int argc, char **argv)
 	                     CASE(overlay_of_host), CASE(overlay_hidden),
 	                     CASE(overlay_below_locked), CASE(covered), CASE(covered_unbindable),
 	                     CASE(covered_attributes), CASE(covered_slave),
-	                     CASE(covered_partly_shared), CASE(two_stacks), CASE(deleted_locked));
+	                     CASE(covered_partly_shared), CASE(two_stacks), CASE(deleted_locked),
+	                     CASE(deleted_own));
 }

@@ -209,7 +209,7 @@ int ghosts_fill(struct mounts *m, size_t sb, const struct byte_source *source, s
 	int fd, r = mount_ghosts_open(m->build, sb, &fd, err);
 
 	if (r == 0)
-		r = content_restore(fd, source, add_filled(m, sb), err);
+		r = content_restore_inodes(fd, source, add_filled(m, sb), err);
 	if (r == 0)
 		r = mount_ghosts_place(m->build, sb, err);
 	return r < 0 ? error_trace(err, r) : 0;
