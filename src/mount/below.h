@@ -13,8 +13,8 @@
 
 /**
  * mount_look_below() - whether a namespace hides mounts of file systems that we have not, too
- * @nsfd:	the namespace, whose root directory as it was read is not the lowest; it stays as it
- *is, what is looked at is a copy
+ * @nsfd:	the namespace, whose root directory as it was read is not the lowest; what is looked
+ *		at is a copy of it
  * @member:	the task from whose root directory it was read; 0: from that of who enters it
  * Returns 1: it does, or that cannot be told (what is covered is shared); 0: it does not, or we
  * have no right to look: without privileges over it, and where the cover is locked, as in a copy

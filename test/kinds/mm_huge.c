@@ -192,5 +192,6 @@ static void disabled(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(own), CASE(parts), CASE(shared),
-	                     CASE_NAMED("shared-parts", shared_parts), CASE(split), CASE(zeros), CASE(disabled));
+	                     CASE_NAMED("shared-parts", shared_parts), CASE(split), CASE(zeros),
+	                     CASE(disabled));
 }
