@@ -101,6 +101,11 @@ int content_restore(int root, const struct byte_source *source, struct content *
 int content_restore_inodes(int folder, const struct byte_source *source, struct content **ret,
                            struct error *err);
 
+/*
+ * Before what content_restore_inodes() has made loses its names: what content_settle() could not
+ * find any more is done or kept open. Nothing for the contents of a file system.
+ */
+int content_hold(struct content *c, struct error *err);
 /**
  * content_settle() - what changes in directories would undo or be stopped by
  * Times and default ACLs of directories, immutable and append-only attributes. When nothing is

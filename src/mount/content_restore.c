@@ -24,60 +24,21 @@
 #include "mount/content.h"
 #include "mount/content_folders.h"
 #include "mount/content_input.h"
+#include "mount/content_restored.h"
 #include "util/alloc.h"
 #include "util/cleanup.h"
-
-static const char default_acl[] = "system.posix_acl_default";
-
-/* what a directory gets in the end; by its number */
-struct late_folder {
-	struct timespec times[2];
-	uint32_t attributes;
-	void *acl; /* of default_acl, which what is made in it would inherit; NULL: none */
-	size_t acl_size;
-};
-
-/* a file with attributes, or one that has other names */
-struct place {
-	uint32_t folder;
-	uint32_t attributes;
-	char *name;
-};
-
-struct content {
-	struct folders folders;
-	struct late_folder *late; /* as many as folders */
-	size_t n_late;
-	struct place *flagged;
-	size_t n_flagged;
-	struct place *linked; /* [link - 1] */
-	size_t n_linked;
-	struct content_totals totals;
-};
 
 struct restorer {
 	struct content *c;
 	struct content_input in;
 	struct content_item item; /* the entry at hand */
 	char value[CONTENT_XATTR_MAX];
-	bool singles; /* the root directory is none of those that were saved */
 };
-
-static int fail_at(const struct content *c, uint32_t folder, const char *name, const char *what,
-                   struct error *err)
-{
-	int errnum = errno;
-	_cleanup_(free_p) char *path = folders_path(&c->folders, folder, name);
-	int r = error_raise(err, errnum, "%s %s", what, path);
-
-	if (errnum == ENOSPC)
-		error_hint(err, "the file system is smaller than it was: its options, or memory");
-	return r;
-}
 
 static int fail(const struct restorer *m, const char *what, struct error *err)
 {
-	return fail_at(m->c, m->item.e.folder, m->item.name[0] ? m->item.name : NULL, what, err);
+	return content_fail_at(m->c, m->item.e.folder, m->item.name[0] ? m->item.name : NULL, what,
+	                       err);
 }
 
 /* ---- metadata ---- */
@@ -111,7 +72,7 @@ static int set_xattrs(struct restorer *m, int fd, struct error *err)
 		int r = content_read_xattr(&m->in, name, m->value, &size, err);
 		if (r < 0)
 			return r;
-		if (!strcmp(name, default_acl) && m->item.e.type == CONTENT_FOLDER) {
+		if (!strcmp(name, content_default_acl) && m->item.e.type == CONTENT_FOLDER) {
 			struct late_folder *late = &m->c->late[m->c->n_late - 1];
 			free(late->acl);
 			late->acl = size ? xmemdup(m->value, size) : NULL;
@@ -350,7 +311,7 @@ static int take_root(struct restorer *m, struct error *err)
 	late->attributes = e->attributes;
 	times_of(e, late->times);
 	m->c->totals.n_inodes++;
-	return m->singles ? 0 : describe(m, m->c->folders.root, err);
+	return m->c->singles ? 0 : describe(m, m->c->folders.root, err);
 }
 
 static int take_all(struct restorer *m, struct error *err)
@@ -416,7 +377,7 @@ static int restore(int root, const struct byte_source *source, bool singles, str
 
 	*ret = m->c = xcalloc(1, sizeof(*m->c));
 	m->in.source = source;
-	m->singles = singles;
+	m->c->singles = singles;
 	int r = folders_init(&m->c->folders, root, -1, err);
 	if (r == 0)
 		r = become_owner(&was, m->c->folders.root, err);
@@ -441,85 +402,4 @@ int content_restore_inodes(int folder, const struct byte_source *source, struct 
 	int r = restore(folder, source, true, ret, err);
 
 	return r < 0 ? error_trace(err, r) : 0;
-}
-
-/* ---- afterwards ---- */
-
-static int set_attributes(int fd, uint32_t attributes)
-{
-	unsigned now = 0;
-
-	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
-		return -1;
-	now = (now & ~CONTENT_ATTRIBUTES) | attributes;
-	return ioctl(fd, FS_IOC_SETFLAGS, &now);
-}
-
-static int settle_file(struct content *c, const struct place *p, struct error *err)
-{
-	int dir;
-	int r = folders_open(&c->folders, p->folder, &dir, err);
-
-	if (r < 0)
-		return r;
-	_cleanup_(close_p) int fd = folders_openat(&c->folders, dir, p->name,
-	                                           O_RDONLY | O_NOATIME | O_NONBLOCK, 0);
-	if (fd < 0)
-		return fail_at(c, p->folder, p->name, "open", err);
-	if (set_attributes(fd, p->attributes) < 0)
-		return fail_at(c, p->folder, p->name, "set the attributes of", err);
-	return 0;
-}
-
-static int settle_folder(struct content *c, uint32_t folder, struct error *err)
-{
-	const struct late_folder *late = &c->late[folder];
-	int fd;
-	int r = folders_open(&c->folders, folder, &fd, err);
-
-	if (r < 0)
-		return r;
-	if (late->acl && fsetxattr(fd, default_acl, late->acl, late->acl_size, 0) < 0)
-		return fail_at(c, folder, NULL, "set the default ACL of", err);
-	if (futimens(fd, late->times) < 0)
-		return fail_at(c, folder, NULL, "set the times of", err);
-	if (late->attributes && set_attributes(fd, late->attributes) < 0)
-		return fail_at(c, folder, NULL, "set the attributes of", err);
-	return 0;
-}
-
-int content_settle(struct content *c, struct error *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < c->n_flagged; i++)
-		r = settle_file(c, &c->flagged[i], err);
-	for (size_t i = 0; r == 0 && i < c->n_late; i++)
-		r = settle_folder(c, (uint32_t)i, err);
-	return r < 0 ? error_trace(err, r) : 0;
-}
-
-const struct content_totals *content_totals(const struct content *c)
-{
-	return &c->totals;
-}
-
-static void free_places(struct place *places, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(places[i].name);
-	free(places);
-}
-
-void content_free(struct content *c)
-{
-	if (!c)
-		return;
-	for (size_t i = 0; i < c->n_late; i++)
-		free(c->late[i].acl);
-	free(c->late);
-	free_places(c->flagged, c->n_flagged);
-	free_places(c->linked, c->n_linked);
-	folders_done(&c->folders);
-	free(c);
 }

@@ -7,6 +7,7 @@
  * TEST file round-trip restart="--mntns new" -- file
  * TEST name-reused round-trip restart="--mntns new" -- reused
  * TEST two-of-one-name round-trip restart="--mntns new" -- two
+ * TEST several-directories round-trip restart="--mntns new" -- several_directories
  * TEST other-link-alive round-trip restart="--mntns new" -- linked
  * TEST deleted-parent round-trip restart="--mntns new" -- parent
  * TEST parent-replaced round-trip restart="--mntns new" -- parent_replaced
@@ -21,7 +22,9 @@
  * TEST other-link-not-mounted refuse code=mount.deleted -- unseen_link
  * TEST of-the-host refuse code=mount.deleted -- of_host
  */
+#include <linux/fs.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -157,6 +160,54 @@ static void two(void)
 	check_root("/opt/g", "/name//deleted");
 	check_text("/opt/f", "first");
 	check_text("/opt/g", "second");
+}
+
+static void set_attributes(const char *path, int attributes)
+{
+	int fd = open(path, O_RDONLY);
+
+	CHECK(fd >= 0 && ioctl(fd, FS_IOC_SETFLAGS, &attributes) == 0 && close(fd) == 0);
+}
+
+static int attributes_of(const char *path)
+{
+	int fd = open(path, O_RDONLY), attributes;
+
+	CHECK(fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &attributes) == 0 && close(fd) == 0);
+	return attributes & (FS_NODUMP_FL | FS_IMMUTABLE_FL);
+}
+
+static void check_time(const char *path, time_t seconds)
+{
+	struct stat st;
+
+	CHECK(stat(path, &st) == 0 && st.st_mtim.tv_sec == seconds && st.st_nlink == 0);
+}
+
+/* with times and attributes, which are set when they have no names any more */
+static void several_directories(void)
+{
+	const struct timespec first[2] = { { 1, 2 }, { 3, 4 } }, second[2] = { { 5, 6 }, { 7, 8 } };
+
+	own_namespace();
+	CHECK(mkdir("/mnt/a", 0755) == 0 && mkdir("/mnt/b", 0700) == 0);
+	CHECK(mkdir("/opt/a", 0755) == 0 && mkdir("/opt/b", 0755) == 0);
+	write_text("/mnt/name", "text");
+	bind_mount("/mnt/a", "/opt/a");
+	bind_mount("/mnt/b", "/opt/b");
+	bind_mount("/mnt/name", "/opt/f");
+	CHECK(utimensat(AT_FDCWD, "/mnt/a", first, 0) == 0);
+	CHECK(utimensat(AT_FDCWD, "/mnt/b", second, 0) == 0);
+	CHECK(rmdir("/mnt/a") == 0 && rmdir("/mnt/b") == 0 && unlink("/mnt/name") == 0);
+	set_attributes("/opt/a", FS_NODUMP_FL);
+	set_attributes("/opt/f", FS_IMMUTABLE_FL);
+	subject_checkpoint();
+	check_time("/opt/a", 3);
+	check_time("/opt/b", 7);
+	CHECK(attributes_of("/opt/a") == FS_NODUMP_FL && attributes_of("/opt/b") == 0);
+	CHECK(attributes_of("/opt/f") == FS_IMMUTABLE_FL);
+	check_text("/opt/f", "text");
+	check_names("/mnt", "");
 }
 
 static void linked(void)
@@ -380,7 +431,8 @@ static void full(void)
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(directory), CASE(file), CASE(reused), CASE(two),
-	                     CASE(linked), CASE(parent), CASE(parent_replaced), CASE(special),
-	                     CASE(alone), CASE(full), CASE(open_too), CASE(directory_open),
-	                     CASE(open_linked), CASE(stray), CASE(unseen_link), CASE(of_host));
+	                     CASE(several_directories), CASE(linked), CASE(parent),
+	                     CASE(parent_replaced), CASE(special), CASE(alone), CASE(full),
+	                     CASE(open_too), CASE(directory_open), CASE(open_linked), CASE(stray),
+	                     CASE(unseen_link), CASE(of_host));
 }

@@ -481,6 +481,8 @@ static int settle_one(struct restart *r, struct mounts *m, size_t sb, size_t *ne
 	if (e == 0)
 		e = superblock_restore_nodes(object_state(m->sbs[sb], SuperblockState),
 		                             mount_build_sb(m->build, sb), err);
+	for (size_t i = *next; e == 0 && i < m->n_filled && m->filled[i].sb == sb; i++)
+		e = content_hold(m->filled[i].content, err);
 	if (e == 0)
 		e = mount_ghosts_bury(m->build, sb, err);
 	for (; e == 0 && *next < m->n_filled && m->filled[*next].sb == sb; ++*next)
