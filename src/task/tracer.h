@@ -32,7 +32,7 @@ enum hold_state {
 	HOLD_HELD,    /* in a ptrace stop */
 	HOLD_STOPPED, /* was job-control stopped; held */
 	HOLD_GONE,    /* ended meanwhile, or a zombie */
-	HOLD_RUNNING, /* seized, but in uninterruptible sleep (vfork parent...): ask again later */
+	HOLD_RUNNING, /* not held yet: in uninterruptible sleep, execve(2)...: ask again later */
 	HOLD_DENIED   /* ptrace said no: errnum */
 };
 struct hold {

@@ -139,13 +139,14 @@ static void reap(int signal)
  * A thread in execve(2) waits until the others of its process have been waited for, by us if we
  * hold them, and has a lock meanwhile that PTRACE_SEIZE takes, too: so what has ended is waited
  * for in between. The handler runs in the system call only, which the kernel makes again after it.
+ * -ETIMEDOUT: not until @end.
  */
 static int seize(struct trace *t, struct traced *task, uint64_t end)
 {
 	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { 0 };
 	const struct sigaction action = { .sa_handler = reap };
 	sigset_t set, before;
-	volatile int r = -EBUSY;
+	volatile int r = -ETIMEDOUT;
 
 	seizing.t = t;
 	seizing.tgid = task->tgid;
@@ -199,6 +200,10 @@ static bool begin(struct trace *t, struct hold *hold, uint64_t end)
 		r = 0;
 	if (r < 0) {
 		task->gone = true;
+		if (r == -ETIMEDOUT) { /* it is in execve(2), or we got to no CPU */
+			hold->state = HOLD_RUNNING;
+			return false;
+		}
 		if (r == -ESRCH || !look(hold->tid, &tgid, &state, &tracer) || state == 'Z' ||
 		    state == 'X')
 			return false;

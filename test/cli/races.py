@@ -73,6 +73,13 @@ wait_for(lambda: os.path.exists("seen"), "the signal arrives")
 p.kill()
 p.wait()
 
+# ---- one that is seized later than it may take: it is asked again ----
+p = program("open('ready', 'w').close()\nwhile True: time.sleep(0.01)")
+run = subprocess.run(["strace", "-f", "-o", "trace", "-e", "trace=ptrace", "-e", "inject=ptrace:delay_enter=2500000:when=1", STASIS, "checkpoint",
+                      str(p.pid), "-o", "image", "--force", "--timeout", "100"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+expect(run.returncode == 0, f"seized late: {run.returncode} {run.stderr}")
+p.wait()
+
 # ---- threads that call execve(2), over and over: the others of their process end, held or not ----
 def execs():
     with open("execs", "rb") as f:
