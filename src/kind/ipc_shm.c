@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "kind/shmem/contents.h"
 #include "proc/maps.h"
 #include "task/calls.h"
+#include "task/holders.h"
 #include "task/stub.h"
 #include "task/task.h"
 #include "util/alloc.h"
@@ -110,6 +112,7 @@ struct object *ipc_shm_attached_by(struct checkpoint *c, struct task *task, int 
 struct visit {
 	struct checkpoint *c;
 	struct object *object;
+	bool outside; /* judge_inside(): others have it attached, too */
 };
 
 static int save_inside(void *arg, struct error *err)
@@ -148,6 +151,31 @@ static int refuse_segment(struct checkpoint *c, const IpcShmState *s, enum code 
 }
 
 /*
+ * The kernel tells how many have it attached, not who. All namespaces have their segments on one
+ * device, with the ids as inode numbers: whom /proc shows with that number may mean another one.
+ */
+static int refuse_attached(struct checkpoint *c, const IpcShmState *s, struct error *err)
+{
+	_cleanup_(close_p) int fd = memfd_create("stasis", MFD_CLOEXEC); /* is there, too */
+	const struct holder *holder;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_raise(err, errno, "find the device of shared memory");
+	int r = holders_find(c, st.st_dev, (ino_t)s->perm->id, &holder, err);
+	if (r < 0)
+		return error_trace(err, r);
+	_cleanup_(free_p) char *hint =
+		r > 0 ? xasprintf("end pid %d (%s), if the segment of this number that it has "
+	                          "attached is this one, or checkpoint a common ancestor",
+	                          (int)holder->pid, holder->comm)
+		      : xstrdup("checkpoint a common ancestor, or end the other one (see "
+	                        "/proc/*/maps)");
+	return refuse_segment(c, s, CODE_leak, "a process outside the set has it attached, too",
+	                      hint);
+}
+
+/*
  * What pages it has, and whether it is what tasks have mapped: only attaching tells, which leaves
  * traces.
  */
@@ -170,7 +198,7 @@ static int look_inside(const struct segment *segment, IpcShmState *s, struct err
 
 static int judge_inside(void *arg, struct error *err)
 {
-	const struct visit *v = arg;
+	struct visit *v = arg;
 	struct checkpoint *c = v->c;
 	IpcShmState *s = object_state(v->object, IpcShmState);
 	const struct segment *segment = live(v->object);
@@ -184,11 +212,9 @@ static int judge_inside(void *arg, struct error *err)
 		                      "nobody has it attached, and kernel.shm_rmid_forced is on",
 		                      "it would be removed at once; turn that off in the "
 		                      "namespace, or attach it");
-	if ((uint64_t)n != segment->n_mappings)
-		return refuse_segment(c, s, CODE_leak,
-		                      "a process outside the set has it attached, too",
-		                      "checkpoint a common ancestor, or end the other one (see "
-		                      "/proc/*/maps)");
+	v->outside = (uint64_t)n != segment->n_mappings;
+	if (v->outside)
+		return 0;
 	int r = c->tracer ? look_inside(segment, s, err) : 0;
 	return r < 0 ? error_trace(err, r) : 0;
 }
@@ -199,6 +225,8 @@ static int judge(struct checkpoint *c, struct object *object, struct error *err)
 	int r = ipc_ns_visit(c->objects, object_state(object, IpcShmState)->ns, judge_inside, &v,
 	                     err);
 
+	if (r == 0 && v.outside)
+		r = refuse_attached(c, object_state(object, IpcShmState), err);
 	return r < 0 ? error_trace(err, r) : 0;
 }
 

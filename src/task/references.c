@@ -137,6 +137,7 @@ bool reference_namespace(pid_t pid, pid_t tid, size_t type, uint64_t *ret)
 /*
  * "7f0000000000-7f0000001000 rw-s 00000000 00:01 4711   /dev/zero (deleted)". The inode is taken
  * from map_files where possible: the device in maps is that of the file system below an overlay.
+ * The first System V segment of a namespace has the inode number 0; what is no file has no device.
  */
 static void read_mapping(struct references *refs, const struct process *p, const char *line)
 {
@@ -149,7 +150,7 @@ static void read_mapping(struct references *refs, const struct process *p, const
 
 	if (sscanf(line, "%39s %7s %*s %x:%x %llu", range, mode, &major_number, &minor_number,
 	           &inode) != 5 ||
-	    !inode || (mode[3] != 's' && !deleted))
+	    (!inode && !major_number && !minor_number) || (mode[3] != 's' && !deleted))
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", (int)p->pid, range);
 	if (stat_link(AT_FDCWD, path, &key) < 0)

@@ -14,6 +14,7 @@
  * TEST huge round-trip -- huge
  * TEST other-namespace refuse code=mm.sysv-shm -- other_namespace
  * TEST same-number refuse code=mm.sysv-shm -- same_number
+ * TEST leak refuse code=leak -- leak
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -262,9 +263,31 @@ static void same_number(void)
 	subject_checkpoint();
 }
 
+/* somebody outside, who is not in the namespace any more, has it attached */
+static void leak(void)
+{
+	int before = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+
+	CHECK(before >= 0 && unshare(CLONE_NEWIPC) == 0);
+	int id = segment(IPC_PRIVATE, 0);
+	if (fork() == 0) { /* orphaned: not of the set */
+		if (fork() != 0)
+			_exit(0);
+		attach(id, 0);
+		CHECK(setns(before, CLONE_NEWIPC) == 0);
+		CHECK(close_range(0, ~0U, 0) == 0);
+		subject_mark("outside");
+		subject_wait_go();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0 && close(before) == 0);
+	subject_wait("outside");
+	subject_checkpoint();
+}
+
 int main(int argc, char **argv)
 {
 	return SUBJECT_CASES(argc, argv, CASE(attached), CASE(removed), CASE(replaced), CASE(parts),
 	                     CASE(reading), CASE(processes), CASE(users), CASE(many), CASE(forced),
-	                     CASE(huge), CASE(other_namespace), CASE(same_number));
+	                     CASE(huge), CASE(other_namespace), CASE(same_number), CASE(leak));
 }
