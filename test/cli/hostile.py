@@ -191,6 +191,7 @@ EDITS = {
         mount:/mnt/d.point=/mnt/out/ssl
         mount:/mnt/d.point=/mnt/up/x
         mount:/mnt/d.point=/mnt/none
+        mount:/mnt/d.root=/out
         """,
     "mount.external-missing": """
         superblock:ext4.anchors[0].inode=1 superblock:ext4.anchors[0].handle=
@@ -211,7 +212,6 @@ EDITS = {
         mount:/mnt/c.outside=/none
         """,
     FAILS: f"""
-        mount:/mnt/d.root=/out
         mount:/mnt/d.root=/out/passwd
         mount:/mnt/d.root=/up/etc
         mount:/mnt/d.root=/none
