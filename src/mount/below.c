@@ -37,7 +37,7 @@ struct dive {
 	int copy;                /* the copied namespace */
 	struct map *seen;        /* ids, in the copy, of what is seen in the original */
 	struct mount_table host; /* what is in our own namespace, once it is asked for */
-	struct map *groups;      /* of peers there; NULL: not yet */
+	struct map *groups;      /* of peers there; likewise */
 };
 
 enum cover { TAKEN_OFF, LOCKED, ON_SHARED };

@@ -213,6 +213,56 @@ static void guards(void **state)
 	BAD_VALUE(i, g[1]->start, 0x7ff000000000); /* the vDSO */
 }
 
+#define HUGE 0x200000ul
+
+static MmState__Range *add_huge(MmState__Range ***huge, size_t *n, uint64_t start, uint64_t size)
+{
+	MmState__Range *range = xmalloc(sizeof(*range));
+
+	mm_state__range__init(range);
+	range->start = start;
+	range->size = size;
+	*array_push(*huge, *n) = range;
+	return range;
+}
+
+/* an address space's own, and those of a page set */
+static void huge(void **state)
+{
+	struct image *i = *state;
+	MmState__PageSet *set = xmalloc(sizeof(*set));
+
+	mm_state__page_set__init(set);
+	set->id = 1;
+	set->n_pages = 1;
+	*array_push(set->members, set->n_members) = MM;
+	*array_push(set->members, set->n_members) = OTHER_MM;
+	*array_push(i->s->page_sets, i->s->n_page_sets) = set;
+	i->s->mappings[1]->start = HUGE * 8;
+	i->s->mappings[0]->start = HUGE * 2;
+	i->s->mappings[0]->size = HUGE * 4;
+	i->s->mappings[1]->size = HUGE;
+	i->shm->size = HUGE;
+	for (int own = 0; own < 2; own++) {
+		MmState__Range ***list = own ? &i->s->huge : &set->huge;
+		size_t *n = own ? &i->s->n_huge : &set->n_huge;
+		MmState__Range *a = add_huge(list, n, HUGE * 2, HUGE);
+		MmState__Range *b = add_huge(list, n, HUGE * 4, HUGE * 2);
+		GOOD(i);
+		BAD_VALUE(i, a->start, HUGE * 2 + 1);
+		BAD_VALUE(i, a->start, HUGE * 4);
+		BAD_VALUE(i, a->size, 0);
+		BAD_VALUE(i, a->size, 0x1000);
+		BAD_VALUE(i, a->size, HUGE * 3);
+		BAD_VALUE(i, b->size, (uint64_t)-HUGE * 2);
+		BAD_VALUE(i, b->start, 0x800000000000);
+		if (!own)
+			continue;
+		BAD_VALUE(i, b->size, HUGE * 3);  /* ends where there is no mapping */
+		BAD_VALUE(i, b->start, HUGE * 8); /* a shared one */
+	}
+}
+
 static void homes(void **state)
 {
 	struct image *i = *state;
@@ -358,11 +408,17 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(addresses), TEST(attributes),
-		TEST(backing),   TEST(guards),
-		TEST(homes),     TEST(page_sets),
-		TEST(policies),  TEST(layout),
-		TEST(shmem),     cmocka_unit_test(policy_text),
+		TEST(addresses),
+		TEST(attributes),
+		TEST(backing),
+		TEST(guards),
+		TEST(huge),
+		TEST(homes),
+		TEST(page_sets),
+		TEST(policies),
+		TEST(layout),
+		TEST(shmem),
+		cmocka_unit_test(policy_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,19 +123,31 @@ static int validate_guards(const MmState *s, struct error *err)
 	return 0;
 }
 
-/* each is written to before it is filled, so it must not be shared with a file */
-static int validate_huge(const MmState *s, struct error *err)
+static int validate_huge(MmState__Range *const *huge, size_t n, struct error *err)
 {
 	uint64_t before = 0;
 
-	for (size_t i = 0; i < s->n_huge; i++) {
-		uint64_t at = s->huge[i]->start, size = s->huge[i]->size;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t start = huge[i]->start, size = huge[i]->size;
 
-		if (at % PAGEMAP_HUGE_SIZE || size % PAGEMAP_HUGE_SIZE || size == 0 ||
-		    at < before || at >= MM_TASK_END || size > MM_TASK_END - at)
+		if (start % PAGEMAP_HUGE_SIZE || size % PAGEMAP_HUGE_SIZE || size == 0 ||
+		    start < before || start >= MM_TASK_END || size > MM_TASK_END - start)
 			return error_raise(err, EBADMSG, "huge range %zu is invalid", i);
-		before = at + size;
-		while (at < before) {
+		before = start + size;
+	}
+	return 0;
+}
+
+/* each is written to before it is filled, so it must not be shared with a file */
+static int validate_own_huge(const MmState *s, struct error *err)
+{
+	int r = validate_huge(s->huge, s->n_huge, err);
+
+	if (r < 0)
+		return error_trace(err, r);
+	for (size_t i = 0; i < s->n_huge; i++) {
+		uint64_t at = s->huge[i]->start, end = at + s->huge[i]->size;
+		while (at < end) {
 			const Mapping *m = mm_mapping_at(s, at, at + MM_PAGE);
 			if (!m || !mm_has_pages(m))
 				return error_raise(err, EBADMSG,
@@ -187,6 +199,9 @@ static int validate_page_sets(const struct objects *objects, const MmState *s, s
 		if (set->id != i + 1 || set->n_members < 2 || set->n_pages == 0 ||
 		    set->n_pages > MM_TASK_END / MM_PAGE)
 			return error_raise(err, EBADMSG, "page set %zu is invalid", i);
+		int r = validate_huge(set->huge, set->n_huge, err);
+		if (r < 0)
+			return error_trace(err, r);
 		for (size_t k = 0; k < set->n_members; k++) {
 			const struct object *o = objects_by_id(objects, set->members[k]);
 			if (!o || o->kind != &mm_kind ||
@@ -234,7 +249,7 @@ int mm_validate(const struct objects *objects, const struct object *object, stru
 	if (r >= 0)
 		r = validate_guards(s, err);
 	if (r >= 0)
-		r = validate_huge(s, err);
+		r = validate_own_huge(s, err);
 	if (r >= 0)
 		r = validate_homes(s, err);
 	if (r >= 0)
