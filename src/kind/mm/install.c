@@ -208,18 +208,25 @@ static void queue_fill_advice(struct stub *stub, const MmState *s)
 	mm_install_policies(s, stub);
 }
 
-/* PR_SET_MM_MAP: brk, arguments, auxiliary vector, exe link, prctl(2) */
-static int install_layout(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
+int mm_send_object(struct restart *r, uint32_t id, struct stub *stub, struct error *err)
 {
-	struct object *exe = objects_by_id(r->objects, s->exe);
-	uint64_t address;
+	struct object *o = objects_by_id(r->objects, id);
 	int fd = -1;
-	int ret = exe->kind->open(r, exe, O_RDONLY, &fd, err);
+	int ret = o->kind->open(r, o, O_RDONLY, &fd, err);
 
 	if (ret < 0)
 		return error_trace(err, ret);
 	ret = stub_send_fds(r, stub, &fd, 1, err);
 	close(fd);
+	return ret < 0 ? error_trace(err, ret) : 0;
+}
+
+/* PR_SET_MM_MAP: brk, arguments, auxiliary vector, exe link, prctl(2) */
+static int install_layout(struct restart *r, const MmState *s, struct stub *stub, struct error *err)
+{
+	uint64_t address;
+	int ret = mm_send_object(r, s->exe, stub, err);
+
 	if (ret < 0)
 		return error_trace(err, ret);
 	calls_reserve(stub->calls, 2, sizeof(struct prctl_mm_map) + s->auxv.len + 64);

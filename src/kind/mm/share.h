@@ -36,6 +36,8 @@ void mm_share_release(struct mm *mm); /* restart's part of an mm */
 
 /* fill.c: writes a block of whatever page set into one address space, installed already */
 int mm_fill_block(struct object *object, const struct page_block *block, struct error *err);
+/* install.c: opens what is mapped or executed for reading, and gives it to the stub, as 0 */
+int mm_send_object(struct restart *r, uint32_t id, struct stub *stub, struct error *err);
 /* install.c: the protection a mapping has until commit */
 uint32_t mm_fill_protection(const Mapping *m);
 /* install.c: queues the mmap of a part of a mapping as it is to be filled */

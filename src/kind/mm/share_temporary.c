@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Restart: the mappings that page sets are filled into, to be inherited. See share.c. */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kind/mm.h"
 #include "kind/mm/huge.h"
@@ -127,26 +125,19 @@ static int make_temporary(struct restart *r, struct inheritance *in, const struc
 {
 	struct stub *stub = in->stub;
 	Mapping like = *t->like.mapping;
-	int ret, fd = -1;
+	bool of_object = like.backing == MM_STATE__MAPPING__BACKING__OBJECT;
 
 	/* the same mapping, cut out larger */
 	like.offset = origin(&t->like) + t->start;
 	like.start = t->start;
 	like.size = t->end - t->start;
-	if (like.backing == MM_STATE__MAPPING__BACKING__OBJECT) {
-		struct object *o = objects_by_id(r->objects, like.object);
-		ret = o->kind->open(r, o, O_RDONLY, &fd, err);
-		if (ret < 0)
-			return error_trace(err, ret);
-		ret = stub_send_fds(r, stub, &fd, 1, err);
-		close(fd);
-		if (ret < 0)
-			return error_trace(err, ret);
-	}
+	int ret = of_object ? mm_send_object(r, like.object, stub, err) : 0;
+	if (ret < 0)
+		return error_trace(err, ret);
 	mm_huge_allow(stub, false);
 	in->huge = false;
-	mm_queue_map(stub, &like, t->start, t->end, fd < 0 ? -1 : 0);
-	if (fd >= 0)
+	mm_queue_map(stub, &like, t->start, t->end, of_object ? 0 : -1);
+	if (of_object)
 		CALL(stub->calls, close, 0);
 	if (like.flags & MM_HUGEPAGE)
 		CALL(stub->calls, madvise, t->start, like.size, MADV_HUGEPAGE);
