@@ -96,6 +96,13 @@ def hide(how):
     subprocess.run(["mount", "-o", f"remount,hidepid={how}", "/proc"], check=True)
 
 
+def owner(pid):
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except FileNotFoundError:  # one that comes and goes
+        return None
+
+
 def child():
     """a user's process with a child that is root's, as by a set-user-ID program"""
     script = f"""
@@ -109,7 +116,7 @@ os.execvp("sh", ["sh", "-c", sys.argv[1]])"""
     p = subprocess.Popen(["/usr/bin/python3", "-c", script, loop], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: os.path.exists("count"), "the user's program counts")
-    unseen, = [c for c in children(p.pid) if os.stat(f"/proc/{c}").st_uid == 0]
+    unseen, = [c for c in children(p.pid) if owner(c) == 0]
     for how in ("off", "noaccess", "invisible", "ptraceable"):
         hide(how)
         refused(f"a child, hidepid={how}", p.pid, unseen, path=f"{os.getcwd()}/count")
